@@ -1,0 +1,35 @@
+//! flowgate gives each Power Automate flow a short stable address, checks who calls, obtains the token the flow wants, and forwards.
+//!
+//! One request reads top to bottom, and the modules stand in that order:
+//!
+//! ```text
+//! request → identity → policy → credential → upstream → response
+//!           who?       may it?   with what?   send       scrub
+//! ```
+//!
+//! [`gateway`] assembles the line as one tower stack; [`app`] builds it from a [`config::Config`] and replaces it on reload.
+//!
+//! Imports form a line too (`tests/architecture.rs` holds it): upstream → credential → policy → identity → flow, call;
+//! the leaves (client, body, metrics, telemetry, secret, clock) import nothing of ours but other leaves; config depends on the stages' settings,
+//! never the reverse; only `refusal` knows HTTP statuses; `simulator` shares no code with what it checks.
+
+pub mod app;
+pub mod body;
+pub mod call;
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod credential;
+pub mod diagnosis;
+pub mod flow;
+pub mod gateway;
+pub mod identity;
+pub mod metrics;
+pub mod policy;
+pub mod refusal;
+pub mod secret;
+pub mod server;
+pub mod simulator;
+pub mod telemetry;
+pub mod upstream;

@@ -1,0 +1,2 @@
+//! flowgate.
+fn main() {}

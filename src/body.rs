@@ -1,1 +1,289 @@
-//! (being written)
+//! Bodies, in both directions.
+//!
+//! In: what hyper reads from a caller or a flow, or bytes of our own. Out: one [`Body`] type that ends only on its real end: a
+//! broken connection, a passed limit, a missed deadline or a length that was declared and not kept is an [`Error`], and hyper
+//! aborts the other side, so that half a body never looks complete (security rule 18). Trailers are dropped in both directions:
+//! nothing unlisted passes (rule 7). Memory for buffered bodies comes from one process-wide [`Budget`].
+
+use std::fmt;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+pub mod buffer;
+
+pub use buffer::{Budget, Buffered, buffer};
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// More bytes than allowed.
+    #[error("the body is larger than the limit")]
+    TooLarge,
+    /// No byte arrived within the idle timeout.
+    #[error("the body made no progress in time")]
+    TooSlow,
+    /// Fewer bytes than declared: a reset that looks like a clean end.
+    #[error("the body ended before its declared length")]
+    Short,
+    /// No memory left for buffering.
+    #[error("no memory left for buffering")]
+    OverBudget,
+    /// The connection broke.
+    #[error("the body broke off")]
+    Broken(#[source] hyper::Error),
+}
+
+/// How a body came to its end, told to its [`Tail`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Every byte was handed on.
+    Complete,
+    /// Our side failed to read the rest.
+    Broken,
+    /// The other side stopped taking bytes.
+    Abandoned,
+}
+
+/// Told once how a body ended, when the last byte has gone or the body is dropped.
+pub trait Tail: Send + 'static {
+    /// `bytes` were handed on before the end.
+    fn ended(self: Box<Self>, end: End, bytes: u64);
+}
+
+/// A request's or response's body.
+pub struct Body {
+    source: Source,
+    sent: u64,
+    broken: bool,
+    done: bool,
+    tail: Option<Box<dyn Tail>>,
+}
+
+enum Source {
+    Bytes(Bytes),
+    Stream(Box<Stream>),
+}
+
+struct Stream {
+    incoming: Incoming,
+    /// Bytes still to come, where a length was declared.
+    remaining: Option<u64>,
+    limit: u64,
+    taken: u64,
+    idle: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    armed: bool,
+}
+
+impl Body {
+    /// No bytes.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::from_source(Source::Bytes(Bytes::new()))
+    }
+
+    /// All bytes at once.
+    #[must_use]
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        Self::from_source(Source::Bytes(bytes.into()))
+    }
+
+    /// What hyper reads, as it comes; unlimited until [`Body::limited`].
+    #[must_use]
+    pub fn incoming(incoming: Incoming) -> Self {
+        let remaining = http_body::Body::size_hint(&incoming).exact();
+        Self::from_source(Source::Stream(Box::new(Stream {
+            incoming,
+            remaining,
+            limit: u64::MAX,
+            taken: 0,
+            idle: Duration::MAX,
+            timer: None,
+            armed: false,
+        })))
+    }
+
+    fn from_source(source: Source) -> Self {
+        Self {
+            source,
+            sent: 0,
+            broken: false,
+            done: false,
+            tail: None,
+        }
+    }
+
+    /// Fails after `limit` bytes, or when no byte comes for `idle`.
+    #[must_use]
+    pub fn limited(mut self, limit: u64, idle: Duration) -> Self {
+        if let Source::Stream(stream) = &mut self.source {
+            stream.limit = limit;
+            stream.idle = idle;
+        }
+        self
+    }
+
+    /// Tells `tail` how this body ended.
+    #[must_use]
+    pub fn with_tail(mut self, tail: Box<dyn Tail>) -> Self {
+        self.tail = Some(tail);
+        self
+    }
+
+    /// The length that was declared, in bytes; `None` for a chunked or open-ended body.
+    #[must_use]
+    pub fn declared(&self) -> Option<u64> {
+        match &self.source {
+            Source::Bytes(bytes) => Some(bytes.len() as u64),
+            Source::Stream(stream) => stream.remaining,
+        }
+    }
+
+    /// All its bytes when they are already here.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match &self.source {
+            Source::Bytes(bytes) => Some(bytes),
+            Source::Stream(_) => None,
+        }
+    }
+
+    fn finish(&mut self, end: End) {
+        if let Some(tail) = self.tail.take() {
+            tail.ended(end, self.sent);
+        }
+    }
+}
+
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        loop {
+            match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.armed = false;
+                    // Trailers carry headers past every check: dropped.
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    let length = data.len() as u64;
+                    self.taken = self.taken.saturating_add(length);
+                    if self.taken > self.limit {
+                        return Poll::Ready(Some(Err(Error::TooLarge)));
+                    }
+                    if let Some(remaining) = &mut self.remaining {
+                        *remaining = remaining.saturating_sub(length);
+                    }
+                    return Poll::Ready(Some(Ok(data)));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Some(Err(Error::Broken(error))));
+                }
+                // RST_STREAM(NO_ERROR) looks like a clean end to hyper: the declared length tells.
+                Poll::Ready(None) if self.remaining.is_some_and(|left| left > 0) => {
+                    return Poll::Ready(Some(Err(Error::Short)));
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {
+                    ready!(self.poll_idle(cx));
+                    return Poll::Ready(Some(Err(Error::TooSlow)));
+                }
+            }
+        }
+    }
+
+    /// Ready when the idle time is over. The timer is made on the first wait, so a body that is already here costs none.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.idle == Duration::MAX {
+            return Poll::Pending;
+        }
+        let deadline = Instant::now() + self.idle;
+        let idle = self.idle;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        if !self.armed {
+            timer.as_mut().reset(deadline);
+            self.armed = true;
+        }
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        let polled = match &mut self.source {
+            Source::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Source::Bytes(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Source::Stream(stream) => stream.poll(cx),
+        };
+        match ready!(polled) {
+            Some(Ok(data)) => {
+                self.sent = self.sent.saturating_add(data.len() as u64);
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Some(Err(error)) => {
+                self.done = true;
+                self.broken = true;
+                self.finish(End::Broken);
+                Poll::Ready(Some(Err(error)))
+            }
+            None => {
+                self.done = true;
+                self.finish(End::Complete);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Bytes(bytes) => bytes.is_empty(),
+            // A stream of undeclared length ends only when it has been polled to its end: hyper's own answer does not know
+            // a reset from an end.
+            Source::Stream(stream) => self.done || stream.remaining == Some(0),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.declared()
+            .map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}
+
+impl Drop for Body {
+    // hyper stops polling once the declared length has gone out, so the end may only be seen here.
+    fn drop(&mut self) {
+        if self.tail.is_some() {
+            let end = if self.broken {
+                End::Broken
+            } else if self.done || self.is_end_stream() {
+                End::Complete
+            } else {
+                End::Abandoned
+            };
+            self.finish(end);
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Body")
+    }
+}

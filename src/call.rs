@@ -1,1 +1,123 @@
-//! (being written)
+//! One request on its way through the gateway.
+//!
+//! In: the request as the HTTP parser made it. Out: a [`Call`], boxed once and handed from stage to stage, and a [`Record`], the
+//! one place where the stages note what the access log and the metrics will say. Refuses nothing itself; whether a request is
+//! well formed is judged in `framing`.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, Method, Uri, Version};
+
+use crate::body::Body;
+
+pub mod framing;
+pub mod id;
+
+pub use id::RequestId;
+
+/// The two ends of a caller's connection, put into the request's extensions by the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// The socket's other end; never taken from a header.
+    pub peer: SocketAddr,
+    /// Whether the connection is TLS.
+    pub tls: bool,
+}
+
+/// A request, its body unread.
+pub struct Call {
+    /// The caller's method.
+    pub method: Method,
+    /// The caller's request target as sent; only its path and query are ever looked at.
+    pub uri: Uri,
+    /// HTTP version between caller and gateway.
+    pub version: Version,
+    /// The caller's headers, nothing removed yet.
+    pub headers: HeaderMap,
+    /// The body, not yet read.
+    pub body: Body,
+    /// Where the call came from; `None` only in tests that bypass the server.
+    pub connection: Option<Connection>,
+    /// The id that answers, logs and the flow carry.
+    pub id: RequestId,
+    /// What the access log and metrics will say.
+    pub record: Record,
+}
+
+impl Call {
+    /// Takes a request apart. Extensions are dropped: nothing of them may travel on (design decision 7).
+    #[must_use]
+    pub fn new(request: http::Request<Body>, id: RequestId, record: Record) -> Box<Self> {
+        let (parts, body) = request.into_parts();
+        Box::new(Self {
+            connection: parts.extensions.get::<Connection>().copied(),
+            method: parts.method,
+            uri: parts.uri,
+            version: parts.version,
+            headers: parts.headers,
+            body,
+            id,
+            record,
+        })
+    }
+}
+
+impl fmt::Debug for Call {
+    // Headers and target may carry secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({})", self.id)
+    }
+}
+
+/// What the stages learned about one request, shared between them and `observe`.
+#[derive(Clone, Default)]
+pub struct Record(Arc<Mutex<Notes>>);
+
+/// The notes of a [`Record`]. Durations are those spent waiting for somebody else.
+#[derive(Default)]
+pub struct Notes {
+    /// Configured name of the flow, once policy has let the caller know it exists.
+    pub flow: Option<Arc<str>>,
+    /// Configured name of *the* caller (contract, "Who is admitted", 3).
+    pub caller: Option<Arc<str>>,
+    /// How the caller proved itself: `entra`, `jwt`, `api_key`, `anyone`.
+    pub method: Option<&'static str>,
+    /// Why no identity was found, a fixed word; only for log and metrics, never for the caller.
+    pub identity_failure: Option<&'static str>,
+    /// Waited for identity: key sets.
+    pub key_set: Duration,
+    /// Waited for the caller's body.
+    pub body: Duration,
+    /// Waited for a token.
+    pub token: Duration,
+    /// When the first attempt was sent to the flow.
+    pub sent: Option<Instant>,
+    /// From sending to the response head, all attempts together.
+    pub upstream: Option<Duration>,
+    /// The flow's own status.
+    pub upstream_status: Option<u16>,
+    /// The flow's catalogued error code.
+    pub upstream_code: Option<&'static str>,
+    /// The run that was started.
+    pub run_id: Option<String>,
+    /// What the log should add to the outcome: differences between token and trigger, AADSTS codes, trace ids. Never a secret.
+    pub diagnosis: Option<String>,
+    /// Tokens were refused and the call was sent once more (design decision 5).
+    pub replayed: bool,
+}
+
+impl Record {
+    /// The notes, to read or write; held for an instant only, never across an await.
+    pub fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Record")
+    }
+}

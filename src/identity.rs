@@ -1,1 +1,95 @@
-//! (being written)
+//! WHO calls?
+//!
+//! In: a [`Call`] and maybe the flow its path names. Out: [`Identified`], the same call with every caller of the configuration whose
+//! conditions hold. Refuses what is ambiguous (400) and what proves nobody (401), the same way on every path, so that a stranger
+//! learns nothing (contract, "Who is admitted"; security rules 3–5, 12, 13).
+
+use std::sync::Arc;
+
+use crate::call::Call;
+use crate::call::framing::Malformed;
+use crate::flow::Flow;
+
+pub mod api_key;
+pub mod entra;
+pub mod jwt;
+pub mod key_set;
+
+/// Position of a caller in the configuration's list of callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallerId(pub usize);
+
+/// A caller as configured: a name and the one way it proves itself.
+#[derive(Clone)]
+pub struct Caller {
+    /// Its configured name.
+    pub name: Arc<str>,
+    /// How it proves who it is.
+    pub proof: Proof,
+}
+
+/// The ways a caller can prove itself.
+#[derive(Clone)]
+pub enum Proof {
+    /// An Entra ID access token.
+    Entra(entra::Settings),
+    /// A JWT of any OpenID Connect issuer.
+    Jwt(jwt::Settings),
+    /// A shared key in a header.
+    ApiKey(api_key::Settings),
+}
+
+/// Who a call comes from: proven, never taken from a header.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// Every caller whose conditions hold, in configuration order; empty only for `anyone`.
+    pub matches: Vec<CallerId>,
+    /// How: `entra`, `jwt`, `api_key`, `anyone`.
+    pub method: &'static str,
+    /// The token's subject: `oid` for Entra, `sub` otherwise.
+    pub subject: Option<Arc<str>>,
+    /// The token's tenant, Entra only.
+    pub tenant: Option<Arc<str>>,
+    /// The application that called: `appid`, `azp` or `client_id`.
+    pub client_id: Option<Arc<str>>,
+}
+
+/// A call whose caller is known. Made only here.
+pub struct Identified {
+    call: Box<Call>,
+    flow: Option<Arc<Flow>>,
+    identity: Identity,
+}
+
+impl Identified {
+    /// The parts, for policy to judge.
+    #[must_use]
+    pub fn into_parts(self) -> (Box<Call>, Option<Arc<Flow>>, Identity) {
+        (self.call, self.flow, self.identity)
+    }
+}
+
+/// Why a call got no identity. Only `Malformed`, `Ambiguous` and "unavailable" differ to the caller; every other reason is one 401.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The request itself is not acceptable.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// A credential header twice or comma-joined, or two credentials.
+    #[error("more than one credential")]
+    Ambiguous,
+    /// Nobody was proven; `reason` is a fixed word for log and metrics.
+    #[error("no valid identity: {reason}")]
+    Nobody {
+        /// The method that failed: `entra`, `jwt`, `api_key`, or `-`.
+        method: &'static str,
+        /// A fixed word.
+        reason: &'static str,
+    },
+    /// The issuer's key set was never fetched or is too old.
+    #[error("the issuer's keys are not available")]
+    KeySetUnavailable,
+    /// Too many calls wait to be identified.
+    #[error("too many calls wait to be identified")]
+    Overloaded,
+}

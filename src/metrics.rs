@@ -1,1 +1,309 @@
-//! (being written)
+//! Every metric family and label, in one place.
+//!
+//! In: what the stages report. Out: Prometheus text. Labels are configured names and fixed words only, never a path, user or header, so
+//! that their number is bounded by the configuration (contract, "Metrics"). Unknown values are `-`.
+
+use std::time::Duration;
+
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// Bucket bounds in seconds: from 1 ms to the longest a flow may take, 240 s.
+const BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+    120.0, 240.0,
+];
+
+/// Bucket bounds in seconds for the gateway's own share, which is far below a millisecond.
+const OWN_BUCKETS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 10.0,
+];
+
+/// Every family the gateway exposes. Field and family have the same name, without the prefix `flowgate_`.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// `flow`, `caller`, `outcome`, `fault`, `status`.
+    pub requests_total: IntCounterVec,
+    /// Whole request, seconds, by `flow`.
+    pub request_duration_seconds: HistogramVec,
+    /// The gateway's own share, by `flow`.
+    pub gateway_duration_seconds: HistogramVec,
+    /// From sending to the response head, by `flow`.
+    pub upstream_duration_seconds: HistogramVec,
+    /// Requests being served, by `flow`.
+    pub requests_in_flight: IntGaugeVec,
+    /// Unix seconds of the last answer below 400, by `flow`.
+    pub flow_last_success_timestamp_seconds: GaugeVec,
+    /// Answers of the flows: `flow`, `status`, `code`.
+    pub upstream_responses_total: IntCounterVec,
+    /// Calls without an identity: `method`, `reason`.
+    pub identity_failures_total: IntCounterVec,
+    /// Requests to token endpoints: `credential`, `result` (`ok` or a reason).
+    pub token_requests_total: IntCounterVec,
+    /// Their duration, by `credential`, `result`.
+    pub token_request_duration_seconds: HistogramVec,
+    /// Look-ups of tokens: `credential`, `result` (`hit`, `miss`, `stale`).
+    pub token_cache_total: IntCounterVec,
+    /// Unix seconds at which the current token expires, by `credential`.
+    pub token_expiry_timestamp_seconds: GaugeVec,
+    /// Unix seconds at which the secret expires, where known, by `credential`.
+    pub secret_expiry_timestamp_seconds: GaugeVec,
+    /// Reads of secrets: `source` (`env`, `file`), `result`.
+    pub secret_reads_total: IntCounterVec,
+    /// Unix seconds at which the caller's last key expires, by `caller`.
+    pub caller_key_expiry_timestamp_seconds: GaugeVec,
+    /// Unix seconds at which a certificate expires, by `use`.
+    pub certificate_expiry_timestamp_seconds: GaugeVec,
+    /// Fetches of key sets: `key_set` (caller name), `result`.
+    pub key_set_refreshes_total: IntCounterVec,
+    /// Age of the key set in use, seconds, by `key_set`; refreshed at each scrape.
+    pub key_set_age_seconds: GaugeVec,
+    /// Connections that ended in an error, the parser's own refusals among them: `reason`.
+    pub connection_errors_total: IntCounterVec,
+    /// Callers' connections open now.
+    pub connections: IntGauge,
+    /// Reloads of the configuration: `result`.
+    pub config_reloads_total: IntCounterVec,
+    /// 1 when the last reload succeeded, else 0.
+    pub config_last_reload_success: IntGauge,
+    /// 1 for the configuration in force: `hash`.
+    pub config_info: IntGaugeVec,
+}
+
+impl Metrics {
+    /// All families, empty, with the process's own collector.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let own = &registry;
+        own.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        let build = gauges(
+            own,
+            "build_info",
+            "1 for this build.",
+            &["version", "commit"],
+        )?;
+        build
+            .with_label_values(&[
+                env!("CARGO_PKG_VERSION"),
+                option_env!("FLOWGATE_COMMIT").unwrap_or("-"),
+            ])
+            .set(1);
+        let flow = &["flow"];
+        let credential = &["credential"];
+        Ok(Self {
+            requests_total: counters(
+                own,
+                "requests_total",
+                "Requests answered, by outcome: forwarded or the refusal's code.",
+                &["flow", "caller", "outcome", "fault", "status"],
+            )?,
+            request_duration_seconds: histograms(
+                own,
+                "request_duration_seconds",
+                "From the request's arrival to the end of the answer.",
+                flow,
+                BUCKETS,
+            )?,
+            gateway_duration_seconds: histograms(
+                own,
+                "gateway_duration_seconds",
+                "The gateway's own share: without waiting for bodies, keys, tokens or the flow.",
+                flow,
+                OWN_BUCKETS,
+            )?,
+            upstream_duration_seconds: histograms(
+                own,
+                "upstream_duration_seconds",
+                "From sending the request to the flow's response head.",
+                flow,
+                BUCKETS,
+            )?,
+            requests_in_flight: gauges(
+                own,
+                "requests_in_flight",
+                "Requests past authorization whose answer has not ended.",
+                flow,
+            )?,
+            flow_last_success_timestamp_seconds: float_gauges(
+                own,
+                "flow_last_success_timestamp_seconds",
+                "When the flow last answered with a status below 400.",
+                flow,
+            )?,
+            upstream_responses_total: counters(
+                own,
+                "upstream_responses_total",
+                "Answers of the flows, with the catalogued error code or -.",
+                &["flow", "status", "code"],
+            )?,
+            identity_failures_total: counters(
+                own,
+                "identity_failures_total",
+                "Requests without a valid identity.",
+                &["method", "reason"],
+            )?,
+            token_requests_total: counters(
+                own,
+                "token_requests_total",
+                "Requests to token endpoints.",
+                &["credential", "result"],
+            )?,
+            token_request_duration_seconds: histograms(
+                own,
+                "token_request_duration_seconds",
+                "Duration of requests to token endpoints.",
+                &["credential", "result"],
+                BUCKETS,
+            )?,
+            token_cache_total: counters(
+                own,
+                "token_cache_total",
+                "Look-ups of tokens: hit, miss (waited for a fetch), stale (served while the provider is down).",
+                &["credential", "result"],
+            )?,
+            token_expiry_timestamp_seconds: float_gauges(
+                own,
+                "token_expiry_timestamp_seconds",
+                "When the token in use expires.",
+                credential,
+            )?,
+            secret_expiry_timestamp_seconds: float_gauges(
+                own,
+                "secret_expiry_timestamp_seconds",
+                "When the credential's secret expires, where that is known.",
+                credential,
+            )?,
+            secret_reads_total: counters(
+                own,
+                "secret_reads_total",
+                "Reads of secrets.",
+                &["source", "result"],
+            )?,
+            caller_key_expiry_timestamp_seconds: float_gauges(
+                own,
+                "caller_key_expiry_timestamp_seconds",
+                "When the caller's last key expires, where that is known.",
+                &["caller"],
+            )?,
+            certificate_expiry_timestamp_seconds: float_gauges(
+                own,
+                "certificate_expiry_timestamp_seconds",
+                "When a certificate expires.",
+                &["use"],
+            )?,
+            key_set_refreshes_total: counters(
+                own,
+                "key_set_refreshes_total",
+                "Fetches of issuers' key sets.",
+                &["key_set", "result"],
+            )?,
+            key_set_age_seconds: float_gauges(
+                own,
+                "key_set_age_seconds",
+                "Age of the key set in use.",
+                &["key_set"],
+            )?,
+            connection_errors_total: counters(
+                own,
+                "connection_errors_total",
+                "Callers' connections that ended in an error.",
+                &["reason"],
+            )?,
+            connections: {
+                let gauge =
+                    IntGauge::new("flowgate_connections", "Callers' connections open now.")?;
+                own.register(Box::new(gauge.clone()))?;
+                gauge
+            },
+            config_reloads_total: counters(
+                own,
+                "config_reloads_total",
+                "Reloads of the configuration.",
+                &["result"],
+            )?,
+            config_last_reload_success: {
+                let gauge = IntGauge::new(
+                    "flowgate_config_last_reload_success",
+                    "1 when the last reload succeeded.",
+                )?;
+                own.register(Box::new(gauge.clone()))?;
+                gauge
+            },
+            config_info: gauges(
+                own,
+                "config_info",
+                "1 for the configuration in force.",
+                &["hash"],
+            )?,
+            registry,
+        })
+    }
+
+    /// Everything, as Prometheus text.
+    pub fn text(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// Seconds with fraction, as histograms want them.
+#[must_use]
+pub fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let family = IntCounterVec::new(options(name, help), labels)?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+fn gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntGaugeVec, prometheus::Error> {
+    let family = IntGaugeVec::new(options(name, help), labels)?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+fn float_gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<GaugeVec, prometheus::Error> {
+    let family = GaugeVec::new(options(name, help), labels)?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+fn histograms(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    buckets: &[f64],
+) -> Result<HistogramVec, prometheus::Error> {
+    let options = HistogramOpts::new(name, help)
+        .namespace("flowgate")
+        .buckets(buckets.to_vec());
+    let family = HistogramVec::new(options, labels)?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+fn options(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("flowgate")
+}

@@ -1,0 +1,1 @@
+//! One cell per credential and audience.

@@ -1,0 +1,1 @@
+//! Key sets: fetching, keeping, parsing.

@@ -1,0 +1,3 @@
+//! The tests that use real sockets: one binary, one module per subject.
+
+mod provider;

@@ -1,0 +1,117 @@
+// A real OpenID provider, which nobody here wrote, for the integration tests: the issuer of callers' tokens (JWT access
+// tokens, RFC 9068) and the token endpoint of a `client_secret` credential.
+//
+// Goes in:  --port N (default 0: any free one), loopback only.
+// Comes out: one JSON line on standard output once it listens, which tests/it/provider.rs reads.
+// It ends when its standard input ends, so that a test that was killed leaves nothing behind.
+//
+// The `resource` of a token request (RFC 8707) chooses audience and algorithm; without one it is the first of the list.
+// Secrets are awkward on purpose: RFC 6749 section 2.3.1 form-encodes them before Basic, and most clients forget it.
+// Non-ASCII secrets cannot be tried here: the provider allows the VSCHAR of RFC 6749 appendix A.2 only.
+
+import { createServer } from 'node:http';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { parseArgs } from 'node:util';
+import Provider, { errors } from 'oidc-provider';
+
+const { values } = parseArgs({ options: { port: { type: 'string', default: '0' } } });
+
+const AWKWARD = 'a~b+c/d&e%f=g:h%2Bi j"k\\l?m#n;o,p';
+
+const RESOURCES = {
+  'https://resource.example/rs256': { audience: 'flowgate', alg: 'RS256', seconds: 3600 },
+  'https://resource.example/es256': { audience: 'flowgate', alg: 'ES256', seconds: 3600 },
+  'https://resource.example/ps256': { audience: 'flowgate', alg: 'PS256', seconds: 3600 },
+  'https://resource.example/other-audience': { audience: 'somebody-else', alg: 'RS256', seconds: 3600 },
+  'https://resource.example/short': { audience: 'flowgate', alg: 'RS256', seconds: 60 },
+};
+
+const client = (client_id, client_secret, token_endpoint_auth_method) => ({
+  client_id,
+  client_secret,
+  token_endpoint_auth_method,
+  grant_types: ['client_credentials'],
+  redirect_uris: [],
+  response_types: [],
+});
+
+const CLIENTS = [
+  client('plain-basic', 'no-surprises-here', 'client_secret_basic'),
+  client('plain-post', 'no-surprises-here', 'client_secret_post'),
+  client('awkward-basic', AWKWARD, 'client_secret_basic'),
+  client('awkward-post', AWKWARD, 'client_secret_post'),
+  client('id:with+odd/marks%&=~', AWKWARD, 'client_secret_basic'),
+];
+
+// Standard output carries the ready line and nothing else: the provider's own notices join the warnings.
+console.info = console.warn;
+
+// Fresh keys at every start: none is worth keeping.
+const privateJwk = (kid, alg, type, options) => ({
+  ...generateKeyPairSync(type, options).privateKey.export({ format: 'jwk' }),
+  kid,
+  alg,
+  use: 'sig',
+});
+
+const http = createServer();
+http.listen(Number(values.port), '127.0.0.1', () => {
+  const issuer = `http://127.0.0.1:${http.address().port}`;
+  const provider = new Provider(issuer, {
+    clients: CLIENTS,
+    jwks: {
+      keys: [
+        privateJwk('rsa-1', 'RS256', 'rsa', { modulusLength: 2048 }),
+        privateJwk('pss-1', 'PS256', 'rsa', { modulusLength: 2048 }),
+        privateJwk('ec-1', 'ES256', 'ec', { namedCurve: 'P-256' }),
+      ],
+    },
+    cookies: { keys: [randomBytes(32).toString('base64url')] },
+    scopes: ['call', 'read'],
+    features: {
+      devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => Object.keys(RESOURCES)[0],
+        getResourceServerInfo: (_ctx, resource) => {
+          const wanted = RESOURCES[resource];
+          if (!wanted) throw new errors.InvalidTarget();
+          return {
+            scope: 'call read',
+            audience: wanted.audience,
+            accessTokenFormat: 'jwt',
+            accessTokenTTL: wanted.seconds,
+            jwt: { sign: { alg: wanted.alg } },
+          };
+        },
+      },
+    },
+  });
+
+  // Counted here, so that a test can ask how often the gateway came by: GET /-/counts.
+  const counts = {};
+  const answer = provider.callback();
+  http.on('request', (request, response) => {
+    const path = request.url.split('?')[0];
+    if (path === '/-/counts') {
+      response.setHeader('content-type', 'application/json');
+      response.end(JSON.stringify(counts));
+      return;
+    }
+    counts[path] = (counts[path] ?? 0) + 1;
+    answer(request, response);
+  });
+
+  process.stdout.write(`${JSON.stringify({
+    issuer,
+    token_url: `${issuer}/token`,
+    jwks_url: `${issuer}/jwks`,
+    resources: Object.keys(RESOURCES),
+    clients: CLIENTS.map(({ client_id, client_secret, token_endpoint_auth_method }) => (
+      { id: client_id, secret: client_secret, auth: token_endpoint_auth_method })),
+  })}\n`);
+});
+
+process.stdin.resume();
+process.stdin.on('end', () => process.exit(0));

@@ -3,13 +3,40 @@
 //! In: [`Settings`]. Out: an [`Outbound`] whose [`Outbound::fetch`] makes small bounded requests (tokens, key sets) and whose
 //! [`Outbound::flows`] is the pooled client for calls. TLS is verified against the system's roots plus `ca`; a redirect is an error,
 //! never followed; plain http goes to loopback and `insecure_hosts` only, and never through the proxy (security rules 17, 21).
+//! All of that is decided where a connection is made, in [`connect`], so that no request can go round it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST};
+use http::{HeaderValue, Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{Client, ResponseFuture};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 
+use crate::body::{self, Body};
+
+pub mod address;
+pub mod connect;
+pub mod error;
+
+pub use connect::Connector;
+pub use error::{Error, FetchError, Reason};
+
+/// Largest head of an answer, in bytes: a flow that sends megabytes of headers is an error, not a memory problem.
+const HEAD: usize = 64 * 1024;
+
+/// Unread bytes of one HTTP/2 answer. Small, because a caller who does not read must not fill the gateway.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// Unread bytes of all answers of one HTTP/2 connection: room for 128 stalled streams before they could stall a sibling.
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
 /// `outbound:` as configured and validated.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Certificates trusted besides the system's.
     pub ca: Vec<CertificateDer<'static>>,
@@ -30,6 +57,161 @@ pub struct Settings {
 pub enum Reach {
     /// The address stands in the configuration: anywhere.
     Configured,
-    /// The address came from a discovery document: private and link-local addresses are refused at connect time (rule 17).
+    /// The address came from a discovery document: plain http and private, loopback and link-local addresses are refused at
+    /// connect time (rule 17). Through a proxy only literal addresses can be judged: there, names are the proxy's to resolve.
     Discovered,
+}
+
+/// Bounds of one [`Outbound::fetch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest duration of the whole exchange, connecting and reading the body included.
+    pub within: Duration,
+    /// Largest body of the answer, in bytes.
+    pub bytes: usize,
+}
+
+/// The gateway's one way out. Cloning shares connections; dropping the last clone closes the idle ones.
+#[derive(Clone)]
+pub struct Outbound(Arc<Clients>);
+
+struct Clients {
+    settings: Settings,
+    // Separate pools: a connection opened with the reach of the configuration must not serve a discovered address.
+    configured: Client<Connector, Body>,
+    discovered: Client<Connector, Body>,
+    flows: FlowClient,
+}
+
+/// The pooled client for calls to flows: HTTP/1.1 or HTTP/2, as the flow's TLS chooses.
+#[derive(Clone)]
+pub struct FlowClient(Client<Connector, Body>);
+
+impl FlowClient {
+    /// Sends a request. `Host` comes from its URI unless it has one, which it must not (rule 2). It is sent again only when hyper
+    /// hands it back unsent; see `retry_canceled_requests` below.
+    pub fn request(&self, request: Request<Body>) -> ResponseFuture {
+        self.0.request(request)
+    }
+}
+
+impl Outbound {
+    /// Reads the system's roots and builds the clients; connects to nobody.
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
+        let shared = connect::Shared::new(settings)?;
+        Ok(Self(Arc::new(Clients {
+            settings: settings.clone(),
+            configured: pooled(Connector::new(&shared, Reach::Configured), 8),
+            discovered: pooled(Connector::new(&shared, Reach::Discovered), 2),
+            flows: FlowClient(pooled(Connector::new(&shared, Reach::Configured), 512)),
+        })))
+    }
+
+    /// Itself where the settings are still the same, so that connections and tokens stay warm across a reload; else new clients
+    /// (rule 21).
+    pub fn with(&self, settings: &Settings) -> Result<Self, Error> {
+        if self.0.settings == *settings {
+            return Ok(self.clone());
+        }
+        Self::new(settings)
+    }
+
+    /// Whether both are clones of one.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// `outbound.token_timeout`.
+    #[must_use]
+    pub fn token_timeout(&self) -> Duration {
+        self.0.settings.token_timeout
+    }
+
+    /// The client for calls.
+    #[must_use]
+    pub fn flows(&self) -> &FlowClient {
+        &self.0.flows
+    }
+
+    /// Makes one small request and reads its whole answer. A redirect, an encoded body, and anything past the limits are errors;
+    /// every other status is an answer. The request's `Host` is taken from its URI.
+    pub async fn fetch(
+        &self,
+        request: Request<Bytes>,
+        reach: Reach,
+        limits: Limits,
+    ) -> Result<Response<Bytes>, FetchError> {
+        tokio::time::timeout(limits.within, self.exchange(request, reach, limits))
+            .await
+            .unwrap_or_else(|elapsed| Err(FetchError::new(Reason::Timeout, elapsed)))
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Bytes>,
+        reach: Reach,
+        limits: Limits,
+    ) -> Result<Response<Bytes>, FetchError> {
+        let client = match reach {
+            Reach::Configured => &self.0.configured,
+            Reach::Discovered => &self.0.discovered,
+        };
+        let mut request = request.map(Body::full);
+        let headers = request.headers_mut();
+        headers.remove(HOST);
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let response = client.request(request).await.map_err(FetchError::from)?;
+        if response.status().is_redirection() {
+            return Err(Reason::Redirected.into());
+        }
+        // Decompressing could turn a small answer into a large one; we asked for none.
+        let encoded = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+        if response
+            .headers()
+            .get_all(CONTENT_ENCODING)
+            .iter()
+            .any(encoded)
+        {
+            return Err(Reason::Protocol.into());
+        }
+        let (parts, incoming) = response.into_parts();
+        let bytes = read(incoming, limits).await?;
+        Ok(Response::from_parts(parts, bytes))
+    }
+}
+
+async fn read(incoming: Incoming, limits: Limits) -> Result<Bytes, FetchError> {
+    let limit = u64::try_from(limits.bytes).unwrap_or(u64::MAX);
+    let body = Body::incoming(incoming);
+    if body.declared().is_some_and(|length| length > limit) {
+        return Err(Reason::TooLarge.into());
+    }
+    match body.limited(limit, limits.within).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(body::Error::TooLarge) => Err(Reason::TooLarge.into()),
+        Err(error) => Err(FetchError::new(Reason::Protocol, error)),
+    }
+}
+
+fn pooled(connector: Connector, idle: usize) -> Client<Connector, Body> {
+    Client::builder(TokioExecutor::new())
+        // On purpose: hyper hands a request back only while it still waits in the queue of a connection that closes, before its
+        // first byte is written (hyper `client::dispatch`: a message taken from the queue is never returned), and hyper-util sends
+        // it again only then and only after a reused connection. What may have been received is never repeated (rule 1).
+        .retry_canceled_requests(true)
+        .set_host(true)
+        // Without a timer of its own the pool never closes an idle connection.
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(50))
+        .pool_max_idle_per_host(idle)
+        .timer(TokioTimer::new())
+        .http1_max_buf_size(HEAD)
+        .http2_max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        // Finds a connection whose other end vanished without a word, within 30 s.
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .http2_keep_alive_timeout(Duration::from_secs(10))
+        .build(connector)
 }

@@ -1,0 +1,105 @@
+//! What does the simulated Entra ID publish?
+//!
+//! Metadata and key sets of facts B3.1, for the tenants it knows and for `common` and `organizations`, whose issuers are templates.
+//! The authority is the simulator's own origin; v1 issuers are `sts.windows.net` all the same.
+
+use serde_json::{Value, json};
+
+use crate::simulator::aadsts::Refusal;
+use crate::simulator::answer::Answer;
+use crate::simulator::directory::Version;
+use crate::simulator::fault::Place;
+use crate::simulator::misbehave::{Exchange, carry_out};
+use crate::simulator::state::State;
+use crate::simulator::token::issuer;
+
+/// `cloud_instance_name` of metadata and keys.
+pub(crate) const CLOUD: &str = "microsoftonline.com";
+
+/// A metadata document.
+pub(crate) async fn metadata(state: &State, tenant: &str, version: Version) -> Answer {
+    state.records.count(&state.records.metadata);
+    let fault = state.script.next(&Place::Metadata, false);
+    let honest = async {
+        match named(state, tenant) {
+            Ok(name) => Answer::json(200, &document(state, tenant, &name, version))
+                .with("cache-control", "max-age=86400, private"),
+            Err(refusal) => refusal.answer(&state.origin, state.now(), None),
+        }
+    };
+    carry_out(fault, &exchange(state), honest).await
+}
+
+/// A key set; only v2 sets carry the keys' `issuer`.
+pub(crate) async fn key_set(state: &State, tenant: &str, version: Version) -> Answer {
+    state.records.count(&state.records.key_sets);
+    let fault = state.script.next(&Place::KeySet, false);
+    let honest = async {
+        match named(state, tenant) {
+            Ok(_) => {
+                let issuer = issuer(&state.origin, "{tenantid}", Version::V2);
+                let issuer = (version == Version::V2).then_some(issuer.as_str());
+                let document = state.keys().document(issuer);
+                Answer::json(200, &document).with("cache-control", "max-age=86400, private")
+            }
+            Err(refusal) => refusal.answer(&state.origin, state.now(), None),
+        }
+    };
+    carry_out(fault, &exchange(state), honest).await
+}
+
+fn exchange(state: &State) -> Exchange<'_> {
+    Exchange {
+        origin: &state.origin,
+        now: state.now(),
+        flow: None,
+        authorization: None,
+        run: None,
+    }
+}
+
+/// The tenant GUID for issuers, or their template's placeholder.
+fn named(state: &State, segment: &str) -> Result<String, Refusal> {
+    if is_shared(segment) {
+        return Ok("{tenantid}".into());
+    }
+    state.tenant_id(segment)
+}
+
+/// Whether the segment stands for no tenant in particular.
+pub(crate) fn is_shared(segment: &str) -> bool {
+    matches!(segment, "common" | "organizations" | "consumers")
+}
+
+fn document(state: &State, segment: &str, tenant: &str, version: Version) -> Value {
+    let origin = &state.origin;
+    let (oauth, keys) = match version {
+        Version::V1 => (
+            format!("{origin}/{segment}/oauth2"),
+            format!("{origin}/common/discovery/keys"),
+        ),
+        Version::V2 => (
+            format!("{origin}/{segment}/oauth2/v2.0"),
+            format!("{origin}/{segment}/discovery/v2.0/keys"),
+        ),
+    };
+    json!({
+        "issuer": issuer(origin, tenant, version),
+        "authorization_endpoint": format!("{oauth}/authorize"),
+        "token_endpoint": format!("{oauth}/token"),
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
+        "jwks_uri": keys,
+        "response_modes_supported": ["query", "fragment", "form_post"],
+        "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
+        "scopes_supported": ["openid", "profile", "email", "offline_access"],
+        "subject_types_supported": ["pairwise"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "tenant_region_scope": "EU",
+        "cloud_instance_name": CLOUD,
+        "cloud_graph_host_name": "graph.windows.net",
+        "msgraph_host": "graph.microsoft.com",
+        "rbac_url": "https://pas.windows.net",
+        // What a real `serve` looks for before it trusts an authority (security rule 25).
+        "flowgate_simulator": true,
+    })
+}

@@ -1,0 +1,223 @@
+//! Who accepts connections and finds the handler for a path?
+//!
+//! HTTP/1.1 and HTTP/2 on one port, by ALPN over TLS and by the connection preface in the clear. A request body is read as it comes,
+//! into its record. Everything that is neither Entra's nor the simulator's page is recorded as a flow request.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::simulator::answer::{Answer, Payload};
+use crate::simulator::directory::Version;
+use crate::simulator::fault::Place;
+use crate::simulator::flow::{Flow, workflow_in};
+use crate::simulator::misbehave::carry_out;
+use crate::simulator::record::Recording;
+use crate::simulator::service_error::ServiceError;
+use crate::simulator::state::State;
+use crate::simulator::trigger::Call;
+use crate::simulator::wire::{Stream, Transport, Wire};
+use crate::simulator::{entra, page, reply, token_endpoint};
+
+/// Accepts until the task is aborted, which ends all connections with it.
+pub(crate) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((socket, _)) = listener.accept().await else {
+            // Out of file descriptors: give the connections a moment to end.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            continue;
+        };
+        while connections.try_join_next().is_some() {}
+        let _ = socket.set_nodelay(true);
+        connections.spawn(serve(socket, tls.clone(), state.clone()));
+    }
+}
+
+async fn serve(socket: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) {
+    match tls {
+        None => speak(socket, state).await,
+        Some(acceptor) => {
+            if let Ok(socket) = acceptor.accept(socket).await {
+                speak(socket, state).await;
+            }
+        }
+    }
+}
+
+async fn speak<T: Transport + 'static>(socket: T, state: Arc<State>) {
+    let connection = state.records.connections.fetch_add(1, Ordering::SeqCst);
+    let wire = Wire::default();
+    let stream = Stream::new(socket, wire.clone());
+    let service = service_fn(move |request| {
+        let (state, wire) = (state.clone(), wire.clone());
+        async move {
+            let (answer, recording) = handle(&state, connection, request).await;
+            Ok::<Response<Payload>, Infallible>(answer.into_response(&wire, recording))
+        }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(1000);
+    // An error here is the other side's, or one that was ordered.
+    let _ = builder
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+async fn handle(
+    state: &State,
+    connection: u64,
+    request: Request<Incoming>,
+) -> (Answer, Option<Recording>) {
+    let path = request.uri().path().to_owned();
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let published = match segments.as_slice() {
+        [tenant, ".well-known", "openid-configuration"] => {
+            entra::metadata(state, tenant, Version::V1).await
+        }
+        [tenant, "v2.0", ".well-known", "openid-configuration"] => {
+            entra::metadata(state, tenant, Version::V2).await
+        }
+        [tenant, "discovery", "keys"] => entra::key_set(state, tenant, Version::V1).await,
+        [tenant, "discovery", "v2.0", "keys"] => entra::key_set(state, tenant, Version::V2).await,
+        [tenant, "oauth2", "token"] => token(state, request, tenant, Version::V1).await,
+        [tenant, "oauth2", "v2.0", "token"] => token(state, request, tenant, Version::V2).await,
+        [""] => Answer::new(200)
+            .with("content-type", "text/plain; charset=utf-8")
+            .body(page::text(state)),
+        _ => return triggered(state, connection, request, &path).await,
+    };
+    (published, None)
+}
+
+async fn token(
+    state: &State,
+    request: Request<Incoming>,
+    tenant: &str,
+    version: Version,
+) -> Answer {
+    let (head, body) = request.into_parts();
+    let body = read(body, None).await;
+    let answer = token_endpoint::answer(state, &head, &body, tenant, version).await;
+    let code = answer
+        .code
+        .map_or_else(String::new, |code| format!(" AADSTS{code}"));
+    state.log(&format!("token {tenant} {}{code}", answer.status.as_u16()));
+    answer
+}
+
+async fn triggered(
+    state: &State,
+    connection: u64,
+    request: Request<Incoming>,
+    path: &str,
+) -> (Answer, Option<Recording>) {
+    let found = workflow_in(path).and_then(|(id, tail)| Some((state.flow_by_id(id)?, tail)));
+    let name = found.as_ref().map_or("", |(flow, _)| flow.name.as_str());
+    let recording = state.records.arrived(connection, name, &request);
+    let (head, body) = request.into_parts();
+    let answer = if let Some((flow, tail)) = &found {
+        answered(state, flow, tail, &head, body, &recording).await
+    } else {
+        read(body, Some(&recording)).await;
+        unknown(state, &head, path)
+    };
+    let place = if name.is_empty() {
+        "unknown path"
+    } else {
+        name
+    };
+    let (method, status) = (&head.method, answer.status.as_u16());
+    state.log(&format!("flow {place} {method} {status}"));
+    (answer, Some(recording))
+}
+
+async fn answered(
+    state: &State,
+    flow: &Flow,
+    tail: &str,
+    head: &Parts,
+    body: Incoming,
+    recording: &Recording,
+) -> Answer {
+    let early = state.script.next(&Place::Flow(flow.name.clone()), true);
+    let empty = Bytes::new();
+    let before = Call {
+        state,
+        head,
+        body: &empty,
+        recording,
+        tail,
+    };
+    let honest = async {
+        let body = read(body, Some(recording)).await;
+        let call = Call {
+            state,
+            head,
+            body: &body,
+            recording,
+            tail,
+        };
+        call.answer(flow).await
+    };
+    carry_out(early, &before.exchange(flow, None), honest).await
+}
+
+/// A path that is no trigger's: the polling address of a run, or nothing the service knows.
+fn unknown(state: &State, head: &Parts, path: &str) -> Answer {
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    if let ["workflows", id, "runs", run, "operations", _] = segments.as_slice()
+        && let Some(flow) = state.flow_by_id(id)
+    {
+        return reply::operation(&flow, run, head.uri.query().unwrap_or_default());
+    }
+    let id = path
+        .split_once("/workflows/")
+        .and_then(|(_, rest)| rest.split('/').next())
+        .unwrap_or(path);
+    ServiceError::workflow_not_found(id).answer()
+}
+
+/// The body as far as it comes; a record grows with it.
+async fn read(mut body: Incoming, recording: Option<&Recording>) -> Bytes {
+    let mut bytes = BytesMut::new();
+    if body.is_end_stream()
+        && let Some(recording) = recording
+    {
+        recording.body(&bytes, true);
+    }
+    while let Some(Ok(frame)) = body.frame().await {
+        let complete = body.is_end_stream();
+        match frame.into_data() {
+            Ok(data) => {
+                bytes.extend_from_slice(&data);
+                if let Some(recording) = recording {
+                    recording.body(&bytes, complete);
+                }
+            }
+            Err(frame) => {
+                if let (Some(trailers), Some(recording)) = (frame.trailers_ref(), recording) {
+                    recording.trailers(trailers);
+                }
+            }
+        }
+    }
+    bytes.freeze()
+}

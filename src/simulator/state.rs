@@ -1,0 +1,84 @@
+//! What do all handlers share?
+//!
+//! The directories, the flows, the keys, the script of faults and the records, each behind its own lock, with the look-ups handlers
+//! make.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use crate::simulator::aadsts::Refusal;
+use crate::simulator::directory::Tenant;
+use crate::simulator::fault::Script;
+use crate::simulator::flow::Flow;
+use crate::simulator::keys::KeyRing;
+use crate::simulator::record::Records;
+use crate::simulator::token::TokenSpec;
+use crate::simulator::{Log, Now};
+
+/// What the handlers share.
+pub(crate) struct State {
+    pub(crate) origin: String,
+    pub(crate) clock: Now,
+    pub(crate) lifetime: Duration,
+    pub(crate) tenants: RwLock<Vec<Tenant>>,
+    pub(crate) flows: RwLock<Vec<Flow>>,
+    pub(crate) keys: RwLock<KeyRing>,
+    pub(crate) script: Script,
+    pub(crate) records: Arc<Records>,
+    pub(crate) log: Option<Log>,
+}
+
+impl State {
+    pub(crate) fn now(&self) -> u64 {
+        (self.clock)()
+    }
+
+    pub(crate) fn tenants(&self) -> RwLockReadGuard<'_, Vec<Tenant>> {
+        self.tenants.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn flows(&self) -> RwLockReadGuard<'_, Vec<Flow>> {
+        self.flows.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn keys(&self) -> RwLockReadGuard<'_, KeyRing> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn flow_by_id(&self, id: &str) -> Option<Flow> {
+        self.flows().iter().find(|flow| flow.id == id).cloned()
+    }
+
+    /// The GUID of the tenant a URL names.
+    pub(crate) fn tenant_id(&self, segment: &str) -> Result<String, Refusal> {
+        let shaped = segment
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.')
+            && segment.contains(['-', '.']);
+        if !shaped {
+            return Err(Refusal::malformed_tenant(segment));
+        }
+        self.tenants()
+            .iter()
+            .find(|tenant| tenant.is_named(segment))
+            .map(|tenant| tenant.id.clone())
+            .ok_or_else(|| Refusal::tenant_not_found(segment))
+    }
+
+    pub(crate) fn issue(&self, spec: &TokenSpec) -> String {
+        let payload = spec.payload(
+            &self.origin,
+            &self.tenants(),
+            self.now(),
+            self.lifetime.as_secs(),
+        );
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        spec.sign(&payload, &mut keys)
+    }
+
+    pub(crate) fn log(&self, line: &str) {
+        if let Some(log) = &self.log {
+            log(line);
+        }
+    }
+}

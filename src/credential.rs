@@ -1,9 +1,11 @@
 //! WITH WHAT?
 //!
 //! In: a [`Permitted`] call. Out: a [`Credentialed`] one, with the token its flow wants, or none where the flow's URL carries its own
-//! signature. Refuses when no token can be had in time (502, 503). Tokens live in one cell per credential and audience
-//! ([`cache`], design decision 4); each kind of credential is a file of its own.
+//! signature. Refuses when no token can be had in time (502, 503). The [`Wallet`] of a configuration knows each flow's [`cache::Cell`];
+//! tokens live in one cell per credential and audience ([`cache`], design decision 4), shared across reloads by [`Cells`]; each
+//! kind of credential is a file of its own and a [`Source`] of tokens.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +13,16 @@ use http::HeaderValue;
 
 use crate::policy::Permitted;
 
+pub mod answer;
 pub mod cache;
+pub mod cells;
 pub mod client_secret;
+pub mod source;
+pub mod wallet;
+
+pub use cells::{Cells, Health, Trouble};
+pub use source::Source;
+pub use wallet::{Renewed, Wallet};
 
 /// A credential as configured: a name and how the gateway proves itself with it.
 #[derive(Clone)]
@@ -54,6 +64,12 @@ pub struct Token {
     pub claims: Option<Arc<serde_json::Map<String, serde_json::Value>>>,
 }
 
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token(generation {})", self.generation)
+    }
+}
+
 /// A call with what its flow wants. Private fields, made only here.
 pub struct Credentialed {
     permitted: Permitted,
@@ -85,21 +101,46 @@ impl Credentialed {
     }
 }
 
-/// Why there is no token. `detail` texts hold error codes and trace ids of the provider, never more of its answer.
-#[derive(Clone, Debug, thiserror::Error)]
+/// Why there is no token. Of a provider's answer only `error`, `error_codes` and `trace_id` are kept, each checked to be harmless in
+/// a log (design decision 12).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The provider says the gateway's credential is wrong: somebody has to change something.
-    #[error("the identity provider refuses the gateway's credential: {detail}")]
+    #[error("the identity provider refuses the gateway's credential ({error})")]
     Rejected {
-        /// `error`, AADSTS codes and trace id.
-        detail: String,
+        /// OAuth's `error`, or `http_401` where the answer names none.
+        error: String,
+        /// AADSTS numbers; empty for other providers.
+        codes: Vec<u32>,
+        /// What the provider's support wants to know.
+        trace_id: Option<String>,
     },
     /// The provider is unreachable, slow, throttling or broken; worth another try after `retry_after`.
-    #[error("no token is available: {reason}")]
+    #[error("no token is available ({reason})")]
     Unavailable {
         /// A fixed word for log and metrics.
         reason: &'static str,
         /// When another try makes sense.
         retry_after: Duration,
     },
+}
+
+impl Failure {
+    /// A fixed word for metrics and status.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Rejected { .. } => "rejected",
+            Self::Unavailable { reason, .. } => reason,
+        }
+    }
+
+    /// AADSTS numbers, where the provider gave any.
+    #[must_use]
+    pub fn codes(&self) -> &[u32] {
+        match self {
+            Self::Rejected { codes, .. } => codes,
+            Self::Unavailable { .. } => &[],
+        }
+    }
 }

@@ -1,0 +1,190 @@
+//! What a token endpoint's answer says.
+//!
+//! In: any answer at all: JSON, a plain-text 429, an HTML 503, nothing. Out: a [`Grant`], or a [`Denial`] that holds only fixed words,
+//! `error`, `error_codes` and `trace_id`, each checked to be harmless in a log. Every number may be a number or a numeric string (facts
+//! B1.2); errors as in facts B2 and RFC 6749 section 5.2. Refuses a token that is not `Bearer` or cannot be a header (rule 21).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde_json::{Map, Value};
+
+use super::Failure;
+use super::source::{Denial, Grant};
+
+/// Largest answer, in bytes (rule 21).
+pub const LIMIT: usize = 1024 * 1024;
+
+/// Largest token, in bytes: it has to fit into a request's head.
+const TOKEN: usize = 48 * 1024;
+
+/// The life of a token that does not say how long it lives.
+const UNKNOWN: Duration = Duration::from_mins(5);
+
+/// Longest life believed, whatever the answer says.
+const LONGEST: Duration = Duration::from_hours(48);
+
+/// A longer life than this is not believed at all.
+const NONSENSE: Duration = Duration::from_hours(24 * 366);
+
+/// Longest `Retry-After` honoured (facts B2.3).
+const PAUSE: Duration = Duration::from_hours(1);
+
+/// Reads an answer that came at `now` (since the Unix epoch).
+pub fn read(response: &Response<Bytes>, now: Duration) -> Result<Grant, Denial> {
+    let status = response.status();
+    let retry_after = retry_after(response.headers(), now);
+    // Before the body: throttling and outages answer in plain text and HTML.
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        return Err(Denial::unavailable("throttled", retry_after));
+    }
+    if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
+        return Err(Denial::unavailable("provider_error", retry_after));
+    }
+    let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(response.body()) else {
+        return Err(unreadable(status, retry_after));
+    };
+    if status.is_success()
+        && let Some(grant) = grant(&answer, now)
+    {
+        return Ok(grant);
+    }
+    Err(denial(&answer, status, retry_after))
+}
+
+fn grant(answer: &Map<String, Value>, now: Duration) -> Option<Grant> {
+    let bearer = text(answer, "token_type")?.eq_ignore_ascii_case("bearer");
+    let token = text(answer, "access_token")?;
+    let sendable =
+        (1..=TOKEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
+    if !bearer || !sendable {
+        return None;
+    }
+    let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    authorization.set_sensitive(true);
+    let claims = claims(token);
+    Some(Grant {
+        authorization,
+        lifetime: lifetime(answer, claims.as_ref(), now),
+        refresh_in: number(answer.get("refresh_in")).filter(|wish| *wish < LONGEST),
+        claims: claims.map(Arc::new),
+    })
+}
+
+/// `expires_in`, else v1's `expires_on`, else the token's own `exp`, else five minutes. A duration is preferred to an instant: it does
+/// not depend on two clocks agreeing.
+fn lifetime(
+    answer: &Map<String, Value>,
+    claims: Option<&Map<String, Value>>,
+    now: Duration,
+) -> Duration {
+    let left = |instant: Option<Duration>| instant.and_then(|instant| instant.checked_sub(now));
+    [
+        number(answer.get("expires_in")),
+        left(number(answer.get("expires_on"))),
+        left(number(claims.and_then(|claims| claims.get("exp")))),
+    ]
+    .into_iter()
+    .flatten()
+    .find(|life| *life >= Duration::from_secs(1) && *life <= NONSENSE)
+    .unwrap_or(UNKNOWN)
+    .min(LONGEST)
+}
+
+/// A JWT's claims, unverified: good for diagnosis and expiry, for no decision.
+fn claims(token: &str) -> Option<Map<String, Value>> {
+    let mut parts = token.split('.');
+    let (_, body, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
+        return None;
+    };
+    let json = BASE64_URL_SAFE_NO_PAD.decode(body).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
+fn denial(
+    answer: &Map<String, Value>,
+    status: StatusCode,
+    retry_after: Option<Duration>,
+) -> Denial {
+    let Some(error) = text(answer, "error") else {
+        return unreadable(status, retry_after);
+    };
+    if matches!(error, "temporarily_unavailable" | "server_error") {
+        return Denial::unavailable("provider_error", retry_after);
+    }
+    let codes = answer.get("error_codes").and_then(Value::as_array);
+    Denial {
+        failure: Failure::Rejected {
+            error: harmless(error).unwrap_or_else(|| "unreadable".to_owned()),
+            codes: codes
+                .into_iter()
+                .flatten()
+                .filter_map(|code| number(Some(code)))
+                .filter_map(|code| u32::try_from(code.as_secs()).ok())
+                .take(8)
+                .collect(),
+            trace_id: text(answer, "trace_id").and_then(harmless),
+        },
+        retry_after,
+    }
+}
+
+fn unreadable(status: StatusCode, retry_after: Option<Duration>) -> Denial {
+    // RFC 6749 section 5.2: 401 means that the client is refused, whatever the body says.
+    if status == StatusCode::UNAUTHORIZED {
+        return Denial {
+            failure: Failure::Rejected {
+                error: "http_401".to_owned(),
+                codes: Vec::new(),
+                trace_id: None,
+            },
+            retry_after,
+        };
+    }
+    Denial::unavailable("answer_invalid", retry_after)
+}
+
+/// Seconds or an HTTP date (RFC 9110 section 10.2.3), capped. `None` when absent, unreadable or past.
+fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let pause = if let Ok(seconds) = value.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let date = jiff::fmt::rfc2822::DateTimeParser::new()
+            .parse_timestamp(value)
+            .ok()?;
+        let date = Duration::from_secs(u64::try_from(date.as_second()).ok()?);
+        date.checked_sub(now)?
+    };
+    (!pause.is_zero()).then(|| pause.min(PAUSE))
+}
+
+fn text<'a>(answer: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    answer.get(name)?.as_str()
+}
+
+/// Whole seconds from a number or a numeric string; `None` when negative or not a number.
+fn number(value: Option<&Value>) -> Option<Duration> {
+    match value? {
+        Value::Number(number) => number
+            .as_u64()
+            .map(Duration::from_secs)
+            .or_else(|| Duration::try_from_secs_f64(number.as_f64()?).ok()),
+        Value::String(text) => text.trim().parse().ok().map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+/// Text of a provider that cannot forge or flood a log line.
+fn harmless(text: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    ((1..=64).contains(&text.len()) && text.bytes().all(plain)).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

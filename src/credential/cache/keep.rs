@@ -1,0 +1,234 @@
+//! The task that keeps one cell's token fresh.
+//!
+//! In: the cell's state, the clock, callers who want a token. Out: attempts, one at a time, each in a task of its own so that a panic
+//! is only a failed attempt. Renews ahead of expiry, repeats failed attempts with growing pauses, and ends with its cell (design
+//! decision 4). Logs a failure when it changes and when it is over, never an answer's text (design decision 12).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::{Held, Remembered, Shared, State, schedule};
+use crate::credential::source::{Attempt, Denial, Grant};
+use crate::credential::{Failure, Token};
+
+/// When the next attempt is due.
+#[derive(Debug, PartialEq, Eq)]
+enum Due {
+    Now,
+    At(Duration),
+    /// Only when somebody asks.
+    Asked,
+}
+
+/// Runs until its task is aborted.
+pub(super) async fn keep(shared: Arc<Shared>) {
+    let mut wanted = false;
+    loop {
+        match due(&shared, wanted) {
+            Due::Now => {
+                attempt(&shared).await;
+                wanted = false;
+            }
+            Due::At(instant) => {
+                tokio::select! {
+                    () = shared.wanted.notified() => wanted = true,
+                    () = shared.around.clock.sleep_until(instant) => wanted = false,
+                }
+            }
+            Due::Asked => {
+                shared.wanted.notified().await;
+                wanted = true;
+            }
+        }
+    }
+}
+
+fn due(shared: &Shared, wanted: bool) -> Due {
+    let now = shared.now();
+    let pending = shared.forced().pending;
+    let state = shared.state.borrow();
+    let usable = state.usable(now);
+    let forced = pending.is_some() && pending == usable.map(|held| held.token.generation);
+    if let Some(failure) = &state.failure {
+        let asked = (wanted && usable.is_none()) || forced;
+        let left_alone = state.in_force(now).is_some();
+        return if (asked && !left_alone) || now >= failure.unasked {
+            Due::Now
+        } else {
+            Due::At(failure.unasked)
+        };
+    }
+    let Some(held) = &state.held else {
+        return Due::Now;
+    };
+    let renew = now >= held.renew_at && (held.kept_warm || wanted);
+    if forced || renew || (wanted && usable.is_none()) {
+        Due::Now
+    } else if held.kept_warm {
+        Due::At(held.renew_at)
+    } else {
+        Due::Asked
+    }
+}
+
+async fn attempt(shared: &Shared) {
+    let asked_at = shared.now();
+    let started = Instant::now();
+    let outcome = supervised(shared.source.fetch(), shared.attempt).await;
+    let result = match &outcome {
+        Ok(_) => "ok",
+        Err(denial) => denial.failure.word(),
+    };
+    let labels = [&*shared.name, result];
+    let metrics = &shared.around.metrics;
+    metrics
+        .token_requests_total
+        .with_label_values(&labels)
+        .inc();
+    metrics
+        .token_request_duration_seconds
+        .with_label_values(&labels)
+        .observe(crate::metrics::seconds(started.elapsed()));
+    let fraction = shared.around.random.fraction();
+    // This task is the state's only writer. It logs before it takes the lock: a reader must not wait for a log line.
+    match outcome {
+        // A lifetime counts from before the request: the provider's clock started at some moment after.
+        Ok(grant) => {
+            let held = shared.accept(grant, asked_at, fraction);
+            shared.finish(|state| {
+                state.held = Some(held);
+                state.failure = None;
+            });
+        }
+        Err(denial) => {
+            let remembered = shared.remember(denial, fraction);
+            shared.finish(|state| state.failure = Some(remembered));
+        }
+    }
+}
+
+/// One attempt in a task of its own; it ends with the cell, and no later than `patience`.
+async fn supervised(attempt: Attempt, patience: Duration) -> Result<Grant, Denial> {
+    let mut task = Supervised(tokio::spawn(attempt));
+    match tokio::time::timeout(patience, &mut task.0).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(Denial::unavailable("panicked", None)),
+        Err(_) => Err(Denial::unavailable("timeout", None)),
+    }
+}
+
+struct Supervised(JoinHandle<Result<Grant, Denial>>);
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Shared {
+    /// Wakes the waiters. The wish for a renewal is fulfilled, whatever came of it.
+    fn finish(&self, change: impl FnOnce(&mut State)) {
+        self.forced().pending = None;
+        self.state.send_modify(|state| {
+            state.attempts += 1;
+            change(state);
+        });
+    }
+
+    fn accept(&self, grant: Grant, obtained: Duration, fraction: f64) -> Held {
+        let state = self.state.borrow();
+        let last = state.held.as_ref().map_or(0, |held| held.token.generation);
+        let failed = state.failure.as_ref().map(|failure| failure.failures);
+        drop(state);
+        let renewal = schedule::renewal(grant.lifetime, grant.refresh_in, fraction);
+        let expires = (obtained + grant.lifetime).as_secs();
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a double holds seconds since 1970 exactly"
+        )]
+        self.around
+            .metrics
+            .token_expiry_timestamp_seconds
+            .with_label_values(&[&*self.name])
+            .set(expires as f64);
+        let credential = &*self.name;
+        if let Some(failed) = failed {
+            tracing::info!(credential, failed, "tokens are given again");
+        } else {
+            tracing::debug!(credential, expires, "token obtained");
+        }
+        Held {
+            token: Arc::new(Token {
+                authorization: grant.authorization,
+                generation: last + 1,
+                expires,
+                claims: grant.claims,
+            }),
+            obtained,
+            usable_until: obtained + schedule::usable(grant.lifetime),
+            renew_at: obtained + renewal,
+            kept_warm: renewal >= schedule::KEPT_WARM,
+        }
+    }
+
+    fn remember(&self, denial: Denial, fraction: f64) -> Remembered {
+        let now = self.now();
+        let state = self.state.borrow();
+        let valid = state.usable(now).is_some();
+        let last = state.failure.as_ref();
+        let changed = last.is_none_or(|last| differ(&last.failure, &denial.failure));
+        let failures = last.map_or(0, |last| last.failures).saturating_add(1);
+        let since = last.map_or(now, |last| last.since);
+        drop(state);
+        let (hold, unasked) =
+            schedule::hold(&denial.failure, failures, denial.retry_after, fraction);
+        if changed {
+            self.log(&denial.failure, valid, unasked);
+        }
+        Remembered {
+            failure: denial.failure,
+            since,
+            failures,
+            at: now,
+            until: now + hold,
+            unasked: now + unasked,
+        }
+    }
+
+    fn log(&self, failure: &Failure, valid: bool, next_try: Duration) {
+        let (error, trace_id) = match failure {
+            Failure::Rejected {
+                error, trace_id, ..
+            } => (Some(error.as_str()), trace_id.as_deref()),
+            Failure::Unavailable { .. } => (None, None),
+        };
+        tracing::warn!(
+            credential = &*self.name,
+            reason = failure.word(),
+            error,
+            codes = ?failure.codes(),
+            trace_id,
+            valid_token_left = valid,
+            next_try_seconds = next_try.as_secs(),
+            "no new token"
+        );
+    }
+}
+
+/// Whether an operator would call them two failures; trace ids differ every time.
+fn differ(one: &Failure, other: &Failure) -> bool {
+    match (one, other) {
+        (
+            Failure::Rejected { error, codes, .. },
+            Failure::Rejected {
+                error: other,
+                codes: others,
+                ..
+            },
+        ) => error != other || codes != others,
+        _ => one.word() != other.word(),
+    }
+}

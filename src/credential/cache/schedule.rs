@@ -1,0 +1,152 @@
+//! When a token is renewed and when a failed attempt is repeated.
+//!
+//! In: lifetimes, what the provider asked for, a random fraction. Out: durations from now. Arithmetic only, so that every rule of
+//! design decision 4 is a line in a table.
+
+use std::time::Duration;
+
+use crate::credential::Failure;
+
+/// No later than this before its expiry a token is renewed, when it lives long enough.
+const MARGIN: Duration = Duration::from_mins(5);
+
+/// From this lifetime on a token is renewed at half of it (facts B1.6).
+const LONG: Duration = Duration::from_hours(2);
+
+/// A token that would be renewed sooner than this is renewed only while somebody uses it.
+pub(super) const KEPT_WARM: Duration = Duration::from_secs(30);
+
+/// Between two forced renewals of a cell.
+pub(super) const FORCED: Duration = Duration::from_secs(30);
+
+/// Between two renewals that one flow's claims mismatch may cause.
+pub(super) const MISMATCH: Duration = Duration::from_mins(5);
+
+/// How far a corrected clock may step back before what it said is no longer trusted.
+pub(super) const SLACK: Duration = Duration::from_mins(1);
+
+/// Longest time a failure is remembered unless the provider names a longer one.
+const LONGEST_HOLD: Duration = Duration::from_mins(1);
+
+/// How often a refused credential is tried without anybody asking.
+const REFUSED_TRY: Duration = Duration::from_mins(5);
+
+/// When to renew a token of this lifetime; `fraction` (0..1) spreads gateways that started together.
+pub(super) fn renewal(lifetime: Duration, refresh_in: Option<Duration>, fraction: f64) -> Duration {
+    let latest = if lifetime > MARGIN * 2 {
+        lifetime.saturating_sub(MARGIN)
+    } else {
+        lifetime / 2
+    };
+    let wished = match refresh_in {
+        Some(wish) if !wish.is_zero() => wish,
+        _ if lifetime >= LONG => lifetime / 2,
+        _ => latest,
+    };
+    let planned = wished.min(latest);
+    // Only ever earlier: later could be too late.
+    planned.saturating_sub((planned / 10).min(MARGIN).mul_f64(fraction))
+}
+
+/// Until when a token of this lifetime is served: a little less, so that it does not expire on its way.
+pub(super) fn usable(lifetime: Duration) -> Duration {
+    lifetime.saturating_sub((lifetime / 10).min(Duration::from_secs(10)))
+}
+
+/// How long no new attempt is made after the `failures`-th failure in a row, and when one is made without being asked for.
+pub(super) fn hold(
+    failure: &Failure,
+    failures: u32,
+    retry_after: Option<Duration>,
+    fraction: f64,
+) -> (Duration, Duration) {
+    let first = match failure {
+        Failure::Rejected { .. } => Duration::from_secs(10),
+        Failure::Unavailable { reason, .. } if *reason == "throttled" => Duration::from_secs(10),
+        Failure::Unavailable { .. } => Duration::from_secs(1),
+    };
+    let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16)));
+    let backoff = doubled.min(LONGEST_HOLD).mul_f64(0.75 + fraction / 4.0);
+    // A wish of the provider is kept to the second, and spread only upwards.
+    let wished = retry_after.unwrap_or_default();
+    let hold = backoff.max(wished + (wished / 10).mul_f64(fraction));
+    let unasked = match failure {
+        Failure::Rejected { .. } => hold.max(REFUSED_TRY),
+        Failure::Unavailable { .. } => hold,
+    };
+    (hold, unasked)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{hold, renewal, usable};
+    use crate::credential::Failure;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_token_is_renewed_as_the_provider_wishes_else_at_half_life_else_five_minutes_before_its_end()
+     {
+        for (lifetime, refresh_in, at) in [
+            (3599, None, 3299),
+            (86_399, None, 43_199),
+            (7200, None, 3600),
+            (7199, None, 6899),
+            (86_399, Some(1000), 1000),
+            (3600, Some(3599), 3300),
+            (3600, Some(0), 3300),
+            (601, None, 301),
+            (300, None, 150),
+            (60, Some(50), 30),
+        ] {
+            let planned = renewal(s(lifetime), refresh_in.map(s), 0.0);
+            assert_eq!(planned.as_secs(), at, "{lifetime} {refresh_in:?}");
+            let spread = renewal(s(lifetime), refresh_in.map(s), 0.999);
+            assert!(spread < planned && spread > planned / 2, "{lifetime}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_not_served_in_its_last_seconds() {
+        assert_eq!(usable(s(3600)), s(3590));
+        assert_eq!(usable(s(20)), s(18));
+    }
+
+    #[test]
+    fn holds_double_up_to_a_minute_and_never_undercut_retry_after() {
+        let down = Failure::Unavailable {
+            reason: "connect",
+            retry_after: Duration::ZERO,
+        };
+        let seconds = |failures| {
+            hold(&down, failures, None, 0.999_999)
+                .0
+                .as_secs_f64()
+                .round()
+        };
+        assert_eq!(
+            [1, 2, 3, 6, 7, 40, u32::MAX].map(seconds),
+            [1, 2, 4, 32, 60, 60, 60]
+        );
+        for fraction in [0.0, 0.5, 0.999] {
+            let (held, unasked) = hold(&down, 1, Some(s(90)), fraction);
+            assert!(held >= s(90) && held < s(100), "{held:?}");
+            assert_eq!(held, unasked);
+        }
+    }
+
+    #[test]
+    fn a_refused_credential_is_tried_every_five_minutes_unless_somebody_asks() {
+        let refused = Failure::Rejected {
+            error: "invalid_client".into(),
+            codes: vec![7_000_215],
+            trace_id: None,
+        };
+        let (held, unasked) = hold(&refused, 9, None, 0.999);
+        assert!(held <= s(60) && unasked == s(300));
+    }
+}

@@ -1,0 +1,165 @@
+//! Every cell of the process, shared across reloads.
+//!
+//! In: a credential's settings, what it asks for, the way out. Out: its [`Cell`], the same one as before where nothing changed, so that
+//! a reload costs no token. Two credentials that differ in any input never share one (security rule 22): the key is a structure, not
+//! a concatenation, and a new setting does not compile until it is in it. Cells nobody holds any more are gone.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use super::cache::{Cell, Surroundings};
+use super::{Ask, Kind, Settings, client_secret};
+use crate::client::Outbound;
+
+/// Every input of a token request; the secret as its SHA-256. No `Debug`: what it holds is not for logs.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    name: Arc<str>,
+    ask: Ask,
+    inputs: Inputs,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Inputs {
+    ClientSecret(client_secret::Inputs),
+}
+
+impl Key {
+    fn new(settings: &Settings, ask: &Ask) -> Self {
+        // Exhaustive, so that a new field has to be thought about here.
+        let Settings {
+            name,
+            kind,
+            expires: _, // Only told to the operator.
+        } = settings;
+        Self {
+            name: Arc::clone(name),
+            ask: ask.clone(),
+            inputs: match kind {
+                Kind::ClientSecret(own) => Inputs::ClientSecret(client_secret::Inputs::of(own)),
+            },
+        }
+    }
+}
+
+/// The cells, by key.
+pub struct Cells {
+    around: Surroundings,
+    known: Mutex<HashMap<Key, Known>>,
+}
+
+struct Known {
+    cell: Weak<Cell>,
+    outbound: Outbound,
+}
+
+/// How one cell is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The credential's configured name.
+    pub credential: Arc<str>,
+    /// Unix seconds at which its token expires; `None`: there is no valid token.
+    pub expires: Option<u64>,
+    /// The failure of the last attempt, if it failed.
+    pub trouble: Option<Trouble>,
+    /// Whether at least one attempt has ended.
+    pub tried: bool,
+}
+
+/// Why there is no new token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// A fixed word: `rejected` or a reason of unavailability.
+    pub word: &'static str,
+    /// AADSTS numbers.
+    pub codes: Vec<u32>,
+    /// Unix seconds of the first failure in a row.
+    pub since: u64,
+    /// Unix seconds of the next attempt that nobody has to ask for.
+    pub next_try: u64,
+}
+
+impl Cells {
+    /// None yet.
+    #[must_use]
+    pub fn new(around: Surroundings) -> Self {
+        Self {
+            around,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The cell of this credential and audience, fetching its first token already. A changed secret, endpoint or way out means a
+    /// new cell (rules 21, 22). Needs a tokio runtime.
+    #[must_use]
+    pub fn cell(&self, settings: &Settings, ask: &Ask, outbound: &Outbound) -> Arc<Cell> {
+        let key = Key::new(settings, ask);
+        let mut known = self.known();
+        let living = known
+            .get(&key)
+            .filter(|known| known.outbound.same(outbound))
+            .and_then(|known| known.cell.upgrade());
+        if let Some(cell) = living {
+            return cell;
+        }
+        let source = match &settings.kind {
+            Kind::ClientSecret(own) => {
+                client_secret::source(own, ask, outbound, &self.around.clock)
+            }
+        };
+        let cell = Cell::new(
+            Arc::clone(&settings.name),
+            source,
+            outbound.token_timeout() + Duration::from_millis(500),
+            self.around.clone(),
+        );
+        let entry = Known {
+            cell: Arc::downgrade(&cell),
+            outbound: outbound.clone(),
+        };
+        known.insert(key, entry);
+        cell
+    }
+
+    /// How every cell in use is, by credential name.
+    #[must_use]
+    pub fn health(&self) -> Vec<Health> {
+        let mut all: Vec<_> = self.living().iter().map(|cell| cell.health()).collect();
+        all.sort_by(|one, other| one.credential.cmp(&other.credential));
+        all
+    }
+
+    /// Whether every cell in use has seen the end of its first attempt: part of being ready.
+    #[must_use]
+    pub fn first_tried(&self) -> bool {
+        self.living().iter().all(|cell| cell.tried())
+    }
+
+    /// The cells in use. Forgets the others, and the metrics of credentials that are gone.
+    fn living(&self) -> Vec<Arc<Cell>> {
+        let mut living = Vec::new();
+        let mut gone = HashSet::new();
+        self.known().retain(|key, known| {
+            let cell = known.cell.upgrade();
+            if cell.is_none() {
+                gone.insert(Arc::clone(&key.name));
+            }
+            let lives = cell.is_some();
+            living.extend(cell);
+            lives
+        });
+        for name in &gone {
+            if !living.iter().any(|cell| cell.name() == name) {
+                // A gauge of a removed credential would look like a token that ran out.
+                let expiry = &self.around.metrics.token_expiry_timestamp_seconds;
+                let _ = expiry.remove_label_values(&[&**name]);
+            }
+        }
+        living
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Key, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,57 @@
+//! Where tokens come from: what every kind of credential does.
+//!
+//! In: nothing but the kind's own settings. Out: one attempt's [`Grant`] or [`Denial`]. Never repeats, remembers or waits: that is the
+//! cell's business (design decision 4).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::Failure;
+
+/// One attempt under way.
+pub type Attempt = Pin<Box<dyn Future<Output = Result<Grant, Denial>> + Send>>;
+
+/// Obtains tokens of one credential for one audience.
+pub trait Source: Send + Sync + 'static {
+    /// Makes one attempt, bounded in time and bytes by itself.
+    fn fetch(&self) -> Attempt;
+}
+
+/// What a provider gave.
+pub struct Grant {
+    /// `Bearer …`, marked sensitive.
+    pub authorization: HeaderValue,
+    /// How long it is valid, from now.
+    pub lifetime: Duration,
+    /// When the provider wants it renewed, from now.
+    pub refresh_in: Option<Duration>,
+    /// Its claims when it is a JWT.
+    pub claims: Option<Arc<serde_json::Map<String, serde_json::Value>>>,
+}
+
+/// What a provider gave instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Why. The cell replaces the `retry_after` in it.
+    pub failure: Failure,
+    /// `Retry-After`, capped.
+    pub retry_after: Option<Duration>,
+}
+
+impl Denial {
+    /// Without a token for now.
+    #[must_use]
+    pub const fn unavailable(reason: &'static str, retry_after: Option<Duration>) -> Self {
+        Self {
+            failure: Failure::Unavailable {
+                reason,
+                retry_after: Duration::ZERO,
+            },
+            retry_after,
+        }
+    }
+}

@@ -122,12 +122,7 @@ mod tests {
             reason: "connect",
             retry_after: Duration::ZERO,
         };
-        let seconds = |failures| {
-            hold(&down, failures, None, 0.999_999)
-                .0
-                .as_secs_f64()
-                .round()
-        };
+        let seconds = |failures| hold(&down, failures, None, 1.0).0.as_secs();
         assert_eq!(
             [1, 2, 3, 6, 7, 40, u32::MAX].map(seconds),
             [1, 2, 4, 32, 60, 60, 60]

@@ -1,8 +1,47 @@
-//! Accepting: sockets, TLS, limits, drain.
+//! Accepting: sockets, TLS, HTTP, limits, drain; the callers' port and the admin port alike.
+//!
+//! In: a listening socket, [`Settings`] that a reload may replace, a tower service, a [`Drain`]. Out: requests whose extensions hold
+//! nothing but a [`crate::call::Connection`], one connection per task, and in the end an [`Outcome`]. Refuses what costs a stranger
+//! nothing and us a place (security rule 10): see [`Limits`]. What a request means is none of its business.
 
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::{Request, Response};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use tower::Service;
+
+use crate::body::Body;
+use crate::metrics::Metrics;
+
+pub mod admin;
+pub mod process;
+pub mod tls;
+
+mod activity;
+mod answer;
+mod connection;
+mod drain;
+mod handler;
+mod limits;
+mod places;
+mod reason;
+mod socket;
+mod streams;
+mod vigil;
+
+pub use drain::{Drain, Trigger, drain};
+pub use limits::Limits;
+
+use drain::Stage;
+use places::Places;
 
 /// `server:` as configured and validated, as far as the listener is concerned.
 #[derive(Clone)]
@@ -19,4 +58,165 @@ pub struct Settings {
     pub body_idle_timeout: Duration,
     /// Longest wait for calls in flight after SIGTERM.
     pub drain: Duration,
+}
+
+/// Connections the kernel keeps for us until they are accepted; it caps this at `net.core.somaxconn`.
+const BACKLOG: u32 = 4096;
+
+/// Listens on `address`, with `SO_REUSEADDR`. Fails as `bind` does: address in use, not permitted.
+#[expect(
+    clippy::unused_async,
+    reason = "the socket registers with the runtime it is called in"
+)]
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart must not wait for the connections of the process before it.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Requests that had no complete answer when the drain's time was over.
+    pub lost: usize,
+}
+
+/// One port and everything that happens on it.
+pub struct Server {
+    listener: TcpListener,
+    settings: Arc<ArcSwap<Settings>>,
+    metrics: Option<Metrics>,
+    limits: Limits,
+}
+
+impl Server {
+    /// The callers' port. Timeouts, TLS and the number of connections are read from `settings` for each new connection.
+    #[must_use]
+    pub fn new(listener: TcpListener, settings: Arc<ArcSwap<Settings>>, metrics: Metrics) -> Self {
+        Self {
+            listener,
+            settings,
+            metrics: Some(metrics),
+            limits: Limits::CALLERS,
+        }
+    }
+
+    /// The admin port: small limits, and not counted among the callers' connections.
+    #[must_use]
+    pub fn admin(listener: TcpListener, settings: Settings) -> Self {
+        Self {
+            listener,
+            settings: Arc::new(ArcSwap::from_pointee(settings)),
+            metrics: None,
+            limits: Limits::ADMIN,
+        }
+    }
+
+    /// Other limits than the built-in ones.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Serves until `drain` begins; then lets the calls in flight finish, for at most [`Settings::drain`], while new connections are
+    /// still accepted, so that the service can answer them in its own words. Whatever is left then is cut off and counted.
+    pub async fn run<S>(self, service: S, mut drain: Drain) -> Outcome
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + Unpin
+            + 'static,
+        S::Future: Send,
+    {
+        let places = Arc::new(Places::new(self.settings, self.metrics, self.limits));
+        let (stage, _) = watch::channel(Stage::Open);
+        let acceptor = Acceptor {
+            listener: self.listener,
+            places: Arc::clone(&places),
+            service,
+            stage: stage.clone(),
+        };
+        let (alive, mut ended) = mpsc::channel(1);
+        tokio::select! {
+            never = acceptor.run(&alive) => match never {},
+            () = drain.begun() => {}
+        }
+        drop(alive);
+        stage.send_replace(Stage::Draining);
+        let deadline = Instant::now() + places.settings.load().drain;
+        let (late, mut late_ended) = mpsc::channel(1);
+        tokio::select! {
+            never = acceptor.run(&late) => match never {},
+            _ = ended.recv() => {}
+            () = sleep_until(deadline) => {}
+        }
+        drop((acceptor, late));
+        tokio::select! {
+            _ = late_ended.recv() => {}
+            () = sleep_until(deadline) => {}
+        }
+        stage.send_replace(Stage::Cut);
+        // Nothing waits any more: each connection notes what it loses and is gone.
+        let _ = ended.recv().await;
+        let _ = late_ended.recv().await;
+        Outcome {
+            lost: places.lost(),
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({:?})", self.listener.local_addr().ok())
+    }
+}
+
+struct Acceptor<S> {
+    listener: TcpListener,
+    places: Arc<Places>,
+    service: S,
+    stage: watch::Sender<Stage>,
+}
+
+impl<S> Acceptor<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + Unpin
+        + 'static,
+    S::Future: Send,
+{
+    /// Accepts for ever. A connection keeps its clone of `alive` to its end.
+    async fn run(&self, alive: &mpsc::Sender<Infallible>) -> Infallible {
+        loop {
+            // At the cap nobody is accepted: who comes waits in the kernel's queue.
+            let place = self.places.free(alive).await;
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    let stage = self.stage.subscribe();
+                    let service = self.service.clone();
+                    tokio::spawn(connection::serve(stream, peer, service, place, stage));
+                }
+                Err(error) => {
+                    self.places.count(reason::ACCEPT);
+                    // Out of descriptors or memory: the error stays until a connection ends, so looping would burn the
+                    // processor. Anything else concerned one connection only.
+                    if reason::is_exhaustion(&error) {
+                        tracing::warn!(%error, "cannot accept connections");
+                        sleep(self.places.limits.accept_pause).await;
+                    }
+                }
+            }
+        }
+    }
 }

@@ -1,3 +1,4 @@
 //! The tests that use real sockets: one binary, one module per subject.
 
+mod listener;
 mod provider;

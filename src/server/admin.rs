@@ -1,0 +1,202 @@
+//! The admin port: `/metrics`, `/livez`, `/readyz`, `/status`.
+//!
+//! In: GET or HEAD. Out: text or JSON made from fixed words, configured names and numbers; no secret and no flow's URL (security rule 26).
+//! Refuses any other method or path, and a `Host` that a foreign web site could have chosen (DNS rebinding): see [`is_ours`].
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Ready, ready};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use serde_json::Value;
+
+use super::Settings;
+use crate::body::Body;
+use crate::metrics::Metrics;
+
+/// Whether the gateway should get traffic, and what is wrong with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// False before key sets and first tokens have been tried, and while draining. A provider's outage leaves it true.
+    pub ready: bool,
+    /// What is degraded, one line each: configured names and fixed words.
+    pub reasons: Vec<String>,
+}
+
+/// The admin port's service. The closures are asked at every request and must answer at once.
+#[derive(Clone)]
+pub struct Admin {
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// What `/readyz` shows.
+    pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    /// What `/status` shows; no secret and no flow's URL.
+    pub status: Arc<dyn Fn() -> Value + Send + Sync>,
+}
+
+/// Small numbers: probes and one or two scrapers come here.
+#[must_use]
+pub fn settings(listen: SocketAddr) -> Settings {
+    Settings {
+        listen,
+        tls: None,
+        max_connections: 100,
+        head_timeout: Duration::from_secs(10),
+        body_idle_timeout: Duration::from_secs(10),
+        drain: Duration::from_secs(1),
+    }
+}
+
+impl Admin {
+    /// The page, or the refusal.
+    #[must_use]
+    pub fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+        match host(request) {
+            None => return plain(StatusCode::BAD_REQUEST, "one Host, please\n"),
+            Some(host) if !is_ours(host) => {
+                return plain(StatusCode::MISDIRECTED_REQUEST, "not a host of this port\n");
+            }
+            Some(_) => {}
+        }
+        let page = match request.uri().path() {
+            "/metrics" => Self::metrics_page,
+            "/livez" => Self::livez_page,
+            "/readyz" => Self::readyz_page,
+            "/status" => Self::status_page,
+            _ => return plain(StatusCode::NOT_FOUND, "no such page\n"),
+        };
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
+            let allowed = HeaderValue::from_static("GET, HEAD");
+            refused.headers_mut().insert(ALLOW, allowed);
+            return refused;
+        }
+        page(self)
+    }
+
+    fn metrics_page(&self) -> Response<Body> {
+        match self.metrics.text() {
+            Ok(text) => page(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                text,
+            ),
+            Err(error) => {
+                tracing::error!(%error, "metrics cannot be written");
+                plain(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "metrics cannot be written\n",
+                )
+            }
+        }
+    }
+
+    /// Alive is whoever answers: a drain and an outage are no reasons to be killed.
+    fn livez_page(&self) -> Response<Body> {
+        let _ = self;
+        plain(StatusCode::OK, "ok\n")
+    }
+
+    fn readyz_page(&self) -> Response<Body> {
+        let Readiness { ready, reasons } = (self.ready)();
+        let mut text = String::new();
+        if reasons.is_empty() {
+            text.push_str(if ready { "ok\n" } else { "not ready\n" });
+        }
+        for reason in reasons {
+            text.push_str(if ready { "degraded: " } else { "not ready: " });
+            text.push_str(&reason);
+            text.push('\n');
+        }
+        let status = if ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        plain(status, text)
+    }
+
+    fn status_page(&self) -> Response<Body> {
+        page(
+            StatusCode::OK,
+            "application/json",
+            (self.status)().to_string(),
+        )
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Admin")
+    }
+}
+
+impl<B> tower::Service<Request<B>> for Admin {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ready(Ok(self.answer(&request)))
+    }
+}
+
+/// The one host the request names, without its port.
+fn host<B>(request: &Request<B>) -> Option<&str> {
+    let mut values = request.headers().get_all(HOST).iter();
+    let named = match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok()?,
+        (None, _) if request.version() == Version::HTTP_2 => request.uri().authority()?.as_str(),
+        _ => return None,
+    };
+    let (name, port) = match named.rfind(':') {
+        // A colon inside brackets belongs to an IPv6 address.
+        Some(colon) if !named.ends_with(']') => named.split_at_checked(colon)?,
+        _ => (named, ""),
+    };
+    let digits = port.strip_prefix(':').unwrap_or(port);
+    (!name.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())).then_some(name)
+}
+
+/// Whether a `Host` is one that nobody outside can own. A web page can make a browser send requests here under any name whose DNS its author
+/// controls, and read the answers; it cannot under an address, `localhost`, a name without a dot (a container's or a Service's
+/// short name), or a name that the public DNS does not have (`svc`, `cluster.local`, `localhost`: Kubernetes and RFC 6761).
+#[must_use]
+pub fn is_ours(host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(&host);
+    if bare.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    !host.contains([':', '[', ']', '@', '/'])
+        && (!host.contains('.')
+            || [".localhost", ".svc", ".cluster.local"]
+                .iter()
+                .any(|suffix| host.ends_with(suffix)))
+}
+
+fn plain(status: StatusCode, text: impl Into<String>) -> Response<Body> {
+    page(status, "text/plain; charset=utf-8", text.into())
+}
+
+fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,299 @@
+//! One connection, from the accepted socket to its last byte.
+//!
+//! In: a socket and a place. Out: HTTP/1.1 or HTTP/2 requests for the service. TLS and the choice of protocol share one deadline: hyper-util's
+//! own detection has none (design, "Traps"), and a socket that says nothing, or half a preface, would hold its place for ever.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use http::{Request, Response};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tower::Service;
+
+use super::activity::Activity;
+use super::drain::{Stage, reached};
+use super::handler::Handler;
+use super::places::{Place, Places};
+use super::socket::{Prefix, Socket, Transport};
+use super::streams::Streams;
+use super::vigil::{Http, Verdict, Vigil};
+use super::{Limits, Settings, reason};
+use crate::body::Body;
+use crate::call::Connection;
+
+/// What an HTTP/2 connection begins with (RFC 9113 section 3.4).
+const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The answer to a head that does not come: hyper has none.
+const SLOW_HEAD: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve<S>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: S,
+    mut place: Place,
+    stage: watch::Receiver<Stage>,
+) where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + Unpin
+        + 'static,
+    S::Future: Send,
+{
+    place.taken();
+    let places = &place.places;
+    let settings = places.settings.load_full();
+    // Boxed, so that a connection does not keep room for its handshake.
+    let opened = Box::pin(async {
+        tokio::select! {
+            opened = timeout(settings.head_timeout, open(stream, &settings)) => {
+                opened.unwrap_or(Err(Some(reason::HANDSHAKE)))
+            }
+            () = hurry(stage.clone(), &places.limits) => Err(None),
+        }
+    })
+    .await;
+    let (transport, protocol, prefix) = match opened {
+        Ok(opened) => opened,
+        Err(reason) => {
+            if let Some(reason) = reason {
+                places.count(reason);
+            }
+            return;
+        }
+    };
+    let activity = Arc::new(Activity::default());
+    let handler = Handler {
+        service,
+        connection: Connection {
+            peer,
+            tls: matches!(transport, Transport::Tls(_)),
+        },
+        activity: Arc::clone(&activity),
+        http1: protocol == Protocol::Http1,
+    };
+    let vigil = Vigil {
+        activity: &activity,
+        limits: &places.limits,
+        head_timeout: settings.head_timeout,
+        stall: settings.body_idle_timeout,
+        stage,
+    };
+    drop(settings);
+    let io = TokioIo::new(Socket::new(transport, prefix, Arc::clone(&activity)));
+    match protocol {
+        Protocol::Http1 => serve_http1(io, handler, &vigil, places).await,
+        Protocol::Http2 => serve_http2(io, handler, &vigil, places).await,
+    }
+}
+
+/// Ends when a drain has waited long enough for somebody who has said nothing yet.
+async fn hurry(stage: watch::Receiver<Stage>, limits: &Limits) {
+    reached(stage, Stage::Draining).await;
+    tokio::time::sleep(limits.last_word).await;
+}
+
+/// TLS where it is configured, and which HTTP is spoken. `Err(None)`: the caller left without a word.
+async fn open(
+    mut stream: TcpStream,
+    settings: &Settings,
+) -> Result<(Transport, Protocol, Prefix), Option<&'static str>> {
+    // Answers are written whole: waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    if let Some(tls) = &settings.tls {
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(tls));
+        let stream = acceptor
+            .accept(stream)
+            .await
+            .map_err(|_| Some(reason::TLS))?;
+        let protocol = match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Protocol::Http2,
+            _ => Protocol::Http1,
+        };
+        let transport = Transport::Tls(Box::new(stream));
+        return Ok((transport, protocol, Prefix::default()));
+    }
+    match detect(&mut stream).await {
+        Ok(Some((protocol, prefix))) => Ok((Transport::Plain(stream), protocol, prefix)),
+        Ok(None) => Err(None),
+        Err(_) => Err(Some(reason::IO)),
+    }
+}
+
+/// HTTP/2 when the first bytes are its preface; HTTP/1 as soon as one differs.
+async fn detect<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<Option<(Protocol, Prefix)>> {
+    let mut bytes = [0; 24];
+    let mut length = 0;
+    while let Some(room) = bytes.get_mut(length..).filter(|room| !room.is_empty()) {
+        let read = stream.read(room).await?;
+        if read == 0 && length == 0 {
+            return Ok(None);
+        }
+        length += read;
+        if read == 0 || bytes.get(..length) != PREFACE.get(..length) {
+            return Ok(Some((Protocol::Http1, Prefix::new(bytes, length))));
+        }
+    }
+    Ok(Some((Protocol::Http2, Prefix::new(bytes, length))))
+}
+
+type Io = TokioIo<Socket>;
+
+async fn serve_http1<S>(io: Io, handler: Handler<S>, vigil: &Vigil<'_>, places: &Places)
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + Unpin
+        + 'static,
+    S::Future: Send,
+{
+    let mut connection = http1::Builder::new()
+        // The head limit is the buffer limit; hyper refuses the default 100 headers on its own.
+        .max_buf_size(places.limits.head as usize)
+        // Ours tells an idle connection from a slow head; hyper's would end both.
+        .header_read_timeout(None)
+        .serve_connection(io, handler);
+    let verdict = vigil.keep(Pin::new(&mut connection)).await;
+    // Before the connection is taken apart, which ends what is in flight.
+    if settle(&verdict, vigil.activity, places) {
+        return;
+    }
+    let mut socket = connection.into_parts().io.into_inner();
+    let farewell = async {
+        if matches!(verdict, Verdict::SlowHead) {
+            if vigil.activity.has_head_begun() {
+                let _ = socket.write_all(SLOW_HEAD).await;
+            }
+            let _ = socket.shutdown().await;
+        }
+        linger(&mut socket, vigil.activity).await;
+    };
+    // Boxed: only connections that end need it.
+    tokio::select! {
+        _ = timeout(places.limits.linger, Box::pin(farewell)) => {}
+        () = reached(vigil.stage.clone(), Stage::Cut) => {}
+    }
+}
+
+/// Reads and drops what still comes, until the caller closes. Closing with unread bytes sends a reset, which can overtake the answer: the
+/// caller would see a broken connection instead of the 401 or 413 to a body it is still sending.
+async fn linger(socket: &mut Socket, activity: &Activity) {
+    let mut waste = [0; 4096];
+    while !activity.ended.load(Relaxed) {
+        if !matches!(socket.read(&mut waste).await, Ok(read) if read > 0) {
+            return;
+        }
+    }
+}
+
+async fn serve_http2<S>(io: Io, handler: Handler<S>, vigil: &Vigil<'_>, places: &Arc<Places>)
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + Unpin
+        + 'static,
+    S::Future: Send,
+{
+    let limits = &places.limits;
+    let streams = Streams {
+        places: Arc::clone(places),
+        stall: vigil.stall,
+    };
+    let connection = http2::Builder::new(streams)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .initial_stream_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
+        .max_header_list_size(limits.head)
+        .max_send_buf_size(limits.send_buffer)
+        .max_pending_accept_reset_streams(limits.pending_resets)
+        .max_local_error_reset_streams(limits.error_resets)
+        .keep_alive_interval(limits.ping)
+        .keep_alive_timeout(limits.ping_timeout)
+        .serve_connection(io, handler);
+    let mut connection = pin!(connection);
+    let verdict = vigil.keep(connection.as_mut()).await;
+    settle(&verdict, vigil.activity, places);
+}
+
+/// Counts how a connection ended. True: close it at once and with a reset.
+fn settle(verdict: &Verdict, activity: &Activity, places: &Places) -> bool {
+    let (reason, abort) = match verdict {
+        Verdict::Ended(Ok(())) => (None, false),
+        // An answer that broke off must not look complete.
+        Verdict::Ended(Err(error)) => (Some(reason::of(error)), !error.is_parse()),
+        Verdict::SlowHead => (Some(reason::TIMEOUT), false),
+        Verdict::Stalled => (Some(reason::WRITE_TIMEOUT), true),
+        Verdict::Flooding => (Some(reason::RESET), true),
+        Verdict::Overstayed => (None, true),
+        Verdict::Cut => {
+            let lost = activity.unfinished();
+            places.lose(lost);
+            ((lost > 0).then_some(reason::DRAIN), true)
+        }
+    };
+    if let Some(reason) = reason {
+        places.count(reason);
+    }
+    if abort {
+        activity.reset.store(true, Relaxed);
+    }
+    abort
+}
+
+impl<S> Http for http1::Connection<Io, Handler<S>>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + Unpin
+        + 'static,
+    S::Future: Send,
+{
+    fn wind_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+
+    const SAYS_GOODBYE: bool = false;
+}
+
+impl<S> Http for http2::Connection<Io, Handler<S>, Streams>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + Unpin
+        + 'static,
+    S::Future: Send,
+{
+    fn wind_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+
+    const SAYS_GOODBYE: bool = true;
+}

@@ -1,0 +1,96 @@
+//! Between hyper and the service.
+//!
+//! In: a request as hyper parsed it. Out: the service's answer. Hands the service nothing of hyper's extensions, so that nobody can
+//! upgrade a connection, and lets no answer through that would turn it into a tunnel (issue: CONNECT and Upgrade are refused).
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::header::CONNECTION;
+use http::{Extensions, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower::Service;
+use tower::util::{Oneshot, ServiceExt as _};
+
+use super::activity::{Activity, Flight};
+use super::answer::Answer;
+use super::streams;
+use crate::body::Body;
+use crate::call::Connection;
+
+/// The service of one connection.
+pub(super) struct Handler<S> {
+    pub(super) service: S,
+    pub(super) connection: Connection,
+    pub(super) activity: Arc<Activity>,
+    pub(super) http1: bool,
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Handler<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
+{
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = Answering<Oneshot<S, Request<Body>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let flight = Flight::begin(&self.activity);
+        let (mut parts, body) = request.into_parts();
+        let tunnel = parts.method == Method::CONNECT;
+        parts.extensions = Extensions::new();
+        parts.extensions.insert(self.connection);
+        let request = Request::from_parts(parts, Body::incoming(body));
+        Answering {
+            answer: self.service.clone().oneshot(request),
+            flight: Some(flight),
+            tunnel,
+            http1: self.http1,
+        }
+    }
+}
+
+pin_project! {
+    /// A request being answered.
+    pub(super) struct Answering<F> {
+        #[pin]
+        answer: F,
+        flight: Option<Flight>,
+        tunnel: bool,
+        http1: bool,
+    }
+}
+
+impl<F> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<Body>, Infallible>>,
+{
+    type Output = Result<Response<Answer>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(mut response) = ready!(this.answer.poll(cx));
+        let Some(flight) = this.flight.take() else {
+            // Polled again after the end, which no caller of a future may do.
+            return Poll::Pending;
+        };
+        flight.answered();
+        let status = response.status();
+        if status.is_informational() || (*this.tunnel && status.is_success()) {
+            response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::BAD_GATEWAY;
+        }
+        // hyper says so itself only where the end came after the head; HTTP/2 has GOAWAY.
+        if *this.http1 && flight.is_last() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        Poll::Ready(Ok(
+            response.map(|body| Answer::new(body, flight, streams::progress()))
+        ))
+    }
+}

@@ -1,0 +1,71 @@
+//! HTTP/2 streams, each in a task of its own.
+//!
+//! In: the futures hyper makes of a connection's requests. Out: the same, ended with a reset when the caller takes nothing of its answer
+//! for `body_idle_timeout` (security rule 10: unread answers). TCP does not show it, because the caller goes on answering pings.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Sleep, sleep};
+
+use super::answer::Progress;
+use super::places::Places;
+use super::reason;
+
+tokio::task_local! {
+    /// The stream whose task this is; the answer made in it reports here.
+    static PROGRESS: Arc<Progress>;
+}
+
+/// The progress of the stream in whose task this is called; `None` on HTTP/1.
+pub(super) fn progress() -> Option<Arc<Progress>> {
+    PROGRESS.try_with(Arc::clone).ok()
+}
+
+/// Runs the streams of one connection.
+#[derive(Clone)]
+pub(super) struct Streams {
+    pub(super) places: Arc<Places>,
+    pub(super) stall: Duration,
+}
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        tokio::spawn(watched(stream, Arc::clone(&self.places), self.stall));
+    }
+}
+
+async fn watched<F: Future<Output = ()>>(stream: F, places: Arc<Places>, stall: Duration) {
+    let progress = Arc::new(Progress::default());
+    let mut stream = pin!(PROGRESS.scope(Arc::clone(&progress), stream));
+    // Made on the first wait: most answers fit into the caller's window.
+    let mut timer = pin!(None::<Sleep>);
+    let mut watched = None;
+    poll_fn(|cx| {
+        if stream.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let waiting = progress.waiting();
+        if waiting.is_none() {
+            return Poll::Pending;
+        }
+        if waiting != watched {
+            timer.set(Some(sleep(stall)));
+            watched = waiting;
+        }
+        match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {
+            Some(Poll::Ready(())) => {
+                places.count(reason::WRITE_TIMEOUT);
+                Poll::Ready(())
+            }
+            _ => Poll::Pending,
+        }
+    })
+    .await;
+}

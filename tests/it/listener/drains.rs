@@ -1,0 +1,102 @@
+//! The end: nothing in flight is lost, nobody idle is waited for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use super::{AsyncReadExt, Body, BodyExt, Listener, Outcome, Settings, limits, settings, soon};
+
+#[tokio::test]
+async fn a_drain_loses_nothing_in_flight_and_closes_what_is_idle() {
+    let listener = Listener::start().await;
+    let mut idle = listener.connect().await;
+    idle.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    idle.answer().await;
+    let mut silent = listener.connect().await;
+    let mut held = listener.connect().await;
+    held.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let io = TokioIo::new(listener.connect().await.0);
+    let (mut http2, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get("http://a/held").body(Body::empty()).unwrap();
+    let stream = tokio::spawn(http2.send_request(request));
+    listener.asked(3).await;
+
+    listener.trigger.begin();
+    assert_eq!(idle.rest().await, "");
+    assert_eq!(silent.rest().await, "");
+    // Who comes now is still answered, in the service's own words, and then closed.
+    let mut late = listener.connect().await;
+    late.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let late = late.rest().await;
+    assert!(late.starts_with("HTTP/1.1 503"), "{late}");
+    assert!(
+        late.to_lowercase().contains("\r\nconnection: close\r\n"),
+        "{late}"
+    );
+    assert!(!listener.server.is_finished());
+
+    listener.service.release.add_permits(2);
+    let held = held.rest().await;
+    assert!(held.ends_with("held"), "{held}");
+    assert!(
+        held.to_lowercase().contains("\r\nconnection: close\r\n"),
+        "{held}"
+    );
+    let answer = soon(stream).await.unwrap().unwrap();
+    assert_eq!(
+        answer.into_body().collect().await.unwrap().to_bytes(),
+        "held"
+    );
+    soon(connection).await.unwrap().unwrap();
+    assert_eq!(soon(listener.server).await.unwrap(), Outcome { lost: 0 });
+    assert_eq!(listener.metrics.connections.get(), 0);
+}
+
+#[tokio::test]
+async fn what_outlasts_the_drain_is_cut_off_and_counted() {
+    let short = Settings {
+        drain: Duration::from_millis(100),
+        ..settings()
+    };
+    let listener = Listener::with(short, limits()).await;
+    let mut held = listener.connect().await;
+    held.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    listener.asked(1).await;
+    let metrics = listener.metrics.clone();
+    let service = Arc::clone(&listener.service);
+    assert_eq!(listener.end().await, Outcome { lost: 1 });
+    // Cut off, not closed: it must not look like an answer.
+    assert!(soon(held.0.read_u8()).await.is_err());
+    assert_eq!(
+        metrics
+            .connection_errors_total
+            .with_label_values(&["drain"])
+            .get(),
+        1
+    );
+    assert_eq!(
+        service.answered.load(std::sync::atomic::Ordering::SeqCst),
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_caller_in_the_middle_of_its_head_is_still_answered_in_a_drain() {
+    let listener = Listener::start().await;
+    let mut caller = listener.connect().await;
+    // A connection that was in use is the one hyper would close with half a head on it.
+    caller.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    caller.answer().await;
+    caller.send("GET /echo HTTP/1.1\r\n").await;
+    let mut idle = listener.connect().await;
+    listener.trigger.begin();
+    assert_eq!(idle.rest().await, "");
+    caller.send("Host: a\r\n\r\n").await;
+    assert!(caller.rest().await.starts_with("HTTP/1.1 503"));
+    assert_eq!(soon(listener.server).await.unwrap().lost, 0);
+}

@@ -188,6 +188,18 @@ impl Simulator {
         flows.iter().find(|flow| flow.name == name).cloned()
     }
 
+    /// All flows, as they are now.
+    #[must_use]
+    pub fn flows(&self) -> Vec<Flow> {
+        self.0.state.flows().clone()
+    }
+
+    /// A random value that would do as an API key.
+    #[must_use]
+    pub fn sample_key(&self) -> String {
+        random::secret()
+    }
+
     /// The first unexpired secret of an application of any tenant; empty when it has none.
     #[must_use]
     pub fn client_secret(&self, client_id: &str) -> String {

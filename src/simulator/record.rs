@@ -145,11 +145,17 @@ impl fmt::Debug for TokenRequest {
     }
 }
 
+/// A record and its growing body, which is copied once, when somebody looks.
+struct Entry {
+    record: Received,
+    body: BytesMut,
+}
+
 /// Everything recorded so far.
 pub(crate) struct Records {
     keep: usize,
     next: AtomicU64,
-    requests: Mutex<VecDeque<Received>>,
+    requests: Mutex<VecDeque<Entry>>,
     tokens: Mutex<VecDeque<TokenRequest>>,
     runs: Mutex<BTreeMap<String, usize>>,
     pub(crate) key_sets: AtomicUsize,
@@ -175,7 +181,12 @@ impl Records {
     }
 
     pub(crate) fn requests(&self) -> Vec<Received> {
-        lock(&self.requests).iter().cloned().collect()
+        let requests = lock(&self.requests);
+        let whole = requests.iter().map(|entry| Received {
+            body: Bytes::copy_from_slice(&entry.body),
+            ..entry.record.clone()
+        });
+        whole.collect()
     }
 
     pub(crate) fn tokens(&self) -> Vec<TokenRequest> {
@@ -212,8 +223,10 @@ impl Records {
         flow: &str,
         request: &http::Request<B>,
     ) -> Recording {
-        let id = self.next.fetch_add(1, Ordering::SeqCst);
         let target = request.uri().path_and_query();
+        // Under the lock, so that ids ascend in the list.
+        let mut requests = lock(&self.requests);
+        let id = self.next.fetch_add(1, Ordering::SeqCst);
         let record = Received {
             id,
             connection,
@@ -230,7 +243,12 @@ impl Records {
             run_id: None,
             fate: Fate::Waiting,
         };
-        push(&self.requests, record, self.keep);
+        let entry = Entry {
+            record,
+            body: BytesMut::new(),
+        };
+        push(&mut requests, entry, self.keep);
+        drop(requests);
         self.touch();
         Recording {
             records: self.clone(),
@@ -243,7 +261,7 @@ impl Records {
     pub(crate) fn token_arrived(&self, mut request: TokenRequest) -> u64 {
         let id = self.next.fetch_add(1, Ordering::SeqCst);
         request.id = id;
-        push(&self.tokens, request, self.keep);
+        push(&mut lock(&self.tokens), request, self.keep);
         self.touch();
         id
     }
@@ -271,12 +289,14 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Whatever of the body has arrived.
-    pub(crate) fn body(&self, bytes: &BytesMut, complete: bool) {
-        self.edit(|record| {
-            record.body = Bytes::copy_from_slice(bytes);
-            record.complete = complete;
-        });
+    /// More of the body has arrived.
+    pub(crate) fn data(&self, data: &[u8]) {
+        self.edit_entry(|entry| entry.body.extend_from_slice(data));
+    }
+
+    /// The body has arrived to its end.
+    pub(crate) fn complete(&self) {
+        self.edit(|record| record.complete = true);
     }
 
     pub(crate) fn trailers(&self, trailers: &HeaderMap) {
@@ -312,12 +332,16 @@ impl Recording {
     }
 
     fn edit(&self, change: impl FnOnce(&mut Received)) {
+        self.edit_entry(|entry| change(&mut entry.record));
+    }
+
+    fn edit_entry(&self, change: impl FnOnce(&mut Entry)) {
         let mut requests = lock(&self.records.requests);
         // Ids ascend, so the record is found by halving; it may have been cleared away.
-        if let Ok(at) = requests.binary_search_by_key(&self.id, |record| record.id)
-            && let Some(record) = requests.get_mut(at)
+        if let Ok(at) = requests.binary_search_by_key(&self.id, |entry| entry.record.id)
+            && let Some(entry) = requests.get_mut(at)
         {
-            change(record);
+            change(entry);
         }
         drop(requests);
         self.records.touch();
@@ -332,8 +356,7 @@ impl Drop for Recording {
     }
 }
 
-fn push<T>(list: &Mutex<VecDeque<T>>, item: T, keep: usize) {
-    let mut list = lock(list);
+fn push<T>(list: &mut VecDeque<T>, item: T, keep: usize) {
     while list.len() >= keep.max(1) {
         list.pop_front();
     }

@@ -3,6 +3,8 @@
 mod entra;
 mod faults;
 mod records;
+mod reply;
+mod token_endpoint;
 mod tokens;
 mod trigger;
 

@@ -1,0 +1,378 @@
+//! `flowgate simulate`: the simulated Entra ID and flows alone, until Ctrl-C.
+//!
+//! In: where to listen, flows to add, the names of environment variables that hold secrets. Out, on standard output: what is
+//! simulated, this start's secrets as `export` lines, a configuration to paste, and `curl` lines that need no gateway; on
+//! standard error, one line per request. Refuses to listen off loopback unless told to (security rule 25).
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::simulator::directory::{
+    API_APP, CALLER_APP, DEMO_TENANT, GATEWAY_APP, GATEWAY_OBJECT, PARTNER_APP, PARTNER_TENANT,
+};
+use crate::simulator::flow::FLOW_AUDIENCE;
+use crate::simulator::{Flow, Mode, Options, Reply, Simulator};
+
+/// Simulate Entra ID and flows, to test a caller or a configuration without a tenant.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  flowgate simulate
+  flowgate simulate --listen 127.0.0.1:8070 --flow invoices=tenant --flow sap=anyone:accepted
+  FLOWS_SECRET=a-secret-of-mine flowgate simulate --secret-env FLOWS_SECRET")]
+pub struct Simulate {
+    /// Address and port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8070")]
+    listen: SocketAddr,
+    /// Listen off loopback too: whoever reaches the port can make tokens that nothing real accepts
+    #[arg(long)]
+    allow_remote: bool,
+    /// Scheme, host and port under which clients reach it, if not the address
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// Add a flow, beside order-created, report and legacy. MODE: users, tenant or anyone; REPLY: echo (default), accepted, async, no-response, timeout or throttled
+    #[arg(long = "flow", value_name = "NAME=MODE[:REPLY]")]
+    flows: Vec<AddedFlow>,
+    /// Environment variable with the gateway's client secret; without it the secret is random
+    #[arg(long, value_name = "NAME")]
+    secret_env: Option<String>,
+}
+
+/// `NAME=MODE[:REPLY]`.
+#[derive(Clone)]
+struct AddedFlow(Flow);
+
+impl std::fmt::Debug for AddedFlow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("AddedFlow").field(&self.0.name).finish()
+    }
+}
+
+impl FromStr for AddedFlow {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, rest) = text.split_once('=').ok_or("expected NAME=MODE")?;
+        let (mode, reply) = rest.split_once(':').unwrap_or((rest, "echo"));
+        let named = name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        if name.is_empty() || !named {
+            return Err("a flow's name has lower-case letters, digits and hyphens");
+        }
+        let mode = match mode {
+            "users" => Mode::Users(vec![GATEWAY_OBJECT.into()]),
+            "tenant" => Mode::Tenant,
+            "anyone" => Mode::Anyone,
+            _ => return Err("the mode is users, tenant or anyone"),
+        };
+        let reply = match reply {
+            "echo" => Reply::Echo,
+            "accepted" => Reply::Accepted,
+            "async" => Reply::AcceptedWithLocation,
+            "no-response" => Reply::NoResponse,
+            "timeout" => Reply::Timeout504,
+            "throttled" => Reply::Throttled { retry_after: None },
+            _ => {
+                return Err(
+                    "the reply is echo, accepted, async, no-response, timeout or throttled",
+                );
+            }
+        };
+        Ok(Self(Flow::new(name, mode).responding(reply)))
+    }
+}
+
+/// Serves until Ctrl-C. Exit code 0 then, 2 when the arguments do not allow a start, 1 when the start fails.
+pub async fn run(arguments: Simulate) -> ExitCode {
+    let options = match options(&arguments, |name| std::env::var(name).ok()) {
+        Ok(options) => options,
+        Err(problem) => return failed(problem, 2),
+    };
+    let simulator = match Simulator::start(options).await {
+        Ok(simulator) => simulator,
+        Err(error) => {
+            return failed(
+                &format!("cannot listen on {}: {error}", arguments.listen),
+                1,
+            );
+        }
+    };
+    let remote = !simulator.address().ip().is_loopback();
+    // A closed standard output does not stop the service.
+    let _ = io::stdout().write_all(text(&simulator, remote).as_bytes());
+    let _ = io::stdout().flush();
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&format!("cannot wait for Ctrl-C: {error}"), 1),
+    }
+}
+
+fn failed(problem: &str, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "flowgate simulate: {problem}");
+    ExitCode::from(code)
+}
+
+fn options(
+    arguments: &Simulate,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Options, &'static str> {
+    if !arguments.listen.ip().is_loopback() && !arguments.allow_remote {
+        return Err(
+            "this address is reachable from other machines; add --allow-remote if that is meant",
+        );
+    }
+    let mut options = Options {
+        listen: arguments.listen,
+        origin: arguments
+            .public_url
+            .as_deref()
+            .map(|url| url.trim_end_matches('/').to_owned()),
+        keep: 0,
+        log: Some(Arc::new(|line| {
+            let _ = writeln!(io::stderr(), "{line}");
+        })),
+        ..Options::default()
+    };
+    for AddedFlow(flow) in &arguments.flows {
+        options.flows.retain(|known| known.name != flow.name);
+        options.flows.push(flow.clone());
+    }
+    if let Some(name) = &arguments.secret_env {
+        let secret = environment(name)
+            .filter(|secret| !secret.is_empty())
+            .ok_or("the environment variable named by --secret-env is empty or missing")?;
+        for app in options
+            .tenants
+            .iter_mut()
+            .flat_map(|tenant| &mut tenant.apps)
+        {
+            if app.client_id == GATEWAY_APP {
+                *app = app.clone().with_secret(&secret);
+            }
+        }
+    }
+    Ok(options)
+}
+
+/// Everything printed at start.
+fn text(simulator: &Simulator, remote: bool) -> String {
+    let mut text = simulator.page();
+    let _ = write!(
+        text,
+        "\n# 1. Secrets of this start. Paste into the shells you use below.\n\n{}",
+        exports(simulator)
+    );
+    if remote {
+        text.push_str(
+            "\n# A gateway refuses a simulator that is not on its own loopback interface, so no configuration is shown.\n",
+        );
+    } else {
+        let _ = write!(
+            text,
+            "\n# 2. A configuration: save as flowgate.yaml, then: flowgate serve --config flowgate.yaml\n\n{}\n\
+             # and through that gateway:\n\
+             curl -i -H \"X-Api-Key: $ERP_KEY\" -H 'Content-Type: application/json' -d '{{\"order\":7}}' http://127.0.0.1:8080/order-created\n",
+            configuration(simulator)
+        );
+    }
+    let _ = write!(
+        text,
+        "\n# 3. Without a gateway: what a caller would have to do itself.\n\n{}\n# Ctrl-C ends it. Requests are listed on standard error.\n",
+        by_hand(simulator)
+    );
+    text
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// Name of the variable for a flow's signed URL.
+fn variable(flow: &str) -> String {
+    format!("{}_URL", flow.to_ascii_uppercase().replace('-', "_"))
+}
+
+fn exports(simulator: &Simulator) -> String {
+    let mut lines = String::new();
+    for (name, app) in [
+        ("FLOWS_SECRET", GATEWAY_APP),
+        ("CALLER_SECRET", CALLER_APP),
+        ("PARTNER_SECRET", PARTNER_APP),
+    ] {
+        let secret = quoted(&simulator.client_secret(app));
+        let _ = writeln!(lines, "export {name}={secret}");
+    }
+    let _ = writeln!(lines, "export ERP_KEY={}", quoted(&simulator.sample_key()));
+    for flow in simulator.flows() {
+        if flow.mode == Mode::Anyone {
+            let url = quoted(&simulator.flow_url(&flow.name));
+            let _ = writeln!(lines, "export {}={url}", variable(&flow.name));
+        }
+    }
+    lines
+}
+
+/// A flowgate configuration for all the simulated flows.
+fn configuration(simulator: &Simulator) -> String {
+    let authority = simulator.origin();
+    let mut yaml = format!(
+        "\
+defaults:
+  entra: {{ tenant: {DEMO_TENANT} }}
+
+callers:
+  erp:
+    api_key: {{ plain: {{ env: ERP_KEY }} }}
+  app:
+    entra: {{ authority: \"{authority}\", audience: [\"{API_APP}\", \"api://{API_APP}\"], client_ids: [{CALLER_APP}] }}
+  partner:
+    entra: {{ authority: \"{authority}\", tenant: {PARTNER_TENANT}, audience: [\"{API_APP}\", \"api://{API_APP}\"], client_ids: [{PARTNER_APP}] }}
+
+credentials:
+  flows:
+    client_secret: {{ authority: \"{authority}\", client_id: {GATEWAY_APP}, secret: {{ env: FLOWS_SECRET }} }}
+
+flows:
+"
+    );
+    for flow in simulator.flows() {
+        let name = &flow.name;
+        let _ = match &flow.mode {
+            Mode::Anyone => write!(
+                yaml,
+                "  {name}:\n    url: {{ env: {} }}\n    who_can_trigger: [erp, app, partner]\n",
+                variable(name)
+            ),
+            Mode::Tenant | Mode::Users(_) => write!(
+                yaml,
+                "  {name}:\n    url: \"{}\"\n    who_can_trigger: [erp, app, partner]\n    credential: flows\n    trigger: {}\n",
+                simulator.flow_url(name),
+                trigger(&flow)
+            ),
+        };
+    }
+    yaml
+}
+
+fn trigger(flow: &Flow) -> String {
+    match &flow.mode {
+        Mode::Users(users) => format!(
+            "{{ mode: users, tenant: {}, object_ids: [{}] }}",
+            flow.tenant,
+            users.join(", ")
+        ),
+        Mode::Tenant | Mode::Anyone => format!("{{ mode: tenant, tenant: {} }}", flow.tenant),
+    }
+}
+
+/// The steps a caller is spared by the gateway, as `curl` lines.
+fn by_hand(simulator: &Simulator) -> String {
+    let grant = |tenant: &str, client: &str, secret: &str, scope: &str| {
+        format!(
+            "curl -s -d grant_type=client_credentials -d client_id={client} --data-urlencode \"client_secret=${secret}\" \
+             --data-urlencode 'scope={scope}' {} | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/'",
+            simulator.token_url(tenant, true)
+        )
+    };
+    let api = format!("api://{API_APP}/.default");
+    format!(
+        "# the gateway's own token for the flow service (mind the double slash), and a flow triggered with it\n\
+         TOKEN=$({})\n\
+         curl -i -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{{\"order\":7}}' {}\n\
+         # the calling application's, and the partner's, token for a gateway\n\
+         CALLER_TOKEN=$({})\n\
+         PARTNER_TOKEN=$({})\n",
+        grant(
+            DEMO_TENANT,
+            GATEWAY_APP,
+            "FLOWS_SECRET",
+            &format!("{FLOW_AUDIENCE}/.default")
+        ),
+        quoted(&simulator.flow_url("order-created")),
+        grant(DEMO_TENANT, CALLER_APP, "CALLER_SECRET", &api),
+        grant(PARTNER_TENANT, PARTNER_APP, "PARTNER_SECRET", &api),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        simulate: Simulate,
+    }
+
+    fn parsed(arguments: &[&str]) -> Result<Options, String> {
+        let line = [&["simulate"], arguments].concat();
+        let line = Line::try_parse_from(line).map_err(|error| error.to_string())?;
+        options(&line.simulate, |name| {
+            (name == "SET").then(|| "it's set".to_owned())
+        })
+        .map_err(ToOwned::to_owned)
+    }
+
+    #[test]
+    fn an_address_off_loopback_needs_to_be_allowed() {
+        for address in ["0.0.0.0:1", "192.0.2.1:1", "[::]:1"] {
+            assert!(parsed(&["--listen", address]).is_err());
+            assert!(parsed(&["--listen", address, "--allow-remote"]).is_ok());
+        }
+        assert!(parsed(&["--listen", "[::1]:1"]).is_ok());
+        assert!(parsed(&[]).is_ok_and(|options| options.listen.ip().is_loopback()));
+    }
+
+    #[test]
+    fn flows_are_added_by_name_mode_and_reply() {
+        let options = parsed(&["--flow", "sap=anyone:accepted", "--flow", "report=users"]).unwrap();
+        let flow = |name: &str| options.flows.iter().find(|flow| flow.name == name).unwrap();
+        assert_eq!(flow("sap").mode, Mode::Anyone);
+        assert!(matches!(flow("sap").response, Reply::Accepted));
+        assert_eq!(
+            flow("report").mode,
+            Mode::Users(vec![GATEWAY_OBJECT.into()])
+        );
+        assert_eq!(options.flows.len(), 4);
+        for wrong in [
+            "sap",
+            "=anyone",
+            "Sap=anyone",
+            "sap=everyone",
+            "sap=anyone:never",
+        ] {
+            assert!(parsed(&["--flow", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_named_secret_is_the_gateway_s_and_a_missing_one_stops_the_start() {
+        let options = parsed(&["--secret-env", "SET"]).unwrap();
+        let app = options.tenants[0].app(GATEWAY_APP).unwrap();
+        assert_eq!(app.secrets[0].value, "it's set");
+        assert!(parsed(&["--secret-env", "UNSET"]).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_printed_names_every_flow_and_holds_each_secret_once() {
+        let mut options = parsed(&["--flow", "sap-in=anyone", "--secret-env", "SET"]).unwrap();
+        options.listen.set_port(0);
+        options.log = None;
+        let simulator = Simulator::start(options).await.unwrap();
+        let printed = text(&simulator, false);
+        assert!(printed.contains("export FLOWS_SECRET='it'\\''s set'\n"));
+        assert!(printed.contains("url: { env: SAP_IN_URL }"));
+        for flow in ["sap-in", "legacy"] {
+            let sig = simulator.flow(flow).unwrap().sig;
+            assert_eq!(printed.matches(&sig).count(), 1, "{flow}");
+        }
+        assert!(!text(&simulator, true).contains("credentials:"));
+    }
+}

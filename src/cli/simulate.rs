@@ -375,4 +375,35 @@ mod tests {
         }
         assert!(!text(&simulator, true).contains("credentials:"));
     }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_printed_curl_lines_obtain_tokens_and_trigger_a_flow() {
+        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let script = format!(
+            "set -e\n{}{}echo\necho \"$CALLER_TOKEN\" \"$PARTNER_TOKEN\"\n",
+            exports(&simulator),
+            by_hand(&simulator)
+        );
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .output()
+            .unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(printed.starts_with("HTTP/1.1 200 OK"), "{printed}");
+        assert_eq!(simulator.runs("order-created"), 1);
+        let statuses: Vec<_> = simulator
+            .token_requests()
+            .iter()
+            .map(|request| request.status)
+            .collect();
+        assert_eq!(statuses, [Some(200); 3]);
+        let tokens = printed.lines().last().unwrap();
+        assert_eq!(
+            tokens
+                .split(' ')
+                .filter(|token| token.starts_with("ey"))
+                .count(),
+            2
+        );
+    }
 }

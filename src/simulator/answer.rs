@@ -106,7 +106,8 @@ impl Answer {
             wire.take_over(bytes, end);
         }
         self.headers.insert(MARKER, HeaderValue::from_static("1"));
-        let declared = self.headers.remove(header::CONTENT_LENGTH);
+        // The body's own length counts; a contradiction would be hyper's to resolve. Raw bytes are the way to lie about it.
+        self.headers.remove(header::CONTENT_LENGTH);
         let mut body = self.body;
         let mut length = (self.repeat == 1 && self.trailers.is_none()).then_some(body.len() as u64);
         if self.ending != Ending::Complete {
@@ -131,10 +132,6 @@ impl Answer {
         });
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
-        // Kept only where the body has none of its own to contradict (the answer to a HEAD).
-        if let (Some(value), Some(0)) = (declared, length) {
-            response.headers_mut().insert(header::CONTENT_LENGTH, value);
-        }
         response
     }
 }

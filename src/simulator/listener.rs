@@ -13,7 +13,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -68,12 +68,9 @@ async fn speak<T: Transport + 'static>(socket: T, state: Arc<State>) {
             Ok::<Response<Payload>, Infallible>(answer.into_response(&wire, recording))
         }
     });
+    // No timer: an idle connection is never closed from here, so what closes it is the gateway's doing.
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(1000);
+    builder.http2().max_concurrent_streams(1000);
     // An error here is the other side's, or one that was ordered.
     let _ = builder
         .serve_connection(TokioIo::new(stream), service)

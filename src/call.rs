@@ -25,6 +25,9 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Whether the connection is TLS.
     pub tls: bool,
+    /// The request's head was one that another parser could have framed differently: bare LF, two lengths, a length beside an
+    /// encoding. The HTTP parser hides that; `framing` refuses it, and the server closes the connection after the answer.
+    pub ambiguous: bool,
 }
 
 /// A request, its body unread.

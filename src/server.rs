@@ -30,6 +30,7 @@ mod answer;
 mod connection;
 mod drain;
 mod handler;
+mod heads;
 mod limits;
 mod places;
 mod reason;

@@ -76,6 +76,13 @@ fn host(call: &Call, hosts: &[String]) -> Result<(), Malformed> {
 }
 
 fn framing(call: &Call) -> Result<(), Malformed> {
+    // What the parser tolerated and hid, the server has seen.
+    if call
+        .connection
+        .is_some_and(|connection| connection.ambiguous)
+    {
+        return Err(Malformed::Framing);
+    }
     let encodings = call.headers.get_all(TRANSFER_ENCODING);
     let mut encodings = encodings.iter();
     if let Some(encoding) = encodings.next() {

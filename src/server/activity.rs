@@ -6,14 +6,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+use super::heads::Heads;
+
 /// One connection's notes. They are counters: no order between them matters.
 #[derive(Default)]
 pub(super) struct Activity {
     in_flight: AtomicUsize,
     requests: AtomicUsize,
     answered: AtomicUsize,
-    /// Bytes have come that no request accounts for: a head has begun.
+    /// Part of a head has been read.
     head_begun: AtomicBool,
+    /// The number of the head that another parser could have read differently.
+    ambiguous: AtomicUsize,
     /// The last write or flush had to wait.
     blocked: AtomicBool,
     writes: AtomicUsize,
@@ -39,9 +43,10 @@ pub(super) enum Phase {
 }
 
 impl Activity {
-    pub(super) fn received(&self) {
-        if self.in_flight.load(Relaxed) == 0 {
-            self.head_begun.store(true, Relaxed);
+    pub(super) fn heads(&self, heads: &Heads) {
+        self.head_begun.store(heads.has_begun(), Relaxed);
+        if let Some(number) = heads.ambiguous() {
+            self.ambiguous.store(number, Relaxed);
         }
     }
 
@@ -99,31 +104,39 @@ impl Activity {
 }
 
 /// A request from its head to the end of its answer, or to its cancellation.
-pub(super) struct Flight(Arc<Activity>);
+pub(super) struct Flight {
+    activity: Arc<Activity>,
+    ambiguous: bool,
+}
 
 impl Flight {
     pub(super) fn begin(activity: &Arc<Activity>) -> Self {
-        activity.requests.fetch_add(1, Relaxed);
+        let number = activity.requests.fetch_add(1, Relaxed) + 1;
         activity.in_flight.fetch_add(1, Relaxed);
-        activity.head_begun.store(false, Relaxed);
-        Self(Arc::clone(activity))
+        Self {
+            activity: Arc::clone(activity),
+            ambiguous: activity.ambiguous.load(Relaxed) == number,
+        }
+    }
+
+    /// Whether another parser could have framed the request differently.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.ambiguous
     }
 
     /// The answer's head is there.
     pub(super) fn answered(&self) {
-        self.0.answered.fetch_add(1, Relaxed);
+        self.activity.answered.fetch_add(1, Relaxed);
     }
 
     /// Whether no other request should follow.
     pub(super) fn is_last(&self) -> bool {
-        self.0.ending.load(Relaxed)
+        self.ambiguous || self.activity.ending.load(Relaxed)
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        // What came meanwhile was this request's body.
-        self.0.head_begun.store(false, Relaxed);
-        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.activity.in_flight.fetch_sub(1, Relaxed);
     }
 }

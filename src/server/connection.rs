@@ -87,6 +87,7 @@ pub(super) async fn serve<S>(
         connection: Connection {
             peer,
             tls: matches!(transport, Transport::Tls(_)),
+            ambiguous: false,
         },
         activity: Arc::clone(&activity),
         http1: protocol == Protocol::Http1,
@@ -99,10 +100,10 @@ pub(super) async fn serve<S>(
         stage,
     };
     drop(settings);
-    let io = TokioIo::new(Socket::new(transport, prefix, Arc::clone(&activity)));
+    let socket = Socket::new(transport, prefix, Arc::clone(&activity));
     match protocol {
-        Protocol::Http1 => serve_http1(io, handler, &vigil, places).await,
-        Protocol::Http2 => serve_http2(io, handler, &vigil, places).await,
+        Protocol::Http1 => serve_http1(socket.with_heads(), handler, &vigil, places).await,
+        Protocol::Http2 => serve_http2(socket, handler, &vigil, places).await,
     }
 }
 
@@ -158,7 +159,7 @@ async fn detect<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<Option<(Prot
 
 type Io = TokioIo<Socket>;
 
-async fn serve_http1<S>(io: Io, handler: Handler<S>, vigil: &Vigil<'_>, places: &Places)
+async fn serve_http1<S>(socket: Socket, handler: Handler<S>, vigil: &Vigil<'_>, places: &Places)
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
         + Clone
@@ -173,7 +174,7 @@ where
         .max_buf_size(places.limits.head as usize)
         // Ours tells an idle connection from a slow head; hyper's would end both.
         .header_read_timeout(None)
-        .serve_connection(io, handler);
+        .serve_connection(TokioIo::new(socket), handler);
     let verdict = vigil.keep(Pin::new(&mut connection)).await;
     // Before the connection is taken apart, which ends what is in flight.
     if settle(&verdict, vigil.activity, places) {
@@ -207,8 +208,12 @@ async fn linger(socket: &mut Socket, activity: &Activity) {
     }
 }
 
-async fn serve_http2<S>(io: Io, handler: Handler<S>, vigil: &Vigil<'_>, places: &Arc<Places>)
-where
+async fn serve_http2<S>(
+    socket: Socket,
+    handler: Handler<S>,
+    vigil: &Vigil<'_>,
+    places: &Arc<Places>,
+) where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
         + Clone
         + Send
@@ -233,7 +238,7 @@ where
         .max_local_error_reset_streams(limits.error_resets)
         .keep_alive_interval(limits.ping)
         .keep_alive_timeout(limits.ping_timeout)
-        .serve_connection(io, handler);
+        .serve_connection(TokioIo::new(socket), handler);
     let mut connection = pin!(connection);
     let verdict = vigil.keep(connection.as_mut()).await;
     settle(&verdict, vigil.activity, places);

@@ -43,7 +43,10 @@ where
         let (mut parts, body) = request.into_parts();
         let tunnel = parts.method == Method::CONNECT;
         parts.extensions = Extensions::new();
-        parts.extensions.insert(self.connection);
+        parts.extensions.insert(Connection {
+            ambiguous: flight.is_ambiguous(),
+            ..self.connection
+        });
         let request = Request::from_parts(parts, Body::incoming(body));
         Answering {
             answer: self.service.clone().oneshot(request),
@@ -84,7 +87,8 @@ where
             response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::BAD_GATEWAY;
         }
-        // hyper says so itself only where the end came after the head; HTTP/2 has GOAWAY.
+        // After an ambiguous head nobody knows where the next one begins. In a drain hyper says so itself only where the end
+        // came after the head; HTTP/2 has GOAWAY.
         if *this.http1 && flight.is_last() {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);

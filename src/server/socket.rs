@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
+use super::heads::Heads;
 
 /// The transport below HTTP.
 pub(super) enum Transport {
@@ -67,6 +68,8 @@ impl Prefix {
 pub(super) struct Socket {
     transport: Transport,
     prefix: Prefix,
+    /// On HTTP/1.
+    heads: Option<Heads>,
     activity: Arc<Activity>,
 }
 
@@ -75,7 +78,21 @@ impl Socket {
         Self {
             transport,
             prefix,
+            heads: None,
             activity,
+        }
+    }
+
+    /// Follows the heads of an HTTP/1 connection.
+    pub(super) fn with_heads(mut self) -> Self {
+        self.heads = Some(Heads::default());
+        self
+    }
+
+    fn received(&mut self, bytes: &[u8]) {
+        if let Some(heads) = &mut self.heads {
+            heads.read(bytes);
+            self.activity.heads(heads);
         }
     }
 
@@ -104,18 +121,18 @@ impl AsyncRead for Socket {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let socket = &mut *self;
+        let before = into.filled().len();
         if socket.prefix.take(into) {
-            socket.activity.received();
+            socket.received(into.filled().get(before..).unwrap_or_default());
             return Poll::Ready(Ok(()));
         }
-        let before = into.filled().len();
         let polled = match &mut socket.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, into),
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, into),
         };
         if let Poll::Ready(Ok(())) = &polled {
             if into.filled().len() > before {
-                socket.activity.received();
+                socket.received(into.filled().get(before..).unwrap_or_default());
             } else if into.remaining() > 0 {
                 socket.activity.ended.store(true, Ordering::Relaxed);
             }

@@ -354,3 +354,26 @@ async fn a_leaking_answer_names_every_secret_of_the_flow() {
     );
     assert!(got.header("x-ms-workflow-run-id").is_some());
 }
+
+#[tokio::test]
+async fn over_http2_broken_answers_break_too() {
+    let simulator = simulator().await;
+    for fault in [
+        Fault::Truncated,
+        Fault::ResetBeforeHead,
+        Fault::ResetAfterHead,
+        Fault::CloseBeforeHead,
+        Fault::Garbage,
+    ] {
+        simulator.fault(flow(), fault, Times::Once);
+        let client = Client::builder(TokioExecutor::new())
+            .http2_only(true)
+            .build_http();
+        let asked = request("POST", &simulator.flow_url("legacy"), &[], BODY);
+        let broken = match client.request(asked).await {
+            Ok(answer) => answer.into_body().collect().await.is_err(),
+            Err(_) => true,
+        };
+        assert!(broken);
+    }
+}

@@ -11,9 +11,21 @@ use crate::call::framing::Malformed;
 use crate::flow::Flow;
 
 pub mod api_key;
+mod callers;
+mod claims;
 pub mod entra;
+mod json;
 pub mod jwt;
 pub mod key_set;
+mod memory;
+mod presented;
+pub mod reason;
+mod token;
+mod verifier;
+
+pub use callers::{Callers, Surroundings};
+pub use key_set::KeySets;
+pub use reason::Reason;
 
 /// Position of a caller in the configuration's list of callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

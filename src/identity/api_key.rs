@@ -1,6 +1,14 @@
 //! API keys: settings and comparison.
+//!
+//! In: what a caller sent as its key. Out: the callers whose key it is. Only digests are compared, each in constant time and all of
+//! them whatever the first ones say, so that the time taken tells nothing about any key. Several keys per caller overlap while one
+//! replaces the other; `not_before` and `expires` are judged by our clock at every call.
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::HeaderName;
+
+use super::CallerId;
+use super::reason::Reason;
 
 /// An `api_key` caller as configured and validated.
 #[derive(Clone)]
@@ -29,4 +37,124 @@ pub struct Key {
     pub not_before: Option<u64>,
     /// Unix seconds from which it no longer counts.
     pub expires: Option<u64>,
+}
+
+impl Key {
+    fn check(&self, now: u64) -> Result<(), Reason> {
+        if self.expires.is_some_and(|end| now >= end) {
+            Err(Reason::KeyExpired)
+        } else if self.not_before.is_some_and(|start| now < start) {
+            Err(Reason::KeyNotYetValid)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Settings {
+    /// Unix seconds at which the caller's last key expires; `None` while one of them never does.
+    #[must_use]
+    pub fn last_expiry(&self) -> Option<u64> {
+        let expiries: Option<Vec<u64>> = self.keys.iter().map(|key| key.expires).collect();
+        expiries?.into_iter().max()
+    }
+}
+
+/// Every key that travels in one place.
+#[derive(Default)]
+pub(crate) struct Keys(Vec<(CallerId, Key)>);
+
+impl Keys {
+    /// Adds a caller's keys.
+    pub(crate) fn add(&mut self, caller: CallerId, keys: &[Key]) {
+        self.0.extend(keys.iter().map(|key| (caller, key.clone())));
+    }
+
+    /// Whether no caller sends a key here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The callers whose key has this SHA-256, in configuration order.
+    pub(crate) fn owners(&self, digest: &[u8; 32], now: u64) -> Result<Vec<CallerId>, Reason> {
+        let mut owners = Vec::new();
+        let mut reason = Reason::KeyUnknown;
+        for (caller, key) in &self.0 {
+            // No early exit: a good key further down must not take longer than one at the top.
+            if verify_slices_are_equal(digest, &key.digest).is_err() {
+                continue;
+            }
+            match key.check(now) {
+                Ok(()) if owners.contains(caller) => {}
+                Ok(()) => owners.push(*caller),
+                Err(why) => reason = why,
+            }
+        }
+        if owners.is_empty() {
+            Err(reason)
+        } else {
+            Ok(owners)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(digest: u8, not_before: Option<u64>, expires: Option<u64>) -> Key {
+        Key {
+            digest: [digest; 32],
+            not_before,
+            expires,
+        }
+    }
+
+    fn keys() -> Keys {
+        let mut keys = Keys::default();
+        keys.add(
+            CallerId(0),
+            &[key(1, None, Some(200)), key(2, Some(100), None)],
+        );
+        keys.add(CallerId(1), &[key(2, None, None), key(3, Some(500), None)]);
+        keys
+    }
+
+    #[test]
+    fn every_caller_that_has_the_key_matches_in_configuration_order() {
+        assert_eq!(
+            keys().owners(&[2; 32], 150),
+            Ok(vec![CallerId(0), CallerId(1)])
+        );
+        assert_eq!(keys().owners(&[2; 32], 99), Ok(vec![CallerId(1)]));
+    }
+
+    #[test]
+    fn an_old_and_a_new_key_overlap_as_their_dates_say() {
+        assert_eq!(keys().owners(&[1; 32], 199), Ok(vec![CallerId(0)]));
+        assert_eq!(keys().owners(&[1; 32], 200), Err(Reason::KeyExpired));
+        assert_eq!(keys().owners(&[3; 32], 499), Err(Reason::KeyNotYetValid));
+        assert_eq!(keys().owners(&[3; 32], 500), Ok(vec![CallerId(1)]));
+    }
+
+    #[test]
+    fn an_unknown_key_has_no_owner() {
+        assert_eq!(keys().owners(&[9; 32], 150), Err(Reason::KeyUnknown));
+        assert_eq!(
+            Keys::default().owners(&[0; 32], 150),
+            Err(Reason::KeyUnknown)
+        );
+    }
+
+    #[test]
+    fn the_last_expiry_is_unknown_while_one_key_never_expires() {
+        let settings = |keys: &[Key]| Settings {
+            place: Place::Bearer,
+            keys: keys.to_vec(),
+        };
+        let both = settings(&[key(1, None, Some(200)), key(2, None, Some(300))]);
+        assert_eq!(both.last_expiry(), Some(300));
+        let open = settings(&[key(1, None, Some(200)), key(2, None, None)]);
+        assert_eq!(open.last_expiry(), None);
+    }
 }

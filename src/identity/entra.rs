@@ -1,4 +1,18 @@
-//! Entra ID access tokens: settings and filters.
+//! Entra ID access tokens: settings, claims and filters.
+//!
+//! In: a token whose issuer has been found, later one whose signature was verified. Out: the few claims filters need, and which
+//! callers they fit. Refuses ID tokens, other tenants, and tokens that are neither clearly a user's nor clearly an application's
+//! (facts B3.2 and B3.3; contract, "Configuration"). An application token without roles is issued to any application of a tenant
+//! that asks, so an audience alone admits users only.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::claims;
+use super::reason::Reason;
+use super::token::Unverified;
 
 /// An `entra` caller as configured and validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,4 +46,208 @@ pub enum Require {
     All,
     /// One is enough.
     Any,
+}
+
+/// What is kept of a verified token: what some filter looks at, and who it was.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    audience: Vec<Arc<str>>,
+    application: bool,
+    /// `oid`.
+    pub(crate) subject: Option<Arc<str>>,
+    /// `appid` or `azp`.
+    pub(crate) client_id: Arc<str>,
+    roles: Box<[Arc<str>]>,
+    scopes: Box<[Arc<str>]>,
+    groups: Box<[Arc<str>]>,
+    overage: bool,
+}
+
+/// Every value that some caller of a verifier looks for. The rest of a token, two hundred groups perhaps, is not worth memory.
+#[derive(Default)]
+pub(crate) struct Interests {
+    audience: HashSet<Arc<str>>,
+    roles: HashSet<Arc<str>>,
+    scopes: HashSet<Arc<str>>,
+    groups: HashSet<Arc<str>>,
+}
+
+impl Interests {
+    /// Adds what one more caller looks for.
+    pub(crate) fn add(&mut self, settings: &Settings) {
+        self.audience.extend(normal(&settings.audience));
+        self.roles.extend(normal(&settings.roles));
+        self.scopes.extend(normal(&settings.scopes));
+        self.groups.extend(normal(&settings.groups));
+    }
+}
+
+impl Claims {
+    /// Reads and judges everything about a token but its time, key and signature. `tenant` is the verifier's.
+    pub(crate) fn of(
+        token: &Unverified<'_>,
+        tenant: &str,
+        interests: &Interests,
+    ) -> Result<Self, Reason> {
+        claims::access_token(token)?;
+        let tid = token.text("tid")?.ok_or(Reason::Claim)?;
+        if !tid.eq_ignore_ascii_case(tenant) {
+            return Err(Reason::Issuer);
+        }
+        let kept = |values: Vec<&str>, interests: &HashSet<Arc<str>>| -> Box<[Arc<str>]> {
+            values
+                .into_iter()
+                .filter_map(|value| interests.get(normal_one(value).as_ref()).cloned())
+                .collect()
+        };
+        let scp = token.text("scp")?;
+        let scopes = scp.map(|scp| scp.split(' ').filter(|scope| !scope.is_empty()).collect());
+        Ok(Self {
+            audience: kept(claims::audience(token)?, &interests.audience).into_vec(),
+            application: application(token, scp)?,
+            subject: claims::id(token, "oid")?.map(|oid| normal_one(oid).into()),
+            client_id: client(token)?,
+            roles: kept(claims::texts(token, "roles")?, &interests.roles),
+            scopes: kept(scopes.unwrap_or_default(), &interests.scopes),
+            groups: kept(claims::texts(token, "groups")?, &interests.groups),
+            overage: overage(token)?,
+        })
+    }
+}
+
+/// Whether an application speaks for itself. A user's token has `scp`; `idtyp`, where it is configured, must not contradict.
+fn application(token: &Unverified<'_>, scp: Option<&str>) -> Result<bool, Reason> {
+    match (scp.map(str::trim), token.text("idtyp")?) {
+        (Some(""), _) => Err(Reason::Claim),
+        (Some(_), None | Some("user")) => Ok(false),
+        (None, None | Some("app")) => Ok(true),
+        // A device, a contradiction, or something newer than this code.
+        _ => Err(Reason::Claim),
+    }
+}
+
+/// `appid` in v1 tokens, `azp` in v2 tokens; without either it is an ID token.
+fn client(token: &Unverified<'_>) -> Result<Arc<str>, Reason> {
+    let (appid, azp) = (claims::id(token, "appid")?, claims::id(token, "azp")?);
+    match (appid, azp) {
+        (Some(appid), Some(azp)) if !appid.eq_ignore_ascii_case(azp) => Err(Reason::Claim),
+        (Some(client), _) | (None, Some(client)) => Ok(normal_one(client).into()),
+        (None, None) => Err(Reason::IdToken),
+    }
+}
+
+/// Whether the groups did not fit into the token (facts B3.3). Where to fetch them is written in it, and is never followed.
+fn overage(token: &Unverified<'_>) -> Result<bool, Reason> {
+    let names = match token.claims.get("_claim_names") {
+        None => false,
+        Some(Value::Object(names)) => names.contains_key("groups"),
+        Some(_) => return Err(Reason::Claim),
+    };
+    let has_groups = match token.claims.get("hasgroups") {
+        None => false,
+        Some(Value::Bool(has)) => *has,
+        Some(Value::String(has)) => has != "false",
+        Some(_) => return Err(Reason::Claim),
+    };
+    Ok(names || has_groups)
+}
+
+/// One caller's conditions, ready to be judged at every call.
+pub(crate) struct Filters {
+    audience: HashSet<Arc<str>>,
+    object_ids: HashSet<Arc<str>>,
+    client_ids: HashSet<Arc<str>>,
+    roles: HashSet<Arc<str>>,
+    scopes: HashSet<Arc<str>>,
+    groups: HashSet<Arc<str>>,
+    require: Require,
+    apps: bool,
+}
+
+impl Filters {
+    /// The conditions of `settings`.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let set = |values: &[String]| normal(values).collect();
+        Self {
+            audience: set(&settings.audience),
+            object_ids: set(&settings.object_ids),
+            client_ids: set(&settings.client_ids),
+            roles: set(&settings.roles),
+            scopes: set(&settings.scopes),
+            groups: set(&settings.groups),
+            require: settings.require,
+            apps: settings.apps,
+        }
+    }
+
+    /// Whether this caller is the one the token speaks of.
+    pub(crate) fn judge(&self, claims: &Claims) -> Result<(), Reason> {
+        if !has(&self.audience, &claims.audience) {
+            return Err(Reason::Audience);
+        }
+        // `None` where the caller gives no such filter.
+        let groups =
+            given(&self.groups).map(|groups| !claims.overage && has(groups, &claims.groups));
+        let others = [
+            given(&self.object_ids).map(|ids| claims.subject.iter().any(|id| ids.contains(id))),
+            given(&self.roles).map(|roles| has(roles, &claims.roles)),
+            given(&self.scopes).map(|scopes| has(scopes, &claims.scopes)),
+        ];
+        // Alone, or as one of several alternatives, a client id admits the application itself, not everybody who uses it.
+        let alone = groups.is_none() && others.iter().all(Option::is_none);
+        let itself = claims.application || !(alone || self.require == Require::Any);
+        let clients = given(&self.client_ids).map(|ids| itself && ids.contains(&claims.client_id));
+        if alone && clients.is_none() {
+            let admitted = !claims.application || self.apps;
+            return admitted.then_some(()).ok_or(Reason::NoCallerMatches);
+        }
+        let mut rest = others.into_iter().chain([clients]).flatten();
+        let matches = match self.require {
+            Require::All => {
+                let rest = rest.all(|matches| matches);
+                if rest && groups == Some(false) && claims.overage {
+                    return Err(Reason::GroupsOverage);
+                }
+                rest && groups.unwrap_or(true)
+            }
+            Require::Any => {
+                let any = rest.any(|matches| matches) || groups.unwrap_or(false);
+                if !any && groups.is_some() && claims.overage {
+                    return Err(Reason::GroupsOverage);
+                }
+                any
+            }
+        };
+        matches.then_some(()).ok_or(Reason::NoCallerMatches)
+    }
+}
+
+fn given(filter: &HashSet<Arc<str>>) -> Option<&HashSet<Arc<str>>> {
+    (!filter.is_empty()).then_some(filter)
+}
+
+fn has(filter: &HashSet<Arc<str>>, values: &[Arc<str>]) -> bool {
+    values.iter().any(|value| filter.contains(value))
+}
+
+fn normal(values: &[String]) -> impl Iterator<Item = Arc<str>> + '_ {
+    values.iter().map(|value| normal_one(value).into())
+}
+
+/// GUIDs are compared whatever their case, everything else exactly.
+fn normal_one(value: &str) -> std::borrow::Cow<'_, str> {
+    if guid(value) {
+        value.to_ascii_lowercase().into()
+    } else {
+        value.into()
+    }
+}
+
+/// Whether this is a GUID in its usual spelling of 36 characters.
+fn guid(value: &str) -> bool {
+    value.len() == 36
+        && value.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
 }

@@ -1,0 +1,432 @@
+//! Every caller of one configuration, ready to be recognised.
+//!
+//! In: the callers and flows of a configuration, and the process's key sets. Out: for each call an [`Identified`] or a [`Failure`].
+//! A token seen before costs a digest and a look-up; a new one a signature; neither waits for anybody unless the issuer's keys have
+//! to be fetched first. The path is looked up before, and decides nothing but whether anything has to be proven at all.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use futures_util::future::join_all;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::api_key::{Keys, Place};
+use super::key_set::{Asked, Fetch, KeySets};
+use super::memory::{Digest, Entry, Memory};
+use super::presented::{Ambiguous, Presented, Watched};
+use super::reason::Reason;
+use super::token::{LONGEST, Unverified};
+use super::verifier::{Claims, Obstacle, Terms, Verifier};
+use super::{Caller, CallerId, Failure, Identified, Identity, Proof};
+use crate::call::{Call, Record, framing};
+use crate::clock::Clock;
+use crate::flow::Flows;
+
+/// The callers of one configuration.
+pub struct Callers {
+    flows: Arc<Flows>,
+    hosts: Vec<String>,
+    watched: Watched,
+    bearer_keys: Keys,
+    /// By the number of the watched header.
+    header_keys: Vec<Keys>,
+    verifiers: Vec<Verifier>,
+    memory: Memory,
+    clock: Clock,
+    challenge: HeaderValue,
+    own_headers: Vec<HeaderName>,
+}
+
+/// What the callers of a configuration need besides themselves.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Host names that are answered, in lower case; empty: any.
+    pub hosts: Vec<String>,
+    /// How many verified tokens are remembered.
+    pub verified_tokens: u64,
+    /// Judges times and ages; the same one the key sets go by.
+    pub clock: Clock,
+    /// The way to the issuers; made from an [`Outbound`](crate::client::Outbound).
+    pub outbound: Fetch,
+}
+
+/// How far a look without waiting came.
+enum Seen {
+    Settled(Result<Identity, Failure>),
+    /// These verifiers, by number, could say more after a refresh of their keys.
+    Unsettled(Box<[u8]>, Digest, Vec<usize>),
+}
+
+/// What came of verifying with the keys at hand.
+enum Trouble {
+    Failed(Failure),
+    Lacking(Vec<(usize, Obstacle)>),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl Callers {
+    /// Builds everything a call needs; fetching of key sets new to the process starts at once, through `surroundings.outbound`.
+    /// Has to be called within a tokio runtime.
+    #[must_use]
+    pub fn new(
+        callers: &[Caller],
+        flows: Arc<Flows>,
+        surroundings: Surroundings,
+        key_sets: &KeySets,
+    ) -> Self {
+        let fetch = &surroundings.outbound;
+        let mut watched = Watched::default();
+        let mut bearer_keys = Keys::default();
+        let mut header_keys = Vec::new();
+        let mut verifiers: Vec<(Terms, Verifier)> = Vec::new();
+        let expiry = &key_sets.metrics().caller_key_expiry_timestamp_seconds;
+        // Callers that are gone would otherwise keep their dates.
+        expiry.reset();
+        for (number, caller) in callers.iter().enumerate() {
+            let id = CallerId(number);
+            if let Proof::ApiKey(settings) = &caller.proof {
+                let keys = match &settings.place {
+                    Place::Bearer => &mut bearer_keys,
+                    Place::Header(name) => {
+                        let place = watched.header(name);
+                        if place >= header_keys.len() {
+                            header_keys.resize_with(place + 1, Keys::default);
+                        }
+                        // Just made, if it was not there.
+                        header_keys.get_mut(place).unwrap_or(&mut bearer_keys)
+                    }
+                };
+                keys.add(id, &settings.keys);
+                if let Some(at) = settings.last_expiry() {
+                    #[expect(clippy::cast_precision_loss, reason = "dates, exact to 2^53")]
+                    expiry.with_label_values(&[&*caller.name]).set(at as f64);
+                }
+            } else if let Some(terms) = Terms::of(caller) {
+                let known = verifiers.iter().position(|(known, _)| *known == terms);
+                let at = known.unwrap_or_else(|| {
+                    // The first caller with this origin gives the key set its name.
+                    let same = verifiers
+                        .iter()
+                        .find(|(known, _)| known.origin == terms.origin);
+                    let set = same.map_or_else(
+                        || key_sets.open(&terms.origin, &caller.name, fetch),
+                        |(_, verifier)| verifier.shared_set(),
+                    );
+                    let verifier = Verifier::new(verifiers.len(), &terms, set);
+                    verifiers.push((terms, verifier));
+                    verifiers.len() - 1
+                });
+                if let Some((_, verifier)) = verifiers.get_mut(at) {
+                    verifier.add(id, caller);
+                }
+            }
+        }
+        watched.bearer = !bearer_keys.is_empty() || !verifiers.is_empty();
+        let mut own_headers = watched.headers.clone();
+        if !own_headers.contains(&AUTHORIZATION) {
+            own_headers.push(AUTHORIZATION);
+        }
+        Self {
+            flows,
+            hosts: surroundings.hosts,
+            challenge: challenge(&watched),
+            watched,
+            bearer_keys,
+            header_keys,
+            verifiers: verifiers
+                .into_iter()
+                .map(|(_, verifier)| verifier)
+                .collect(),
+            memory: Memory::new(surroundings.verified_tokens),
+            clock: surroundings.clock,
+            own_headers,
+        }
+    }
+
+    /// The one `WWW-Authenticate` of every 401, whatever the path and whatever was wrong.
+    #[must_use]
+    pub fn challenge(&self) -> HeaderValue {
+        self.challenge.clone()
+    }
+
+    /// Headers that carry credentials of some configured method: none of them may travel on, in any spelling.
+    #[must_use]
+    pub fn own_headers(&self) -> &[HeaderName] {
+        &self.own_headers
+    }
+
+    /// Says who calls, or why that is not known. Notes the method, the reason and the time spent waiting for keys in the record.
+    pub async fn identify(&self, call: Box<Call>) -> Result<Identified, Failure> {
+        framing::check(&call, &self.hosts)?;
+        let flow = self.flows.find(call.uri.path()).cloned();
+        let seen = if flow.as_ref().is_some_and(|flow| flow.anyone) {
+            Seen::Settled(Ok(Identity {
+                method: "anyone",
+                ..Identity::default()
+            }))
+        } else {
+            self.look(&call.headers)
+        };
+        let settled = match seen {
+            Seen::Settled(settled) => settled,
+            // Boxed: rare, and the usual call should not carry its state about.
+            Seen::Unsettled(token, digest, verifiers) => {
+                Box::pin(self.settle(token, digest, verifiers, &call.record.clone())).await
+            }
+        };
+        note(&call.record, &settled);
+        let identity = settled?;
+        Ok(Identified {
+            call,
+            flow,
+            identity,
+        })
+    }
+
+    fn look(&self, headers: &HeaderMap) -> Seen {
+        let now = self.clock.since_epoch();
+        let presented = match self.watched.look(headers) {
+            Ok(Some(presented)) => presented,
+            Ok(None) => return Seen::Settled(Err(nobody("-", Reason::NoCredential))),
+            Err(Ambiguous) => return Seen::Settled(Err(Failure::Ambiguous)),
+        };
+        match presented {
+            Presented::Header(place, key) => {
+                let owners = sha256(key).and_then(|digest| {
+                    let keys = self.header_keys.get(place).ok_or(Reason::KeyUnknown)?;
+                    keys.owners(&digest, now.as_secs())
+                });
+                Seen::Settled(owners.map(by_key).map_err(|why| nobody("api_key", why)))
+            }
+            Presented::Bearer(token) => self.bearer(token, now),
+        }
+    }
+
+    fn bearer(&self, token: &[u8], now: Duration) -> Seen {
+        let digest = match sha256(token) {
+            Ok(digest) => digest,
+            Err(reason) => return Seen::Settled(Err(nobody(self.token_method(), reason))),
+        };
+        if let Some(entry) = self.memory.recall(&digest, now)
+            && self.stands(&entry, now)
+        {
+            return Seen::Settled(self.identity(&entry, now));
+        }
+        // A bearer may be a shared key instead of a token: that is one credential with two readings, not a fallback.
+        let key = match self.bearer_keys.owners(&digest, now.as_secs()) {
+            Ok(owners) => return Seen::Settled(Ok(by_key(owners))),
+            Err(reason) => reason,
+        };
+        if self.verifiers.is_empty() {
+            return Seen::Settled(Err(nobody("api_key", key)));
+        }
+        match self.verify(token, digest, now) {
+            Ok(identity) => Seen::Settled(Ok(identity)),
+            Err(Trouble::Lacking(verifiers)) => {
+                let verifiers = verifiers.into_iter().map(|(number, _)| number).collect();
+                Seen::Unsettled(token.into(), digest, verifiers)
+            }
+            Err(Trouble::Failed(Failure::Nobody {
+                reason: "token_malformed",
+                ..
+            })) if !self.bearer_keys.is_empty() => Seen::Settled(Err(nobody("api_key", key))),
+            Err(Trouble::Failed(failure)) => Seen::Settled(Err(failure)),
+        }
+    }
+
+    /// Verifies a token with the keys at hand, and remembers it where that worked.
+    fn verify(&self, token: &[u8], digest: Digest, now: Duration) -> Result<Identity, Trouble> {
+        let method = self.token_method();
+        let token = Unverified::parse(token).map_err(|reason| nobody(method, reason))?;
+        let issuer = token
+            .text("iss")
+            .and_then(|issuer| issuer.ok_or(Reason::Claim));
+        let issuer = issuer.map_err(|reason| nobody(method, reason))?;
+        let (mut verified, mut lacking, mut refused) = (Vec::new(), Vec::new(), None);
+        for (number, verifier) in self.verifiers.iter().enumerate() {
+            if !verifier.concerns(&token, issuer) {
+                continue;
+            }
+            match verifier.verify(&token, issuer, now) {
+                Ok(proof) => verified.push(proof),
+                Err(Obstacle::Refused(reason)) => {
+                    refused.get_or_insert_with(|| nobody(verifier.method(), reason));
+                }
+                Err(obstacle) => lacking.push((number, obstacle)),
+            }
+        }
+        if !verified.is_empty() {
+            // While another verifier has no keys yet, what it would say must not be forgotten for ten minutes.
+            let entry = if lacking
+                .iter()
+                .any(|(_, obstacle)| *obstacle == Obstacle::NoKeys)
+            {
+                Arc::new(Entry::new(verified, now))
+            } else {
+                self.memory.keep(digest, verified, now)
+            };
+            return Ok(self.identity(&entry, now)?);
+        }
+        if !lacking.is_empty() {
+            return Err(Trouble::Lacking(lacking));
+        }
+        Err(refused
+            .unwrap_or_else(|| nobody(method, Reason::Issuer))
+            .into())
+    }
+
+    /// Waits for fresher keys, within bounds, and looks once more.
+    async fn settle(
+        &self,
+        token: Box<[u8]>,
+        digest: Digest,
+        verifiers: Vec<usize>,
+        record: &Record,
+    ) -> Result<Identity, Failure> {
+        let started = Instant::now();
+        let lacking = verifiers
+            .iter()
+            .filter_map(|number| self.verifiers.get(*number));
+        let asked = join_all(lacking.map(|verifier| verifier.set().refreshed())).await;
+        record.notes().key_set += started.elapsed();
+        let lacking = match self.verify(&token, digest, self.clock.since_epoch()) {
+            Ok(identity) => return Ok(identity),
+            Err(Trouble::Failed(failure)) => return Err(failure),
+            Err(Trouble::Lacking(lacking)) => lacking,
+        };
+        if asked.contains(&Asked::Crowded) {
+            return Err(Failure::Overloaded);
+        }
+        let unknown = lacking
+            .iter()
+            .find(|(_, obstacle)| *obstacle == Obstacle::UnknownKid);
+        match unknown.and_then(|(number, _)| self.verifiers.get(*number)) {
+            // Without the keys of every issuer it could be, nobody can say that the token is bad.
+            Some(verifier) if lacking.iter().all(|(_, one)| *one == Obstacle::UnknownKid) => {
+                Err(nobody(verifier.method(), Reason::KidUnknown))
+            }
+            _ => Err(Failure::KeySetUnavailable),
+        }
+    }
+
+    fn stands(&self, entry: &Entry, now: Duration) -> bool {
+        entry.verified.iter().all(|verified| {
+            let verifier = self.verifiers.get(verified.verifier);
+            verifier.is_some_and(|verifier| verifier.stands(verified, now))
+        })
+    }
+
+    /// Who a verified token is from, by our clock and this configuration's filters.
+    fn identity(&self, entry: &Entry, now: Duration) -> Result<Identity, Failure> {
+        let mut identity = Identity::default();
+        let mut failure = None;
+        for verified in &entry.verified {
+            let Some(verifier) = self.verifiers.get(verified.verifier) else {
+                continue;
+            };
+            let method = verifier.method();
+            let timely = verified.times.check(now.as_secs());
+            timely.map_err(|reason| nobody(method, reason))?;
+            let before = identity.matches.len();
+            let why = verifier.matches(&verified.claims, &mut identity.matches);
+            if identity.matches.len() == before {
+                let why = why.unwrap_or(Reason::NoCallerMatches);
+                failure.get_or_insert_with(|| nobody(method, why));
+            } else if before == 0 {
+                identity.method = method;
+                describe(&mut identity, &verified.claims, verifier);
+            }
+        }
+        if identity.matches.is_empty() {
+            return Err(failure.unwrap_or_else(|| nobody("-", Reason::NoCallerMatches)));
+        }
+        if entry.verified.len() > 1 {
+            identity.matches.sort_unstable();
+        }
+        Ok(identity)
+    }
+
+    /// The method a token is counted under before it is known whose it is.
+    fn token_method(&self) -> &'static str {
+        let mut methods = self.verifiers.iter().map(Verifier::method);
+        let Some(first) = methods.next() else {
+            return "api_key";
+        };
+        if methods.all(|method| method == first) {
+            first
+        } else {
+            "-"
+        }
+    }
+}
+
+fn describe(identity: &mut Identity, claims: &Claims, verifier: &Verifier) {
+    match claims {
+        Claims::Entra(claims) => {
+            identity.subject.clone_from(&claims.subject);
+            identity.client_id = Some(Arc::clone(&claims.client_id));
+            identity.tenant = verifier.tenant().cloned();
+        }
+        Claims::Jwt(claims) => {
+            identity.subject.clone_from(&claims.subject);
+            identity.client_id.clone_from(&claims.client_id);
+        }
+    }
+}
+
+fn by_key(owners: Vec<CallerId>) -> Identity {
+    Identity {
+        matches: owners,
+        method: "api_key",
+        ..Identity::default()
+    }
+}
+
+fn nobody(method: &'static str, reason: Reason) -> Failure {
+    Failure::Nobody {
+        method,
+        reason: reason.word(),
+    }
+}
+
+/// The digest of a credential that is not endless.
+fn sha256(credential: &[u8]) -> Result<Digest, Reason> {
+    if credential.len() > LONGEST {
+        return Err(Reason::TooLong);
+    }
+    let digest = digest(&SHA256, credential);
+    digest.as_ref().try_into().map_err(|_| Reason::Malformed)
+}
+
+fn note(record: &Record, settled: &Result<Identity, Failure>) {
+    let mut notes = record.notes();
+    let (method, failure) = match settled {
+        Ok(identity) => (Some(identity.method), None),
+        Err(Failure::Nobody { method, reason }) => (Some(*method), Some(*reason)),
+        Err(Failure::Ambiguous) => (None, Some("ambiguous")),
+        Err(Failure::KeySetUnavailable) => (None, Some("key_set_unavailable")),
+        Err(Failure::Overloaded) => (None, Some("overloaded")),
+        Err(Failure::Malformed(_)) => (None, None),
+    };
+    notes.method = method;
+    notes.identity_failure = failure;
+}
+
+/// One line for every 401 (RFC 9110 section 11.6.1); it names the ways in, as the documentation does, and nothing that was wrong.
+fn challenge(watched: &Watched) -> HeaderValue {
+    let mut ways = Vec::new();
+    if watched.bearer || watched.headers.is_empty() {
+        ways.push(r#"Bearer realm="flowgate""#.to_owned());
+    }
+    let keys = watched.headers.iter();
+    ways.extend(keys.map(|name| format!(r#"ApiKey realm="flowgate", header="{name}""#)));
+    let ways = HeaderValue::try_from(ways.join(", "));
+    ways.unwrap_or(HeaderValue::from_static(r#"Bearer realm="flowgate""#))
+}

@@ -1,0 +1,149 @@
+//! The task that keeps one key set fresh.
+//!
+//! In: a clock, and callers who ask. Out: newer keys in the slots, or a reason in their place. Each issuer is fetched in a task of its
+//! own: a panic or a fetch that hangs is one failed refresh and nothing else. Failures never remove keys; only age does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::{Fault, Published, State, locked};
+
+/// Between two refreshes that went well.
+const INTERVAL: Duration = Duration::from_hours(1);
+
+/// After the first failure; doubled after each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest pause after failures.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// Longest duration of one refresh: metadata and keys with their own 5 s each, and something to spare.
+const LONGEST_ROUND: Duration = Duration::from_secs(15);
+
+/// What a slot says whose fetch panicked or did not end in time.
+const UNFINISHED: &str = "unfinished";
+
+/// Refreshes until it is aborted.
+pub(super) async fn forever(state: Arc<State>) {
+    let mut failures = 0;
+    loop {
+        failures = if round(&state).await { 0 } else { failures + 1 };
+        let next = state.clock.since_epoch() + pause(failures, state.random.fraction());
+        let mut progress = state.progress.subscribe();
+        tokio::select! {
+            () = state.clock.sleep_until(next) => {}
+            _ = progress.wait_for(|progress| progress.fetching) => {}
+        }
+        let now = state.clock.since_epoch();
+        state.progress.send_if_modified(|progress| {
+            let own = !progress.fetching;
+            if own {
+                progress.fetching = true;
+                progress.started = now;
+            }
+            own
+        });
+    }
+}
+
+/// Until the next refresh, after so many failures; a tenth more or less, so that many gateways do not ask at once.
+fn pause(failures: u32, fraction: f64) -> Duration {
+    let base = match failures {
+        0 => INTERVAL,
+        _ => FIRST_PAUSE
+            .saturating_mul(1 << (failures - 1).min(16))
+            .min(LONGEST_PAUSE),
+    };
+    base.mul_f64(0.9 + 0.2 * fraction)
+}
+
+/// Fetches every issuer once; whether all went well.
+async fn round(state: &Arc<State>) -> bool {
+    let mut errors = vec![Some(UNFINISHED); state.slots.len()];
+    let mut fetches = JoinSet::new();
+    for number in 0..state.slots.len() {
+        let state = Arc::clone(state);
+        fetches.spawn(async move { (number, update(&state, number).await) });
+    }
+    let deadline = state.clock.since_epoch() + LONGEST_ROUND;
+    let all = async {
+        while let Some(ended) = fetches.join_next().await {
+            if let Ok((number, result)) = ended
+                && let Some(error) = errors.get_mut(number)
+            {
+                *error = result.err();
+            }
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        () = state.clock.sleep_until(deadline) => {}
+    }
+    // What still runs would otherwise overtake the next refresh.
+    drop(fetches);
+    report(state, &errors);
+    errors.iter().all(Option::is_none)
+}
+
+/// Fetches one issuer and puts its keys in place; else a fixed word.
+async fn update(state: &State, number: usize) -> Result<(), &'static str> {
+    let slot = state.slots.get(number).ok_or(UNFINISHED)?;
+    // The age counts from before the fetch: keys are never younger than they seem.
+    let fetched = state.clock.since_epoch();
+    let fetch = locked(&state.fetch).clone();
+    let issuer = match state.origin.fetch(slot.part, &fetch).await {
+        Ok(issuer) => issuer,
+        Err(fault) => return Err(failed(state, number, &fault)),
+    };
+    if issuer.keys.len() == 0 {
+        // An issuer may withdraw every key, and then none counts: to go on with the old ones would overrule it.
+        tracing::warn!(key_set = %state.label(), "the issuer publishes no key that verifies signatures");
+    }
+    slot.current
+        .store(Some(Arc::new(Published { issuer, fetched })));
+    Ok(())
+}
+
+fn failed(state: &State, number: usize, fault: &Fault) -> &'static str {
+    let mut chain = String::new();
+    let mut next: Option<&dyn std::error::Error> = Some(fault);
+    while let Some(error) = next {
+        if !chain.is_empty() {
+            chain.push_str(": ");
+        }
+        chain.push_str(&error.to_string());
+        next = error.source();
+    }
+    tracing::warn!(key_set = %state.label(), issuer = number, reason = fault.reason(), error = chain, "an issuer's keys could not be fetched");
+    fault.reason()
+}
+
+/// Tells health, metrics and everybody who waits.
+fn report(state: &State, errors: &[Option<&'static str>]) {
+    for (slot, error) in state.slots.iter().zip(errors) {
+        *locked(&slot.error) = *error;
+    }
+    let result = errors.iter().flatten().next().copied().unwrap_or("ok");
+    let family = &state.metrics.key_set_refreshes_total;
+    family.with_label_values(&[&*state.label(), result]).inc();
+    state.progress.send_modify(|progress| {
+        progress.fetching = false;
+        progress.rounds += 1;
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refreshes_come_hourly_and_failures_back_off_to_five_minutes() {
+        let middle = |failures| pause(failures, 0.5).as_secs();
+        assert_eq!(middle(0), 3600);
+        assert_eq!([middle(1), middle(2), middle(4)], [1, 2, 8]);
+        assert_eq!([middle(10), middle(1000)], [300, 300]);
+        assert!(pause(0, 0.0) < pause(0, 0.99));
+    }
+}

@@ -190,6 +190,7 @@ async fn read(incoming: Incoming, limits: Limits) -> Result<Bytes, FetchError> {
     match body.limited(limit, limits.within).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(body::Error::TooLarge) => Err(Reason::TooLarge.into()),
+        Err(body::Error::TooSlow) => Err(Reason::Timeout.into()),
         Err(error) => Err(FetchError::new(Reason::Protocol, error)),
     }
 }

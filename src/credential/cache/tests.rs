@@ -1,1 +1,173 @@
-//! (next)
+//! Cells over a scripted source and a clock that stands still.
+
+mod keeping;
+mod rule_01_a_refused_token;
+mod rule_09_shared_fetches;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::HeaderValue;
+use tokio::sync::{oneshot, watch};
+
+use super::{Cell, Surroundings};
+use crate::clock::{Clock, Random};
+use crate::credential::source::{Attempt, Denial, Grant, Source};
+use crate::credential::{Failure, Token};
+use crate::metrics::Metrics;
+
+/// When the clock of every test starts.
+const START: u64 = 1_800_000_000;
+
+/// What the source does at one attempt. Without a script it gives a fresh token for an hour.
+enum Step {
+    Give(Duration),
+    /// A token with this text instead of a fresh one.
+    Again(&'static str),
+    Fail(Denial),
+    Panic,
+    /// A fresh token once the sender speaks.
+    Held(oneshot::Receiver<()>),
+    Never,
+}
+
+struct Script {
+    steps: Mutex<VecDeque<Step>>,
+    calls: watch::Sender<u64>,
+    /// Dropped with the source.
+    _alive: oneshot::Sender<()>,
+}
+
+impl Source for Script {
+    fn fetch(&self) -> Attempt {
+        let step = self.steps.lock().unwrap().pop_front();
+        self.calls.send_modify(|calls| *calls += 1);
+        let call = *self.calls.borrow();
+        Box::pin(async move {
+            let fresh = format!("token-{call}");
+            let hour = Duration::from_hours(1);
+            match step {
+                None => Ok(grant(&fresh, hour)),
+                Some(Step::Give(lifetime)) => Ok(grant(&fresh, lifetime)),
+                Some(Step::Again(text)) => Ok(grant(text, hour)),
+                Some(Step::Fail(denial)) => Err(denial),
+                Some(Step::Panic) => panic!("scripted"),
+                Some(Step::Held(gate)) => {
+                    let _ = gate.await;
+                    Ok(grant(&fresh, hour))
+                }
+                Some(Step::Never) => std::future::pending().await,
+            }
+        })
+    }
+}
+
+fn grant(token: &str, lifetime: Duration) -> Grant {
+    Grant {
+        authorization: HeaderValue::try_from(format!("Bearer {token}")).unwrap(),
+        lifetime,
+        refresh_in: None,
+        claims: None,
+    }
+}
+
+fn down() -> Step {
+    Step::Fail(Denial::unavailable("connect", None))
+}
+
+fn refused() -> Step {
+    Step::Fail(Denial {
+        failure: Failure::Rejected {
+            error: "invalid_client".into(),
+            codes: vec![7_000_215],
+            trace_id: None,
+        },
+        retry_after: None,
+    })
+}
+
+/// A cell with its strings in our hands.
+struct Stage {
+    cell: Arc<Cell>,
+    script: Arc<Script>,
+    clock: Clock,
+    metrics: Metrics,
+    gone: oneshot::Receiver<()>,
+}
+
+fn stage(steps: impl IntoIterator<Item = Step>) -> Stage {
+    stage_with_patience(steps, Duration::from_secs(10))
+}
+
+fn stage_with_patience(steps: impl IntoIterator<Item = Step>, attempt: Duration) -> Stage {
+    let (alive, gone) = oneshot::channel();
+    let script = Arc::new(Script {
+        steps: Mutex::new(steps.into_iter().collect()),
+        calls: watch::Sender::new(0),
+        _alive: alive,
+    });
+    let clock = Clock::manual(START);
+    let metrics = Metrics::new().unwrap();
+    let around = Surroundings {
+        clock: clock.clone(),
+        random: Random::from_fn(|bytes| bytes.fill(0)),
+        metrics: metrics.clone(),
+    };
+    let source: Arc<dyn Source> = Arc::clone(&script) as _;
+    let cell = Cell::new("flows".into(), source, attempt, around);
+    Stage {
+        cell,
+        script,
+        clock,
+        metrics,
+        gone,
+    }
+}
+
+impl Stage {
+    fn calls(&self) -> u64 {
+        *self.script.calls.borrow()
+    }
+
+    /// Returns once so many attempts have ended.
+    async fn attempts(&self, count: u64) {
+        let mut state = self.cell.shared.state.subscribe();
+        state
+            .wait_for(|state| state.attempts >= count)
+            .await
+            .unwrap();
+    }
+
+    /// Returns once so many attempts have begun.
+    async fn begun(&self, count: u64) {
+        let mut calls = self.script.calls.subscribe();
+        calls.wait_for(|calls| *calls >= count).await.unwrap();
+    }
+
+    fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    fn then(&self, step: Step) {
+        self.script.steps.lock().unwrap().push_back(step);
+    }
+
+    fn counted(&self, result: &str) -> u64 {
+        self.metrics
+            .token_cache_total
+            .with_label_values(&["flows", result])
+            .get()
+    }
+
+    /// Lets the keeper do whatever it is going to do without the clock moving.
+    async fn settle(&self) {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn text(token: &Token) -> &str {
+    token.authorization.to_str().unwrap()
+}

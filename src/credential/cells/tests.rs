@@ -1,0 +1,225 @@
+//! Which cells are shared, kept and forgotten.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::client;
+use crate::clock::{Clock, Random};
+use crate::metrics::Metrics;
+use crate::secret::Secret;
+use crate::simulator::{Options, Simulator, directory};
+
+fn cells() -> Cells {
+    Cells::new(Surroundings {
+        clock: Clock::system(),
+        random: Random::system(),
+        metrics: Metrics::new().unwrap(),
+    })
+}
+
+fn outbound_settings() -> client::Settings {
+    client::Settings {
+        ca: Vec::new(),
+        proxy: None,
+        no_proxy: Vec::new(),
+        insecure_hosts: Vec::new(),
+        connect_timeout: Duration::from_secs(5),
+        token_timeout: Duration::from_secs(10),
+    }
+}
+
+fn settings(simulator: &Simulator) -> Settings {
+    let url = simulator.token_url(directory::DEMO_TENANT, true);
+    Settings {
+        name: "flows".into(),
+        kind: Kind::ClientSecret(client_secret::Settings {
+            token_url: url.parse().unwrap(),
+            client_id: directory::GATEWAY_APP.to_owned(),
+            secret: Secret::new(simulator.client_secret(directory::GATEWAY_APP)),
+            client_auth: client_secret::ClientAuth::Post,
+            ask: None,
+            parameters: BTreeMap::new(),
+            entra: true,
+        }),
+        expires: None,
+    }
+}
+
+fn ask() -> Ask {
+    Ask::Scope("https://service.flow.microsoft.com//.default".into())
+}
+
+#[tokio::test]
+async fn an_unchanged_credential_stays_warm_across_a_reload() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let (cells, outbound) = (cells(), Outbound::new(&outbound_settings()).unwrap());
+    let before = cells.cell(&settings(&simulator), &ask(), &outbound);
+    before.token().await.unwrap();
+    let outbound = outbound.with(&outbound_settings()).unwrap();
+    let mut reloaded = settings(&simulator);
+    reloaded.expires = Some(1_900_000_000);
+    let after = cells.cell(&reloaded, &ask(), &outbound);
+    assert!(Arc::ptr_eq(&before, &after));
+    assert_eq!(simulator.token_requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_cell_nobody_uses_any_more_is_forgotten_with_its_gauge() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let (cells, outbound) = (cells(), Outbound::new(&outbound_settings()).unwrap());
+    let cell = cells.cell(&settings(&simulator), &ask(), &outbound);
+    cell.token().await.unwrap();
+    let health = cells.health();
+    assert_eq!((health.len(), &*health[0].credential), (1, "flows"));
+    assert!(health[0].expires.is_some() && health[0].tried && cells.first_tried());
+    let gauge = "flowgate_token_expiry_timestamp_seconds{";
+    assert!(cells.around.metrics.text().unwrap().contains(gauge));
+    drop(cell);
+    assert!(cells.health().is_empty());
+    assert!(!cells.around.metrics.text().unwrap().contains(gauge));
+}
+
+#[tokio::test]
+async fn a_cell_is_not_tried_before_its_first_attempt_has_ended() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let gate = crate::simulator::Gate::closed();
+    let held = crate::simulator::Fault::Held(gate.clone());
+    simulator.fault(
+        crate::simulator::Place::Token,
+        held,
+        crate::simulator::Times::Once,
+    );
+    let (cells, outbound) = (cells(), Outbound::new(&outbound_settings()).unwrap());
+    let cell = cells.cell(&settings(&simulator), &ask(), &outbound);
+    simulator
+        .until(|simulator| simulator.token_requests().len() == 1)
+        .await;
+    assert!(!cells.first_tried());
+    gate.open();
+    cell.token().await.unwrap();
+    assert!(cells.first_tried());
+}
+
+mod rule_21_outbound_trust {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_changed_way_out_means_new_clients_and_new_cells() {
+        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let (cells, outbound) = (cells(), Outbound::new(&outbound_settings()).unwrap());
+        let before = cells.cell(&settings(&simulator), &ask(), &outbound);
+        let changed = client::Settings {
+            insecure_hosts: vec!["erp.plant".into()],
+            ..outbound_settings()
+        };
+        let changed = outbound.with(&changed).unwrap();
+        assert!(!outbound.same(&changed));
+        let after = cells.cell(&settings(&simulator), &ask(), &changed);
+        assert!(!Arc::ptr_eq(&before, &after));
+    }
+}
+
+mod rule_22_keys {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::credential::client_secret::ClientAuth;
+
+    /// Small pools of near-equal parts, so that two draws often differ in one input alone.
+    fn part() -> impl Strategy<Value = String> {
+        prop::sample::select(vec!["", "a", "b", "ab", "a b", "a\u{0}b", "A"])
+            .prop_map(str::to_owned)
+    }
+
+    fn asked() -> impl Strategy<Value = Ask> {
+        prop_oneof![part().prop_map(Ask::Scope), part().prop_map(Ask::Resource)]
+    }
+
+    prop_compose! {
+        fn drawn()(
+            name in part(),
+            url in prop::sample::select(vec!["https://a.example/t", "https://a.example/T", "https://b.example/t"]),
+            client_id in part(),
+            secret in part(),
+            basic in any::<bool>(),
+            own in proptest::option::of(asked()),
+            parameters in prop::collection::btree_map(part(), part(), 0..3),
+            entra in any::<bool>(),
+            ask in asked(),
+        ) -> Drawn {
+            let kind = Kind::ClientSecret(client_secret::Settings {
+                token_url: url.parse().unwrap(),
+                client_id,
+                secret: Secret::new(secret),
+                client_auth: if basic { ClientAuth::Basic } else { ClientAuth::Post },
+                ask: own,
+                parameters,
+                entra,
+            });
+            Drawn(Settings { name: name.into(), kind, expires: None }, ask)
+        }
+    }
+
+    #[derive(Clone)]
+    struct Drawn(Settings, Ask);
+
+    /// Every input, written out independently of the key.
+    impl std::fmt::Debug for Drawn {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            let Kind::ClientSecret(own) = &self.0.kind;
+            f.debug_list()
+                .entry(&self.0.name)
+                .entry(&own.token_url.as_str())
+                .entry(&own.client_id)
+                .entry(own.secret.expose())
+                .entry(&own.client_auth)
+                .entry(&own.ask)
+                .entry(&own.parameters)
+                .entry(&own.entra)
+                .entry(&self.1)
+                .finish()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn two_credentials_share_a_cell_only_when_every_input_is_equal(one in drawn(), other in drawn()) {
+            let same = Key::new(&one.0, &one.1) == Key::new(&other.0, &other.1);
+            prop_assert_eq!(same, format!("{one:?}") == format!("{other:?}"));
+        }
+
+        #[test]
+        fn one_changed_input_alone_makes_another_cell(base in drawn(), which in 0_usize..9) {
+            let mut changed = base.clone();
+            let Kind::ClientSecret(own) = &mut changed.0.kind;
+            match which {
+                0 => changed.0.name = format!("{}x", changed.0.name).into(),
+                1 => own.token_url.set_path("/other"),
+                2 => own.client_id.push('x'),
+                3 => own.secret = Secret::new(format!("{}x", own.secret.expose())),
+                4 => own.client_auth = if own.client_auth == ClientAuth::Basic { ClientAuth::Post } else { ClientAuth::Basic },
+                5 => own.ask = if own.ask.is_some() { None } else { Some(Ask::Scope(String::new())) },
+                6 => { own.parameters.insert("x".into(), "x".into()); }
+                7 => own.entra = !own.entra,
+                _ => changed.1 = match changed.1 {
+                    Ask::Scope(text) => Ask::Resource(text),
+                    Ask::Resource(text) => Ask::Scope(text),
+                },
+            }
+            prop_assert!(Key::new(&base.0, &base.1) != Key::new(&changed.0, &changed.1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_changed_secret_is_used_at_once_although_the_old_token_is_valid() {
+        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let (cells, outbound) = (cells(), Outbound::new(&outbound_settings()).unwrap());
+        let old = cells.cell(&settings(&simulator), &ask(), &outbound);
+        old.token().await.unwrap();
+        let mut changed = settings(&simulator);
+        let Kind::ClientSecret(own) = &mut changed.kind;
+        own.secret = Secret::new("wrong".into());
+        let new = cells.cell(&changed, &ask(), &outbound);
+        assert_eq!(new.token().await.unwrap_err().codes(), [7_000_215]);
+    }
+}

@@ -7,7 +7,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::clock::{Clock, Environment};
 use crate::{client, credential, flow, identity, policy, server, telemetry};
+
+mod merge;
+pub mod problem;
+pub mod raw;
+pub mod read;
+mod source;
+pub mod tree;
+mod validate;
+pub mod values;
+
+pub use problem::{Problem, Problems, Severity};
+
+/// Every default, and the only place they stand in.
+const DEFAULTS: &str = include_str!("../config/default.yaml");
 
 /// Everything the gateway is built from.
 pub struct Config {
@@ -59,3 +74,150 @@ pub struct Entry {
     /// Which credential (position in [`Config::credentials`]) asks for what; `None`: the URL's own signature.
     pub credential: Option<(usize, credential::Ask)>,
 }
+
+/// Whether the values of secrets have to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// An absent variable or file is an error: the gateway is about to start.
+    Required,
+    /// An absent variable or file is a note: the configuration is looked at elsewhere.
+    Optional,
+}
+
+/// What reading a configuration came to.
+pub struct Outcome {
+    /// The configuration; `None` after an error, or where an absent secret left a hole.
+    pub config: Option<Config>,
+    /// Everything worth saying.
+    pub problems: Problems,
+    /// How many flows, callers and credentials were seen.
+    pub counts: Counts,
+}
+
+/// How many entries a configuration has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Entries of `flows:`.
+    pub flows: usize,
+    /// Entries of `callers:`.
+    pub callers: usize,
+    /// Entries of `credentials:`.
+    pub credentials: usize,
+}
+
+/// Reads and validates; the gateway is about to start with it, or `Secrets::Optional` to look only.
+pub fn load(
+    paths: &[PathBuf],
+    environment: &Environment,
+    clock: &Clock,
+    secrets: Secrets,
+) -> Result<Config, Problems> {
+    let Outcome {
+        config, problems, ..
+    } = examine(paths, environment, clock, secrets);
+    if problems.fatal() {
+        return Err(problems);
+    }
+    let mut config = config.ok_or_else(|| problems.clone())?;
+    config.warnings = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Warning)
+        .map(Problem::line)
+        .collect();
+    Ok(config)
+}
+
+/// Reads and validates, and tells everything there is to tell.
+#[must_use]
+pub fn examine(
+    paths: &[PathBuf],
+    environment: &Environment,
+    clock: &Clock,
+    secrets: Secrets,
+) -> Outcome {
+    let mut problems = Problems::default();
+    let (files, watched) = source::read(paths, &mut problems);
+    if problems.fatal() {
+        return Outcome {
+            config: None,
+            problems,
+            counts: Counts::default(),
+        };
+    }
+    let mut outcome = examine_texts(&files, environment, clock, secrets);
+    if let Some(config) = &mut outcome.config {
+        config.files.extend(watched);
+        config.files.sort();
+        config.files.dedup();
+    }
+    outcome
+}
+
+fn examine_texts(
+    files: &[source::File],
+    environment: &Environment,
+    clock: &Clock,
+    secrets: Secrets,
+) -> Outcome {
+    let mut outcome = Outcome {
+        config: None,
+        problems: Problems::default(),
+        counts: Counts::default(),
+    };
+    let mut trees = Vec::with_capacity(files.len());
+    let defaults = Arc::from("config/default.yaml (built in)");
+    for (name, text) in files
+        .iter()
+        .map(|file| (&file.name, file.text.as_str()))
+        .chain([(&defaults, DEFAULTS)])
+    {
+        match tree::parse(name, text) {
+            Ok(tree) => trees.push(tree),
+            Err(problem) => outcome.problems.push(*problem),
+        }
+    }
+    // A file that is no YAML leaves holes everywhere: nothing else that could be said now would help.
+    let defaults = trees.pop();
+    if outcome.problems.fatal() {
+        return outcome;
+    }
+    let (Some(mut root), Some(defaults)) = (merge::unite(trees), defaults) else {
+        return outcome;
+    };
+    merge::underlay(&mut root, &defaults);
+    let mut reader = read::Reader::new(environment.clone());
+    if let Some(document) = <raw::Document as read::Shape>::read(&mut reader, &root) {
+        outcome.counts = counts(&document);
+        let hash = hash(files);
+        outcome.config = validate::document(document, &mut reader, secrets, clock.unix(), hash);
+    }
+    outcome.problems = reader.into_problems();
+    if outcome.problems.fatal() {
+        outcome.config = None;
+    }
+    outcome
+}
+
+fn counts(document: &raw::Document) -> Counts {
+    fn of<T>(field: &read::Field<read::Named<T>>) -> usize {
+        field.as_ref().map_or(0, |named| named.value.0.len())
+    }
+    Counts {
+        flows: of(&document.flows),
+        callers: of(&document.callers),
+        credentials: of(&document.credentials),
+    }
+}
+
+fn hash(files: &[source::File]) -> String {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for file in files {
+        // With its length, so that moving text from one file to the next makes another hash.
+        context.update(&(file.text.len() as u64).to_le_bytes());
+        context.update(file.text.as_bytes());
+    }
+    values::hex(context.finish().as_ref())
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,10 @@
 
 use std::fmt;
 
+pub mod source;
+
+pub use source::{Source, Unreadable};
+
 /// A value that cannot be printed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Secret<T>(T);

@@ -1,0 +1,280 @@
+//! What is wrong with a configuration, where, and what to do.
+//!
+//! In: places in the files, words of our own. Out: [`Problems`], rendered as a compiler would, with the key and a caret. A configuration
+//! is full of secrets, and one slip of a finger moves a secret to where a key or a name is expected, so nothing the user typed is
+//! ever repeated but entry names of a fixed grammar: [`Words`] is made by `say!` alone, which takes only what is [`Sayable`]
+//! (security rule 20). Values, neighbouring lines and the YAML parser's own excerpts never appear.
+
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The gateway does not start.
+    Error,
+    /// The gateway starts; somebody should look.
+    Warning,
+    /// Nothing is wrong as far as one can see from here.
+    Note,
+}
+
+/// A place in a configuration file.
+#[derive(Clone)]
+pub struct Spot {
+    /// The file as the user named it.
+    pub file: Arc<str>,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// The key path, e.g. `flows.order-created.url`; empty at the top.
+    pub path: Arc<str>,
+    /// The last key of the path when the place is that key's, else empty.
+    pub key: Arc<str>,
+}
+
+/// Text that is safe to print: ours, with safe parts in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words(String);
+
+/// What may stand inside [`Words`]. `&'static str` is text of ours; nothing read from a file is `'static`.
+pub trait Sayable {
+    /// The text.
+    fn said(&self) -> String;
+}
+
+/// A name of a flow, caller or credential: `[a-z0-9][a-z0-9-]{0,62}`, the only text of the user's that is repeated.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+/// One thing wrong.
+#[derive(Clone)]
+pub struct Problem {
+    /// How bad.
+    pub severity: Severity,
+    /// Where; `None`: nowhere in a file.
+    pub spot: Option<Spot>,
+    /// What is wrong.
+    pub message: Words,
+    /// What to do about it.
+    pub cure: Words,
+    /// Another place that has to do with it.
+    pub also: Option<(Words, Spot)>,
+}
+
+/// Everything wrong, in the order of the files.
+#[derive(Clone, Default)]
+pub struct Problems(Vec<Problem>);
+
+/// Makes [`Words`] from a literal and [`Sayable`] parts.
+macro_rules! say {
+    ($text:literal $(, $part:expr)* $(,)?) => {
+        $crate::config::problem::Words::checked(
+            format!($text $(, $crate::config::problem::Sayable::said(&$part))*)
+        )
+    };
+}
+pub(crate) use say;
+
+impl Words {
+    /// For `say!` only.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn checked(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Sayable for &'static str {
+    fn said(&self) -> String {
+        (*self).to_owned()
+    }
+}
+
+impl Sayable for Name {
+    fn said(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl Sayable for Words {
+    fn said(&self) -> String {
+        self.0.clone()
+    }
+}
+
+impl Sayable for usize {
+    fn said(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Sayable for u64 {
+    fn said(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Name {
+    /// A name, if it is one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=63).contains(&text.len())
+            && !text.starts_with('-')
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        fits.then(|| Self(Arc::from(text)))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name, shared.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Spot {
+    fn place(&self) -> String {
+        format!("{}:{}:{}", self.file, self.line, self.column)
+    }
+
+    /// The line with everything but the key hidden, and a caret under the key.
+    fn draw(&self, out: &mut String, arrow: &str, caption: &str) {
+        let number = self.line.to_string();
+        let gutter = " ".repeat(number.len());
+        // A line may be very long; what counts is the key and the caret below it.
+        let indent = " ".repeat((self.column - 1).min(40));
+        let (shown, width) = if self.key.is_empty() {
+            ("…".to_owned(), 1)
+        } else {
+            (format!("{}: …", self.key), self.key.chars().count())
+        };
+        let _ = writeln!(out, "{gutter}{arrow} {}", self.place());
+        let _ = writeln!(out, "{gutter} |");
+        let _ = writeln!(out, "{number} | {indent}{shown}");
+        let _ = write!(out, "{gutter} | {indent}{}", "^".repeat(width));
+        let _ = writeln!(
+            out,
+            "{}{caption}",
+            if caption.is_empty() { "" } else { " " }
+        );
+    }
+}
+
+impl Problem {
+    fn head(&self) -> String {
+        match self.spot.as_ref().map(|spot| &spot.path) {
+            Some(path) if !path.is_empty() => format!("{path}: {}", self.message.0),
+            _ => self.message.0.clone(),
+        }
+    }
+
+    /// One line, for logs.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let place = self.spot.as_ref().map(Spot::place);
+        let place = place.map(|place| place + " ").unwrap_or_default();
+        format!("{place}{}; {}", self.head(), self.cure.0)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        };
+        let mut out = format!("{word}: {}\n", self.head());
+        if let Some(spot) = &self.spot {
+            spot.draw(&mut out, "-->", "");
+        }
+        if let Some((words, spot)) = &self.also {
+            spot.draw(&mut out, ":::", &words.0);
+        }
+        let _ = writeln!(out, "  = {}", self.cure.0);
+        f.write_str(&out)
+    }
+}
+
+impl Problems {
+    /// Adds one.
+    pub fn push(&mut self, problem: Problem) {
+        self.0.push(problem);
+    }
+
+    /// Adds all of another's.
+    pub fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+
+    /// How many of one severity.
+    #[must_use]
+    pub fn count(&self, severity: Severity) -> usize {
+        self.iter().filter(|one| one.severity == severity).count()
+    }
+
+    /// Whether the gateway must not start.
+    #[must_use]
+    pub fn fatal(&self) -> bool {
+        self.count(Severity::Error) > 0
+    }
+
+    /// In reading order, each once, severities mixed: what stands together is mended together.
+    pub(crate) fn sort(&mut self) {
+        let key = |problem: &Problem| {
+            problem
+                .spot
+                .as_ref()
+                .map(|spot| (Arc::clone(&spot.file), spot.line, spot.column))
+        };
+        self.0.sort_by_key(key);
+        // What is wrong with a default is wrong in every entry that takes it, and said once.
+        self.0
+            .dedup_by(|one, other| key(one) == key(other) && one.message == other.message);
+    }
+
+    /// Warnings become errors.
+    pub fn strict(&mut self) {
+        for problem in &mut self.0 {
+            if problem.severity == Severity::Warning {
+                problem.severity = Severity::Error;
+            }
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|problem| writeln!(f, "{problem}"))
+    }
+}
+
+impl fmt::Debug for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Problems {}

@@ -1,0 +1,502 @@
+//! From a tree to typed values, noting every problem on the way.
+//!
+//! In: a [`Node`]. Out: whatever implements [`Shape`], each value [`At`] its place. Nothing stops at the first mistake: a key that cannot
+//! be read is [`Field::Broken`] and its neighbours are read all the same. Refuses unknown keys (with the known one that was
+//! probably meant), duplicate keys, keys without a value, and documented kinds that are not built yet, by name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::problem::{Name, Problem, Problems, Severity, Spot, Words, say};
+use super::tree::{Entry, Node, Place, Value};
+use crate::clock::Environment;
+
+/// Something that can stand in a configuration.
+pub trait Shape: Sized {
+    /// Reads it; `None` after noting why not.
+    fn read(reader: &mut Reader, node: &Node) -> Option<Self>;
+    /// Its JSON Schema.
+    fn schema() -> Json;
+}
+
+/// A value and the place it came from.
+#[derive(Clone)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Its key's place, or its own in a list.
+    pub spot: Spot,
+}
+
+/// What a key of a section came to.
+#[derive(Clone)]
+pub enum Field<T> {
+    /// The key is not there.
+    Absent,
+    /// It is there and the problem with it has been noted.
+    Broken,
+    /// It is there.
+    Given(At<T>),
+}
+
+impl<T> Field<T> {
+    /// The value, if there is one.
+    #[must_use]
+    pub fn given(self) -> Option<At<T>> {
+        match self {
+            Self::Given(at) => Some(at),
+            Self::Absent | Self::Broken => None,
+        }
+    }
+
+    /// The value without its place, if there is one.
+    #[must_use]
+    pub fn value(self) -> Option<T> {
+        self.given().map(|at| at.value)
+    }
+
+    /// The value, if there is one.
+    #[must_use]
+    pub fn as_ref(&self) -> Option<&At<T>> {
+        match self {
+            Self::Given(at) => Some(at),
+            Self::Absent | Self::Broken => None,
+        }
+    }
+
+    /// Whether the key is not there at all.
+    #[must_use]
+    pub fn absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    /// The value, or `default`'s where the key is not there. A broken key takes no default: its problem is enough.
+    #[must_use]
+    pub fn or(self, default: &Self) -> Self
+    where
+        T: Clone,
+    {
+        match self {
+            Self::Absent => default.clone(),
+            other => other,
+        }
+    }
+}
+
+/// One step of a key path.
+struct Step {
+    text: Arc<str>,
+    key: Arc<str>,
+    place: Place,
+}
+
+/// Where reading stands and what was wrong so far.
+pub struct Reader {
+    environment: Environment,
+    steps: Vec<Step>,
+    problems: Problems,
+}
+
+impl Reader {
+    /// Nothing read, nothing wrong.
+    #[must_use]
+    pub fn new(environment: Environment) -> Self {
+        Self {
+            environment,
+            steps: Vec::new(),
+            problems: Problems::default(),
+        }
+    }
+
+    /// The variables that `${NAME}` and `{env: NAME}` mean.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// What was wrong.
+    #[must_use]
+    pub fn into_problems(mut self) -> Problems {
+        self.problems.sort();
+        self.problems
+    }
+
+    /// Whether anything is an error so far.
+    #[must_use]
+    pub fn fatal(&self) -> bool {
+        self.problems.fatal()
+    }
+
+    /// Reads `node` as the value of `key`.
+    pub fn below<T: Shape>(&mut self, key: &str, place: &Place, node: &Node) -> Field<T> {
+        let text = if self.steps.is_empty() {
+            key.to_owned()
+        } else {
+            format!(".{key}")
+        };
+        self.step(&text, key, place, node)
+    }
+
+    /// Reads `node` as an item of a list.
+    pub fn item<T: Shape>(&mut self, index: usize, node: &Node) -> Field<T> {
+        self.step(&format!("[{index}]"), "", &node.place, node)
+    }
+
+    fn step<T: Shape>(&mut self, text: &str, key: &str, place: &Place, node: &Node) -> Field<T> {
+        self.steps.push(Step {
+            text: Arc::from(text),
+            key: Arc::from(key),
+            place: place.clone(),
+        });
+        let read = if matches!(node.value, Value::Null) {
+            self.error(
+                say!("there is no value"),
+                say!("give it one, or leave the key out"),
+            );
+            None
+        } else {
+            T::read(self, node)
+        };
+        let spot = self.spot();
+        self.steps.pop();
+        read.map_or(Field::Broken, |value| Field::Given(At { value, spot }))
+    }
+
+    /// The place reading stands at.
+    #[must_use]
+    pub fn spot(&self) -> Spot {
+        let path: String = self.steps.iter().map(|step| &*step.text).collect();
+        match self.steps.last() {
+            Some(step) => Spot {
+                file: Arc::clone(&step.place.file),
+                line: step.place.line,
+                column: step.place.column,
+                path: Arc::from(path),
+                key: Arc::clone(&step.key),
+            },
+            None => Spot {
+                file: Arc::from(""),
+                line: 1,
+                column: 1,
+                path: Arc::from(""),
+                key: Arc::from(""),
+            },
+        }
+    }
+
+    /// `place` under the current path.
+    fn here(&self, place: &Place) -> Spot {
+        Spot {
+            path: self.spot().path,
+            ..place.bare()
+        }
+    }
+
+    /// Notes an error at the place reading stands at.
+    pub fn error(&mut self, message: Words, cure: Words) {
+        let spot = self.spot();
+        self.error_at(&spot, message, cure);
+    }
+
+    /// Notes an error.
+    pub fn error_at(&mut self, spot: &Spot, message: Words, cure: Words) {
+        self.note(Severity::Error, spot, message, cure, None);
+    }
+
+    /// Notes a warning.
+    pub fn warn_at(&mut self, spot: &Spot, message: Words, cure: Words) {
+        self.note(Severity::Warning, spot, message, cure, None);
+    }
+
+    /// Notes an error that two places make together.
+    pub fn error_between(&mut self, spot: &Spot, message: Words, cure: Words, also: (Words, Spot)) {
+        self.note(Severity::Error, spot, message, cure, Some(also));
+    }
+
+    /// Notes anything.
+    pub fn note(
+        &mut self,
+        severity: Severity,
+        spot: &Spot,
+        message: Words,
+        cure: Words,
+        also: Option<(Words, Spot)>,
+    ) {
+        self.problems.push(Problem {
+            severity,
+            spot: Some(spot.clone()),
+            message,
+            cure,
+            also,
+        });
+    }
+
+    /// Text with `${NAME}` replaced by the environment's value; `$${` stands for `${` itself.
+    pub fn text(&mut self, node: &Node) -> Option<String> {
+        let Value::Scalar(text, _) = &node.value else {
+            self.error(
+                say!("this has to be a single value"),
+                say!("write one text or number here, not a list or a section"),
+            );
+            return None;
+        };
+        self.expand(text)
+    }
+
+    fn expand(&mut self, text: &str) -> Option<String> {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            if let Some(before) = before.strip_suffix('$') {
+                out.push_str(before);
+                out.push_str("${");
+                rest = after;
+                continue;
+            }
+            out.push_str(before);
+            let name = after.split_once('}').filter(|(name, _)| variable(name));
+            let Some((name, after)) = name else {
+                self.error(
+                    say!("`${{` is not followed by the name of an environment variable and `}}`"),
+                    say!("write ${{NAME}}, or $${{ where the text itself has ${{"),
+                );
+                return None;
+            };
+            let Some(value) = self.environment.value(name) else {
+                self.error(
+                    say!(
+                        "the environment variable{} is not set",
+                        super::values::telling_variable(name)
+                    ),
+                    say!("set it, or write $${{ where the text itself has ${{"),
+                );
+                return None;
+            };
+            out.push_str(&value);
+            rest = after;
+        }
+        out.push_str(rest);
+        Some(out)
+    }
+
+    /// The items of a list.
+    pub fn items<T: Shape>(&mut self, nodes: &[Node]) -> Option<Vec<At<T>>> {
+        let read: Vec<Field<T>> = nodes
+            .iter()
+            .enumerate()
+            .map(|(index, node)| self.item(index, node))
+            .collect();
+        read.into_iter().map(Field::given).collect()
+    }
+
+    /// The entries of a map; `None` after noting that it is none.
+    pub fn entries<'n>(&mut self, node: &'n Node) -> Option<&'n [Entry]> {
+        if let Value::Map(entries) = &node.value {
+            return Some(entries);
+        }
+        self.error(
+            say!("this has to be a section with keys of its own"),
+            say!("write `key: value` lines below it, indented, or {{ key: value }}"),
+        );
+        None
+    }
+
+    /// The entries of a section whose keys are known. `later`: keys that are documented and not built yet.
+    pub fn section<'n>(
+        &mut self,
+        node: &'n Node,
+        known: &[&'static str],
+        later: &[&'static str],
+    ) -> Option<Keys<'n>> {
+        let entries = self.entries(node)?;
+        let mut keys = HashMap::with_capacity(entries.len());
+        for entry in entries {
+            if let Some(key) = known.iter().find(|key| **key == entry.key) {
+                self.once(&mut keys, *key, entry);
+            } else if let Some(key) = later.iter().find(|key| **key == entry.key) {
+                let mut spot = self.here(&entry.place);
+                spot.path = join(&spot.path, key);
+                spot.key = Arc::from(*key);
+                self.error_at(
+                    &spot,
+                    say!("this is not built yet in this version"),
+                    say!("leave it out for now"),
+                );
+            } else {
+                let spot = self.here(&entry.place);
+                let cure = if entry.key == "<<" {
+                    say!("merge keys (<<) are not read; write the keys out")
+                } else if let Some(meant) = closest(&entry.key, known.iter().chain(later)) {
+                    say!("did you mean `{}`?", meant)
+                } else {
+                    say!("known here: {}", listed(known))
+                };
+                self.error_at(&spot, say!("a key that is not known here"), cure);
+            }
+        }
+        Some(Keys(keys))
+    }
+
+    fn once<'n, K: Copy + Eq + std::hash::Hash>(
+        &mut self,
+        keys: &mut HashMap<K, &'n Entry>,
+        key: K,
+        entry: &'n Entry,
+    ) {
+        let Some(first) = keys.get(&key) else {
+            keys.insert(key, entry);
+            return;
+        };
+        let also = (say!("first here"), self.here(&first.place));
+        let spot = self.here(&entry.place);
+        self.error_between(
+            &spot,
+            say!("the same key twice"),
+            say!("keep one of them"),
+            also,
+        );
+    }
+
+    /// The entries of a map whose keys the user chooses freely, each once.
+    pub fn free<'n>(&mut self, node: &'n Node) -> Option<Vec<&'n Entry>> {
+        let entries = self.entries(node)?;
+        let mut keys = HashMap::with_capacity(entries.len());
+        let mut kept = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let before = keys.len();
+            self.once(&mut keys, entry.key.as_str(), entry);
+            if keys.len() > before {
+                kept.push(entry);
+            }
+        }
+        Some(kept)
+    }
+}
+
+/// The keys of one section that were found, to be taken one by one.
+pub struct Keys<'n>(HashMap<&'static str, &'n Entry>);
+
+impl Keys<'_> {
+    /// Reads the value of `key`.
+    pub fn take<T: Shape>(&self, reader: &mut Reader, key: &'static str) -> Field<T> {
+        match self.0.get(key) {
+            Some(entry) => reader.below(key, &entry.place, &entry.value),
+            None => Field::Absent,
+        }
+    }
+}
+
+/// A map from names to entries, in the order of the names.
+#[derive(Clone)]
+pub struct Named<T>(pub Vec<(Name, Field<T>)>);
+
+impl<T: Shape> Shape for Named<T> {
+    fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+        let mut named = Vec::new();
+        for entry in reader.free(node)? {
+            let Some(name) = Name::parse(&entry.key) else {
+                // The text is not repeated: it may be a value that slipped.
+                let spot = reader.here(&entry.place);
+                reader.error_at(
+                    &spot,
+                    say!("this is not a name"),
+                    say!("a name has 1 to 63 characters of a-z, 0-9 and -, and begins with a letter or digit"),
+                );
+                continue;
+            };
+            // A broken entry keeps its name, so that whoever refers to it is not wrong too.
+            let field = reader.below(name.as_str(), &entry.place, &entry.value);
+            named.push((name, field));
+        }
+        named.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Some(Self(named))
+    }
+
+    fn schema() -> Json {
+        serde_json::json!({
+            "type": "object",
+            "propertyNames": { "pattern": "^[a-z0-9][a-z0-9-]{0,62}$" },
+            "additionalProperties": T::schema(),
+        })
+    }
+}
+
+fn variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn join(path: &str, key: &str) -> Arc<str> {
+    if path.is_empty() {
+        Arc::from(key)
+    } else {
+        Arc::from(format!("{path}.{key}"))
+    }
+}
+
+/// The known word that was probably meant.
+pub fn closest<'k>(
+    given: &str,
+    known: impl IntoIterator<Item = &'k &'static str>,
+) -> Option<&'static str> {
+    known
+        .into_iter()
+        .map(|word| (distance(given, word), *word))
+        .filter(|(distance, word)| *distance <= 1.max(word.len() / 4).min(3))
+        .min()
+        .map(|(_, word)| word)
+}
+
+/// The known name that was probably meant.
+pub fn closest_name<'k>(
+    given: &str,
+    known: impl IntoIterator<Item = &'k Name>,
+) -> Option<&'k Name> {
+    known
+        .into_iter()
+        .map(|name| (distance(given, name.as_str()), name))
+        .filter(|(distance, name)| *distance <= 1.max(name.as_str().len() / 4).min(3))
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Words of ours, with commas.
+#[must_use]
+pub fn listed(words: &[&'static str]) -> Words {
+    Words::checked(words.join(", "))
+}
+
+/// How many letters have to change (Levenshtein), ignoring case and the choice between `-` and `_`.
+fn distance(one: &str, other: &str) -> usize {
+    let fold = |text: &str| text.to_ascii_lowercase().replace('-', "_");
+    // A long text is no slip of a short key, and the comparison takes the product of the lengths.
+    if one.len() > 64 {
+        return usize::MAX;
+    }
+    levenshtein(&fold(one), &fold(other))
+}
+
+fn levenshtein(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, left) in one.chars().enumerate() {
+        let mut diagonal = index;
+        let mut previous = index + 1;
+        for (cell, right) in row.iter_mut().skip(1).zip(&other) {
+            let above = *cell;
+            let changed = diagonal + usize::from(left != *right);
+            previous = changed.min(above + 1).min(previous + 1);
+            diagonal = above;
+            *cell = previous;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = index + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}

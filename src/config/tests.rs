@@ -1,0 +1,218 @@
+//! Configurations as people write them, whole.
+
+use std::sync::Arc;
+
+use super::problem::Severity;
+use super::source::File;
+use super::{Config, Outcome, Problems, Secrets, examine_texts};
+use crate::clock::{Clock, Environment};
+use crate::credential::{Ask, Kind};
+
+mod damage;
+mod mistakes;
+mod schema;
+
+/// 2026-11-22.
+pub(super) const NOW: u64 = 1_795_305_600;
+
+pub(super) const VARIABLES: [(&str, &str); 5] = [
+    ("SECRET", "s~e+c/r&e%t=ü"),
+    (
+        "KEY_HASH",
+        "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9",
+    ),
+    (
+        "FLOW_URL",
+        "https://a.b.environment.api.powerplatform.com/powerautomate/automations/direct/workflows/0/triggers/manual/paths/invoke?api-version=1",
+    ),
+    (
+        "SIGNED_URL",
+        "https://a.b.environment.api.powerplatform.com/powerautomate/automations/direct/workflows/0/triggers/manual/paths/invoke?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=abc",
+    ),
+    ("EMPTY", ""),
+];
+
+pub(super) fn examine_files(texts: &[(&str, &str)], secrets: Secrets) -> Outcome {
+    let files: Vec<File> = texts
+        .iter()
+        .map(|(name, text)| File {
+            name: Arc::from(*name),
+            text: (*text).to_owned(),
+        })
+        .collect();
+    let environment = Environment::fixed(VARIABLES);
+    examine_texts(&files, &environment, &Clock::manual(NOW), secrets)
+}
+
+pub(super) fn examine(text: &str) -> Outcome {
+    examine_files(&[("flowgate.yaml", text)], Secrets::Required)
+}
+
+fn good(text: &str) -> Config {
+    let Outcome {
+        config, problems, ..
+    } = examine(text);
+    assert!(!problems.fatal(), "{problems}");
+    config.expect("a configuration without errors")
+}
+
+fn severities(problems: &Problems) -> [usize; 3] {
+    [Severity::Error, Severity::Warning, Severity::Note].map(|severity| problems.count(severity))
+}
+
+#[test]
+fn example_yaml_passes_without_an_error_or_a_warning() {
+    let example = include_str!("../../config/example.yaml");
+    let Outcome {
+        problems, counts, ..
+    } = examine_files(&[("config/example.yaml", example)], Secrets::Optional);
+    assert_eq!(severities(&problems)[..2], [0, 0], "{problems}");
+    assert_eq!(
+        (counts.flows, counts.callers, counts.credentials),
+        (5, 6, 3)
+    );
+}
+
+/// An entra caller, a credential by default, one flow.
+const SMALL: &str = r"
+defaults:
+  entra: { tenant: 8F3B0000-0000-0000-0000-000000000001 }
+callers:
+  erp: { api_key: { sha256: { env: KEY_HASH } } }
+credentials:
+  flows: { client_secret: { client_id: 22220000-0000-0000-0000-000000000001, secret: { env: SECRET } } }
+flows:
+  order: { url: { env: FLOW_URL }, who_can_trigger: erp, credential: flows }
+";
+
+#[test]
+fn a_small_configuration_becomes_settings_of_every_stage() {
+    let config = good(SMALL);
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.admin.to_string(), "127.0.0.1:9090");
+    assert_eq!(config.limits.buffer_memory, 256 << 20);
+    assert_eq!(config.server.drain.as_secs(), 140);
+    let entry = &config.flows[0];
+    assert_eq!(entry.flow.path, "/order");
+    assert_eq!(entry.flow.methods, [http::Method::POST]);
+    assert_eq!(entry.flow.timeout.as_secs(), 130);
+    assert_eq!(entry.flow.kind, crate::flow::Kind::Trigger);
+    assert_eq!(
+        entry.rule,
+        crate::policy::Rule::Callers(vec![crate::identity::CallerId(0)])
+    );
+    let scope = Ask::Scope("https://service.flow.microsoft.com//.default".to_owned());
+    assert_eq!(entry.credential, Some((0, scope)));
+    let Kind::ClientSecret(settings) = &config.credentials[0].kind;
+    assert_eq!(
+        settings.token_url.as_str(),
+        "https://login.microsoftonline.com/8F3B0000-0000-0000-0000-000000000001/oauth2/v2.0/token"
+    );
+    assert_eq!(settings.secret.expose(), "s~e+c/r&e%t=ü");
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn what_to_ask_for_follows_from_cloud_endpoint_and_host() {
+    for (cloud, endpoint, url, ask) in [
+        (
+            "public",
+            "v2",
+            "https://graph.microsoft.com/v1.0",
+            "scope https://graph.microsoft.com/.default",
+        ),
+        (
+            "gcc",
+            "v2",
+            "https://a.b.environment.api.gov.powerplatform.microsoft.us/x",
+            "scope https://gov.service.flow.microsoft.us//.default",
+        ),
+        (
+            "gcc-high",
+            "v1",
+            "https://a.b.environment.api.high.powerplatform.microsoft.us/x",
+            "resource https://high.service.flow.microsoft.us/",
+        ),
+        (
+            "dod",
+            "v2",
+            "https://a.b.environment.api.appsplatform.us/x",
+            "scope https://service.flow.appsplatform.us//.default",
+        ),
+        (
+            "china",
+            "v1",
+            "http://127.0.0.1:9/x",
+            "resource https://service.powerautomate.cn/",
+        ),
+        (
+            "public",
+            "v2",
+            "https://acme.vault.azure.net/secrets",
+            "scope https://vault.azure.net/.default",
+        ),
+    ] {
+        let config = good(&format!(
+            "{}\n  c: {{ url: '{url}', who_can_trigger: erp, credential: flows }}",
+            SMALL
+                .replace(
+                    "entra: {",
+                    &format!("entra: {{ cloud: {cloud}, endpoint: {endpoint},")
+                )
+                .replace(
+                    "order: { url: { env: FLOW_URL }",
+                    "order: { url: 'http://127.0.0.1:9/x'"
+                ),
+        ));
+        let said = match &config.flows[0].credential {
+            Some((_, Ask::Scope(scope))) => format!("scope {scope}"),
+            Some((_, Ask::Resource(resource))) => format!("resource {resource}"),
+            None => String::new(),
+        };
+        assert_eq!(said, ask, "{cloud} {endpoint} {url}");
+    }
+}
+
+#[test]
+fn a_signature_is_dropped_beside_a_credential_and_kept_without_one() {
+    let outcome = examine(&SMALL.replace("FLOW_URL", "SIGNED_URL"));
+    assert_eq!(
+        severities(&outcome.problems),
+        [0, 1, 0],
+        "{}",
+        outcome.problems
+    );
+    let config = outcome.config.expect("warnings only");
+    assert!(!config.flows[0].flow.url.signed());
+    let config = good(
+        &SMALL
+            .replace("FLOW_URL", "SIGNED_URL")
+            .replace("credential: flows", "credential: none"),
+    );
+    assert!(config.flows[0].flow.url.signed());
+    assert_eq!(config.flows[0].credential, None);
+}
+
+#[test]
+fn files_unite_and_their_order_does_not_matter() {
+    let (callers, rest) = SMALL.split_once("credentials:").expect("two halves");
+    let rest = format!("credentials:{rest}");
+    let more =
+        "flows:\n  second: { url: { env: FLOW_URL }, who_can_trigger: [erp], credential: flows }";
+    let texts = [
+        ("a.yaml", callers),
+        ("b.yaml", rest.as_str()),
+        ("c.yaml", more),
+    ];
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let outcome = examine_files(&order.map(|index| texts[index]), Secrets::Required);
+        assert_eq!(
+            severities(&outcome.problems),
+            [0, 0, 0],
+            "{}",
+            outcome.problems
+        );
+        assert_eq!(outcome.counts.flows, 2);
+        assert!(outcome.config.is_some());
+    }
+}

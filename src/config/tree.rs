@@ -1,0 +1,340 @@
+//! YAML text to a tree of nodes that know their place.
+//!
+//! In: the text of one file. Out: its [`Node`], aliases resolved, or problems of our own words: the parser's messages and excerpts
+//! are never shown, because they repeat the text. Refuses several documents, tags, directives, keys that are not plain text, nesting
+//! deeper than [`DEPTH`] and more than [`NODES`] nodes, so that aliases cannot grow a small file into a large tree (YAML 1.2.2).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Span, StrInput};
+
+use super::problem::{Problem, Severity, Spot, Words, say};
+
+/// Deepest nesting; the grammar needs seven.
+const DEPTH: usize = 24;
+/// Most nodes, those behind aliases counted as often as they are used. A thousand flows need about thirty thousand.
+const NODES: usize = 1_000_000;
+
+/// Line and column, from 1.
+#[derive(Clone)]
+pub struct Place {
+    /// The file as the user named it.
+    pub file: Arc<str>,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+}
+
+/// A piece of YAML. No `Debug`: it may be a secret.
+#[derive(Clone)]
+pub struct Node {
+    /// Where it begins.
+    pub place: Place,
+    /// What it is.
+    pub value: Value,
+}
+
+/// What a node is.
+#[derive(Clone)]
+pub enum Value {
+    /// Nothing: `key:`, `~` or `null`.
+    Null,
+    /// Text; `true` when it is plain, that is, could also be a number or a truth value.
+    Scalar(String, bool),
+    /// A list.
+    List(Vec<Node>),
+    /// A map in the order of the file; keys may repeat, which the reader reports.
+    Map(Vec<Entry>),
+}
+
+/// One key of a map.
+#[derive(Clone)]
+pub struct Entry {
+    /// The key as written. May be a secret when the file is damaged.
+    pub key: String,
+    /// Where the key begins.
+    pub place: Place,
+    /// What it stands for.
+    pub value: Node,
+}
+
+impl Place {
+    fn of(file: &Arc<str>, marker: &Marker) -> Self {
+        Self {
+            file: Arc::clone(file),
+            line: marker.line().max(1),
+            column: marker.col() + 1,
+        }
+    }
+
+    /// As a place without a key.
+    #[must_use]
+    pub fn bare(&self) -> Spot {
+        Spot {
+            file: Arc::clone(&self.file),
+            line: self.line,
+            column: self.column,
+            path: Arc::from(""),
+            key: Arc::from(""),
+        }
+    }
+}
+
+/// Reads one file's text. An empty file is an empty map.
+pub fn parse(file: &Arc<str>, text: &str) -> Result<Node, Box<Problem>> {
+    let options = granit_parser::options! {
+        disallow_directives: true,
+        flow_nesting_limit: 2 * DEPTH,
+        block_nesting_limit: 2 * DEPTH,
+    };
+    let mut builder = Builder {
+        file: Arc::clone(file),
+        events: Parser::new_from_str_with_options(text, options),
+        anchors: HashMap::new(),
+        nodes: 0,
+    };
+    builder.document()
+}
+
+struct Builder<'a> {
+    file: Arc<str>,
+    events: Parser<'a, StrInput<'a>>,
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+}
+
+impl<'a> Builder<'a> {
+    fn document(&mut self) -> Result<Node, Box<Problem>> {
+        let empty = Node {
+            place: Place {
+                file: Arc::clone(&self.file),
+                line: 1,
+                column: 1,
+            },
+            value: Value::Map(Vec::new()),
+        };
+        let mut root = None;
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamStart | Event::DocumentEnd => {}
+                Event::DocumentStart(..) if root.is_some() => {
+                    return Err(self.problem(
+                        &span.start,
+                        say!("a second YAML document begins here"),
+                        say!("write one document; several files go by several --config"),
+                    ));
+                }
+                Event::DocumentStart(..) => {
+                    let (event, span) = self.next()?;
+                    root = Some(self.node(event, &span, 0)?);
+                }
+                Event::StreamEnd => break,
+                _ => return Err(self.syntax(&span.start)),
+            }
+        }
+        Ok(match root {
+            Some(Node {
+                value: Value::Null, ..
+            })
+            | None => empty,
+            Some(root) => root,
+        })
+    }
+
+    fn next(&mut self) -> Result<(Event<'a>, Span), Box<Problem>> {
+        match self.events.next_event() {
+            Some(Ok(found)) => Ok(found),
+            Some(Err(error)) => {
+                let (message, cure) = explain(error.kind());
+                Err(self.problem(error.marker(), message, cure))
+            }
+            None => Err(self.syntax(&Marker::new(0, 1, 0))),
+        }
+    }
+
+    fn node(&mut self, event: Event<'a>, span: &Span, depth: usize) -> Result<Node, Box<Problem>> {
+        self.grow(1, &span.start)?;
+        if depth > DEPTH {
+            return Err(self.problem(
+                &span.start,
+                say!("nested too deeply"),
+                say!("nothing in a configuration is nested this deeply; look at the indentation and the brackets above"),
+            ));
+        }
+        if event.tag().is_some() {
+            return Err(self.problem(
+                &span.start,
+                say!("YAML tags (!…) have no meaning here"),
+                say!("leave the tag out, or quote the text if the ! belongs to it"),
+            ));
+        }
+        let anchor = event.anchor_id().filter(|anchor| *anchor != 0);
+        let place = Place::of(&self.file, &span.start);
+        let value = match event {
+            Event::Scalar(text, style, ..) => {
+                let plain = style == ScalarStyle::Plain;
+                if plain && matches!(text.as_ref(), "" | "~" | "null" | "Null" | "NULL") {
+                    Value::Null
+                } else {
+                    Value::Scalar(text.into_owned(), plain)
+                }
+            }
+            Event::SequenceStart(..) => self.list(depth)?,
+            Event::MappingStart(..) => self.map(depth)?,
+            Event::Alias(target) => {
+                let Some(target) = self.anchors.get(&target).cloned() else {
+                    return Err(self.problem(
+                        &span.start,
+                        say!("an alias stands inside what it names"),
+                        say!("write the part out"),
+                    ));
+                };
+                self.grow(size(&target), &span.start)?;
+                target.value
+            }
+            _ => return Err(self.syntax(&span.start)),
+        };
+        let node = Node { place, value };
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, Box<Problem>> {
+        let mut items = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            if matches!(event, Event::SequenceEnd) {
+                return Ok(Value::List(items));
+            }
+            items.push(self.node(event, &span, depth + 1)?);
+        }
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Value, Box<Problem>> {
+        let mut entries = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            let place = Place::of(&self.file, &span.start);
+            let key = match event {
+                Event::MappingEnd => return Ok(Value::Map(entries)),
+                Event::Scalar(text, _, 0, None) => text.into_owned(),
+                _ => {
+                    return Err(self.problem(
+                        &span.start,
+                        say!("a key has to be plain text"),
+                        say!("write `key: value`; quote a value that begins with a bracket, &, * or !"),
+                    ));
+                }
+            };
+            let (event, span) = self.next()?;
+            let value = self.node(event, &span, depth + 1)?;
+            entries.push(Entry { key, place, value });
+        }
+    }
+
+    fn grow(&mut self, by: usize, at: &Marker) -> Result<(), Box<Problem>> {
+        self.nodes = self.nodes.saturating_add(by);
+        if self.nodes > NODES {
+            return Err(self.problem(
+                at,
+                say!("the configuration is too large"),
+                say!("use fewer aliases (*name), or split it into several gateways"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn syntax(&self, at: &Marker) -> Box<Problem> {
+        self.problem(
+            at,
+            say!("this is not YAML"),
+            say!("look at the indentation, quotes and brackets at this place and just above it"),
+        )
+    }
+
+    fn problem(&self, at: &Marker, message: Words, cure: Words) -> Box<Problem> {
+        Box::new(Problem {
+            severity: Severity::Error,
+            spot: Some(Place::of(&self.file, at).bare()),
+            message,
+            cure,
+            also: None,
+        })
+    }
+}
+
+fn size(node: &Node) -> usize {
+    1 + match &node.value {
+        Value::Null | Value::Scalar(..) => 0,
+        Value::List(items) => items.iter().map(size).sum(),
+        Value::Map(entries) => entries.iter().map(|entry| size(&entry.value)).sum(),
+    }
+}
+
+/// The parser's reasons in our words; its own may quote the text.
+fn explain(kind: &ErrorKind) -> (Words, Words) {
+    use ErrorKind as Kind;
+    match kind {
+        Kind::TabNotAllowed
+        | Kind::TabInBlockIndentation
+        | Kind::TabInIndentation
+        | Kind::TabAtBlockScalarStart
+        | Kind::TabInPlainScalar => (
+            say!("a tab stands where YAML wants spaces"),
+            say!("indent with spaces only"),
+        ),
+        Kind::UnknownAnchor => (
+            say!("an alias (*name) that nothing above defines (&name)"),
+            say!("define it first, or quote the text if it really begins with *"),
+        ),
+        Kind::UnclosedQuotedScalar
+        | Kind::InvalidTrailingSingleQuotedScalar
+        | Kind::InvalidTrailingDoubleQuotedScalar
+        | Kind::InvalidQuotedScalarIndent
+        | Kind::DocumentIndicatorInQuotedScalar => (
+            say!("a quoted text is not closed, or something follows its closing quote"),
+            say!("close the quote that was opened at or above this place"),
+        ),
+        Kind::UnknownQuotedScalarEscape
+        | Kind::InvalidQuotedScalarHexEscape
+        | Kind::InvalidUnicodeEscape => (
+            say!("an unknown backslash escape in double quotes"),
+            say!("write the text in single quotes, where a backslash is only a backslash"),
+        ),
+        Kind::UnexpectedEofFlowSequence
+        | Kind::UnexpectedEofFlowMapping
+        | Kind::UnclosedFlowCollection { .. }
+        | Kind::ExpectedFlowMappingSeparator
+        | Kind::ExpectedFlowSequenceSeparator
+        | Kind::MisplacedFlowCollectionEnd
+        | Kind::MismatchedFlowCollectionEnd { .. } => (
+            say!("brackets do not match, or a comma is missing between them"),
+            say!("close every {{ with }} and every [ with ], and put commas between the entries"),
+        ),
+        Kind::MappingValueNotAllowed | Kind::MappingKeyNotAllowed | Kind::InvalidIndentation => (
+            say!("a key or value stands where none can be"),
+            say!("look at the indentation here and above; quote a text that contains `: `"),
+        ),
+        Kind::SimpleKeyExpected | Kind::ExpectedBlockMappingKey => (
+            say!("a key without its colon, or wrong indentation"),
+            say!("write `key: value`, with keys of one section in one column"),
+        ),
+        Kind::RecursionLimitExceeded => (
+            say!("nested too deeply"),
+            say!("look at the brackets and the indentation above"),
+        ),
+        Kind::DirectiveDisallowed => (
+            say!("YAML directives (%…) have no meaning here"),
+            say!("leave the line out"),
+        ),
+        _ => (
+            say!("this is not YAML"),
+            say!("look at the indentation, quotes and brackets at this place and just above it"),
+        ),
+    }
+}

@@ -1,0 +1,369 @@
+//! From what the file says to what the gateway is built from.
+//!
+//! In: [`raw::Document`]. Out: a [`Config`], or problems. Each struct of the grammar is destructured exhaustively: a key that is read and
+//! judged nowhere does not compile. Where a part is broken the rest is judged all the same, so that every problem is told at once.
+
+use std::path::PathBuf;
+
+use super::problem::{Name, Spot, Words, say};
+use super::read::{At, Field, Reader};
+use super::values::{Choice, Free, OneOrMore, Text, telling_path, telling_variable};
+use super::{Config, Secrets, Severity, raw};
+use crate::secret::{Secret, Source};
+
+mod callers;
+mod clouds;
+mod credentials;
+mod flows;
+mod listener;
+mod lists;
+mod outbound;
+mod target;
+mod wanted;
+
+/// What every judgement needs.
+struct Ground<'r> {
+    reader: &'r mut Reader,
+    secrets: Secrets,
+    /// Unix seconds.
+    now: u64,
+    /// Non-loopback hosts to which plain http is allowed.
+    insecure_hosts: Vec<String>,
+    /// Files behind secrets, certificates and keys.
+    files: Vec<PathBuf>,
+}
+
+/// Judges a whole document.
+pub(super) fn document(
+    document: raw::Document,
+    reader: &mut Reader,
+    secrets: Secrets,
+    now: u64,
+    hash: String,
+) -> Option<Config> {
+    let raw::Document {
+        server,
+        admin,
+        outbound,
+        secrets: stores,
+        log,
+        defaults,
+        callers,
+        credentials,
+        flows,
+    } = document;
+    let mut ground = Ground {
+        reader,
+        secrets,
+        now,
+        insecure_hosts: Vec::new(),
+        files: Vec::new(),
+    };
+    // It has no keys that are built; those it may have one day were refused by name.
+    let _: Field<raw::Secrets> = stores;
+    let defaults = defaults.value();
+    let defaults = Defaults::from(defaults);
+    let outbound = outbound::outbound(&mut ground, outbound);
+    let log = outbound::log(log);
+    let server = listener::server(&mut ground, server);
+    let admin = listener::admin(&mut ground, admin);
+    let callers = callers::callers(&mut ground, callers, &defaults);
+    let credentials = credentials::credentials(&mut ground, credentials, &defaults);
+    let flows = flows::flows(
+        &mut ground,
+        flows,
+        &defaults,
+        server.as_ref(),
+        &callers,
+        &credentials,
+    );
+    let Ground { files, .. } = ground;
+    let listener::Server {
+        settings, limits, ..
+    } = server?;
+    Some(Config {
+        server: settings,
+        limits,
+        admin: admin?,
+        outbound: outbound?,
+        log: log?,
+        callers: callers.settings()?,
+        credentials: credentials.settings()?,
+        flows: flows?,
+        files,
+        warnings: Vec::new(),
+        hash,
+    })
+}
+
+/// The `defaults:` section, taken apart once.
+struct Defaults {
+    entra: raw::EntraDefaults,
+    flow: raw::FlowDefaults,
+    api_key: raw::ApiKeyDefaults,
+    jwt: raw::JwtDefaults,
+    client_secret: raw::ClientSecretDefaults,
+}
+
+impl Defaults {
+    fn from(section: Option<raw::Defaults>) -> Self {
+        let raw::Defaults {
+            entra,
+            flow,
+            api_key,
+            jwt,
+            client_secret,
+        } = section.unwrap_or_else(raw::Defaults::silent);
+        Self {
+            entra: part(entra, raw::EntraDefaults::silent),
+            flow: part(flow, raw::FlowDefaults::silent),
+            api_key: part(api_key, raw::ApiKeyDefaults::silent),
+            jwt: part(jwt, raw::JwtDefaults::silent),
+            client_secret: part(client_secret, raw::ClientSecretDefaults::silent),
+        }
+    }
+}
+
+fn part<T>(field: Field<T>, silent: fn() -> T) -> T {
+    field.value().unwrap_or_else(silent)
+}
+
+impl Ground<'_> {
+    /// The value of a key that has to be there; `owner` is the section it belongs to.
+    fn required<T>(
+        &mut self,
+        field: Field<T>,
+        owner: &Spot,
+        key: &'static str,
+        cure: Words,
+    ) -> Option<At<T>> {
+        if field.absent() {
+            self.reader
+                .error_at(owner, say!("`{}` is missing", key), cure);
+        }
+        field.given()
+    }
+
+    /// A secret's value. An absent one is an error or, when only looking, a note.
+    fn secret(&mut self, at: &At<raw::Source>, sensitive: bool) -> Option<Secret<String>> {
+        let raw::Source(source) = &at.value;
+        match source {
+            Source::File(path) => self.files.push(path.clone()),
+            Source::Plain(_) if sensitive => self.reader.warn_at(
+                &at.spot,
+                say!("a secret in plain text"),
+                say!("move it out: {{ env: NAME }} or {{ file: PATH }}"),
+            ),
+            Source::Plain(_) | Source::Environment(_) => {}
+        }
+        let value = source.read(self.reader.environment());
+        value
+            .map_err(|reason| {
+                let which = match source {
+                    Source::Environment(name) => telling_variable(name),
+                    Source::File(path) => telling_path(&path.to_string_lossy()),
+                    Source::Plain(_) => say!(""),
+                };
+                let severity = match self.secrets {
+                    Secrets::Optional if reason.absent() => Severity::Note,
+                    Secrets::Optional | Secrets::Required => Severity::Error,
+                };
+                let cure = if severity == Severity::Note {
+                    say!(
+                        "it has to be there when the gateway starts (--secrets makes this an error)"
+                    )
+                } else {
+                    say!("provide it before the gateway starts")
+                };
+                self.reader.note(
+                    severity,
+                    &at.spot,
+                    say!("{}:{}", reason.reason(), which_or(&which)),
+                    cure,
+                    None,
+                );
+            })
+            .ok()
+    }
+
+    /// The bytes of a file that is not a secret, or is one that TLS reads.
+    fn file(&mut self, at: &At<Text>) -> Option<Vec<u8>> {
+        let path = raw::beside(&at.spot.file, &at.value.0);
+        self.files.push(path.clone());
+        match std::fs::read(&path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                let absent = error.kind() == std::io::ErrorKind::NotFound;
+                let severity = match self.secrets {
+                    Secrets::Optional if absent => Severity::Note,
+                    Secrets::Optional | Secrets::Required => Severity::Error,
+                };
+                let reason = match error.kind() {
+                    std::io::ErrorKind::NotFound => "the file does not exist",
+                    std::io::ErrorKind::PermissionDenied => "the file may not be read by this user",
+                    _ => "the file cannot be read",
+                };
+                let which = telling_path(&path.to_string_lossy());
+                self.reader.note(
+                    severity,
+                    &at.spot,
+                    say!("{}:{}", reason, which_or(&which)),
+                    say!("put it there before the gateway starts; relative paths start at the configuration file"),
+                    None,
+                );
+                None
+            }
+        }
+    }
+
+    /// An address somebody else's answers are trusted from: https, or http where that is allowed.
+    fn https(&mut self, at: &At<Text>) -> Option<url::Url> {
+        let Ok(url) = url::Url::parse(at.value.0.trim()) else {
+            self.reader.error_at(
+                &at.spot,
+                say!("this is not a URL"),
+                say!("write it in full, beginning with https://"),
+            );
+            return None;
+        };
+        let text = url.as_str();
+        if !url.username().is_empty() || url.password().is_some() {
+            self.reader.error_at(
+                &at.spot,
+                say!("a user or password stands in the URL"),
+                say!("leave it out: credentials have their own keys"),
+            );
+            return None;
+        }
+        if text.contains('#') || text.contains('?') {
+            self.reader.error_at(
+                &at.spot,
+                say!("the URL has a query or a fragment"),
+                say!("leave everything from ? or # on out"),
+            );
+            return None;
+        }
+        let host = url.host_str().unwrap_or_default();
+        match url.scheme() {
+            "https" => Some(url),
+            "http" if self.plain_allowed(host) => Some(url),
+            _ => {
+                self.plain_refused(&at.spot);
+                None
+            }
+        }
+    }
+
+    /// Whether plain http may be spoken to this host: a loopback literal (a name could be pointed elsewhere) or a listed one.
+    fn plain_allowed(&self, host: &str) -> bool {
+        clouds::loopback(host)
+            || self
+                .insecure_hosts
+                .iter()
+                .any(|one| one.eq_ignore_ascii_case(host))
+    }
+
+    fn plain_refused(&mut self, spot: &Spot) {
+        self.reader.error_at(
+            spot,
+            say!("plain http would show tokens and data to everybody on the way"),
+            say!(
+                "use https://; http:// is for 127.0.0.1, [::1] and hosts in outbound.insecure_hosts"
+            ),
+        );
+    }
+
+    /// A GUID in lower case.
+    fn guid(&mut self, at: &At<Text>, cure: Words) -> Option<String> {
+        let guid = super::values::guid(at.value.0.trim());
+        if guid.is_none() {
+            self.reader
+                .error_at(&at.spot, say!("this is not a GUID"), cure);
+        }
+        guid
+    }
+
+    /// GUIDs in lower case; empty when the key is absent.
+    fn guids(&mut self, field: Field<OneOrMore<Text>>, cure: &Words) -> Option<Vec<String>> {
+        let broken = matches!(field, Field::Broken);
+        let list = field.given().map(|at| at.value.0).unwrap_or_default();
+        let guids: Vec<Option<String>> = list
+            .iter()
+            .map(|one| self.guid(one, cure.clone()))
+            .collect();
+        let guids: Option<Vec<String>> = guids.into_iter().collect();
+        guids.filter(|_| !broken)
+    }
+
+    /// The tenant of an Entra caller or credential, from the entry or the defaults.
+    fn tenant(&mut self, own: Field<Text>, defaults: &Defaults, owner: &Spot) -> Option<At<Text>> {
+        let tenant = own.or(&defaults.entra.tenant);
+        self.required(
+            tenant,
+            owner,
+            "tenant",
+            say!("give the tenant's id (a GUID) here or under defaults.entra"),
+        )
+    }
+
+    /// The authority: the entry's own, the defaults', or the cloud's.
+    fn authority(
+        &mut self,
+        own: Field<Text>,
+        own_cloud: &Field<Choice<raw::Cloud>>,
+        cloud: raw::Cloud,
+        defaults: &Defaults,
+    ) -> Option<(url::Url, bool)> {
+        // An entry that names its cloud means that cloud's authority, whatever the defaults say.
+        let field = if own.absent() && !own_cloud.absent() {
+            Field::Absent
+        } else {
+            own.or(&defaults.entra.authority)
+        };
+        match field {
+            Field::Absent => url::Url::parse(clouds::authority(cloud))
+                .ok()
+                .map(|url| (url, false)),
+            Field::Broken => None,
+            Field::Given(at) => self.https(&at).map(|url| (url, true)),
+        }
+    }
+}
+
+fn which_or(which: &Words) -> Words {
+    if which.as_str().is_empty() {
+        say!(" see this place")
+    } else {
+        which.clone()
+    }
+}
+
+/// A list as plain texts.
+fn texts(field: Field<OneOrMore<Text>>) -> Vec<String> {
+    field
+        .given()
+        .map(|at| at.value.0.into_iter().map(|one| one.value.0).collect())
+        .unwrap_or_default()
+}
+
+/// Says that a name refers to nothing, with the one probably meant.
+fn unknown_name(
+    reader: &mut Reader,
+    at: &At<Text>,
+    what: &'static str,
+    section: &'static str,
+    known: &[&Name],
+) {
+    let cure = match super::read::closest_name(&at.value.0, known.iter().copied()) {
+        Some(meant) => say!("did you mean `{}`?", meant.clone()),
+        None if known.is_empty() => say!("define it under `{}:` first", section),
+        None if known.len() > 12 => {
+            say!("define it under `{}:`, or name one that is there", section)
+        }
+        None => {
+            let names: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
+            say!("defined are: {}", Words::checked(names.join(", ")))
+        }
+    };
+    reader.error_at(&at.spot, say!("no {} has this name", what), cure);
+}

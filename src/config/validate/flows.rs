@@ -1,0 +1,423 @@
+//! `flows:`: a short name for each trigger URL, and who may use it.
+//!
+//! In: the entries, the callers and credentials judged before. Out: each flow with its rule and what its credential is asked for. Refuses
+//! overlapping paths, names that refer to nothing, `anyone` who would borrow the gateway's identity, credentials that contradict what
+//! the flow is known to want, and Microsoft tokens on their way to other hosts (contract, facts A1–A2, security rules 16, 21).
+
+use std::sync::Arc;
+
+use super::super::Entry;
+use super::super::problem::{Name, Spot, say};
+use super::super::raw;
+use super::super::read::{At, Field, Named};
+use super::super::values::{Flag, OneOrMore, Size, Span, Text};
+use super::callers::{self, Callers};
+use super::credentials::{self, Credentials};
+use super::listener::{Server, plain_path};
+use super::{Defaults, Ground, lists, target, unknown_name, wanted};
+use crate::flow::{self, FlowId};
+use crate::identity::CallerId;
+use crate::policy::Rule;
+
+/// The service's own limit on a body, in bytes.
+const SERVICE_LIMIT: u64 = 100 << 20;
+
+/// What flows are judged against.
+struct Others<'a> {
+    defaults: &'a Defaults,
+    server: Option<&'a Server>,
+    callers: &'a Callers,
+    credentials: &'a Credentials,
+    callers_used: Vec<bool>,
+    credentials_used: Vec<bool>,
+}
+
+/// Judges `flows:`.
+pub fn flows(
+    ground: &mut Ground<'_>,
+    section: Field<Named<raw::Flow>>,
+    defaults: &Defaults,
+    server: Option<&Server>,
+    callers: &Callers,
+    credentials: &Credentials,
+) -> Option<Vec<Entry>> {
+    let broken = matches!(section, Field::Broken);
+    let named = section.given().map(|at| at.value.0).unwrap_or_default();
+    let mut others = Others {
+        defaults,
+        server,
+        callers,
+        credentials,
+        callers_used: vec![false; callers.0.len()],
+        credentials_used: vec![false; credentials.0.len()],
+    };
+    let mut entries = Some(Vec::with_capacity(named.len()));
+    let mut paths = Vec::with_capacity(named.len());
+    let mut every = true;
+    for (index, (name, field)) in named.into_iter().enumerate() {
+        let Field::Given(at) = field else {
+            every = false;
+            entries = None;
+            continue;
+        };
+        let judged = flow(ground, FlowId(index), &name, at, &mut others, &mut paths);
+        match (judged, &mut entries) {
+            (Some(entry), Some(entries)) => entries.push(entry),
+            _ => entries = None,
+        }
+    }
+    overlaps(ground, &mut paths);
+    // A broken flow may be the one that uses them.
+    if every && !broken {
+        callers::unused(ground, callers, &others.callers_used);
+        credentials::unused(ground, credentials, &others.credentials_used);
+    }
+    entries.filter(|_| !broken)
+}
+
+/// A path callers use, and where it was said.
+struct Taken {
+    path: String,
+    subpaths: bool,
+    name: Name,
+    spot: Spot,
+}
+
+fn overlaps(ground: &mut Ground<'_>, paths: &mut [Taken]) {
+    // In order, whatever lies below a path follows it: `/a`, `/a/b`; but `/a-b` may stand between.
+    paths.sort_by(|one, other| one.path.cmp(&other.path));
+    let mut open: Vec<&Taken> = Vec::new();
+    for taken in paths.iter() {
+        open.retain(|earlier| taken.path.starts_with(&earlier.path));
+        let clash = open.iter().find(|earlier| {
+            let rest = taken.path.strip_prefix(&earlier.path);
+            rest.is_some_and(|rest| rest.is_empty() || (earlier.subpaths && rest.starts_with('/')))
+        });
+        if let Some(earlier) = clash {
+            ground.reader.error_between(
+                &taken.spot,
+                say!("the path overlaps that of `{}`", earlier.name.clone()),
+                say!("give one of them another `path`"),
+                (say!("the other path"), earlier.spot.clone()),
+            );
+        }
+        open.push(taken);
+    }
+}
+
+#[expect(clippy::too_many_lines, reason = "one step for each key of the entry")]
+fn flow(
+    ground: &mut Ground<'_>,
+    id: FlowId,
+    name: &Name,
+    at: At<raw::Flow>,
+    others: &mut Others<'_>,
+    paths: &mut Vec<Taken>,
+) -> Option<Entry> {
+    let owner = at.spot;
+    let raw::Flow {
+        url,
+        who_can_trigger,
+        credential,
+        scope,
+        resource,
+        kind,
+        path,
+        subpaths,
+        query,
+        methods,
+        timeout,
+        body_limit,
+        content_types,
+        trigger,
+        response_headers,
+        forward_client_address,
+        open,
+        allow_host,
+    } = at.value;
+    let defaults = others.defaults;
+    let subpaths = flag(subpaths);
+    let path = path_of(ground, name, path, &owner, others.server);
+    if let (Some((path, spot)), Some(subpaths)) = (path.clone(), subpaths) {
+        let name = name.clone();
+        paths.push(Taken {
+            path,
+            subpaths,
+            name,
+            spot,
+        });
+    }
+    let url = ground.required(
+        url,
+        &owner,
+        "url",
+        say!("copy the URL of the flow's trigger `When an HTTP request is received`"),
+    );
+    let credential = which_credential(ground, credential, others);
+    let may_borrow = Borrowing {
+        credential: &credential,
+        open: flag(open) == Some(true),
+        subpaths: subpaths == Some(true),
+    };
+    let rule = rule(ground, who_can_trigger, &owner, &may_borrow, others);
+    let methods = methods.or(&defaults.flow.methods).given();
+    let methods = methods.and_then(|at| lists::methods_of(ground, &at.value));
+    let trigger = match trigger {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(at) => wanted::trigger_of(ground, at.value).map(Some),
+    };
+    let wanted = trigger.as_ref().and_then(Option::as_ref);
+    if let Some(wanted) = wanted {
+        let methods = methods.as_deref();
+        wanted::contradictions(ground, wanted, &credential, methods, others.credentials);
+    }
+    let target = target::judge(
+        ground,
+        target::Wish {
+            url,
+            kind,
+            scope,
+            resource,
+            allow_host: flag(allow_host) == Some(true),
+        },
+        &credential,
+        others.credentials,
+        defaults,
+        wanted.map(|wanted| &wanted.settings),
+    );
+    let timeout = timeout.or(&defaults.flow.timeout);
+    let body_limit = body_limit.or(&defaults.flow.body_limit);
+    sanity(ground, &timeout, &body_limit, others.server);
+    let query = lists::query_of(ground, query);
+    let content_types = lists::content_types_of(ground, content_types);
+    let headers = lists::response_headers(ground, response_headers);
+    let (rule, target) = (rule?, target?);
+    let (remove_headers, pass_headers) = headers?;
+    // A credential that is broken has no number here.
+    if matches!(credential, Chosen::Broken) {
+        return None;
+    }
+    Some(Entry {
+        flow: Arc::new(flow::Flow {
+            id,
+            name: name.shared(),
+            path: path?.0,
+            subpaths: subpaths?,
+            query: query?,
+            url: target.url,
+            kind: target.kind,
+            anyone: rule == Rule::Anyone,
+            methods: methods?,
+            timeout: timeout.value()?.0,
+            body_limit: body_limit.value()?.0,
+            content_types: content_types?,
+            trigger: trigger?.map(|wanted| wanted.settings),
+            remove_headers,
+            pass_headers,
+            forward_client_address: flag(forward_client_address)?,
+        }),
+        rule,
+        credential: target.credential,
+    })
+}
+
+/// Limits that are allowed and probably not meant.
+fn sanity(
+    ground: &mut Ground<'_>,
+    timeout: &Field<Span>,
+    body_limit: &Field<Size>,
+    server: Option<&Server>,
+) {
+    if let (Some(timeout), Some(server)) = (timeout.as_ref(), server)
+        && timeout.value.0 > server.settings.drain
+    {
+        ground.reader.warn_at(
+            &timeout.spot,
+            say!("a call may take longer than server.drain waits"),
+            say!("make server.drain at least as long, or a restart cuts such calls off"),
+        );
+    }
+    let Some(limit) = body_limit.as_ref() else {
+        return;
+    };
+    if limit.value.0 > SERVICE_LIMIT {
+        ground.reader.warn_at(
+            &limit.spot,
+            say!("this is over the service's own limit of 100 MiB"),
+            say!("write 100MiB or less"),
+        );
+    }
+    if server.is_some_and(|server| limit.value.0 > server.limits.buffer_memory) {
+        ground.reader.warn_at(
+            &limit.spot,
+            say!("this is over server.buffer_memory: a body without a declared length never fits"),
+            say!("raise server.buffer_memory, or lower this limit"),
+        );
+    }
+}
+
+fn flag(field: Field<Flag>) -> Option<bool> {
+    match field {
+        Field::Absent => Some(false),
+        Field::Broken => None,
+        Field::Given(at) => Some(at.value.0),
+    }
+}
+
+fn path_of(
+    ground: &mut Ground<'_>,
+    name: &Name,
+    path: Field<Text>,
+    owner: &Spot,
+    server: Option<&Server>,
+) -> Option<(String, Spot)> {
+    let base = server
+        .map(|server| server.base.as_str())
+        .unwrap_or_default();
+    let (path, spot) = match path {
+        Field::Absent => (format!("/{}", name.as_str()), owner.clone()),
+        Field::Broken => return None,
+        Field::Given(at) => {
+            if !plain_path(ground, &at.spot, &at.value.0) {
+                return None;
+            }
+            (at.value.0, at.spot)
+        }
+    };
+    if path == "/-" || path.starts_with("/-/") {
+        ground.reader.error_at(
+            &spot,
+            say!("/-/ is reserved for the gateway"),
+            say!("choose a path that begins otherwise"),
+        );
+        return None;
+    }
+    Some((format!("{base}{path}"), spot))
+}
+
+/// What a flow for anyone would lend to everybody.
+struct Borrowing<'a> {
+    credential: &'a Chosen,
+    open: bool,
+    subpaths: bool,
+}
+
+fn rule(
+    ground: &mut Ground<'_>,
+    who: Field<OneOrMore<Text>>,
+    owner: &Spot,
+    borrowing: &Borrowing<'_>,
+    others: &mut Others<'_>,
+) -> Option<Rule> {
+    let who = ground.required(
+        who,
+        owner,
+        "who_can_trigger",
+        say!("list the callers that may use this flow, or write anyone"),
+    )?;
+    let list = who.value.0;
+    if let Some(at) = list.iter().find(|at| at.value.0 == "anyone") {
+        if list.len() > 1 {
+            ground.reader.error_at(
+                &at.spot,
+                say!("`anyone` stands beside callers' names"),
+                say!("write `who_can_trigger: anyone`, or list callers only"),
+            );
+            return None;
+        }
+        anyone(ground, &who.spot, borrowing);
+        return Some(Rule::Anyone);
+    }
+    let known: Vec<&Name> = others.callers.0.iter().map(|caller| &caller.name).collect();
+    let mut allowed = Some(Vec::new());
+    for at in &list {
+        let found = others
+            .callers
+            .0
+            .binary_search_by(|caller| caller.name.as_str().cmp(&at.value.0));
+        let Ok(index) = found else {
+            unknown_name(ground.reader, at, "caller", "callers", &known);
+            allowed = None;
+            continue;
+        };
+        if let Some(used) = others.callers_used.get_mut(index) {
+            *used = true;
+        }
+        let Some(list) = &mut allowed else { continue };
+        if list.contains(&CallerId(index)) {
+            ground.reader.warn_at(
+                &at.spot,
+                say!("this caller is listed twice"),
+                say!("list it once"),
+            );
+        } else {
+            list.push(CallerId(index));
+        }
+    }
+    allowed.map(Rule::Callers)
+}
+
+/// Which credential a flow uses.
+pub enum Chosen {
+    /// None: the URL's own signature counts.
+    None,
+    /// This one, by position; `true`: by the defaults.
+    One(usize, bool),
+    /// A problem was noted.
+    Broken,
+}
+
+fn which_credential(ground: &mut Ground<'_>, own: Field<Text>, others: &mut Others<'_>) -> Chosen {
+    let inherited = own.absent();
+    let at = match own.or(&others.defaults.flow.credential) {
+        Field::Absent => return Chosen::None,
+        Field::Broken => return Chosen::Broken,
+        Field::Given(at) => at,
+    };
+    if at.value.0 == "none" {
+        return Chosen::None;
+    }
+    let found = others
+        .credentials
+        .0
+        .binary_search_by(|credential| credential.name.as_str().cmp(&at.value.0));
+    if let Ok(index) = found {
+        if let Some(used) = others.credentials_used.get_mut(index) {
+            *used = true;
+        }
+        return Chosen::One(index, inherited);
+    }
+    let known: Vec<&Name> = others.credentials.0.iter().map(|one| &one.name).collect();
+    unknown_name(ground.reader, &at, "credential", "credentials", &known);
+    Chosen::Broken
+}
+
+/// A flow for anyone must not lend the gateway's identity by accident, nor open a whole API (security rule 16).
+fn anyone(ground: &mut Ground<'_>, spot: &Spot, borrowing: &Borrowing<'_>) {
+    if borrowing.subpaths {
+        ground.reader.error_at(
+            spot,
+            say!("`anyone` and `subpaths` together open everything below the URL to everybody"),
+            say!("list callers, or set subpaths: false"),
+        );
+    }
+    if let Chosen::One(_, inherited) = borrowing.credential
+        && !borrowing.open
+    {
+        let cure = if *inherited {
+            say!(
+                "defaults.flow.credential applies here: write credential: none to use the URL's own signature, or open: true if everybody may act as the gateway"
+            )
+        } else {
+            say!(
+                "list callers, take the credential off, or write open: true if everybody may act as the gateway"
+            )
+        };
+        ground.reader.error_at(
+            spot,
+            say!("`anyone` together with a credential lets everybody act as the gateway"),
+            cure,
+        );
+    }
+}

@@ -1,0 +1,244 @@
+//! `server:` and `admin:`.
+//!
+//! In: addresses, limits, TLS files as text. Out: the listener's settings and the limits that hold whatever the flow. Refuses one address
+//! for both ports, a base path with anything but plain segments, and a certificate that does not fit its key.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::super::problem::{Spot, say};
+use super::super::read::{At, Field};
+use super::super::values::{Any, Text};
+use super::super::{Limits, raw};
+use super::Ground;
+use crate::server;
+
+/// `server:`, judged.
+pub struct Server {
+    /// For the listener.
+    pub settings: server::Settings,
+    /// For requests.
+    pub limits: Limits,
+    /// Prefix of every path, without a trailing slash: empty for `/`.
+    pub base: String,
+}
+
+/// Judges `server:`.
+pub fn server(ground: &mut Ground<'_>, section: Field<raw::Server>) -> Option<Server> {
+    let raw::Server {
+        listen,
+        base_path,
+        hosts,
+        tls,
+        trusted_proxies,
+        max_connections,
+        max_in_flight,
+        buffer_memory,
+        verified_tokens,
+        head_timeout,
+        body_idle_timeout,
+        drain,
+    } = section.given()?.value;
+    let listen = address(ground, listen);
+    let base = base_path.given().and_then(|at| base(ground, &at));
+    let hosts = hosts.given().and_then(|at| host_names(ground, at.value));
+    let trusted_proxies = trusted_proxies
+        .given()
+        .and_then(|at| networks(ground, at.value));
+    let tls = match tls {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(at) => tls_settings(ground, at).map(Some),
+    };
+    Some(Server {
+        settings: server::Settings {
+            listen: listen?,
+            tls: tls?,
+            max_connections: max_connections.value()?.0,
+            head_timeout: head_timeout.value()?.0,
+            body_idle_timeout: body_idle_timeout.value()?.0,
+            drain: drain.value()?.0,
+        },
+        limits: Limits {
+            hosts: hosts?,
+            trusted_proxies: trusted_proxies?,
+            max_in_flight: max_in_flight.value()?.0,
+            buffer_memory: buffer_memory.value()?.0,
+            verified_tokens: verified_tokens.value()?.0 as u64,
+        },
+        base: base?,
+    })
+}
+
+/// Judges `admin:`.
+pub fn admin(ground: &mut Ground<'_>, section: Field<raw::Admin>) -> Option<SocketAddr> {
+    let raw::Admin { listen } = section.given()?.value;
+    address(ground, listen)
+}
+
+fn address(ground: &mut Ground<'_>, listen: Field<Text>) -> Option<SocketAddr> {
+    let at = listen.given()?;
+    let address = at.value.0.parse().ok();
+    if address.is_none() {
+        ground.reader.error_at(
+            &at.spot,
+            say!("this is not an address and port"),
+            say!("write e.g. 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080 (a name is not enough)"),
+        );
+    }
+    address
+}
+
+/// Without a trailing slash; empty for `/`.
+fn base(ground: &mut Ground<'_>, at: &At<Text>) -> Option<String> {
+    let base = at.value.0.trim_end_matches('/');
+    if base.is_empty() {
+        return Some(String::new());
+    }
+    plain_path(ground, &at.spot, base).then(|| base.to_owned())
+}
+
+/// Whether a path is a slash and plain segments: what could be spelled in two ways is refused (design decision 8).
+pub fn plain_path(ground: &mut Ground<'_>, spot: &Spot, path: &str) -> bool {
+    let plain = path.strip_prefix('/').is_some_and(|rest| {
+        rest.split('/').all(|segment| {
+            !segment.is_empty()
+                && segment != "."
+                && segment != ".."
+                && segment
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+        })
+    });
+    if !plain {
+        ground.reader.error_at(
+            spot,
+            say!("this is not a plain path"),
+            say!("begin with /, use letters, digits, -, ., _ and ~ between single slashes, and no slash at the end"),
+        );
+    }
+    plain
+}
+
+fn host_names(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<String>> {
+    let names: Vec<Option<String>> = list
+        .0
+        .into_iter()
+        .map(|at| {
+            let name = at.value.0.to_ascii_lowercase();
+            let fits = name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-.[]:_".contains(&byte))
+                && !name.contains("//");
+            if !fits {
+                ground.reader.error_at(
+                    &at.spot,
+                    say!("this is not a host name"),
+                    say!("write the name alone, e.g. gateway.example"),
+                );
+            }
+            fits.then_some(name)
+        })
+        .collect();
+    names.into_iter().collect()
+}
+
+fn networks(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<ipnet::IpNet>> {
+    let networks: Vec<Option<ipnet::IpNet>> = list
+        .0
+        .into_iter()
+        .map(|at| {
+            let text = at.value.0.as_str();
+            let network = text.parse::<ipnet::IpNet>().ok().or_else(|| {
+                text.parse::<std::net::IpAddr>()
+                    .ok()
+                    .map(ipnet::IpNet::from)
+            });
+            if network.is_none() {
+                ground.reader.error_at(
+                    &at.spot,
+                    say!("this is not an address or network"),
+                    say!("write e.g. 192.0.2.10 or 192.0.2.0/24"),
+                );
+            }
+            if network.is_some_and(|network| network.prefix_len() == 0) {
+                ground.reader.warn_at(
+                    &at.spot,
+                    say!("every address is trusted to say where a call came from"),
+                    say!("list the proxies alone"),
+                );
+            }
+            network
+        })
+        .collect();
+    networks.into_iter().collect()
+}
+
+fn tls_settings(
+    ground: &mut Ground<'_>,
+    section: At<raw::Tls>,
+) -> Option<Arc<rustls::ServerConfig>> {
+    let raw::Tls {
+        certificate,
+        private_key,
+    } = section.value;
+    let why =
+        || say!("TLS needs both `certificate` and `private_key`, each the path of a PEM file");
+    let certificate = ground.required(certificate, &section.spot, "certificate", why());
+    let private_key = ground.required(private_key, &section.spot, "private_key", why());
+    let (certificate, private_key) = (certificate?, private_key?);
+    let chain = ground.file(&certificate);
+    let key = ground.file(&private_key);
+    let chain = chain.and_then(|bytes| certificates(ground, &certificate.spot, &bytes));
+    let key = key.and_then(|bytes| {
+        let key = PrivateKeyDer::from_pem_slice(&bytes).ok();
+        if key.is_none() {
+            ground.reader.error_at(
+                &private_key.spot,
+                say!("there is no private key in this file"),
+                say!("the file has to be PEM, with BEGIN PRIVATE KEY, and without a passphrase"),
+            );
+        }
+        key
+    });
+    let (chain, key) = (chain?, key?);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .ok()
+        .and_then(|builder| {
+            let builder = builder.with_no_client_auth();
+            builder.with_single_cert(chain, key).ok()
+        });
+    let Some(mut config) = config else {
+        ground.reader.error_at(
+            &private_key.spot,
+            say!("the private key does not fit the certificate"),
+            say!("the file of `certificate` has to begin with the certificate of this very key"),
+        );
+        return None;
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Some(Arc::new(config))
+}
+
+/// The certificates of a PEM file, at least one.
+pub fn certificates(
+    ground: &mut Ground<'_>,
+    spot: &Spot,
+    bytes: &[u8],
+) -> Option<Vec<CertificateDer<'static>>> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+    let found = found.ok().filter(|found| !found.is_empty());
+    if found.is_none() {
+        ground.reader.error_at(
+            spot,
+            say!("there is no certificate in this file"),
+            say!("the file has to be PEM, with BEGIN CERTIFICATE"),
+        );
+    }
+    found
+}

@@ -1,0 +1,324 @@
+//! Where a flow's calls go, and what its credential is asked for.
+//!
+//! In: the flow's `url`, `kind`, `scope`, `resource`, and its credential. Out: the URL as it is called, what answers there, and the ask. Refuses
+//! plain http off loopback, a trigger URL that was cut short, a trigger without any authentication, another cloud's tokens, and
+//! Microsoft tokens on their way to a host that is not Microsoft's (facts A1.3, A1.5, A1.6, A2.2; security rule 21).
+
+use super::super::problem::{Spot, say};
+use super::super::raw::{self, Cloud, Endpoint};
+use super::super::read::{At, Field};
+use super::super::values::{Choice, OneOrMore, Text};
+use super::credentials::{self, Credentials, Manner};
+use super::flows::Chosen;
+use super::{Defaults, Ground, clouds};
+use crate::credential::Ask;
+use crate::flow::url::Invalid;
+use crate::flow::{Kind, Trigger, TriggerUrl, trigger};
+
+/// What a flow's entry says about its target.
+pub struct Wish {
+    /// `url:`.
+    pub url: Option<At<raw::Source>>,
+    /// `kind:`.
+    pub kind: Field<Choice<raw::Kind>>,
+    /// `scope:`.
+    pub scope: Field<OneOrMore<Text>>,
+    /// `resource:`.
+    pub resource: Field<Text>,
+    /// `allow_host: true`.
+    pub allow_host: bool,
+}
+
+/// Where calls go.
+pub struct Target {
+    /// The URL, without its signature where a token is sent instead.
+    pub url: TriggerUrl,
+    /// Whose error catalogue applies.
+    pub kind: Kind,
+    /// Which credential asks for what.
+    pub credential: Option<(usize, Ask)>,
+}
+
+/// Judges a flow's target.
+pub fn judge(
+    ground: &mut Ground<'_>,
+    wish: Wish,
+    credential: &Chosen,
+    credentials: &Credentials,
+    defaults: &Defaults,
+    trigger: Option<&Trigger>,
+) -> Option<Target> {
+    let (index, manner) = match credential {
+        Chosen::One(index, ..) => (
+            Some(*index),
+            credentials
+                .0
+                .get(*index)
+                .and_then(|one| one.manner.as_ref()),
+        ),
+        Chosen::None | Chosen::Broken => (None, None),
+    };
+    let Wish {
+        url: wished_url,
+        kind,
+        scope,
+        resource,
+        allow_host,
+    } = wish;
+    if matches!(credential, Chosen::None)
+        && let Some(spot) = scope
+            .as_ref()
+            .map(|at| &at.spot)
+            .or(resource.as_ref().map(|at| &at.spot))
+    {
+        ground.reader.error_at(
+            spot,
+            say!("there is no credential that could ask for this"),
+            say!("name one with `credential:`, or leave this out"),
+        );
+    }
+    let own_ask = match manner {
+        Some(manner) => credentials::explicit_ask(
+            ground,
+            scope,
+            resource,
+            manner.entra.map(|(_, endpoint)| endpoint),
+        ),
+        None => Some(None),
+    };
+    let wished_url = wished_url?;
+    let spot = wished_url.spot.clone();
+    let plain = matches!(wished_url.value.0, crate::secret::Source::Plain(_));
+    let text = ground.secret(&wished_url, false)?;
+    let url = TriggerUrl::parse(text.expose().trim())
+        .map_err(|reason| invalid(ground, &spot, reason))
+        .ok()?;
+    if plain && url.signed() {
+        ground.reader.warn_at(
+            &spot,
+            say!("a URL with `sig=` is a secret, and stands here in plain text"),
+            say!("move it out: {{ env: NAME }} or {{ file: PATH }}"),
+        );
+    }
+    if url.plain() && !ground.plain_allowed(url.host()) {
+        ground.plain_refused(&spot);
+    }
+    let stated = match kind {
+        Field::Broken => return None,
+        field => field.given().map(|at| at.value.0),
+    };
+    let is_trigger = match stated {
+        Some(raw::Kind::PowerAutomate | raw::Kind::LogicApp) => true,
+        Some(raw::Kind::Other) => false,
+        None => url.is_trigger() || trigger.is_some_and(|trigger| trigger.mode.is_some()),
+    };
+    let cloud = manner
+        .and_then(|manner| manner.entra)
+        .map(|(cloud, _)| cloud)
+        .or(defaults.entra.cloud.as_ref().map(|at| at.value.0));
+    if is_trigger {
+        trigger_url(ground, &spot, &url, credential, trigger);
+        retired(ground, &spot, &url, stated, cloud);
+    }
+    let url = unsigned(ground, &spot, url, credential);
+    let kind = if is_trigger {
+        Kind::Trigger
+    } else {
+        Kind::Other
+    };
+    let Some(index) = index else {
+        return Some(Target {
+            url,
+            kind,
+            credential: None,
+        });
+    };
+    let ask = asked(ground, &spot, url.host(), manner?, own_ask?)?;
+    guard_host(ground, &spot, url.host(), &ask, allow_host);
+    Some(Target {
+        url,
+        kind,
+        credential: Some((index, ask)),
+    })
+}
+
+fn invalid(ground: &mut Ground<'_>, spot: &Spot, reason: Invalid) {
+    let (message, cure) = match reason {
+        Invalid::NotAbsolute => (
+            say!("this is not a URL"),
+            say!("copy the trigger's whole URL, beginning with https://"),
+        ),
+        Invalid::UserInfo => (
+            say!("a user or password stands before the host"),
+            say!("leave it out: how the gateway proves itself is a credential's business"),
+        ),
+        Invalid::Fragment => (
+            say!("a URL that is called has no #"),
+            say!("leave everything from # on out"),
+        ),
+        Invalid::Path => (
+            say!("the path has `.`, `..` or a backslash"),
+            say!("write the path as the server has it"),
+        ),
+    };
+    ground.reader.error_at(spot, message, cure);
+}
+
+/// What every trigger URL needs (facts A1.5).
+fn trigger_url(
+    ground: &mut Ground<'_>,
+    spot: &Spot,
+    url: &TriggerUrl,
+    credential: &Chosen,
+    trigger: Option<&Trigger>,
+) {
+    if !url.parameter("api-version") {
+        ground.reader.error_at(
+            spot,
+            say!("a trigger's URL has `api-version` in its query, this one has none"),
+            say!("copy the whole URL; a shell cuts it at & unless it is quoted"),
+        );
+    }
+    // Who knows the mode has been told about the missing credential already.
+    let mode = trigger.and_then(|trigger| trigger.mode);
+    let told = matches!(mode, Some(trigger::Mode::Tenant | trigger::Mode::Users));
+    if matches!(credential, Chosen::None) && !url.signed() && !told {
+        ground.reader.error_at(
+            spot,
+            say!("the URL has no signature (sig=), and the flow has no credential"),
+            say!("name a credential; a flow for anyone has sp, sv and sig in its URL"),
+        );
+    }
+}
+
+/// `*.logic.azure.com` stopped working for flows of the public cloud (facts A1.3).
+fn retired(
+    ground: &mut Ground<'_>,
+    spot: &Spot,
+    url: &TriggerUrl,
+    stated: Option<raw::Kind>,
+    cloud: Option<Cloud>,
+) {
+    let host = url.host().to_ascii_lowercase();
+    let old = host == "logic.azure.com" || host.ends_with(".logic.azure.com");
+    if old && cloud == Some(Cloud::Public) && stated != Some(raw::Kind::LogicApp) {
+        ground.reader.warn_at(
+            spot,
+            say!("flows of the public cloud no longer answer at logic.azure.com"),
+            say!("copy the new URL from the flow's trigger; for an Azure Logic App write kind: logic_app"),
+        );
+    }
+}
+
+/// A token and a signature together are refused by the service (facts A1.6): the token wins, and that is said.
+fn unsigned(
+    ground: &mut Ground<'_>,
+    spot: &Spot,
+    url: TriggerUrl,
+    credential: &Chosen,
+) -> TriggerUrl {
+    let Chosen::One(_, inherited) = credential else {
+        return url;
+    };
+    if !url.signed() {
+        return url;
+    }
+    let cure = if *inherited {
+        say!(
+            "write credential: none to use the signature (defaults.flow.credential applies), or take sp, sv and sig out of the URL"
+        )
+    } else {
+        say!("take sp, sv and sig out of the URL, or the credential off the flow")
+    };
+    ground.reader.warn_at(
+        spot,
+        say!("the URL's own signature is dropped, because the flow has a credential"),
+        cure,
+    );
+    url.unsigned()
+}
+
+/// What the token is asked for: the flow's word, else the credential's, else what the host wants.
+fn asked(
+    ground: &mut Ground<'_>,
+    spot: &Spot,
+    host: &str,
+    manner: &Manner,
+    own: Option<Ask>,
+) -> Option<Ask> {
+    let Some((cloud, endpoint)) = manner.entra else {
+        return own.or_else(|| manner.ask.clone());
+    };
+    let known = clouds::known(host);
+    if let Some(known) = known
+        && !known.clouds.is_empty()
+        && !known.clouds.contains(&cloud)
+    {
+        let names: Vec<&'static str> = known.clouds.iter().copied().map(clouds::name).collect();
+        ground.reader.error_at(
+            spot,
+            say!(
+                "this host belongs to another cloud than the credential ({})",
+                clouds::name(cloud)
+            ),
+            say!(
+                "set cloud: {} on the credential or under defaults.entra",
+                super::super::read::listed(&names)
+            ),
+        );
+        return None;
+    }
+    let ask = own
+        .or_else(|| manner.ask.clone())
+        .unwrap_or_else(|| credentials::ask(clouds::audience(host, cloud), endpoint));
+    other_cloud(ground, spot, &ask, known, cloud, endpoint).then_some(ask)
+}
+
+/// The flow service of another cloud than the host's never fits.
+fn other_cloud(
+    ground: &mut Ground<'_>,
+    spot: &Spot,
+    ask: &Ask,
+    known: Option<&clouds::Host>,
+    cloud: Cloud,
+    endpoint: Endpoint,
+) -> bool {
+    let flows = known.is_some_and(|host| host.service == clouds::Service::Flows);
+    let wrong = clouds::ALL.into_iter().any(|other| {
+        clouds::flow_audience(other) != clouds::flow_audience(cloud)
+            && credentials::ask(clouds::flow_audience(other), endpoint) == *ask
+    });
+    if flows && wrong {
+        let right = credentials::ask(clouds::flow_audience(cloud), endpoint);
+        let cure = match right {
+            Ask::Scope(_) => say!(
+                "write scope: {}/.default, or leave `scope` out",
+                clouds::flow_audience(cloud)
+            ),
+            Ask::Resource(_) => say!(
+                "write resource: {}, or leave `resource` out",
+                clouds::flow_audience(cloud)
+            ),
+        };
+        ground.reader.error_at(
+            spot,
+            say!("the token would be asked for the flow service of another cloud"),
+            cure,
+        );
+        return false;
+    }
+    true
+}
+
+/// A token for Microsoft's services must not travel to somebody else's host (security rule 21).
+fn guard_host(ground: &mut Ground<'_>, spot: &Spot, host: &str, ask: &Ask, allowed: bool) {
+    let (Ask::Scope(asked) | Ask::Resource(asked)) = ask;
+    let at_home = clouds::known(host).is_some() || clouds::loopback(host);
+    if clouds::microsofts(asked) && !at_home && !allowed {
+        ground.reader.error_at(
+            spot,
+            say!("a token for a Microsoft service would be sent to a host that is not Microsoft's"),
+            say!("correct the host; say what the host wants with `scope:`; or write allow_host: true if that is meant"),
+        );
+    }
+}

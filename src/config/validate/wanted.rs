@@ -1,0 +1,155 @@
+//! `trigger:`: what a flow is known to want of its caller.
+//!
+//! In: the section, and the credential and methods of the same flow. Out: the stage's settings. Refuses what the service would refuse at every
+//! call: a token where the flow admits anyone, none where it wants one, another tenant's, a method the trigger does not accept (facts A2).
+
+use http::Method;
+
+use super::super::problem::{Spot, say};
+use super::super::raw;
+use super::super::read::Field;
+use super::super::values::guid;
+use super::Ground;
+use super::credentials::Credentials;
+use super::flows::Chosen;
+use super::lists::method_of;
+use crate::flow::{Trigger, trigger};
+
+/// `trigger:`, judged, with the places that contradictions are told at.
+pub struct Wanted {
+    /// As the stages compare it with tokens.
+    pub settings: Trigger,
+    mode: Option<Spot>,
+    tenant: Option<Spot>,
+    method: Option<Spot>,
+}
+
+/// Judges `trigger:` by itself.
+pub fn trigger_of(ground: &mut Ground<'_>, section: raw::Trigger) -> Option<Wanted> {
+    let raw::Trigger {
+        mode,
+        tenant,
+        object_ids,
+        method,
+        responds,
+    } = section;
+    let tenant_spot = tenant.as_ref().map(|at| at.spot.clone());
+    let tenant = match tenant {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(at) => ground
+            .guid(&at, say!("give the tenant's id, not its domain"))
+            .map(Some),
+    };
+    let objects = object_ids.as_ref().map(|at| at.spot.clone());
+    let object_ids = ground.guids(object_ids, &say!("an object id is a GUID"));
+    let method_spot = method.as_ref().map(|at| at.spot.clone());
+    let method = match method {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(at) => method_of(ground, &at).map(Some),
+    };
+    let mode_spot = mode.as_ref().map(|at| at.spot.clone());
+    if matches!(mode, Field::Broken) || matches!(responds, Field::Broken) {
+        return None;
+    }
+    let mode = mode.given().map(|at| match at.value.0 {
+        raw::Mode::Tenant => trigger::Mode::Tenant,
+        raw::Mode::Users => trigger::Mode::Users,
+        raw::Mode::Anyone => trigger::Mode::Anyone,
+    });
+    if let Some(spot) = objects
+        && mode.is_some_and(|mode| mode != trigger::Mode::Users)
+    {
+        ground.reader.error_at(
+            &spot,
+            say!("object ids belong to mode: users"),
+            say!("leave them out, or write mode: users"),
+        );
+    }
+    let responds = responds.given().map(|at| match at.value.0 {
+        raw::Responds::Sync => trigger::Responds::Sync,
+        raw::Responds::Async => trigger::Responds::Async,
+        raw::Responds::Accepted => trigger::Responds::Accepted,
+    });
+    Some(Wanted {
+        settings: Trigger {
+            mode,
+            tenant: tenant?,
+            object_ids: object_ids?,
+            method: method?,
+            responds,
+        },
+        mode: mode_spot,
+        tenant: tenant_spot,
+        method: method_spot,
+    })
+}
+
+/// What the flow is known to want, against what it would get.
+pub fn contradictions(
+    ground: &mut Ground<'_>,
+    trigger: &Wanted,
+    credential: &Chosen,
+    methods: Option<&[Method]>,
+    credentials: &Credentials,
+) {
+    if let (Some(mode), Some(spot)) = (trigger.settings.mode, &trigger.mode) {
+        match (mode, credential) {
+            (trigger::Mode::Anyone, Chosen::One(_, inherited)) => {
+                let cure = if *inherited {
+                    say!(
+                        "write credential: none on this flow, because defaults.flow.credential applies"
+                    )
+                } else {
+                    say!("leave the credential out; the URL's own signature is used")
+                };
+                ground.reader.error_at(
+                    spot,
+                    say!("a flow in mode anyone refuses calls that carry a token"),
+                    cure,
+                );
+            }
+            (trigger::Mode::Tenant | trigger::Mode::Users, Chosen::None) => {
+                ground.reader.error_at(
+                    spot,
+                    say!("a flow in this mode wants a token, and the flow has no credential"),
+                    say!("name one: `credential:` here or under defaults.flow"),
+                );
+            }
+            _ => {}
+        }
+    }
+    if let (Some(wanted), Some(spot), Chosen::One(index, ..)) =
+        (&trigger.settings.tenant, &trigger.tenant, credential)
+    {
+        let tenant = credentials
+            .0
+            .get(*index)
+            .and_then(|one| one.manner.as_ref()?.tenant.as_ref());
+        if tenant.is_some_and(|tenant| guid(tenant).as_ref() != Some(wanted)) {
+            ground.reader.error_at(
+                spot,
+                say!("the flow admits this tenant, and its credential belongs to another"),
+                say!("use a credential of the flow's own tenant"),
+            );
+        }
+    }
+    if let (Some(wanted), Some(spot), Some(methods)) =
+        (&trigger.settings.method, &trigger.method, methods)
+    {
+        if !methods.contains(wanted) {
+            ground.reader.error_at(
+                spot,
+                say!("the trigger's method is not among the flow's `methods`"),
+                say!("add it to `methods`: no call would ever fit"),
+            );
+        } else if methods.len() > 1 {
+            ground.reader.warn_at(
+                spot,
+                say!("the trigger accepts one method, and `methods` lists more"),
+                say!("list that one only"),
+            );
+        }
+    }
+}

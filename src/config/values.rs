@@ -1,0 +1,348 @@
+//! Single values: text, durations, sizes, dates, words of a choice, lists.
+//!
+//! In: a scalar or list node. Out: a value of ours, with its unit gone into the type. Refuses by saying what was expected, never what was
+//! found. Durations are `140s`, `5m`, `1h`, `250ms`; sizes `10MiB`, `256KiB` or plain bytes; dates `2026-12-31` (the beginning of
+//! that day, UTC) or RFC 3339.
+
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::problem::{Words, say};
+use super::read::{At, Reader, Shape, closest};
+use super::tree::{Node, Value};
+
+/// Any text but an empty one.
+#[derive(Clone)]
+pub struct Text(pub String);
+
+/// `true` or `false`.
+#[derive(Clone, Copy)]
+pub struct Flag(pub bool);
+
+/// A number from 1.
+#[derive(Clone, Copy)]
+pub struct Whole(pub usize);
+
+/// A duration over zero.
+#[derive(Clone, Copy)]
+pub struct Span(pub Duration);
+
+/// Bytes.
+#[derive(Clone, Copy)]
+pub struct Size(pub u64);
+
+/// Unix seconds.
+#[derive(Clone, Copy)]
+pub struct Moment(pub u64);
+
+/// One value or a list of at least one.
+#[derive(Clone)]
+pub struct OneOrMore<T>(pub Vec<At<T>>);
+
+/// A list that may be empty, where empty means what leaving it out means.
+#[derive(Clone)]
+pub struct Any<T>(pub Vec<At<T>>);
+
+/// Text keys to values: the keys are the user's.
+#[derive(Clone)]
+pub struct Free<T>(pub Vec<(String, At<T>)>);
+
+/// A word out of a few.
+#[derive(Clone, Copy)]
+pub struct Choice<T>(pub T);
+
+/// The words of a choice.
+pub trait Vocabulary: Copy + 'static {
+    /// Each word and what it means.
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl Shape for Text {
+    fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+        let text = reader.text(node)?;
+        if text.trim().is_empty() {
+            reader.error(
+                say!("this is empty"),
+                say!("give it a value, or leave the key out"),
+            );
+            return None;
+        }
+        Some(Self(text))
+    }
+
+    fn schema() -> Json {
+        json!({ "type": ["string", "number"], "minLength": 1 })
+    }
+}
+
+impl Shape for Flag {
+    fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+        match reader.text(node)?.as_str() {
+            "true" => Some(Self(true)),
+            "false" => Some(Self(false)),
+            _ => {
+                reader.error(
+                    say!("this has to be true or false"),
+                    say!("write true or false"),
+                );
+                None
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "boolean" })
+    }
+}
+
+impl Shape for Whole {
+    fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+        let number = reader.text(node)?.parse().ok().filter(|number| *number > 0);
+        if number.is_none() {
+            reader.error(
+                say!("this has to be a whole number from 1"),
+                say!("write digits only, e.g. 1000"),
+            );
+        }
+        number.map(Self)
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "integer", "minimum": 1 })
+    }
+}
+
+impl Shape for Span {
+    fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+        let text = reader.text(node)?;
+        let span = duration(&text);
+        if span.is_none() {
+            reader.error(
+                say!("this has to be a duration over zero, at most a day"),
+                say!("write a number and ms, s, m or h, e.g. 250ms, 30s, 5m"),
+            );
+        }
+        span.map(Self)
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" })
+    }
+}
+
+impl Shape for Size {
+    fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+        let text = reader.text(node)?;
+        let size = size(&text);
+        if size.is_none() {
+            reader.error(
+                say!("this has to be a size over zero"),
+                say!("write bytes, or a number and KiB, MiB or GiB, e.g. 10MiB"),
+            );
+        }
+        size.map(Self)
+    }
+
+    fn schema() -> Json {
+        json!({ "type": ["string", "integer"], "pattern": "^[0-9]+(B|KiB|MiB|GiB)?$" })
+    }
+}
+
+impl Shape for Moment {
+    fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+        let text = reader.text(node)?;
+        let moment = moment(&text);
+        if moment.is_none() {
+            reader.error(
+                say!("this has to be a date"),
+                say!("write 2026-12-31 (the beginning of that day, UTC) or 2026-12-31T18:00:00Z"),
+            );
+        }
+        moment.map(Self)
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$" })
+    }
+}
+
+impl<T: Shape> Shape for OneOrMore<T> {
+    fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+        match &node.value {
+            Value::List(items) if items.is_empty() => {
+                reader.error(
+                    say!("the list is empty"),
+                    say!("list at least one, or leave the key out"),
+                );
+                None
+            }
+            Value::List(items) => reader.items(items).map(Self),
+            _ => {
+                let spot = reader.spot();
+                T::read(reader, node).map(|value| Self(vec![At { value, spot }]))
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "anyOf": [T::schema(), { "type": "array", "items": T::schema(), "minItems": 1 }] })
+    }
+}
+
+impl<T: Shape> Shape for Any<T> {
+    fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+        match &node.value {
+            Value::List(items) => reader.items(items).map(Self),
+            _ => OneOrMore::read(reader, node).map(|OneOrMore(one)| Self(one)),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "anyOf": [T::schema(), { "type": "array", "items": T::schema() }] })
+    }
+}
+
+impl<T: Shape> Shape for Free<T> {
+    fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+        let mut read = Vec::new();
+        for entry in reader.free(node)? {
+            // The path shows … for the key: it is the user's text.
+            let field = reader.below("…", &entry.place, &entry.value);
+            if let Some(at) = field.given() {
+                read.push((entry.key.clone(), at));
+            }
+        }
+        Some(Self(read))
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "object", "additionalProperties": T::schema() })
+    }
+}
+
+impl<T: Vocabulary> Shape for Choice<T> {
+    fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+        let text = reader.text(node)?;
+        if let Some((_, meant)) = T::WORDS.iter().find(|(word, _)| *word == text) {
+            return Some(Self(*meant));
+        }
+        let words: Vec<&'static str> = T::WORDS.iter().map(|(word, _)| *word).collect();
+        let cure = match closest(&text, &words) {
+            Some(meant) => say!("did you mean `{}`?", meant),
+            None => say!("write one of them"),
+        };
+        reader.error(
+            say!(
+                "this has to be one of: {}",
+                Words::checked(words.join(", "))
+            ),
+            cure,
+        );
+        None
+    }
+
+    fn schema() -> Json {
+        let words: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
+        json!({ "enum": words })
+    }
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split(text)?;
+    let span = match unit {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number.checked_mul(60)?),
+        "h" => Duration::from_secs(number.checked_mul(3600)?),
+        _ => return None,
+    };
+    (!span.is_zero() && span <= Duration::from_hours(24)).then_some(span)
+}
+
+fn size(text: &str) -> Option<u64> {
+    let (number, unit) = split(text)?;
+    let factor = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(factor).filter(|size| *size > 0)
+}
+
+fn split(text: &str) -> Option<(u64, &str)> {
+    let end = text
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(end)?;
+    Some((number.parse().ok()?, unit.trim_start()))
+}
+
+fn moment(text: &str) -> Option<u64> {
+    if let Ok(date) = text.parse::<jiff::civil::Date>()
+        && text.len() == 10
+    {
+        let start = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        return start.timestamp().as_second().try_into().ok();
+    }
+    let stamp: jiff::Timestamp = text.parse().ok()?;
+    stamp.as_second().try_into().ok()
+}
+
+/// ` NAME` where the text looks like the name of a variable rather than like a secret that stands in the wrong place.
+#[must_use]
+pub fn telling_variable(name: &str) -> Words {
+    let tells = name.len() <= 64
+        && name.contains('_')
+        && name.split('_').all(|part| {
+            (1..=20).contains(&part.len())
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        });
+    Words::checked(if tells {
+        format!(" {name}")
+    } else {
+        String::new()
+    })
+}
+
+/// ` PATH` where the text looks like a path rather than like a secret that stands in the wrong place.
+#[must_use]
+pub fn telling_path(path: &str) -> Words {
+    let tells = path.len() <= 200
+        && (path.starts_with('/') || path.starts_with("./") || path.starts_with("../"))
+        && path.matches('/').count() >= 2
+        && path
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte));
+    Words::checked(if tells {
+        format!(" {path}")
+    } else {
+        String::new()
+    })
+}
+
+/// A GUID in lower case, if the text is one.
+#[must_use]
+pub fn guid(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let groups: Vec<&str> = lower.split('-').collect();
+    let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+    let hex = groups
+        .iter()
+        .all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    (lengths == [8, 4, 4, 4, 12] && hex).then_some(lower)
+}
+
+/// Bytes in lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |four: u8| char::from_digit(u32::from(four), 16).unwrap_or_default();
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
+}

@@ -1,0 +1,154 @@
+//! Where secrets come from.
+//!
+//! In: an environment variable's name, a file's path, or the text itself. Out: the value as a [`Secret`], without one trailing newline
+//! (editors and Kubernetes put one there). Refuses empty values, values over 64 KiB and files that are not UTF-8 text; the reason
+//! is a fixed word and never quotes the value.
+
+use std::io::{ErrorKind, Read as _};
+use std::path::PathBuf;
+
+use super::Secret;
+use crate::clock::Environment;
+
+/// Largest secret, in bytes: a certificate chain with its key fits.
+const LIMIT: u64 = 64 << 10;
+
+/// Where one secret comes from. No `Debug`: the plain form holds it.
+#[derive(Clone)]
+pub enum Source {
+    /// `{env: NAME}`.
+    Environment(String),
+    /// `{file: PATH}`.
+    File(PathBuf),
+    /// The text itself.
+    Plain(Secret<String>),
+}
+
+/// Why a secret has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// No such variable, or it is not Unicode.
+    #[error("the environment variable is not set")]
+    NotSet,
+    /// No such file.
+    #[error("the file does not exist")]
+    NotFound,
+    /// The process may not read the file.
+    #[error("the file may not be read by this user")]
+    Denied,
+    /// Something else went wrong while reading.
+    #[error("the file cannot be read")]
+    Unreadable,
+    /// Not UTF-8.
+    #[error("the file is not text")]
+    NotText,
+    /// Over 64 KiB.
+    #[error("the value is over 64 KiB")]
+    TooLarge,
+    /// Nothing there.
+    #[error("the value is empty")]
+    Empty,
+}
+
+impl Unreadable {
+    /// Whether the value is not there at all, as on a machine that is not the one it is meant for.
+    #[must_use]
+    pub fn absent(self) -> bool {
+        matches!(self, Self::NotSet | Self::NotFound)
+    }
+
+    /// As text of ours, which may stand in any message.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NotSet => "the environment variable is not set",
+            Self::NotFound => "the file does not exist",
+            Self::Denied => "the file may not be read by this user",
+            Self::Unreadable => "the file cannot be read",
+            Self::NotText => "the file is not text",
+            Self::TooLarge => "the value is over 64 KiB",
+            Self::Empty => "the value is empty",
+        }
+    }
+}
+
+impl Source {
+    /// Reads the value.
+    pub fn read(&self, environment: &Environment) -> Result<Secret<String>, Unreadable> {
+        let mut value = match self {
+            Self::Environment(name) => environment.value(name).ok_or(Unreadable::NotSet)?,
+            Self::File(path) => from_file(path)?,
+            Self::Plain(value) => value.expose().clone(),
+        };
+        if value.len() as u64 > LIMIT {
+            return Err(Unreadable::TooLarge);
+        }
+        let line_end = ["\r\n", "\n"].into_iter().find(|end| value.ends_with(end));
+        value.truncate(value.len() - line_end.map_or(0, str::len));
+        if value.trim().is_empty() {
+            return Err(Unreadable::Empty);
+        }
+        Ok(Secret::new(value))
+    }
+}
+
+fn from_file(path: &std::path::Path) -> Result<String, Unreadable> {
+    let reason = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => Unreadable::NotFound,
+        ErrorKind::PermissionDenied => Unreadable::Denied,
+        ErrorKind::InvalidData => Unreadable::NotText,
+        _ => Unreadable::Unreadable,
+    };
+    let file = std::fs::File::open(path).map_err(reason)?;
+    let mut value = String::new();
+    file.take(LIMIT + 1)
+        .read_to_string(&mut value)
+        .map_err(reason)?;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Source, Unreadable};
+    use crate::clock::Environment;
+    use crate::secret::Secret;
+
+    fn read(source: &Source, variables: &[(&str, &str)]) -> Result<String, Unreadable> {
+        let environment = Environment::fixed(variables.iter().copied());
+        source
+            .read(&environment)
+            .map(|value| value.expose().clone())
+    }
+
+    #[test]
+    fn one_trailing_newline_is_dropped_and_nothing_else() {
+        for (given, kept) in [
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a\n"),
+            (" a ", " a "),
+            ("~+/&%=ü", "~+/&%=ü"),
+        ] {
+            let plain = Source::Plain(Secret::new(given.to_owned()));
+            assert_eq!(read(&plain, &[]).as_deref(), Ok(kept));
+            let variable = Source::Environment("V".to_owned());
+            assert_eq!(read(&variable, &[("V", given)]).as_deref(), Ok(kept));
+        }
+    }
+
+    #[test]
+    fn absent_empty_and_unreadable_values_are_told_apart() {
+        let variable = Source::Environment("V".to_owned());
+        assert_eq!(read(&variable, &[]), Err(Unreadable::NotSet));
+        assert_eq!(read(&variable, &[("V", "\n")]), Err(Unreadable::Empty));
+        let long = "x".repeat(70_000);
+        assert_eq!(read(&variable, &[("V", &long)]), Err(Unreadable::TooLarge));
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| Source::File(folder.path().join(name));
+        assert_eq!(read(&file("none"), &[]), Err(Unreadable::NotFound));
+        std::fs::write(folder.path().join("binary"), [0xff, 0xfe]).unwrap();
+        assert_eq!(read(&file("binary"), &[]), Err(Unreadable::NotText));
+        std::fs::write(folder.path().join("good"), "value\n").unwrap();
+        assert_eq!(read(&file("good"), &[]).as_deref(), Ok("value"));
+    }
+}

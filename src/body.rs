@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 pub mod buffer;
 
-pub use buffer::{Budget, Buffered, buffer};
+pub use buffer::{Budget, Buffered, buffer, peek};
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ pub enum End {
 }
 
 /// Told once how a body ended, when the last byte has gone or the body is dropped.
-pub trait Tail: Send + 'static {
+pub trait Tail: Send + Sync + 'static {
     /// `bytes` were handed on before the end.
     fn ended(self: Box<Self>, end: End, bytes: u64);
 }
@@ -60,6 +60,8 @@ pub trait Tail: Send + 'static {
 /// A request's or response's body.
 pub struct Body {
     source: Source,
+    /// Read before, still to be handed on.
+    prefix: Bytes,
     sent: u64,
     broken: bool,
     done: bool,
@@ -113,6 +115,7 @@ impl Body {
     fn from_source(source: Source) -> Self {
         Self {
             source,
+            prefix: Bytes::new(),
             sent: 0,
             broken: false,
             done: false,
@@ -142,7 +145,9 @@ impl Body {
     pub fn declared(&self) -> Option<u64> {
         match &self.source {
             Source::Bytes(bytes) => Some(bytes.len() as u64),
-            Source::Stream(stream) => stream.remaining,
+            Source::Stream(stream) => stream
+                .remaining
+                .map(|left| left.saturating_add(self.prefix.len() as u64)),
         }
     }
 
@@ -153,6 +158,13 @@ impl Body {
             Source::Bytes(bytes) => Some(bytes),
             Source::Stream(_) => None,
         }
+    }
+
+    /// Puts bytes that were read from it back in front.
+    #[must_use]
+    fn behind(mut self, prefix: Bytes) -> Self {
+        self.prefix = prefix;
+        self
     }
 
     fn finish(&mut self, end: End) {
@@ -227,6 +239,11 @@ impl http_body::Body for Body {
         if self.done {
             return Poll::Ready(None);
         }
+        if !self.prefix.is_empty() {
+            let data = std::mem::take(&mut self.prefix);
+            self.sent = self.sent.saturating_add(data.len() as u64);
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
         let polled = match &mut self.source {
             Source::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Bytes(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
@@ -256,7 +273,9 @@ impl http_body::Body for Body {
             Source::Bytes(bytes) => bytes.is_empty(),
             // A stream of undeclared length ends only when it has been polled to its end: hyper's own answer does not know
             // a reset from an end.
-            Source::Stream(stream) => self.done || stream.remaining == Some(0),
+            Source::Stream(stream) => {
+                self.done || (self.prefix.is_empty() && stream.remaining == Some(0))
+            }
         }
     }
 

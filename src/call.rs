@@ -108,8 +108,10 @@ pub struct Notes {
     pub run_id: Option<String>,
     /// What the log should add to the outcome: differences between token and trigger, AADSTS codes, trace ids. Never a secret.
     pub diagnosis: Option<String>,
-    /// Tokens were refused and the call was sent once more (design decision 5).
+    /// The token was refused and the call was sent once more (design decision 5).
     pub replayed: bool,
+    /// The request's place among those in flight, given back when the notes go.
+    pub place: Option<Box<dyn Send>>,
 }
 
 impl Record {

@@ -35,6 +35,8 @@ pub struct Flow {
     pub url: TriggerUrl,
     /// What kind of upstream it is.
     pub kind: Kind,
+    /// The audience its service demands, to the character, as far as the configuration tells (facts A2.2).
+    pub audience: Option<String>,
     /// Whether nobody needs to prove anything.
     pub anyone: bool,
     /// Accepted methods.

@@ -1,16 +1,16 @@
 //! MAY THEY?
 //!
 //! In: an [`Identified`] call. Out: a [`Permitted`] one, the only value the rest of the gateway accepts: it is made here alone and is
-//! not `Clone`, so nothing can be forwarded without it. Refuses, in this order: no such flow (404), not this caller (403), not this
-//! method (405), too large (413), wrong type (415). No async, no I/O (contract, "Who is admitted"; security rules 13, 14, 16).
+//! not `Clone`, so nothing can be forwarded without it. Refuses, in this order: no such flow (404), not this caller (403), a
+//! forbidden subpath or query (400), not this method (405), too large (413), wrong type (415). No async, no I/O (contract, "Who is admitted"; security rules 13, 14, 16).
 
 use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, ORIGIN};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 
 use crate::call::Call;
-use crate::flow::Flow;
+use crate::flow::{Flow, Forbidden};
 use crate::identity::{CallerId, Identified, Identity};
 
 /// Who may trigger a flow.
@@ -32,6 +32,7 @@ pub struct Policy {
 pub struct Permitted {
     call: Box<Call>,
     flow: Arc<Flow>,
+    target: Uri,
     identity: Identity,
     caller: Arc<str>,
 }
@@ -48,6 +49,9 @@ pub enum Denied {
     /// A cross-site browser uses ambient identity.
     #[error("a cross-site browser may not use this flow")]
     CrossSite,
+    /// A subpath or query that is not passed on.
+    #[error(transparent)]
+    Target(#[from] Forbidden),
     /// The flow does not take this method.
     #[error("this flow does not take this method")]
     MethodNotAllowed {
@@ -79,6 +83,10 @@ impl Policy {
         if ambient(identity.method) && cross_site(&call.headers) {
             return Err(Denied::CrossSite);
         }
+        let path = call.uri.path();
+        let target = flow
+            .url
+            .extended(flow.subpath(path), call.uri.query(), &flow.query)?;
         if !flow.methods.contains(&call.method) {
             return Err(Denied::MethodNotAllowed {
                 allow: allow(&flow.methods),
@@ -98,6 +106,7 @@ impl Policy {
         Ok(Permitted {
             call,
             flow,
+            target,
             identity,
             caller,
         })
@@ -134,6 +143,12 @@ impl Permitted {
     #[must_use]
     pub fn flow(&self) -> &Arc<Flow> {
         &self.flow
+    }
+
+    /// Where the call goes: the flow's URL, extended by what the caller may add.
+    #[must_use]
+    pub fn target(&self) -> &Uri {
+        &self.target
     }
 
     /// Who proved what.

@@ -1,1 +1,309 @@
-//! (being written)
+//! SEND.
+//!
+//! In: a [`Credentialed`] call, and nothing else: what has no permit cannot be sent. Out: the flow's own answer, scrubbed and streamed,
+//! or word that the flow refused the token and cannot have run. Refuses what is not the flow's own answer: no connection, no answer
+//! in time, a redirect, garbage, or an error code of the service (502, 504, …). A call is sent once; only `gateway::obtain` may send
+//! it a second time, by design decision 5.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderName, Response, StatusCode};
+
+use crate::body::{self, Body, Budget, Buffered};
+use crate::client::{FlowClient, Outbound};
+use crate::clock::Random;
+use crate::credential::Credentialed;
+use crate::diagnosis::compare::{Wanted, differences};
+use crate::diagnosis::service::{self, Finding, Renewal};
+use crate::flow::{Flow, Kind};
+use crate::metrics::Metrics;
+
+pub mod headers;
+pub mod request;
+pub mod response;
+
+/// Bodies up to this many bytes are kept until the flow has answered, so that a call can be sent again after a renewal.
+const KEPT: u64 = 64 * 1024;
+
+/// How much of an error answer is read to find the service's code, in bytes.
+const READ: usize = 64 * 1024;
+
+/// How long reading an error answer may take in all.
+const READ_TIME: Duration = Duration::from_secs(10);
+
+/// Sends calls to flows.
+pub struct Upstream {
+    client: FlowClient,
+    metrics: Metrics,
+    random: Random,
+    settings: Settings,
+}
+
+/// What sending depends on, besides the flow.
+pub struct Settings {
+    /// Longest wait for progress on a body, in either direction.
+    pub body_idle_timeout: Duration,
+    /// Memory for buffered bodies.
+    pub budget: Budget,
+    /// Headers in which callers of this configuration prove themselves: none of them travels on.
+    pub credential_headers: Vec<HeaderName>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+}
+
+/// What came of sending.
+pub enum Outcome {
+    /// The flow's own answer, ready for the caller.
+    Answered(Response<Body>),
+    /// The flow refused the token and cannot have run; the call is whole and may be sent again with another token.
+    TokenRefused {
+        /// The call.
+        call: Credentialed,
+        /// What the flow's service said; `None` for upstreams that are not flows.
+        finding: Option<&'static Finding>,
+    },
+}
+
+/// Why there is no answer of the flow's own.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The caller's body failed.
+    #[error("the caller's body failed")]
+    CallerBody(#[source] body::Error),
+    /// No connection, so nothing was sent.
+    #[error("the flow cannot be reached")]
+    Unreachable(#[source] hyper_util::client::legacy::Error),
+    /// The connection broke after the request may have been received.
+    #[error("the flow's server broke off")]
+    Broken(#[source] hyper_util::client::legacy::Error),
+    /// An error answer whose body cannot be read.
+    #[error("the flow's answer cannot be read")]
+    Unreadable,
+    /// No response head in time.
+    #[error("the flow did not answer in time")]
+    Timeout,
+    /// A 3xx.
+    #[error("the flow redirects")]
+    Redirected,
+    /// An upstream that is not a flow says 401 to a fresh token.
+    #[error("the upstream refuses the token")]
+    TokenRefused,
+    /// An error code of the flow's service.
+    #[error("the flow's service says {}", finding.code)]
+    Service {
+        /// The catalogue's entry.
+        finding: &'static Finding,
+        /// The service's own `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Upstream {
+    /// An upstream that sends through `outbound`.
+    #[must_use]
+    pub fn new(outbound: &Outbound, metrics: Metrics, random: Random, settings: Settings) -> Self {
+        Self {
+            client: outbound.flows().clone(),
+            metrics,
+            random,
+            settings,
+        }
+    }
+
+    /// Sends one call, once.
+    pub async fn send(&self, mut call: Credentialed) -> Result<Outcome, Failure> {
+        let (body, kept) = self.body(&mut call).await?;
+        let request = request::build(&call, body, &self.settings, &self.random);
+        let permitted = call.permitted();
+        let flow = Arc::clone(permitted.flow());
+        let record = permitted.call().record.clone();
+        let sent = Instant::now();
+        record.notes().sent = Some(sent);
+        let answer = tokio::time::timeout(flow.timeout, self.client.request(request)).await;
+        let waited = sent.elapsed();
+        {
+            let mut notes = record.notes();
+            notes.upstream = Some(notes.upstream.unwrap_or_default() + waited);
+        }
+        let answer = answer
+            .map_err(|_| Failure::Timeout)?
+            .map_err(failure)?
+            .map(|body| Body::incoming(body).limited(u64::MAX, self.settings.body_idle_timeout));
+        let status = answer.status();
+        let (answer, finding) = self.recognise(&flow, answer).await?;
+        {
+            let mut notes = record.notes();
+            notes.upstream_status = Some(status.as_u16());
+            notes.upstream_code = finding.map(|finding| finding.code);
+            notes.run_id = response::run_id(answer.headers());
+        }
+        self.metrics
+            .upstream_responses_total
+            .with_label_values(&[
+                &*flow.name,
+                status.as_str(),
+                finding.map_or("-", |finding| finding.code),
+            ])
+            .inc();
+        if status.is_redirection() {
+            return Err(Failure::Redirected);
+        }
+        if let Some(no) = call
+            .token()
+            .and_then(|_| Refused::read(&flow, &answer, finding))
+        {
+            if no.replay && kept.is_some() {
+                return Ok(Outcome::TokenRefused { call, finding });
+            }
+            if finding.is_none() {
+                return Err(Failure::TokenRefused);
+            }
+        }
+        if let Some(finding) = finding {
+            if finding.verdict == service::Verdict::RejectedGateway {
+                note_differences(&call, &flow);
+            }
+            return Err(Failure::Service {
+                finding,
+                retry_after: response::retry_after(answer.headers()),
+            });
+        }
+        let token = call.token().map(|token| &token.authorization);
+        Ok(Outcome::Answered(response::scrub(answer, &flow, token)))
+    }
+
+    /// The body to send. Kept when it is small enough to be sent again, buffered when its length was not declared, else streamed
+    /// (design decision 10).
+    async fn body(&self, call: &mut Credentialed) -> Result<(Body, Option<Buffered>), Failure> {
+        let renewable = call.token().is_some();
+        let permitted = call.permitted_mut();
+        let limit = permitted.flow().body_limit;
+        let call = permitted.call_mut();
+        let body = std::mem::replace(&mut call.body, Body::empty())
+            .limited(limit, self.settings.body_idle_timeout);
+        let keep = match body.declared() {
+            Some(length) => renewable && length <= KEPT,
+            None => true,
+        };
+        if !keep {
+            return Ok((body, None));
+        }
+        let started = Instant::now();
+        let buffered = body::buffer(body, limit, &self.settings.budget)
+            .await
+            .map_err(Failure::CallerBody)?;
+        call.record.notes().body += started.elapsed();
+        let send = Body::full(buffered.bytes.clone());
+        if buffered.bytes.len() as u64 > KEPT {
+            return Ok((send, None));
+        }
+        call.body = Body::full(buffered.bytes.clone());
+        Ok((send, Some(buffered)))
+    }
+
+    /// Reads an error answer without a run id as far as the catalogue needs; hands every other answer on untouched.
+    async fn recognise(
+        &self,
+        flow: &Flow,
+        answer: Response<Body>,
+    ) -> Result<(Response<Body>, Option<&'static Finding>), Failure> {
+        let status = answer.status();
+        let own = status.as_u16() < 400 || answer.headers().contains_key(&response::RUN_ID);
+        if own {
+            return Ok((answer, None));
+        }
+        if answer
+            .headers()
+            .contains_key(http::header::CONTENT_ENCODING)
+        {
+            // Nothing compressed was asked for, and what cannot be read cannot be judged.
+            return Err(Failure::Unreadable);
+        }
+        let (parts, body) = answer.into_parts();
+        let (bytes, rest) = tokio::time::timeout(READ_TIME, body::peek(body, READ))
+            .await
+            .map_err(|_| Failure::Unreadable)?
+            .map_err(|_| Failure::Unreadable)?;
+        if let Some(rest) = rest {
+            return Ok((Response::from_parts(parts, rest), None));
+        }
+        let finding = match flow.kind {
+            Kind::Trigger => service::find(status.as_u16(), &bytes),
+            Kind::Other => None,
+        };
+        let answer = response::withhold(Response::from_parts(parts, bytes), flow);
+        Ok((answer.map(Body::full), finding))
+    }
+}
+
+/// A flow's no to the token.
+struct Refused {
+    /// Whether the answer proves that the flow did not run, so that the call may be sent again (design decision 5).
+    replay: bool,
+}
+
+impl Refused {
+    /// Reads an answer: at a flow the service's own code counts (findings are made of answers without a run id only), elsewhere a 401,
+    /// and for a replay the standard challenge too.
+    fn read(
+        flow: &Flow,
+        answer: &Response<Body>,
+        finding: Option<&'static Finding>,
+    ) -> Option<Self> {
+        match flow.kind {
+            Kind::Trigger => finding
+                .filter(|finding| finding.renewal == Renewal::Replay)
+                .map(|_| Self { replay: true }),
+            Kind::Other => (answer.status() == StatusCode::UNAUTHORIZED).then(|| Self {
+                replay: response::challenged(answer.headers())
+                    && !answer.headers().contains_key(&response::RUN_ID),
+            }),
+        }
+    }
+}
+
+/// Notes for the log how the token that was sent differs from what the flow is known to want.
+fn note_differences(call: &Credentialed, flow: &Flow) {
+    let Some(claims) = call.token().and_then(|token| token.claims.as_deref()) else {
+        return;
+    };
+    let trigger = flow.trigger.clone().unwrap_or_default();
+    let wanted = Wanted {
+        audience: flow.audience.clone(),
+        tenant: trigger.tenant,
+        object_ids: trigger.object_ids,
+    };
+    let found = differences(claims, &wanted);
+    if !found.is_empty() {
+        call.permitted().call().record.notes().diagnosis = Some(found.join("; "));
+    }
+}
+
+/// Sorts a client error by whether anything can have been received.
+fn failure(error: hyper_util::client::legacy::Error) -> Failure {
+    if error.is_connect() {
+        return Failure::Unreachable(error);
+    }
+    match caller_body(&error) {
+        Some(body) => Failure::CallerBody(body),
+        None => Failure::Broken(error),
+    }
+}
+
+/// The caller's body error behind a failed call, if that is what failed it.
+fn caller_body(error: &hyper_util::client::legacy::Error) -> Option<body::Error> {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(body) = error.downcast_ref::<body::Error>() {
+            return Some(match body {
+                body::Error::TooLarge => body::Error::TooLarge,
+                body::Error::TooSlow => body::Error::TooSlow,
+                body::Error::OverBudget => body::Error::OverBudget,
+                body::Error::Short | body::Error::Broken(_) => body::Error::Short,
+            });
+        }
+        source = error.source();
+    }
+    None
+}

@@ -1,7 +1,7 @@
 //! Whole bodies in memory, within one budget.
 //!
 //! In: a [`Body`], its limit, the process-wide [`Budget`]. Out: [`Buffered`] bytes that hold their share of the budget until they
-//! are dropped. Refuses what is larger than the limit, slower than the idle timeout, or more than the budget has left.
+//! are dropped; or a [`peek`] at a body's first bytes. Refuses what is larger than the limit, slower than the idle timeout, or more than the budget has left.
 
 use std::sync::Arc;
 
@@ -89,4 +89,25 @@ pub async fn buffer(mut body: Body, limit: u64, budget: &Budget) -> Result<Buffe
         bytes,
         _share: Some(share),
     })
+}
+
+/// Reads at most about `limit` bytes ahead. Out: all bytes and `None` when the body ended by then, else the body as it was.
+pub async fn peek(mut body: Body, limit: usize) -> Result<(Bytes, Option<Body>), Error> {
+    if let Some(bytes) = body.bytes() {
+        return Ok((bytes.clone(), None));
+    }
+    let mut read = BytesMut::new();
+    loop {
+        if read.len() > limit {
+            return Ok((Bytes::new(), Some(body.behind(read.freeze()))));
+        }
+        match body.frame().await {
+            Some(frame) => {
+                if let Ok(data) = frame?.into_data() {
+                    read.extend_from_slice(&data);
+                }
+            }
+            None => return Ok((read.freeze(), None)),
+        }
+    }
 }

@@ -209,10 +209,7 @@ impl TriggerUrl {
         for pair in query.into_iter().flat_map(pairs) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decoded(name)?;
-            if seen.iter().any(|earlier| *earlier == name)
-                || self.reserved(&name)
-                || !listed.contains(&name)
-            {
+            if seen.contains(&name) || self.reserved(&name) || !listed.contains(&name) {
                 return Err(Forbidden::Query);
             }
             if !all.is_empty() {

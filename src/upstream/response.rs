@@ -1,0 +1,105 @@
+//! What a caller gets of a flow's answer.
+//!
+//! In: the flow's answer. Out: the same status and body, without what is not the caller's: other hops' headers, cookies, the service's
+//! own `x-ms-*`, and any header that names the flow's URL, workflow id, signature or the token (contract, "What a caller gets";
+//! security rule 8).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use memchr::memmem;
+
+use super::headers::{Named, passes_downstream};
+use crate::body::Body;
+use crate::flow::Flow;
+
+/// The header that says a run was started (facts A4.5).
+pub const RUN_ID: HeaderName = HeaderName::from_static("x-ms-workflow-run-id");
+
+/// The longest `Retry-After` believed.
+const LONGEST_WAIT: u64 = 3600;
+
+/// The answer as the caller gets it.
+pub fn scrub(answer: Response<Body>, flow: &Flow, token: Option<&HeaderValue>) -> Response<Body> {
+    let (parts, body) = answer.into_parts();
+    let mut response = Response::new(body);
+    *response.status_mut() = parts.status;
+    let named = Named::of(&parts.headers);
+    let headers = response.headers_mut();
+    headers.reserve(parts.headers.len());
+    for (name, value) in &parts.headers {
+        let passes = (passes_downstream(name, &named) || flow.pass_headers.contains(name))
+            && !flow.remove_headers.contains(name)
+            // A signed address to poll is a credential (facts A4.3): withheld until job addresses exist.
+            && !(*name == LOCATION && parts.status == StatusCode::ACCEPTED)
+            && !reveals(value.as_bytes(), flow, token);
+        if passes {
+            headers.append(name, value.clone());
+        }
+    }
+    response
+}
+
+fn reveals(value: &[u8], flow: &Flow, token: Option<&HeaderValue>) -> bool {
+    flow.url.revealed_in(value) || token.is_some_and(|token| contains(value, token))
+}
+
+fn contains(value: &[u8], token: &HeaderValue) -> bool {
+    let bare = token.as_bytes();
+    let bare = bare.strip_prefix(b"Bearer ").unwrap_or(bare);
+    value.len() >= bare.len() && memmem::find(value, bare).is_some()
+}
+
+/// An error answer whose body names nothing of the flow's URL, workflow id or signature.
+pub fn withhold(mut answer: Response<Bytes>, flow: &Flow) -> Response<Bytes> {
+    if flow.url.revealed_in(answer.body()) {
+        *answer.body_mut() = Bytes::from_static(
+            br#"{"error":{"code":"withheld","message":"The gateway withheld an error text that named the flow's address."}}"#,
+        );
+        answer
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    answer
+}
+
+/// The run that was started, as text of 1–64 harmless characters.
+#[must_use]
+pub fn run_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(&RUN_ID)?.to_str().ok()?;
+    let harmless = (1..=64).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    harmless.then(|| id.to_owned())
+}
+
+/// `Retry-After` in seconds; a date is not believed, our clocks may differ (facts A4.6).
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds.min(LONGEST_WAIT)))
+}
+
+/// Whether the answer is the standard challenge for a fresh token (RFC 6750 section 3.1; facts B3.5).
+pub fn challenged(headers: &HeaderMap) -> bool {
+    headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
+        let value = value.as_bytes();
+        value.len() > 6
+            && value
+                .iter()
+                .take(6)
+                .copied()
+                .map(|byte| byte.to_ascii_lowercase())
+                .eq(*b"bearer")
+            && (memmem::find(value, b"error=\"invalid_token\"").is_some()
+                || memmem::find(value, b"error=\"insufficient_claims\"").is_some())
+    })
+}

@@ -1,1 +1,216 @@
-//! (being written)
+//! Every refusal, and the one place that turns it into a response.
+//!
+//! In: a stage's error. Out: a [`Code`] with status, fault, fix and run, and the RFC 9457 answer a caller reads. The public text is
+//! static: nothing of a request, a token or a flow's answer can get into it (design decision 12). Statuses of refusals are known
+//! here alone.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode, Version};
+
+use crate::body::{self, Body};
+use crate::call::RequestId;
+use crate::call::framing::Malformed;
+use crate::diagnosis::service::Verdict;
+use crate::flow::Forbidden;
+use crate::{credential, identity, policy, upstream};
+
+pub mod code;
+
+pub use code::{Code, Fault, Run};
+
+/// A request that is not forwarded, or whose flow gave no answer of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// By identity.
+    #[error(transparent)]
+    Identity(#[from] identity::Failure),
+    /// By policy.
+    #[error(transparent)]
+    Policy(#[from] policy::Denied),
+    /// Too many requests in flight.
+    #[error("too many requests in flight")]
+    Overloaded,
+    /// The gateway is shutting down.
+    #[error("the gateway is shutting down")]
+    Draining,
+    /// By credential.
+    #[error(transparent)]
+    Credential(#[from] credential::Failure),
+    /// By the upstream call.
+    #[error(transparent)]
+    Upstream(#[from] upstream::Failure),
+    /// A stage panicked.
+    #[error("a stage panicked")]
+    Panicked,
+}
+
+impl Refusal {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Identity(failure) => match failure {
+                identity::Failure::Malformed(malformed) => match malformed {
+                    Malformed::Host | Malformed::Framing | Malformed::Target => {
+                        Code::MalformedRequest
+                    }
+                    Malformed::Tunnel => Code::UpgradeNotSupported,
+                    Malformed::TooLong => Code::TargetTooLong,
+                },
+                identity::Failure::Ambiguous => Code::AmbiguousCredentials,
+                identity::Failure::Nobody { .. } => Code::Unauthenticated,
+                identity::Failure::KeySetUnavailable => Code::KeySetUnavailable,
+                identity::Failure::Overloaded => Code::Overloaded,
+            },
+            Self::Policy(denied) => match denied {
+                policy::Denied::NoSuchFlow => Code::NoSuchFlow,
+                policy::Denied::NotAllowed => Code::NotAllowed,
+                policy::Denied::CrossSite => Code::CrossSiteBrowser,
+                policy::Denied::Target(Forbidden::Path) => Code::ForbiddenPath,
+                policy::Denied::Target(Forbidden::Query) => Code::ForbiddenQuery,
+                policy::Denied::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+                policy::Denied::BodyTooLarge => Code::BodyTooLarge,
+                policy::Denied::ContentType => Code::ContentTypeNotAccepted,
+            },
+            Self::Overloaded => Code::Overloaded,
+            Self::Draining => Code::Draining,
+            Self::Credential(failure) => match failure {
+                credential::Failure::Rejected { .. } => Code::CredentialRejected,
+                credential::Failure::Unavailable { .. } => Code::TokenUnavailable,
+            },
+            Self::Upstream(failure) => match failure {
+                upstream::Failure::CallerBody(error) => match error {
+                    body::Error::TooLarge => Code::BodyTooLarge,
+                    body::Error::TooSlow => Code::RequestTooSlow,
+                    body::Error::Short | body::Error::Broken(_) => Code::MalformedRequest,
+                    body::Error::OverBudget => Code::Overloaded,
+                },
+                upstream::Failure::Unreachable(_) => Code::FlowUnreachable,
+                upstream::Failure::Timeout => Code::FlowTimeout,
+                upstream::Failure::Broken(_) | upstream::Failure::Unreadable => {
+                    Code::FlowAnswerInvalid
+                }
+                upstream::Failure::Redirected => Code::FlowRedirected,
+                upstream::Failure::TokenRefused => Code::UpstreamRejectedCredential,
+                upstream::Failure::Service { finding, .. } => match finding.verdict {
+                    Verdict::RejectedGateway => Code::FlowRejectedGateway,
+                    Verdict::NotFound => Code::FlowNotFound,
+                    Verdict::Disabled => Code::FlowDisabled,
+                    Verdict::NoResponse => Code::FlowNoResponse,
+                    Verdict::BodyInvalid => Code::FlowBodyInvalid,
+                    Verdict::SchemaMismatch => Code::FlowSchemaMismatch,
+                    Verdict::Throttled => Code::FlowThrottled,
+                },
+            },
+            Self::Panicked => Code::InternalError,
+        }
+    }
+
+    /// Whether the flow's run was started. The code's own answer, save where a body was on its way when the caller broke it off.
+    #[must_use]
+    pub fn run(&self) -> Run {
+        self.code().entry().run
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Credential(credential::Failure::Unavailable { retry_after, .. }) => {
+                Some(*retry_after)
+            }
+            Self::Upstream(upstream::Failure::Service { retry_after, .. })
+                if self.code() == Code::FlowThrottled =>
+            {
+                Some(retry_after.unwrap_or(Duration::from_secs(10)))
+            }
+            _ => self.code().entry().retry_after,
+        }
+    }
+
+    /// Whether what follows on this connection cannot be trusted to be a request.
+    fn ends_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Identity(identity::Failure::Malformed(_))
+                | Self::Upstream(upstream::Failure::CallerBody(_))
+                | Self::Draining
+        )
+    }
+
+    /// The answer. `challenge` is the configuration's one `WWW-Authenticate`: every 401 is the same but for the request id.
+    #[must_use]
+    pub fn into_response(
+        self,
+        id: &RequestId,
+        challenge: &HeaderValue,
+        version: Version,
+    ) -> Response<Body> {
+        let code = self.code();
+        let entry = code.entry();
+        let mut response = problem(code, self.run(), id);
+        let headers = response.headers_mut();
+        if entry.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, challenge.clone());
+        }
+        if let Some(after) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        }
+        if self.ends_connection() && version < Version::HTTP_2 {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Self::Policy(policy::Denied::MethodNotAllowed { allow }) = &self
+            && let Ok(allow) = HeaderValue::from_str(allow)
+        {
+            headers.insert(ALLOW, allow);
+        }
+        response
+            .extensions_mut()
+            .insert(Refused(std::sync::Arc::new(self)));
+        response
+    }
+}
+
+/// The refusal behind a response, for `observe`; it never leaves the process.
+#[derive(Clone, Debug)]
+pub struct Refused(pub std::sync::Arc<Refusal>);
+
+#[derive(serde::Serialize)]
+struct Problem<'a> {
+    r#type: Cow<'a, str>,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    fault: &'a str,
+    fix: &'a str,
+    run: &'a str,
+    request_id: &'a str,
+}
+
+fn problem(code: Code, run: Run, id: &RequestId) -> Response<Body> {
+    let entry = code.entry();
+    let problem = Problem {
+        r#type: Cow::Owned(format!("urn:flowgate:{}", entry.name)),
+        title: entry.title,
+        status: entry.status.as_u16(),
+        detail: entry.detail,
+        code: entry.name,
+        fault: entry.fault.as_str(),
+        fix: entry.fix,
+        run: run.as_str(),
+        request_id: id.as_str(),
+    };
+    // Serialising static text and a checked id cannot fail; an empty body would still carry the status.
+    let text = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut response = Response::new(Body::full(text));
+    *response.status_mut() = entry.status;
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,216 @@
+//! What came of each request: metrics, one access line, and for failures one line of diagnosis.
+//!
+//! In: every request, and everything the stages noted. Out: nothing that changes a request. A request is told of when its answer's last
+//! byte has gone, or when its caller hung up; an error's chain is logged here, once (design decision 12).
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Response;
+use tower::Service;
+
+use super::stage::Around;
+use crate::body::{Body, End, Tail};
+use crate::call::{Call, Connection, Record, RequestId};
+use crate::clock::Clock;
+use crate::metrics::{Metrics, seconds};
+use crate::refusal::{Fault, Refused, Run};
+use crate::telemetry::AccessLog;
+
+mod line;
+
+use line::Line;
+
+/// Watches every request.
+pub struct Observe(Arc<Observer>);
+
+struct Observer {
+    metrics: Metrics,
+    access: Option<AccessLog>,
+    clock: Clock,
+}
+
+impl Observe {
+    /// Counts in `metrics`, writes to `access`.
+    pub fn new(metrics: Metrics, access: Option<AccessLog>, clock: Clock) -> Self {
+        Self(Arc::new(Observer {
+            metrics,
+            access,
+            clock,
+        }))
+    }
+}
+
+impl<Next> Around<Box<Call>, Next> for Observe
+where
+    Next: Service<Box<Call>, Response = Response<Body>, Error = Infallible, Future: Send> + Send,
+{
+    type Error = Infallible;
+
+    async fn run(&self, call: Box<Call>, mut next: Next) -> Result<Response<Body>, Infallible> {
+        // Dropped before the answer when the caller hangs up.
+        let mut watch = Box::new(Watch {
+            observer: Arc::clone(&self.0),
+            arrived: Instant::now(),
+            id: call.id.clone(),
+            http: call.method.clone(),
+            connection: call.connection,
+            record: call.record.clone(),
+            answer: None,
+            told: false,
+        });
+        let mut response = next.call(call).await?;
+        watch.answer = Some(Answer {
+            status: response.status(),
+            refused: response.extensions_mut().remove::<Refused>(),
+            own: watch.own_share(),
+        });
+        Ok(response.map(|body| body.with_tail(watch)))
+    }
+}
+
+/// One request under observation.
+struct Watch {
+    observer: Arc<Observer>,
+    arrived: Instant,
+    id: RequestId,
+    http: http::Method,
+    connection: Option<Connection>,
+    record: Record,
+    /// What the caller was answered, once there is a head.
+    answer: Option<Answer>,
+    told: bool,
+}
+
+struct Answer {
+    status: http::StatusCode,
+    refused: Option<Refused>,
+    /// The gateway's own share of the time to the head.
+    own: Duration,
+}
+
+impl Tail for Watch {
+    fn ended(mut self: Box<Self>, end: End, bytes: u64) {
+        self.tell(end, bytes);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Without an answer: the caller hung up before there was one.
+        if !self.told {
+            self.tell(End::Abandoned, 0);
+        }
+    }
+}
+
+impl Watch {
+    /// Time until now that was not spent waiting for somebody else.
+    fn own_share(&self) -> Duration {
+        let notes = self.record.notes();
+        let waited = notes.key_set + notes.body + notes.token + notes.upstream.unwrap_or_default();
+        self.arrived.elapsed().saturating_sub(waited)
+    }
+
+    /// Counts and logs, once.
+    fn tell(&mut self, end: End, bytes: u64) {
+        self.told = true;
+        let total = self.arrived.elapsed();
+        let answer = self.answer.take();
+        let refusal = answer
+            .as_ref()
+            .and_then(|answer| answer.refused.as_ref())
+            .map(|refused| &*refused.0);
+        // The place among those in flight is given back before anybody can read the counters.
+        let notes = {
+            let mut notes = self.record.notes();
+            notes.place = None;
+            std::mem::take(&mut *notes)
+        };
+        let (outcome, fault, run) = match (&answer, refusal) {
+            (_, Some(refusal)) => {
+                let code = refusal.code();
+                (
+                    code.as_str(),
+                    code.entry().fault.as_str(),
+                    Some(refusal.run()),
+                )
+            }
+            (Some(_), None) => ("forwarded", "-", None),
+            (None, None) => {
+                let run = if notes.sent.is_some() {
+                    Run::Unknown
+                } else {
+                    Run::NotStarted
+                };
+                ("caller_gone", Fault::Caller.as_str(), Some(run))
+            }
+        };
+        let line = Line {
+            id: &self.id,
+            http: &self.http,
+            connection: self.connection,
+            notes: &notes,
+            outcome,
+            fault,
+            run,
+            status: answer.as_ref().map(|answer| answer.status),
+            end,
+            bytes,
+            total,
+            own: answer.as_ref().map(|answer| answer.own),
+        };
+        self.observer.count(&line);
+        if let Some(access) = &self.observer.access {
+            let now = self.observer.clock.since_epoch();
+            access.line(|out| line.write(access.format(), now, out));
+        }
+        if let Some(refusal) = refusal {
+            line.diagnose(refusal);
+        }
+    }
+}
+
+impl Observer {
+    fn count(&self, line: &Line<'_>) {
+        let notes = line.notes;
+        let flow = notes.flow.as_deref().unwrap_or("-");
+        let caller = notes.caller.as_deref().unwrap_or("-");
+        let status = line.status.as_ref().map_or("499", |status| status.as_str());
+        let metrics = &self.metrics;
+        metrics
+            .requests_total
+            .with_label_values(&[flow, caller, line.outcome, line.fault, status])
+            .inc();
+        let flow = &[flow];
+        metrics
+            .request_duration_seconds
+            .with_label_values(flow)
+            .observe(seconds(line.total));
+        if let Some(own) = line.own {
+            metrics
+                .gateway_duration_seconds
+                .with_label_values(flow)
+                .observe(seconds(own));
+        }
+        if let Some(upstream) = notes.upstream {
+            metrics
+                .upstream_duration_seconds
+                .with_label_values(flow)
+                .observe(seconds(upstream));
+        }
+        if line.outcome == "forwarded" && line.status.is_some_and(|status| status.as_u16() < 400) {
+            metrics
+                .flow_last_success_timestamp_seconds
+                .with_label_values(flow)
+                .set(seconds(self.clock.since_epoch()));
+        }
+        if let Some(reason) = notes.identity_failure {
+            metrics
+                .identity_failures_total
+                .with_label_values(&[notes.method.unwrap_or("-"), reason])
+                .inc();
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! One request's line: in the access log, and in the diagnostics when something has to be changed.
+//!
+//! Every field is a configured name, a fixed word, a number or a checked id; nothing of a header, body or query gets in. Fields are
+//! listed in `docs/operations.md`.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::body::End;
+use crate::call::{Connection, Notes, RequestId};
+use crate::diagnosis::entra;
+use crate::refusal::{Fault, Refusal, Run};
+use crate::telemetry::Format;
+use crate::{credential, upstream};
+
+/// What is said of one request.
+pub struct Line<'a> {
+    pub id: &'a RequestId,
+    pub http: &'a http::Method,
+    pub connection: Option<Connection>,
+    pub notes: &'a Notes,
+    pub outcome: &'static str,
+    pub fault: &'static str,
+    pub run: Option<Run>,
+    /// `None`: the caller hung up before there was one; shown as 499.
+    pub status: Option<http::StatusCode>,
+    pub end: End,
+    pub bytes: u64,
+    pub total: Duration,
+    pub own: Option<Duration>,
+}
+
+/// The access line's fields, in their order.
+#[derive(Serialize)]
+struct Fields<'a> {
+    time: String,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<std::net::IpAddr>,
+    method: &'a str,
+    flow: &'a str,
+    caller: &'a str,
+    proof: &'a str,
+    outcome: &'a str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow_code: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
+    bytes: u64,
+    end: &'a str,
+    total_ms: f64,
+    gateway_ms: f64,
+    token_ms: f64,
+    upstream_ms: f64,
+}
+
+impl Line<'_> {
+    fn fields(&self, now: Duration) -> Fields<'_> {
+        let notes = self.notes;
+        Fields {
+            time: time(now),
+            request_id: self.id.as_str(),
+            client: self.connection.map(|ends| ends.peer.ip().to_canonical()),
+            method: known(self.http),
+            flow: notes.flow.as_deref().unwrap_or("-"),
+            caller: notes.caller.as_deref().unwrap_or("-"),
+            proof: notes.method.unwrap_or("-"),
+            outcome: self.outcome,
+            status: self.status.map_or(499, |status| status.as_u16()),
+            fault: (self.fault != "-").then_some(self.fault),
+            reason: notes.identity_failure,
+            run: self.run.map(Run::as_str),
+            run_id: notes.run_id.as_deref(),
+            flow_status: notes.upstream_status,
+            flow_code: notes.upstream_code,
+            replayed: notes.replayed,
+            bytes: self.bytes,
+            end: match self.end {
+                End::Complete => "complete",
+                End::Broken => "broken",
+                End::Abandoned => "abandoned",
+            },
+            total_ms: milliseconds(self.total),
+            gateway_ms: milliseconds(self.own.unwrap_or_default()),
+            token_ms: milliseconds(notes.token),
+            upstream_ms: milliseconds(notes.upstream.unwrap_or_default()),
+        }
+    }
+
+    /// Appends the access line.
+    pub fn write(&self, format: Format, now: Duration, out: &mut Vec<u8>) {
+        let fields = self.fields(now);
+        // Writing to memory cannot fail.
+        let _ = match format {
+            Format::Json => serde_json::to_writer(&mut *out, &fields).map_err(Into::into),
+            Format::Text => write!(
+                out,
+                "{} {} {} {} {}{} {} {:.1}ms (gateway {:.2}, token {:.1}, flow {:.1}) id={}{}",
+                fields.time,
+                fields.method,
+                fields.flow,
+                fields.caller,
+                fields.outcome,
+                fields
+                    .reason
+                    .map(|reason| format!("({reason})"))
+                    .unwrap_or_default(),
+                fields.status,
+                fields.total_ms,
+                fields.gateway_ms,
+                fields.token_ms,
+                fields.upstream_ms,
+                fields.request_id,
+                fields
+                    .run_id
+                    .map(|id| format!(" run={id}"))
+                    .unwrap_or_default(),
+            ),
+        };
+    }
+
+    /// Says what somebody has to change. A caller's own fault is in the access line and, at `debug`, here: a flood of strangers must not
+    /// flood the log.
+    pub fn diagnose(&self, refusal: &Refusal) {
+        let entry = refusal.code().entry();
+        let flow = self.notes.flow.as_deref().unwrap_or("-");
+        let caller = self.notes.caller.as_deref().unwrap_or("-");
+        let cause = chain(refusal);
+        if entry.fault == Fault::Caller {
+            let reason = self.notes.identity_failure.unwrap_or("-");
+            tracing::debug!(request_id = %self.id, flow, caller, code = entry.name, reason, cause, "refused");
+            return;
+        }
+        let cure = cure(refusal).unwrap_or(entry.fix);
+        let difference = self.notes.diagnosis.as_deref().unwrap_or("-");
+        tracing::warn!(
+            request_id = %self.id,
+            flow,
+            caller,
+            code = entry.name,
+            fault = entry.fault.as_str(),
+            run = refusal.run().as_str(),
+            cause,
+            difference,
+            cure,
+            "a call failed"
+        );
+    }
+}
+
+/// The cure for exactly this failure, where the catalogues know one.
+fn cure(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::Upstream(upstream::Failure::Service { finding, .. }) => Some(finding.cure),
+        Refusal::Credential(failure @ credential::Failure::Rejected { .. }) => failure
+            .codes()
+            .iter()
+            .find_map(|code| entra::find(*code))
+            .map(|meaning| meaning.cure),
+        _ => None,
+    }
+}
+
+/// An error and its sources, outermost first.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        // Transparent errors repeat their source.
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// A method's name; an invented one is `-`, so that a caller cannot write into the log.
+fn known(method: &http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "-",
+    }
+}
+
+fn time(now: Duration) -> String {
+    jiff::Timestamp::UNIX_EPOCH
+        .checked_add(jiff::SignedDuration::try_from(now).unwrap_or_default())
+        .map(|time| format!("{time:.3}"))
+        .unwrap_or_default()
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}

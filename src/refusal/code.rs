@@ -1,0 +1,626 @@
+//! The table of codes: what each means, whose fault it is, what to change, whether the flow ran.
+//!
+//! `docs/codes.md` lists the same; a test compares the two. A code is a promise: added, never renamed.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// A stable name for why a request got no answer of the flow's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(
+    missing_docs,
+    reason = "the table below says what each is, and docs/codes.md repeats it"
+)]
+pub enum Code {
+    MalformedRequest,
+    AmbiguousCredentials,
+    ForbiddenPath,
+    ForbiddenQuery,
+    UpgradeNotSupported,
+    FlowBodyInvalid,
+    Unauthenticated,
+    NotAllowed,
+    CrossSiteBrowser,
+    NoSuchFlow,
+    MethodNotAllowed,
+    RequestTooSlow,
+    BodyTooLarge,
+    TargetTooLong,
+    ContentTypeNotAccepted,
+    FlowSchemaMismatch,
+    FlowThrottled,
+    InternalError,
+    FlowRejectedGateway,
+    FlowNotFound,
+    FlowDisabled,
+    FlowNoResponse,
+    FlowRedirected,
+    FlowAnswerInvalid,
+    FlowUnreachable,
+    CredentialRejected,
+    UpstreamRejectedCredential,
+    TokenUnavailable,
+    KeySetUnavailable,
+    Overloaded,
+    Draining,
+    FlowTimeout,
+}
+
+/// Who has to change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Whoever sent the request.
+    Caller,
+    /// Whoever runs the gateway.
+    Gateway,
+    /// Entra ID, or another issuer or token endpoint.
+    IdentityProvider,
+    /// Whoever owns the flow, or the service that runs it.
+    Flow,
+}
+
+impl Fault {
+    /// As problem, log and metrics carry it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Gateway => "gateway",
+            Self::IdentityProvider => "identity_provider",
+            Self::Flow => "flow",
+        }
+    }
+}
+
+/// Whether a run of the flow was started. Only `NotStarted` is ever worth a retry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// Certainly not.
+    NotStarted,
+    /// Certainly.
+    Started,
+    /// It may have been.
+    Unknown,
+}
+
+impl Run {
+    /// As problem and log carry it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotStarted => "not_started",
+            Self::Started => "started",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a code stands for.
+pub struct Entry {
+    /// In `snake_case`.
+    pub name: &'static str,
+    /// Of the answer.
+    pub status: StatusCode,
+    /// Who has to change something.
+    pub fault: Fault,
+    /// Whether the flow ran.
+    pub run: Run,
+    /// A short summary.
+    pub title: &'static str,
+    /// What happened.
+    pub detail: &'static str,
+    /// What to change.
+    pub fix: &'static str,
+    /// When another try makes sense, where nothing better is known.
+    pub retry_after: Option<Duration>,
+}
+
+impl Code {
+    /// Every code, by status.
+    pub const ALL: [Self; 32] = [
+        Self::MalformedRequest,
+        Self::AmbiguousCredentials,
+        Self::ForbiddenPath,
+        Self::ForbiddenQuery,
+        Self::UpgradeNotSupported,
+        Self::FlowBodyInvalid,
+        Self::Unauthenticated,
+        Self::NotAllowed,
+        Self::CrossSiteBrowser,
+        Self::NoSuchFlow,
+        Self::MethodNotAllowed,
+        Self::RequestTooSlow,
+        Self::BodyTooLarge,
+        Self::TargetTooLong,
+        Self::ContentTypeNotAccepted,
+        Self::FlowSchemaMismatch,
+        Self::FlowThrottled,
+        Self::InternalError,
+        Self::FlowRejectedGateway,
+        Self::FlowNotFound,
+        Self::FlowDisabled,
+        Self::FlowNoResponse,
+        Self::FlowRedirected,
+        Self::FlowAnswerInvalid,
+        Self::FlowUnreachable,
+        Self::CredentialRejected,
+        Self::UpstreamRejectedCredential,
+        Self::TokenUnavailable,
+        Self::KeySetUnavailable,
+        Self::Overloaded,
+        Self::Draining,
+        Self::FlowTimeout,
+    ];
+
+    /// What the code stands for.
+    #[must_use]
+    #[expect(clippy::too_many_lines, reason = "a table, one entry a code")]
+    pub const fn entry(self) -> &'static Entry {
+        use Fault::{Caller, Flow, Gateway, IdentityProvider};
+        use Run::{NotStarted, Started, Unknown};
+        match self {
+            Self::MalformedRequest => {
+                const {
+                    &entry(
+                        "malformed_request",
+                        StatusCode::BAD_REQUEST,
+                        Caller,
+                        NotStarted,
+                        "Malformed request",
+                        "The request's framing, target or Host is missing, ambiguous or broken off.",
+                        "Send one Host header, one Content-Length or exactly `Transfer-Encoding: chunked`, and the whole body.",
+                    )
+                }
+            }
+            Self::AmbiguousCredentials => {
+                const {
+                    &entry(
+                        "ambiguous_credentials",
+                        StatusCode::BAD_REQUEST,
+                        Caller,
+                        NotStarted,
+                        "Ambiguous credentials",
+                        "The request carries a credential twice, or two different ones.",
+                        "Send exactly one credential, in one header, once.",
+                    )
+                }
+            }
+            Self::ForbiddenPath => {
+                const {
+                    &entry(
+                        "forbidden_path",
+                        StatusCode::BAD_REQUEST,
+                        Caller,
+                        NotStarted,
+                        "Forbidden path",
+                        "A segment below the flow's path could mean something else to the next server.",
+                        "Send no empty segments, dots, slashes, backslashes, semicolons or control characters, encoded or not.",
+                    )
+                }
+            }
+            Self::ForbiddenQuery => {
+                const {
+                    &entry(
+                        "forbidden_query",
+                        StatusCode::BAD_REQUEST,
+                        Caller,
+                        NotStarted,
+                        "Forbidden query parameter",
+                        "The flow does not take this query parameter, or the gateway sets it itself.",
+                        "Remove the parameter, or have it listed under the flow's `query:`.",
+                    )
+                }
+            }
+            Self::UpgradeNotSupported => {
+                const {
+                    &entry(
+                        "upgrade_not_supported",
+                        StatusCode::BAD_REQUEST,
+                        Caller,
+                        NotStarted,
+                        "Upgrade not supported",
+                        "CONNECT and Upgrade requests are not served.",
+                        "Send an ordinary request.",
+                    )
+                }
+            }
+            Self::FlowBodyInvalid => {
+                const {
+                    &entry(
+                        "flow_body_invalid",
+                        StatusCode::BAD_REQUEST,
+                        Caller,
+                        NotStarted,
+                        "The flow could not read the body",
+                        "The body is not valid JSON although its Content-Type says so.",
+                        "Send valid JSON in UTF-8, or the body's true Content-Type.",
+                    )
+                }
+            }
+            Self::Unauthenticated => {
+                const {
+                    &entry(
+                        "unauthenticated",
+                        StatusCode::UNAUTHORIZED,
+                        Caller,
+                        NotStarted,
+                        "No valid identity",
+                        "The request does not prove who sent it.",
+                        "Send a valid credential; the gateway's log says under this request id why this one was not.",
+                    )
+                }
+            }
+            Self::NotAllowed => {
+                const {
+                    &entry(
+                        "not_allowed",
+                        StatusCode::FORBIDDEN,
+                        Caller,
+                        NotStarted,
+                        "Not allowed",
+                        "The caller is known and may not trigger this flow.",
+                        "Have the caller added to the flow's `who_can_trigger:`.",
+                    )
+                }
+            }
+            Self::CrossSiteBrowser => {
+                const {
+                    &entry(
+                        "cross_site_browser",
+                        StatusCode::FORBIDDEN,
+                        Caller,
+                        NotStarted,
+                        "Cross-site browser request",
+                        "A page of another site made a browser send this request.",
+                        "Call the flow from a program or from a page of the same site.",
+                    )
+                }
+            }
+            Self::NoSuchFlow => {
+                const {
+                    &entry(
+                        "no_such_flow",
+                        StatusCode::NOT_FOUND,
+                        Caller,
+                        NotStarted,
+                        "No such flow",
+                        "No flow has this path.",
+                        "Check the path: it matches byte for byte, without a trailing slash.",
+                    )
+                }
+            }
+            Self::MethodNotAllowed => {
+                const {
+                    &entry(
+                        "method_not_allowed",
+                        StatusCode::METHOD_NOT_ALLOWED,
+                        Caller,
+                        NotStarted,
+                        "Method not allowed",
+                        "The flow does not take this method.",
+                        "Use a method of the Allow header.",
+                    )
+                }
+            }
+            Self::RequestTooSlow => {
+                const {
+                    &entry(
+                        "request_too_slow",
+                        StatusCode::REQUEST_TIMEOUT,
+                        Caller,
+                        Unknown,
+                        "Request too slow",
+                        "The body made no progress in time.",
+                        "Send the body without pauses; before sending again, find out whether the flow ran.",
+                    )
+                }
+            }
+            Self::BodyTooLarge => {
+                const {
+                    &entry(
+                        "body_too_large",
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        Caller,
+                        NotStarted,
+                        "Body too large",
+                        "The body is larger than the flow's `body_limit:`.",
+                        "Send less, or have the limit raised.",
+                    )
+                }
+            }
+            Self::TargetTooLong => {
+                const {
+                    &entry(
+                        "target_too_long",
+                        StatusCode::URI_TOO_LONG,
+                        Caller,
+                        NotStarted,
+                        "Request target too long",
+                        "Path and query are longer than 16,384 characters.",
+                        "Put the data into the body.",
+                    )
+                }
+            }
+            Self::ContentTypeNotAccepted => {
+                const {
+                    &entry(
+                        "content_type_not_accepted",
+                        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                        Caller,
+                        NotStarted,
+                        "Content type not accepted",
+                        "The flow does not take this content type.",
+                        "Send a type of the flow's `content_types:`.",
+                    )
+                }
+            }
+            Self::FlowSchemaMismatch => {
+                const {
+                    &entry(
+                        "flow_schema_mismatch",
+                        StatusCode::UNPROCESSABLE_ENTITY,
+                        Caller,
+                        NotStarted,
+                        "The body does not fit the flow's schema",
+                        "The flow's trigger refused the body: a property is missing or of the wrong type.",
+                        "Compare the body with the trigger's JSON schema; null where a text is wanted is a common cause.",
+                    )
+                }
+            }
+            Self::FlowThrottled => {
+                const {
+                    &entry(
+                        "flow_throttled",
+                        StatusCode::TOO_MANY_REQUESTS,
+                        Flow,
+                        NotStarted,
+                        "The flow is throttled",
+                        "The service that runs the flow refuses more calls for now.",
+                        "Wait as long as Retry-After says, and send fewer calls at a time.",
+                    )
+                }
+            }
+            Self::InternalError => {
+                const {
+                    &entry(
+                        "internal_error",
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        Gateway,
+                        Unknown,
+                        "Internal error",
+                        "The gateway failed while serving this request.",
+                        "Report it with the request id; the log names the place.",
+                    )
+                }
+            }
+            Self::FlowRejectedGateway => {
+                const {
+                    &entry(
+                        "flow_rejected_gateway",
+                        StatusCode::BAD_GATEWAY,
+                        Gateway,
+                        NotStarted,
+                        "The flow rejects the gateway",
+                        "The flow does not accept how the gateway called it: token, signature, version or method.",
+                        "Have the gateway's operator compare the flow's entry with its trigger; the log names the difference.",
+                    )
+                }
+            }
+            Self::FlowNotFound => {
+                const {
+                    &entry(
+                        "flow_not_found",
+                        StatusCode::BAD_GATEWAY,
+                        Flow,
+                        NotStarted,
+                        "The flow does not exist",
+                        "The service knows no flow at the configured URL.",
+                        "Have the flow's trigger URL copied into the configuration again.",
+                    )
+                }
+            }
+            Self::FlowDisabled => {
+                const {
+                    &entry(
+                        "flow_disabled",
+                        StatusCode::BAD_GATEWAY,
+                        Flow,
+                        NotStarted,
+                        "The flow is off",
+                        "The flow is turned off, suspended or deleted.",
+                        "Have its owner turn it on and see why it went off: licence, data policy, or 14 days of failures.",
+                    )
+                }
+            }
+            Self::FlowNoResponse => {
+                const {
+                    &entry(
+                        "flow_no_response",
+                        StatusCode::BAD_GATEWAY,
+                        Flow,
+                        Started,
+                        "The flow ended without an answer",
+                        "The run started and ended without reaching its Response action.",
+                        "Look at the run's history; half of its work may be done. Do not simply send again.",
+                    )
+                }
+            }
+            Self::FlowRedirected => {
+                const {
+                    &entry(
+                        "flow_redirected",
+                        StatusCode::BAD_GATEWAY,
+                        Flow,
+                        Unknown,
+                        "The flow redirects",
+                        "The flow's URL answered with a redirect, which is never followed.",
+                        "Have the configured URL replaced by the one that answers.",
+                    )
+                }
+            }
+            Self::FlowAnswerInvalid => {
+                const {
+                    &entry(
+                        "flow_answer_invalid",
+                        StatusCode::BAD_GATEWAY,
+                        Flow,
+                        Unknown,
+                        "The flow's answer cannot be read",
+                        "The flow's server broke off or answered something that is not acceptable HTTP.",
+                        "Find out whether the flow ran before sending again; see whether a proxy stands between gateway and flow.",
+                    )
+                }
+            }
+            Self::FlowUnreachable => {
+                const {
+                    &entry(
+                        "flow_unreachable",
+                        StatusCode::BAD_GATEWAY,
+                        Flow,
+                        NotStarted,
+                        "The flow cannot be reached",
+                        "No connection to the flow's server could be made.",
+                        "Have name resolution, firewall, proxy and certificates between gateway and flow checked.",
+                    )
+                }
+            }
+            Self::CredentialRejected => {
+                const {
+                    &entry(
+                        "credential_rejected",
+                        StatusCode::BAD_GATEWAY,
+                        Gateway,
+                        NotStarted,
+                        "The gateway's credential is rejected",
+                        "The identity provider refuses the credential the gateway uses for this flow.",
+                        "Have the gateway's operator look at the log: it names the provider's code and the cure.",
+                    )
+                }
+            }
+            Self::UpstreamRejectedCredential => {
+                const {
+                    &entry(
+                        "upstream_rejected_credential",
+                        StatusCode::BAD_GATEWAY,
+                        Gateway,
+                        NotStarted,
+                        "The upstream rejects the gateway's token",
+                        "The upstream says 401 to a fresh token.",
+                        "Have the credential's permissions and scope checked against what the upstream wants.",
+                    )
+                }
+            }
+            Self::TokenUnavailable => {
+                const {
+                    &later(
+                        "token_unavailable",
+                        IdentityProvider,
+                        10,
+                        "No token can be had",
+                        "The identity provider cannot be reached, is throttling or answers something unreadable.",
+                        "Send again after Retry-After.",
+                    )
+                }
+            }
+            Self::KeySetUnavailable => {
+                const {
+                    &later(
+                        "key_set_unavailable",
+                        IdentityProvider,
+                        10,
+                        "The issuer's keys cannot be had",
+                        "The caller's token cannot be verified because its issuer's keys are not available.",
+                        "Send again after Retry-After.",
+                    )
+                }
+            }
+            Self::Overloaded => {
+                const {
+                    &later(
+                        "overloaded",
+                        Gateway,
+                        1,
+                        "Overloaded",
+                        "The gateway serves as many requests, or buffers as many bytes, as it may.",
+                        "Send again after Retry-After, and fewer at a time.",
+                    )
+                }
+            }
+            Self::Draining => {
+                const {
+                    &later(
+                        "draining",
+                        Gateway,
+                        2,
+                        "Shutting down",
+                        "This gateway is shutting down and takes no new requests.",
+                        "Send again after Retry-After, on a new connection.",
+                    )
+                }
+            }
+            Self::FlowTimeout => {
+                const {
+                    &entry(
+                        "flow_timeout",
+                        StatusCode::GATEWAY_TIMEOUT,
+                        Flow,
+                        Unknown,
+                        "The flow did not answer in time",
+                        "No answer came within the flow's `timeout:`; the run may have happened or may still go on.",
+                        "Find out whether the flow ran before sending again; let long flows answer 202 early.",
+                    )
+                }
+            }
+        }
+    }
+
+    /// The code's name, as problem, log and metrics carry it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.entry().name
+    }
+}
+
+const fn entry(
+    name: &'static str,
+    status: StatusCode,
+    fault: Fault,
+    run: Run,
+    title: &'static str,
+    detail: &'static str,
+    fix: &'static str,
+) -> Entry {
+    Entry {
+        name,
+        status,
+        fault,
+        run,
+        title,
+        detail,
+        fix,
+        retry_after: None,
+    }
+}
+
+const fn later(
+    name: &'static str,
+    fault: Fault,
+    seconds: u64,
+    title: &'static str,
+    detail: &'static str,
+    fix: &'static str,
+) -> Entry {
+    Entry {
+        retry_after: Some(Duration::from_secs(seconds)),
+        ..entry(
+            name,
+            StatusCode::SERVICE_UNAVAILABLE,
+            fault,
+            Run::NotStarted,
+            title,
+            detail,
+            fix,
+        )
+    }
+}

@@ -1,1 +1,267 @@
-//! (being written)
+//! The composition root: the only module that knows every other.
+//!
+//! In: a validated [`Config`]. Out: a running [`App`]: the gateway, what it shares across reloads, and how ready it is. A reload builds a
+//! whole new [`World`] beside the old one and swaps it in; one that cannot be built leaves the old one in force (design decision 3).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::body::Budget;
+use crate::client::Outbound;
+use crate::clock::{Clock, Environment, Random};
+use crate::config::{Config, Entry};
+use crate::credential::{self, Cells, Wallet};
+use crate::flow::Flows;
+use crate::gateway::{Draining, Gateway, Places, Surroundings, World};
+use crate::identity::{self, Callers, KeySets};
+use crate::metrics::{Metrics, seconds};
+use crate::policy::Policy;
+use crate::server;
+use crate::telemetry::AccessLog;
+use crate::upstream::{self, Upstream};
+
+pub mod health;
+pub mod reload;
+
+/// What the gateway takes from the machine: parameters, so that a test turns the hands.
+#[derive(Clone, Debug)]
+pub struct Ambient {
+    /// Wall-clock time.
+    pub clock: Clock,
+    /// For ids, jitter and traces.
+    pub random: Random,
+    /// Variables that the configuration names.
+    pub environment: Environment,
+}
+
+impl Ambient {
+    /// The machine's own.
+    #[must_use]
+    pub fn system() -> Self {
+        Self {
+            clock: Clock::system(),
+            random: Random::system(),
+            environment: Environment::process(),
+        }
+    }
+}
+
+/// A running gateway.
+pub struct App {
+    gateway: Gateway,
+    surroundings: Surroundings,
+    key_sets: KeySets,
+    cells: Cells,
+    server: Arc<ArcSwap<server::Settings>>,
+    current: Mutex<Current>,
+}
+
+/// What is remembered of the configuration in force.
+struct Current {
+    outbound: Outbound,
+    summary: health::Summary,
+    /// Keeps tokens warm although no flow's wallet may hold them at this moment.
+    _wallet: Arc<Wallet>,
+}
+
+/// Why a valid configuration cannot be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The outbound client cannot be built.
+    #[error("the outbound client cannot be built")]
+    Outbound(#[from] crate::client::Error),
+}
+
+impl App {
+    /// Puts a configuration to work: key sets and first tokens are being fetched when this returns. Needs a tokio runtime.
+    pub fn start(
+        config: &Config,
+        ambient: &Ambient,
+        metrics: &Metrics,
+        access: Option<AccessLog>,
+    ) -> Result<Self, Error> {
+        let surroundings = Surroundings {
+            metrics: metrics.clone(),
+            access,
+            clock: ambient.clock.clone(),
+            random: ambient.random.clone(),
+            places: Places::default(),
+            draining: Draining::default(),
+        };
+        let key_sets = KeySets::new(
+            ambient.clock.clone(),
+            ambient.random.clone(),
+            metrics.clone(),
+        );
+        let cells = Cells::new(credential::cache::Surroundings {
+            clock: ambient.clock.clone(),
+            random: ambient.random.clone(),
+            metrics: metrics.clone(),
+        });
+        let outbound = Outbound::new(&config.outbound)?;
+        let (world, wallet) = build(config, &outbound, &surroundings, &key_sets, &cells);
+        let gateway = Gateway::new(world, surroundings.clone());
+        expose(config, metrics);
+        metrics.config_last_reload_success.set(1);
+        Ok(Self {
+            gateway,
+            key_sets,
+            cells,
+            server: Arc::new(ArcSwap::from_pointee(config.server.clone())),
+            current: Mutex::new(Current {
+                outbound,
+                summary: health::Summary::of(config, surroundings.clock.unix()),
+                _wallet: wallet,
+            }),
+            surroundings,
+        })
+    }
+
+    /// Replaces the configuration from the next request on, on open connections too.
+    pub fn reload(&self, config: &Config) -> Result<(), Error> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let outbound = current.outbound.with(&config.outbound)?;
+        let (world, wallet) = build(
+            config,
+            &outbound,
+            &self.surroundings,
+            &self.key_sets,
+            &self.cells,
+        );
+        self.gateway.replace(world);
+        self.server.store(Arc::new(config.server.clone()));
+        expose(config, &self.surroundings.metrics);
+        *current = Current {
+            outbound,
+            summary: health::Summary::of(config, self.surroundings.clock.unix()),
+            _wallet: wallet,
+        };
+        Ok(())
+    }
+
+    /// The gateway, for a listener.
+    #[must_use]
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// The listener's settings, replaced by a reload.
+    #[must_use]
+    pub fn server(&self) -> Arc<ArcSwap<server::Settings>> {
+        Arc::clone(&self.server)
+    }
+
+    /// From here on new requests are refused, and the gateway is not ready.
+    pub fn drain(&self) {
+        self.surroundings.draining.begin();
+    }
+
+    /// Requests past authorization now.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.surroundings.places.taken()
+    }
+
+    /// Waits until key sets and first tokens have been tried, whatever came of it.
+    pub async fn tried(&self) {
+        self.key_sets.first_tried().await;
+        while !self.cells.first_tried() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Builds every stage for a configuration. What is expensive to lose, key sets and tokens, is taken over where its settings are the
+/// same.
+fn build(
+    config: &Config,
+    outbound: &Outbound,
+    surroundings: &Surroundings,
+    key_sets: &KeySets,
+    cells: &Cells,
+) -> (World, Arc<Wallet>) {
+    let Surroundings {
+        metrics,
+        clock,
+        random,
+        ..
+    } = surroundings.clone();
+    let flows = Arc::new(Flows::new(
+        config.flows.iter().map(|entry| Arc::clone(&entry.flow)),
+    ));
+    let names = config.callers.iter().map(|caller| Arc::clone(&caller.name));
+    let policy = Policy::new(
+        config
+            .flows
+            .iter()
+            .map(|entry| entry.rule.clone())
+            .collect(),
+        names.collect(),
+    );
+    let cell = |entry: &Entry| {
+        let (position, ask) = entry.credential.as_ref()?;
+        let settings = config.credentials.get(*position)?;
+        Some(cells.cell(settings, ask, outbound))
+    };
+    let wallet = Arc::new(Wallet::new(config.flows.iter().map(cell).collect()));
+    let callers = Arc::new(Callers::new(
+        &config.callers,
+        flows,
+        identity::Surroundings {
+            hosts: config.limits.hosts.clone(),
+            verified_tokens: config.limits.verified_tokens,
+            clock,
+            outbound: outbound.clone().into(),
+        },
+        key_sets,
+    ));
+    let upstream = Upstream::new(
+        outbound,
+        metrics,
+        random,
+        upstream::Settings {
+            body_idle_timeout: config.server.body_idle_timeout,
+            budget: Budget::new(config.limits.buffer_memory),
+            credential_headers: callers.own_headers().to_vec(),
+            trusted_proxies: config.limits.trusted_proxies.clone(),
+        },
+    );
+    let world = World {
+        callers,
+        policy,
+        wallet: Arc::clone(&wallet),
+        upstream,
+        max_in_flight: config.limits.max_in_flight,
+    };
+    (world, wallet)
+}
+
+/// Shows what the configuration itself says: its hash, and what expires when.
+fn expose(config: &Config, metrics: &Metrics) {
+    metrics.config_info.reset();
+    metrics
+        .config_info
+        .with_label_values(&[&config.hash])
+        .set(1);
+    metrics.secret_expiry_timestamp_seconds.reset();
+    for credential in &config.credentials {
+        if let Some(expires) = credential.expires {
+            metrics
+                .secret_expiry_timestamp_seconds
+                .with_label_values(&[&credential.name])
+                .set(seconds(std::time::Duration::from_secs(expires)));
+        }
+    }
+    metrics.caller_key_expiry_timestamp_seconds.reset();
+    for caller in &config.callers {
+        if let identity::Proof::ApiKey(settings) = &caller.proof
+            && let Some(expires) = settings.last_expiry()
+        {
+            metrics
+                .caller_key_expiry_timestamp_seconds
+                .with_label_values(&[&caller.name])
+                .set(seconds(std::time::Duration::from_secs(expires)));
+        }
+    }
+}

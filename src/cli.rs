@@ -1,3 +1,107 @@
-//! (being written)
+//! Commands: one file each.
+//!
+//! In: arguments. Out: what was asked for on standard output, diagnostics on standard error, an exit code. No secret is taken by argument:
+//! arguments are visible to every process of the machine.
 
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod demo;
+pub mod serve;
 pub mod simulate;
+pub mod token;
+
+/// An authenticating gateway in front of Power Automate flows, Logic Apps and Microsoft Graph.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Example: flowgate demo\n\nStart with `flowgate demo`; then `flowgate check --config flowgate.yaml` and `flowgate serve --config flowgate.yaml`."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve(serve::Args),
+    /// Show one call go through a gateway, on this machine alone.
+    Demo(demo::Args),
+    /// Run a simulated Entra ID and flows, to test a caller without a tenant.
+    Simulate(simulate::Simulate),
+    /// Obtain a token and print its decoded claims.
+    Token(token::Args),
+}
+
+/// Where the configuration is.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ConfigArgs {
+    /// A configuration file, or a directory of *.yaml files; may be repeated.
+    #[arg(
+        long = "config",
+        value_name = "PATH",
+        env = "FLOWGATE_CONFIG",
+        required = true
+    )]
+    pub paths: Vec<std::path::PathBuf>,
+}
+
+/// Exit code for a bad configuration or a missing secret.
+pub const BAD_CONFIGURATION: u8 = 2;
+
+/// Runs the command that the process's arguments name.
+#[must_use]
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Simulate(args) => block_on(simulate::run(args)),
+        Command::Token(args) => token::run(&args),
+    }
+}
+
+/// Runs an asynchronous command.
+fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says on standard error what went wrong, in one line with its causes.
+pub(crate) fn complain(error: &dyn std::error::Error) {
+    let mut line = format!("flowgate: {error}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        source = error.source();
+    }
+    say(&line);
+}
+
+/// One line on standard error.
+#[expect(
+    clippy::print_stderr,
+    reason = "commands talk to people; serve logs instead"
+)]
+pub(crate) fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// One line on standard output.
+#[expect(
+    clippy::print_stdout,
+    reason = "what was asked for goes to standard output"
+)]
+pub(crate) fn print(line: &str) {
+    println!("{line}");
+}

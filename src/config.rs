@@ -112,9 +112,14 @@ pub fn load(
     clock: &Clock,
     secrets: Secrets,
 ) -> Result<Config, Problems> {
+    finish(examine(paths, environment, clock, secrets))
+}
+
+/// The configuration, with its warnings; or the problems.
+fn finish(outcome: Outcome) -> Result<Config, Problems> {
     let Outcome {
         config, problems, ..
-    } = examine(paths, environment, clock, secrets);
+    } = outcome;
     if problems.fatal() {
         return Err(problems);
     }
@@ -125,6 +130,20 @@ pub fn load(
         .map(Problem::line)
         .collect();
     Ok(config)
+}
+
+/// Reads one text that stands in no file: the demo's, or a test's.
+pub fn parse(text: &str, environment: &Environment, clock: &Clock) -> Result<Config, Problems> {
+    let file = source::File {
+        name: Arc::from("(text)"),
+        text: text.to_owned(),
+    };
+    finish(examine_texts(
+        &[file],
+        environment,
+        clock,
+        Secrets::Required,
+    ))
 }
 
 /// Reads and validates, and tells everything there is to tell.

@@ -207,6 +207,7 @@ fn flow(
             query: query?,
             url: target.url,
             kind: target.kind,
+            audience: target.audience,
             anyone: rule == Rule::Anyone,
             methods: methods?,
             timeout: timeout.value()?.0,

@@ -35,6 +35,8 @@ pub struct Target {
     pub url: TriggerUrl,
     /// Whose error catalogue applies.
     pub kind: Kind,
+    /// The audience a Power Automate flow of this cloud demands; Logic Apps choose their own.
+    pub audience: Option<String>,
     /// Which credential asks for what.
     pub credential: Option<(usize, Ask)>,
 }
@@ -126,10 +128,14 @@ pub fn judge(
     } else {
         Kind::Other
     };
+    let audience = (is_trigger && stated != Some(raw::Kind::LogicApp))
+        .then(|| cloud.map(|cloud| clouds::flow_audience(cloud).to_owned()))
+        .flatten();
     let Some(index) = index else {
         return Some(Target {
             url,
             kind,
+            audience,
             credential: None,
         });
     };
@@ -138,6 +144,7 @@ pub fn judge(
     Some(Target {
         url,
         kind,
+        audience,
         credential: Some((index, ask)),
     })
 }

@@ -1,0 +1,146 @@
+//! How ready is the gateway, and what is it made of? For `/readyz` and `/status`: configured names and fixed words, no secret, no flow's URL.
+//!
+//! Not ready until every key set and every first token has been tried, and while draining. A provider's outage afterwards degrades with
+//! a reason and does not flap: taking a gateway out of service heals no provider.
+
+use serde_json::{Value, json};
+
+use super::App;
+use crate::config::Config;
+use crate::policy::Rule;
+use crate::server::admin::Readiness;
+
+/// What `/status` says of the configuration in force.
+pub struct Summary {
+    hash: String,
+    loaded: u64,
+    flows: Vec<Value>,
+    warnings: Vec<String>,
+}
+
+impl Summary {
+    /// Of a configuration that was put to work at `loaded` (unix seconds).
+    #[must_use]
+    pub fn of(config: &Config, loaded: u64) -> Self {
+        let flows = config.flows.iter().map(|entry| {
+            let callers: Vec<&str> = match &entry.rule {
+                Rule::Anyone => vec!["anyone"],
+                Rule::Callers(callers) => callers
+                    .iter()
+                    .filter_map(|caller| config.callers.get(caller.0))
+                    .map(|caller| &*caller.name)
+                    .collect(),
+            };
+            let credential = entry
+                .credential
+                .as_ref()
+                .and_then(|(position, _)| config.credentials.get(*position))
+                .map(|credential| &*credential.name);
+            let methods: Vec<&str> = entry
+                .flow
+                .methods
+                .iter()
+                .map(http::Method::as_str)
+                .collect();
+            json!({
+                "name": &*entry.flow.name,
+                "path": entry.flow.path,
+                "methods": methods,
+                "who_can_trigger": callers,
+                "credential": credential,
+            })
+        });
+        Self {
+            hash: config.hash.clone(),
+            loaded,
+            flows: flows.collect(),
+            warnings: config.warnings.clone(),
+        }
+    }
+}
+
+impl App {
+    /// For `/readyz`.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        let mut reasons = Vec::new();
+        let draining = self.surroundings.draining.begun();
+        if draining {
+            reasons.push("draining".to_owned());
+        }
+        for set in self.key_sets.health() {
+            if let Some(trouble) = set.trouble {
+                reasons.push(format!("key set of {}: {trouble}", set.name));
+            }
+        }
+        for cell in self.cells.health() {
+            if let Some(trouble) = cell.trouble {
+                let held = if cell.expires.is_some() {
+                    "the old one is still valid"
+                } else {
+                    "none is held"
+                };
+                reasons.push(format!(
+                    "credential {}: no new token ({}), {held}",
+                    cell.credential, trouble.word
+                ));
+            }
+        }
+        let tried = self.key_sets.all_tried() && self.cells.first_tried();
+        if !tried {
+            reasons.push("key sets and first tokens are still being tried".to_owned());
+        }
+        Readiness {
+            ready: tried && !draining,
+            reasons,
+        }
+    }
+
+    /// For `/status`.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        let current = self
+            .current
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let summary = &current.summary;
+        let key_sets: Vec<Value> = self
+            .key_sets
+            .health()
+            .into_iter()
+            .map(
+                |set| json!({"caller": &*set.name, "age_seconds": set.age, "trouble": set.trouble}),
+            )
+            .collect();
+        let credentials: Vec<Value> = self
+            .cells
+            .health()
+            .into_iter()
+            .map(|cell| {
+                json!({
+                    "credential": &*cell.credential,
+                    "token_expires": cell.expires,
+                    "trouble": cell.trouble.map(|trouble| json!({
+                        "reason": trouble.word,
+                        "codes": trouble.codes,
+                        "since": trouble.since,
+                        "next_try": trouble.next_try,
+                    })),
+                })
+            })
+            .collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "configuration": {
+                "hash": summary.hash,
+                "loaded": summary.loaded,
+                "warnings": summary.warnings,
+            },
+            "ready": self.readiness().ready,
+            "in_flight": self.surroundings.places.taken(),
+            "flows": summary.flows,
+            "key_sets": key_sets,
+            "credentials": credentials,
+        })
+    }
+}

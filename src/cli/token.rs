@@ -1,0 +1,143 @@
+//! `flowgate token`: obtains a token with a configured credential and prints its decoded claims.
+//!
+//! In: the configuration and a credential's name. Out: the claims as JSON on standard output; with `--raw` the token alone, and a warning
+//! on standard error, for it opens what it opens until it expires.
+
+use std::process::ExitCode;
+
+use super::{BAD_CONFIGURATION, ConfigArgs, complain, print, say};
+use crate::app::Ambient;
+use crate::client::Outbound;
+use crate::config::{self, Config, Secrets};
+use crate::credential::{self, Ask, Cells};
+use crate::diagnosis::entra;
+use crate::metrics::Metrics;
+
+/// Arguments of `token`.
+#[derive(clap::Args)]
+#[command(after_help = "Example: flowgate token --config flowgate.yaml flows")]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The credential's name.
+    credential: String,
+    /// Print the token itself, and nothing else.
+    #[arg(long)]
+    raw: bool,
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("no credential of this name: the configuration has {0}")]
+    Unknown(String),
+    #[error(
+        "no flow uses this credential and it has no `scope:` or `resource:` of its own, so there is nothing to ask a token for"
+    )]
+    NothingToAsk,
+    #[error("the runtime cannot start")]
+    Runtime(#[source] std::io::Error),
+    #[error("metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+    #[error("the outbound client cannot be built")]
+    Outbound(#[from] crate::client::Error),
+    #[error(transparent)]
+    Token(#[from] credential::Failure),
+}
+
+/// Obtains one token.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    let ambient = Ambient::system();
+    let config = match config::load(
+        &args.config.paths,
+        &ambient.environment,
+        &ambient.clock,
+        Secrets::Required,
+    ) {
+        Ok(config) => config,
+        Err(problems) => {
+            say(&problems.to_string());
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)
+        .and_then(|runtime| runtime.block_on(obtain(args, &config, &ambient)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            if let Error::Token(failure) = &error {
+                for code in failure.codes() {
+                    if let Some(known) = entra::find(*code) {
+                        say(&format!(
+                            "AADSTS{code}: {}. Cure: {}.",
+                            known.meaning, known.cure
+                        ));
+                    }
+                }
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn obtain(args: &Args, config: &Config, ambient: &Ambient) -> Result<(), Error> {
+    let position = config
+        .credentials
+        .iter()
+        .position(|credential| *credential.name == *args.credential)
+        .ok_or_else(|| {
+            let names: Vec<&str> = config.credentials.iter().map(|one| &*one.name).collect();
+            Error::Unknown(if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            })
+        })?;
+    let settings = config
+        .credentials
+        .get(position)
+        .ok_or(Error::NothingToAsk)?;
+    let ask = ask(config, position).ok_or(Error::NothingToAsk)?;
+    let cells = Cells::new(credential::cache::Surroundings {
+        clock: ambient.clock.clone(),
+        random: ambient.random.clone(),
+        metrics: Metrics::new()?,
+    });
+    let outbound = Outbound::new(&config.outbound)?;
+    let token = cells.cell(settings, &ask, &outbound).token().await?;
+    if args.raw {
+        say(
+            "flowgate: whoever has this token can use it until it expires: keep it out of logs and tickets",
+        );
+        let text = token.authorization.to_str().unwrap_or_default();
+        print(text.strip_prefix("Bearer ").unwrap_or(text));
+        return Ok(());
+    }
+    match &token.claims {
+        Some(claims) => print(&serde_json::to_string_pretty(claims.as_ref()).unwrap_or_default()),
+        None => print("the token is opaque: it has no claims to show"),
+    }
+    Ok(())
+}
+
+/// What the credential would ask for: its own `scope:` or `resource:`, or what the first flow that uses it wants.
+fn ask(config: &Config, position: usize) -> Option<Ask> {
+    let own = config
+        .credentials
+        .get(position)
+        .and_then(|one| match &one.kind {
+            credential::Kind::ClientSecret(settings) => settings.ask.clone(),
+        });
+    own.or_else(|| {
+        config
+            .flows
+            .iter()
+            .filter_map(|entry| entry.credential.clone())
+            .find_map(|(used, ask)| (used == position).then_some(ask))
+    })
+}

@@ -1,4 +1,14 @@
 //! The tests that use real sockets: one binary, one module per subject.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test stops at what it did not expect"
+)]
 
+mod house;
 mod listener;
 mod provider;
+mod spine;

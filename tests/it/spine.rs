@@ -1,0 +1,109 @@
+//! The main job, end to end: a caller that knows nothing of OAuth triggers a flow that demands it.
+
+use http::{Request, StatusCode, Version};
+
+use crate::house::{House, KEY};
+
+fn order() -> Request<&'static str> {
+    Request::post("/order-created")
+        .header("x-api-key", KEY)
+        .header("content-type", "application/json")
+        .body(r#"{"order":4711}"#)
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_api_key_caller_triggers_a_flow_that_accepts_only_entra_tokens() {
+    let house = House::standard().await;
+    let answer = house.send(order()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(house.simulator.runs("order-created"), 1);
+    let received = house.simulator.received();
+    let seen = received.last().unwrap();
+    assert!(
+        seen.header("authorization")
+            .unwrap()
+            .starts_with("Bearer ey")
+    );
+    assert_eq!(seen.header("flowgate-caller"), Some("erp"));
+    assert_eq!(seen.header("x-api-key"), None);
+    assert_eq!(&seen.body[..], br#"{"order":4711}"#);
+    assert_eq!(
+        answer.headers["x-request-id"],
+        seen.header("x-ms-client-tracking-id").unwrap()
+    );
+}
+
+#[tokio::test]
+async fn an_entra_application_triggers_it_too_and_over_http2() {
+    let house = House::standard().await;
+    let request = Request::post("/order-created")
+        .header(
+            "authorization",
+            format!("Bearer {}", house.token(|spec| spec)),
+        )
+        .body("{}")
+        .unwrap();
+    let answer = house.send_h2(request).await;
+    assert_eq!(
+        (answer.status, answer.version),
+        (StatusCode::OK, Version::HTTP_2),
+        "{answer:?}"
+    );
+    let received = house.simulator.received();
+    let seen = received.last().unwrap();
+    assert_eq!(seen.header("flowgate-caller"), Some("billing"));
+    assert_eq!(seen.header("flowgate-method"), Some("entra"));
+}
+
+#[tokio::test]
+async fn a_flow_set_to_anyone_is_called_by_its_own_signature_and_without_a_token() {
+    let house = House::standard().await;
+    let request = Request::post("/legacy")
+        .header("x-api-key", KEY)
+        .body("")
+        .unwrap();
+    let answer = house.send(request).await;
+    assert!(answer.status.is_success(), "{answer:?}");
+    let received = house.simulator.received();
+    let seen = received.last().unwrap();
+    assert_eq!(seen.header("authorization"), None);
+    assert!(seen.target.contains("sig="));
+}
+
+#[tokio::test]
+async fn a_second_call_asks_for_no_second_token() {
+    let house = House::standard().await;
+    for _ in 0..5 {
+        assert_eq!(house.send(order()).await.status, StatusCode::OK);
+    }
+    assert_eq!(house.simulator.token_requests().len(), 1);
+}
+
+#[tokio::test]
+async fn an_access_line_says_who_called_what_and_what_came_of_it() {
+    let house = House::standard().await;
+    house.send(order()).await;
+    house
+        .send(
+            Request::post("/order-created")
+                .header("x-api-key", "wrong-wrong-wrong-wrong")
+                .body("")
+                .unwrap(),
+        )
+        .await;
+    let lines = house.access_lines(2).await;
+    assert_eq!(lines[0]["flow"], "order-created");
+    assert_eq!(lines[0]["caller"], "erp");
+    assert_eq!(lines[0]["outcome"], "forwarded");
+    assert_eq!(lines[0]["status"], 200);
+    assert!(lines[0]["run_id"].as_str().unwrap().contains("CU"));
+    assert_eq!(lines[1]["outcome"], "unauthenticated");
+    assert_eq!(lines[1]["fault"], "caller");
+    assert!(
+        house.metric(
+            "flowgate_requests_total",
+            &[("flow", "order-created"), ("outcome", "forwarded")]
+        ) > 0.0
+    );
+}

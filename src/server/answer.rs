@@ -15,7 +15,11 @@ use super::activity::Flight;
 use crate::body::{Body, Error};
 
 /// Most bytes handed to HTTP/2 at once: the unit in which progress is seen, and in which an unread answer holds memory.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 16 * 1024;
+
+/// The last byte of a longer end goes alone. HTTP/2 lets go of a stream once its end is queued, and would keep what the caller does not
+/// take, unwatched; the last byte is queued only when everything before it has gone.
+const SHORT: usize = 1024;
 
 /// Which wait for the caller a stream is in; 0: none.
 #[derive(Default)]
@@ -83,7 +87,11 @@ impl http_body::Body for Answer {
             }
         }
         progress.wait();
-        let piece = answer.rest.split_to(answer.rest.len().min(PIECE));
+        let mut length = answer.rest.len().min(PIECE);
+        if length == answer.rest.len() && length > SHORT && answer.body.is_end_stream() {
+            length -= 1;
+        }
+        let piece = answer.rest.split_to(length);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -177,7 +177,7 @@ where
         .serve_connection(TokioIo::new(socket), handler);
     let verdict = vigil.keep(Pin::new(&mut connection)).await;
     // Before the connection is taken apart, which ends what is in flight.
-    if settle(&verdict, vigil.activity, places) {
+    if settle(&verdict, vigil.activity, places) || matches!(verdict, Verdict::Idle) {
         return;
     }
     let mut socket = connection.into_parts().io.into_inner();
@@ -247,7 +247,7 @@ async fn serve_http2<S>(
 /// Counts how a connection ended. True: close it at once and with a reset.
 fn settle(verdict: &Verdict, activity: &Activity, places: &Places) -> bool {
     let (reason, abort) = match verdict {
-        Verdict::Ended(Ok(())) => (None, false),
+        Verdict::Ended(Ok(())) | Verdict::Idle => (None, false),
         // An answer that broke off must not look complete.
         Verdict::Ended(Err(error)) => (Some(reason::of(error)), !error.is_parse()),
         Verdict::SlowHead => (Some(reason::TIMEOUT), false),

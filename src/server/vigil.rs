@@ -29,6 +29,8 @@ pub(super) trait Http: Future<Output = Result<(), hyper::Error>> {
 pub(super) enum Verdict {
     /// By itself, or as we asked.
     Ended(Result<(), hyper::Error>),
+    /// As we asked, because nobody used it.
+    Idle,
     /// A head did not come in time.
     SlowHead,
     /// The caller did not take what we wrote.
@@ -59,6 +61,7 @@ impl Vigil<'_> {
             since: born,
             ending: false,
             winding_down: false,
+            was_idle: false,
         };
         let mut timer = pin!(sleep_until(born + self.head_timeout));
         let mut draining = pin!(reached(self.stage.clone(), Stage::Draining));
@@ -73,7 +76,10 @@ impl Vigil<'_> {
             loop {
                 // Before its phase is judged, so that what has just come is not idle.
                 if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                    return Poll::Ready(Verdict::Ended(result));
+                    return Poll::Ready(match result {
+                        Ok(()) if state.was_idle => Verdict::Idle,
+                        result => Verdict::Ended(result),
+                    });
                 }
                 if drain_seen && cut.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Verdict::Cut);
@@ -132,7 +138,10 @@ impl Vigil<'_> {
                     Phase::Idle(_) if state.winding_down => {
                         return Step::End(Verdict::Overstayed);
                     }
-                    Phase::Idle(_) => return Step::WindDown,
+                    Phase::Idle(_) => {
+                        state.was_idle = true;
+                        return Step::WindDown;
+                    }
                     // Nobody is late; the timer only comes round for the age.
                     Phase::Busy => timer.as_mut().reset(now + self.limits.idle),
                 }
@@ -176,6 +185,8 @@ struct State {
     ending: bool,
     /// Has been asked to.
     winding_down: bool,
+    /// And that because it was idle.
+    was_idle: bool,
 }
 
 enum Step {

@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,7 @@ use flowgate::metrics::Metrics;
 use flowgate::server::{Drain, Limits, Outcome, Server, Settings, Trigger, bind, drain};
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -30,6 +31,10 @@ use tokio::task::JoinHandle;
 
 mod drains;
 mod protocols;
+mod requests;
+mod rule_10_strangers_cannot_exhaust;
+mod rule_26_admin_port;
+mod tls;
 
 /// Long enough for any machine; only a hang takes longer.
 const HANG: Duration = Duration::from_secs(20);
@@ -55,6 +60,12 @@ struct Listener {
 struct Script {
     asked: AtomicUsize,
     answered: AtomicUsize,
+    /// Requests being answered now.
+    present: AtomicUsize,
+    /// Requests whose body broke.
+    failed: AtomicUsize,
+    /// The last request came over TLS.
+    tls: AtomicBool,
     /// `/held` answers when there is a permit.
     release: Semaphore,
     drain: Drain,
@@ -95,6 +106,9 @@ impl Listener {
         let service = Arc::new(Script {
             asked: AtomicUsize::new(0),
             answered: AtomicUsize::new(0),
+            present: AtomicUsize::new(0),
+            failed: AtomicUsize::new(0),
+            tls: AtomicBool::new(false),
             release: Semaphore::new(0),
             drain: drain.clone(),
         });
@@ -167,31 +181,51 @@ impl Script {
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        self.present.fetch_add(1, Ordering::SeqCst);
+        let _present = Present(&self.present);
         let connection = *request.extensions().get::<Connection>().unwrap();
         assert!(connection.peer.ip().is_loopback());
+        self.tls.store(connection.tls, Ordering::SeqCst);
         let response = match request.uri().path() {
             "/held" => {
                 self.release.acquire().await.unwrap().forget();
                 Response::new(Body::full("held"))
             }
-            "/unread" => Response::new(Body::full("unread")),
+            "/unread" => Response::new(Body::full("unread ".repeat(500))),
             "/large" => Response::new(Body::full(vec![b'x'; 64 * 1024 * 1024])),
+            "/broken" => requests::broken().await,
+            "/panic" => panic!("as asked"),
+            "/switch" => {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+                response
+            }
             _ if self.drain.has_begun() => {
                 let mut response = Response::new(Body::full("draining"));
                 *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
                 response
             }
-            _ => match request.into_body().collect().await {
-                Ok(body) => Response::new(Body::full(body.to_bytes())),
-                Err(_) => {
+            _ => {
+                if let Ok(body) = request.into_body().collect().await {
+                    Response::new(Body::full(body.to_bytes()))
+                } else {
+                    self.failed.fetch_add(1, Ordering::SeqCst);
                     let mut response = Response::new(Body::empty());
                     *response.status_mut() = http::StatusCode::BAD_REQUEST;
                     response
                 }
-            },
+            }
         };
         self.answered.fetch_add(1, Ordering::SeqCst);
         response
+    }
+}
+
+struct Present<'a>(&'a AtomicUsize);
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

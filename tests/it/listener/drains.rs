@@ -6,7 +6,9 @@ use std::time::Duration;
 use http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::{AsyncReadExt, Body, BodyExt, Listener, Outcome, Settings, limits, settings, soon};
+use super::{
+    AsyncReadExt, Body, BodyExt, Limits, Listener, Outcome, Settings, limits, settings, soon,
+};
 
 #[tokio::test]
 async fn a_drain_loses_nothing_in_flight_and_closes_what_is_idle() {
@@ -55,6 +57,22 @@ async fn a_drain_loses_nothing_in_flight_and_closes_what_is_idle() {
     soon(connection).await.unwrap().unwrap();
     assert_eq!(soon(listener.server).await.unwrap(), Outcome { lost: 0 });
     assert_eq!(listener.metrics.connections.get(), 0);
+}
+
+#[tokio::test]
+async fn an_idle_caller_who_does_not_close_its_side_delays_no_drain() {
+    let patient = Limits {
+        linger: Duration::from_mins(10),
+        ..limits()
+    };
+    let listener = Listener::with(settings(), patient).await;
+    let mut idle = listener.connect().await;
+    idle.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    idle.answer().await;
+    let begin = std::time::Instant::now();
+    assert_eq!(listener.end().await.lost, 0);
+    assert!(begin.elapsed() < settings().drain);
+    drop(idle);
 }
 
 #[tokio::test]

@@ -1,0 +1,382 @@
+//! Silence, slowness, size and number: each costs the stranger its connection, and good callers notice nothing.
+
+use std::process::Command;
+use std::time::Instant;
+
+use super::{
+    AsyncReadExt, AsyncWriteExt, Caller, Duration, Limits, Listener, Settings, limits, settings,
+    soon,
+};
+
+/// A caller who behaves is served.
+async fn served(listener: &Listener) {
+    let mut caller = listener.connect().await;
+    caller.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(caller.answer().await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn silent_and_half_preface_sockets_are_closed() {
+    let listener = Listener::start().await;
+    let mut silent = listener.connect().await;
+    let mut half = listener.connect().await;
+    half.send("PRI * HTTP/2.0\r\n\r\nSM\r").await;
+    served(&listener).await;
+    assert_eq!(silent.rest().await, "");
+    assert_eq!(half.rest().await, "");
+    assert_eq!(listener.errors("handshake"), 2);
+    served(&listener).await;
+}
+
+#[tokio::test]
+async fn slow_heads_get_408_on_a_new_and_on_a_used_connection() {
+    let listener = Listener::start().await;
+    let mut new = listener.connect().await;
+    new.send("GET /echo HT").await;
+    let mut used = listener.connect().await;
+    used.send(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhiGET /echo HTTP/1.1\r\nHo",
+    )
+    .await;
+    assert!(used.answer().await.ends_with("hi"));
+    for slow in [&mut new, &mut used] {
+        let answer = slow.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer:?}");
+    }
+    assert_eq!(listener.errors("timeout"), 2);
+}
+
+#[tokio::test]
+async fn a_head_that_drips_is_late_however_often_it_drips() {
+    let listener = Listener::start().await;
+    let caller = listener.connect().await;
+    let (mut read, mut write) = caller.0.into_split();
+    let drip = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        let _ = write.write_all(b"GET /echo HTTP/1.1\r\n").await;
+        while write.write_all(b"X: y\r\n").await.is_ok() {
+            ticks.tick().await;
+        }
+    });
+    let mut answer = Vec::new();
+    let _ = soon(read.read_to_end(&mut answer)).await;
+    assert!(answer.starts_with(b"HTTP/1.1 408 "));
+    soon(drip).await.unwrap();
+    assert_eq!(listener.errors("timeout"), 1);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_after_the_idle_time_and_not_after_the_head_timeout() {
+    let idle = Duration::from_millis(900);
+    let limits = Limits { idle, ..limits() };
+    let listener = Listener::with(settings(), limits).await;
+    let mut caller = listener.connect().await;
+    let begin = Instant::now();
+    caller
+        .send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
+        .await;
+    caller.answer().await;
+    assert_eq!(caller.rest().await, "");
+    assert!(begin.elapsed() >= idle);
+    assert_eq!(listener.errors("timeout"), 0);
+}
+
+#[tokio::test]
+async fn an_old_connection_is_closed_after_its_answer() {
+    let limits = Limits {
+        age: Duration::from_millis(200),
+        ..limits()
+    };
+    let listener = Listener::with(settings(), limits).await;
+    let mut held = listener.connect().await;
+    held.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut idle = listener.connect().await;
+    idle.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    idle.answer().await;
+    assert_eq!(idle.rest().await, "");
+    listener.service.release.add_permits(1);
+    assert!(held.rest().await.ends_with("held"));
+}
+
+#[tokio::test]
+async fn at_the_cap_nobody_is_accepted_until_somebody_leaves_or_a_reload_raises_it() {
+    let listener = Listener::with(
+        Settings {
+            max_connections: 2,
+            ..settings()
+        },
+        limits(),
+    )
+    .await;
+    let mut first = listener.connect().await;
+    first.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut second = listener.connect().await;
+    second.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    listener.asked(2).await;
+    let mut third = listener.connect().await;
+    third.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut fourth = listener.connect().await;
+    fourth.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(listener.metrics.connections.get(), 2);
+    drop(first);
+    listener.asked(3).await;
+    assert_eq!(listener.metrics.connections.get(), 2);
+    listener.settings.store(std::sync::Arc::new(settings()));
+    listener.asked(4).await;
+    assert_eq!(listener.metrics.connections.get(), 3);
+}
+
+#[tokio::test]
+async fn an_unread_answer_costs_its_connection() {
+    let listener = Listener::start().await;
+    let mut caller = listener.connect().await;
+    caller.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served(&listener).await;
+    listener
+        .until(|listener| listener.errors("write_timeout") == 1)
+        .await;
+    // It breaks off: whoever reads on must not take it for the whole.
+    let mut bytes = Vec::new();
+    let end = soon(caller.0.read_to_end(&mut bytes)).await;
+    assert!(end.is_err() && bytes.len() < 64 * 1024 * 1024);
+    listener
+        .until(|listener| listener.metrics.connections.get() == 0)
+        .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_read_slowly_but_steadily_arrives() {
+    let listener = Listener::start().await;
+    let mut caller = listener.connect().await;
+    caller.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut ticks = tokio::time::interval(Duration::from_millis(30));
+    let mut bytes = vec![0; 3 * 1024 * 1024];
+    let mut total = 0;
+    // About 30 pieces of 30 ms: three times the timeout.
+    while total < 64 * 1024 * 1024 {
+        ticks.tick().await;
+        let mut piece = 0;
+        while piece < bytes.len() && total < 64 * 1024 * 1024 {
+            let read = soon(caller.0.read(bytes.get_mut(piece..).unwrap()))
+                .await
+                .unwrap();
+            assert!(read > 0);
+            piece += read;
+            total += read;
+        }
+    }
+    assert_eq!(listener.errors("write_timeout"), 0);
+}
+
+/// Runs `without_descriptors` in a process of its own, for the limit counts for the whole process.
+#[test]
+fn running_out_of_descriptors_pauses_accepting_and_nothing_else() {
+    let binary = std::env::current_exe().unwrap();
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg("ulimit -n 40 && exec \"$0\" --ignored --exact listener::rule_10_strangers_cannot_exhaust::without_descriptors")
+        .arg(binary)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+#[ignore = "lowers a limit of the whole process: run by the test above"]
+async fn without_descriptors() {
+    let limits = Limits {
+        accept_pause: Duration::from_millis(20),
+        ..limits()
+    };
+    // Nobody is closed for being late meanwhile.
+    let patient = Settings {
+        head_timeout: Duration::from_mins(1),
+        ..settings()
+    };
+    let listener = Listener::with(patient, limits).await;
+    let mut first = listener.connect().await;
+    first.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    first.answer().await;
+    // Each connection takes two descriptors here, until there are none.
+    let mut crowd = Vec::new();
+    while let Ok(stream) = tokio::net::TcpStream::connect(listener.address).await {
+        crowd.push(stream);
+    }
+    listener
+        .until(|listener| listener.errors("accept") > 0)
+        .await;
+    // Who is in is served all the same.
+    first.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    first.answer().await;
+    crowd.clear();
+    listener
+        .until(|listener| listener.metrics.connections.get() <= 1)
+        .await;
+    served(&listener).await;
+}
+
+mod http2 {
+    //! The same over HTTP/2, frame by frame where a client would not do it.
+
+    use bytes::Bytes;
+    use h2::client::{Builder, SendRequest};
+    use http::Request;
+
+    use super::{
+        AsyncReadExt, AsyncWriteExt, Caller, Limits, Listener, limits, served, settings, soon,
+    };
+
+    async fn client(listener: &Listener, window: u32) -> SendRequest<Bytes> {
+        let (client, connection) = Builder::new()
+            .initial_window_size(window)
+            .handshake(listener.connect().await.0)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    fn get(path: &str) -> Request<()> {
+        Request::get(format!("http://a{path}")).body(()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_unread_answer_costs_its_stream_and_no_other() {
+        let listener = Listener::start().await;
+        let mut client = client(&listener, 3).await;
+        let (stalled, _) = client.send_request(get("/unread"), true).unwrap();
+        let mut stalled = soon(stalled).await.unwrap().into_body();
+        assert_eq!(soon(stalled.data()).await.unwrap().unwrap(), "unr");
+        // No window is given back: the rest cannot come.
+        let error = soon(stalled.data()).await.unwrap().unwrap_err();
+        assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+        assert_eq!(listener.errors("write_timeout"), 1);
+        let (other, _) = client.send_request(get("/echo"), true).unwrap();
+        assert_eq!(soon(other).await.unwrap().status(), 200);
+    }
+
+    #[tokio::test]
+    async fn rapid_reset_ends_the_connection() {
+        let limits = Limits {
+            cancelled: 50,
+            ..limits()
+        };
+        let listener = Listener::with(settings(), limits).await;
+        let mut client = client(&listener, 65_535).await;
+        soon(async {
+            while let Ok(ready) = client.clone().ready().await {
+                client = ready;
+                if let Ok((_, mut stream)) = client.send_request(get("/held"), false) {
+                    stream.send_reset(h2::Reason::CANCEL);
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        listener
+            .until(|listener| listener.metrics.connections.get() == 0)
+            .await;
+        assert_eq!(listener.errors("reset") + listener.errors("protocol"), 1);
+        served(&listener).await;
+    }
+
+    #[tokio::test]
+    async fn too_many_streams_at_a_time_are_refused_singly() {
+        let limits = Limits {
+            streams: 2,
+            ..limits()
+        };
+        let listener = Listener::with(settings(), limits).await;
+        let mut client = client(&listener, 65_535).await;
+        let first = client.send_request(get("/held"), true).unwrap().0;
+        let second = client.send_request(get("/held"), true).unwrap().0;
+        listener.asked(2).await;
+        // The client knows the limit by now and keeps the third to itself.
+        let third = client
+            .clone()
+            .ready()
+            .await
+            .unwrap()
+            .send_request(get("/held"), true);
+        listener.service.release.add_permits(3);
+        for answer in [first, second, third.unwrap().0] {
+            assert_eq!(soon(answer).await.unwrap().status(), 200);
+        }
+    }
+
+    const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+
+    /// A connection that speaks frames.
+    async fn frames(listener: &Listener) -> Caller {
+        let mut caller = listener.connect().await;
+        caller.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        caller.send(SETTINGS).await;
+        caller
+    }
+
+    /// A frame's header and payload (RFC 9113 section 4.1).
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = length.get(1..).unwrap().to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    #[tokio::test]
+    async fn a_continuation_flood_ends_the_connection() {
+        let listener = Listener::start().await;
+        let mut caller = frames(&listener).await;
+        // `:method: GET`, no END_HEADERS; then fields for ever (CVE-2024-27316 and its like).
+        caller.send(frame(1, 0, 1, &[0x82])).await;
+        let field = [b"\0\x03abc\x7f\x81\x1f".as_slice(), &[b'x'; 271]].concat();
+        let mut sent = 0;
+        soon(async {
+            while caller.0.write_all(&frame(9, 0, 1, &field)).await.is_ok() {
+                sent += field.len();
+            }
+        })
+        .await;
+        assert!(sent < 16 * 1024 * 1024, "{sent} bytes were taken");
+        listener
+            .until(|listener| listener.metrics.connections.get() == 0)
+            .await;
+        assert_eq!(listener.errors("protocol") + listener.errors("io"), 1);
+        served(&listener).await;
+    }
+
+    #[tokio::test]
+    async fn a_head_beyond_32_kib_is_431_and_the_connection_stays() {
+        let listener = Listener::start().await;
+        let mut client = client(&listener, 65_535).await;
+        let mut request = get("/echo");
+        for number in 0..40 {
+            let name: http::HeaderName = format!("x-{number}").parse().unwrap();
+            let value = "x".repeat(1000).parse().unwrap();
+            request.headers_mut().insert(name, value);
+        }
+        let (refused, _) = client.send_request(request, true).unwrap();
+        assert_eq!(soon(refused).await.unwrap().status(), 431);
+        let (accepted, _) = client.send_request(get("/echo"), true).unwrap();
+        assert_eq!(soon(accepted).await.unwrap().status(), 200);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_answers_no_ping_is_let_go() {
+        let limits = Limits {
+            ping: std::time::Duration::from_millis(50),
+            ping_timeout: std::time::Duration::from_millis(100),
+            ..limits()
+        };
+        let listener = Listener::with(settings(), limits).await;
+        let mut caller = frames(&listener).await;
+        let mut bytes = Vec::new();
+        soon(caller.0.read_to_end(&mut bytes)).await.ok();
+        served(&listener).await;
+    }
+}

@@ -5,6 +5,7 @@
 //! aborts the other side, so that half a body never looks complete (security rule 18). Trailers are dropped in both directions:
 //! nothing unlisted passes (rule 7). Memory for buffered bodies comes from one process-wide [`Budget`].
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future as _;
 use std::pin::Pin;
@@ -82,6 +83,8 @@ struct Stream {
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     armed: bool,
+    /// Dropped with the stream.
+    held: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Body {
@@ -109,6 +112,7 @@ impl Body {
             idle: Duration::MAX,
             timer: None,
             armed: false,
+            held: None,
         })))
     }
 
@@ -129,6 +133,15 @@ impl Body {
         if let Source::Stream(stream) = &mut self.source {
             stream.limit = limit;
             stream.idle = idle;
+        }
+        self
+    }
+
+    /// Keeps `held` until a streamed body is dropped: its place on a connection, say.
+    #[must_use]
+    pub fn holding(mut self, held: impl Any + Send + Sync) -> Self {
+        if let Source::Stream(stream) = &mut self.source {
+            stream.held = Some(Box::new(held));
         }
         self
     }

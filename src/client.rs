@@ -13,7 +13,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST};
 use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::{Client, ResponseFuture};
+use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 
@@ -22,9 +22,13 @@ use crate::body::{self, Body};
 pub mod address;
 pub mod connect;
 pub mod error;
+pub mod flows;
+#[cfg(test)]
+mod tests;
 
 pub use connect::Connector;
 pub use error::{Error, FetchError, Reason};
+pub use flows::FlowClient;
 
 /// Largest head of an answer, in bytes: a flow that sends megabytes of headers is an error, not a memory problem.
 const HEAD: usize = 64 * 1024;
@@ -83,18 +87,6 @@ struct Clients {
     flows: FlowClient,
 }
 
-/// The pooled client for calls to flows: HTTP/1.1 or HTTP/2, as the flow's TLS chooses.
-#[derive(Clone)]
-pub struct FlowClient(Client<Connector, Body>);
-
-impl FlowClient {
-    /// Sends a request. `Host` comes from its URI unless it has one, which it must not (rule 2). It is sent again only when hyper
-    /// hands it back unsent; see `retry_canceled_requests` below.
-    pub fn request(&self, request: Request<Body>) -> ResponseFuture {
-        self.0.request(request)
-    }
-}
-
 impl Outbound {
     /// Reads the system's roots and builds the clients; connects to nobody.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
@@ -103,7 +95,7 @@ impl Outbound {
             settings: settings.clone(),
             configured: pooled(Connector::new(&shared, Reach::Configured), 8),
             discovered: pooled(Connector::new(&shared, Reach::Discovered), 2),
-            flows: FlowClient(pooled(Connector::new(&shared, Reach::Configured), 512)),
+            flows: FlowClient::new(&Connector::new(&shared, Reach::Configured)),
         })))
     }
 

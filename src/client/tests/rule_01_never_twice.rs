@@ -1,0 +1,99 @@
+//! Rule 1: what may have been received is never sent again. Pins what hyper-util's `retry_canceled_requests` does.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
+
+use super::*;
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+/// Reads one request with the body `{}`; `false` at the end of the connection.
+fn received(socket: &mut TcpStream) -> bool {
+    let mut seen = Vec::new();
+    let mut byte = [0];
+    while !seen.ends_with(b"\r\n\r\n{}") {
+        match socket.read(&mut byte) {
+            Ok(1) => seen.push(byte[0]),
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Lets the client put its connection back into the pool.
+async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_was_received_on_a_reused_connection_is_not_sent_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            assert!(received(&mut socket));
+            socket.write_all(ANSWER).unwrap();
+            // The second request of this connection is taken and never answered.
+            let taken = received(&mut socket);
+            tell.send(taken).unwrap();
+        }
+    });
+    let outbound = outbound();
+    let flows = outbound.flows();
+    assert_eq!(flows.request(post(&url)).await.unwrap().status(), 200);
+    settle().await;
+    let error = flows.request(post(&url)).await.unwrap_err();
+    assert!(!error.is_connect());
+    assert!(told.recv().unwrap());
+    settle().await;
+    assert!(
+        told.try_recv().is_err(),
+        "a second connection took a request"
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_never_left_the_queue_is_sent_on_another_connection_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (close, closing) = mpsc::channel();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut first = listener.accept().unwrap().0;
+        assert!(received(&mut first));
+        first.write_all(ANSWER).unwrap();
+        closing.recv().unwrap();
+        drop(first);
+        tell.send("closed").unwrap();
+        let mut second = listener.accept().unwrap().0;
+        assert!(received(&mut second));
+        second.write_all(ANSWER).unwrap();
+        tell.send("second").unwrap();
+        assert!(!received(&mut second));
+        tell.send("end").unwrap();
+    });
+    let outbound = outbound();
+    assert_eq!(
+        outbound.flows().request(post(&url)).await.unwrap().status(),
+        200
+    );
+    settle().await;
+    // Blocks this thread on purpose, then lets the runtime see the close, but not yet the connection's task: by the time that
+    // runs, the next request stands in its queue. (Without `retry_canceled_requests` this test fails.)
+    close.send(()).unwrap();
+    assert_eq!(told.recv().unwrap(), "closed");
+    tokio::task::yield_now().await;
+    assert_eq!(
+        outbound.flows().request(post(&url)).await.unwrap().status(),
+        200
+    );
+    assert_eq!(told.recv().unwrap(), "second");
+    drop(outbound);
+    settle().await;
+    assert_eq!(told.recv().unwrap(), "end");
+}

@@ -1,0 +1,163 @@
+//! Rule 21: whom the gateway talks to, and how.
+
+use super::*;
+use crate::simulator::{Fault, Place, Times, directory};
+
+#[tokio::test]
+async fn tls_is_verified_against_the_configured_authority_and_the_hosts_name() {
+    let (simulator, trusting) = secure(&["h2", "http/1.1"]).await;
+    let port = simulator.address().port();
+    let url = format!("https://localhost:{port}/");
+    assert_eq!(word(&outbound(), &url, Reach::Configured).await, "tls");
+    let (_, other) = secure(&[]).await;
+    let other = Outbound::new(&other).unwrap();
+    assert_eq!(word(&other, &url, Reach::Configured).await, "tls");
+    assert_eq!(simulator.received().len(), 0);
+    let outbound = Outbound::new(&trusting).unwrap();
+    assert!(fetch(&outbound, &url, Reach::Configured).await.is_ok());
+    let unnamed = format!("https://127.0.0.2:{port}/");
+    let answer = word(&outbound, &unnamed, Reach::Configured).await;
+    // Not listening there, or listening with a certificate that does not name it.
+    assert!(answer == "connect" || answer == "tls", "{answer}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_name_the_host_is_refused() {
+    let issued = rcgen::generate_simple_self_signed(["other.flowgate.test".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![issued.cert.der().clone()], key)
+        .unwrap();
+    let options = Options {
+        tls: Some(Arc::new(server)),
+        ..Options::default()
+    };
+    let simulator = Simulator::start(options).await.unwrap();
+    let settings = Settings {
+        ca: vec![issued.cert.der().clone()],
+        ..settings()
+    };
+    let outbound = Outbound::new(&settings).unwrap();
+    let url = simulator.origin();
+    assert_eq!(word(&outbound, &url, Reach::Configured).await, "tls");
+}
+
+#[tokio::test]
+async fn the_protocol_is_what_both_sides_offer() {
+    for (offered, version) in [
+        (&["h2", "http/1.1"][..], http::Version::HTTP_2),
+        (&["http/1.1"], http::Version::HTTP_11),
+        (&[], http::Version::HTTP_11),
+    ] {
+        let (simulator, settings) = secure(offered).await;
+        let outbound = Outbound::new(&settings).unwrap();
+        let answer = fetch(&outbound, &simulator.origin(), Reach::Configured)
+            .await
+            .unwrap();
+        assert_eq!(answer.version(), version);
+    }
+}
+
+#[tokio::test]
+async fn no_redirect_is_followed_by_either_client() {
+    let (simulator, elsewhere) = (plain().await, plain().await);
+    let outbound = outbound();
+    let flow = simulator.flow("legacy").unwrap();
+    let tenant = directory::DEMO_TENANT;
+    let metadata = format!(
+        "{}/{tenant}/v2.0/.well-known/openid-configuration",
+        simulator.origin()
+    );
+    simulator.fault(
+        Place::Metadata,
+        Fault::Redirect(elsewhere.origin()),
+        Times::Once,
+    );
+    simulator.fault(
+        Place::Flow("legacy".into()),
+        Fault::Redirect(elsewhere.origin()),
+        Times::Once,
+    );
+    assert_eq!(
+        word(&outbound, &metadata, Reach::Configured).await,
+        "redirected"
+    );
+    let url = format!("{}{}", simulator.origin(), flow.target());
+    let answer = outbound.flows().request(post(&url)).await.unwrap();
+    assert_eq!(answer.status(), 302);
+    assert_eq!(elsewhere.connections(), 0);
+}
+
+#[tokio::test]
+async fn host_is_always_that_of_the_address() {
+    let simulator = plain().await;
+    let flow = simulator.flow("legacy").unwrap();
+    let url = format!("{}{}", simulator.origin(), flow.target());
+    outbound().flows().request(post(&url)).await.unwrap();
+    let request = Request::get(&url)
+        .header("host", "evil.example")
+        .body(Bytes::new())
+        .unwrap();
+    let _ = outbound()
+        .fetch(request, Reach::Configured, limits())
+        .await
+        .unwrap();
+    for received in simulator.received() {
+        let expected = simulator.address().to_string();
+        assert_eq!(received.header("host"), Some(expected.as_str()));
+    }
+}
+
+#[test]
+fn equal_settings_keep_the_clients_and_any_change_makes_new_ones() {
+    let before = outbound();
+    assert!(before.same(&before.with(&settings()).unwrap()));
+    for changed in [
+        Settings {
+            ca: vec![identity(&[]).certificate],
+            ..settings()
+        },
+        Settings {
+            proxy: Some(crate::secret::Secret::new("http://p:1/".parse().unwrap())),
+            ..settings()
+        },
+        Settings {
+            no_proxy: vec!["x".into()],
+            ..settings()
+        },
+        Settings {
+            insecure_hosts: vec!["x".into()],
+            ..settings()
+        },
+        Settings {
+            connect_timeout: Duration::from_secs(6),
+            ..settings()
+        },
+        Settings {
+            token_timeout: Duration::from_secs(6),
+            ..settings()
+        },
+    ] {
+        assert!(!before.same(&before.with(&changed).unwrap()));
+    }
+}
+
+#[test]
+fn a_proxy_that_is_no_http_url_and_a_certificate_that_is_none_are_refused() {
+    for url in ["ftp://p/", "socks5://p:1/", "unix:/run/p"] {
+        let settings = Settings {
+            proxy: Some(crate::secret::Secret::new(url.parse().unwrap())),
+            ..settings()
+        };
+        assert!(Outbound::new(&settings).is_err(), "{url}");
+    }
+    let settings = Settings {
+        ca: vec![CertificateDer::from(vec![1, 2, 3])],
+        ..settings()
+    };
+    assert!(Outbound::new(&settings).is_err());
+}

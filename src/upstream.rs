@@ -129,7 +129,7 @@ impl Upstream {
         let answer = answer
             .map_err(|_| Failure::Timeout)?
             .map_err(failure)?
-            .map(|body| Body::incoming(body).limited(u64::MAX, self.settings.body_idle_timeout));
+            .map(|body| body.limited(u64::MAX, self.settings.body_idle_timeout));
         let status = answer.status();
         let (answer, finding) = self.recognise(&flow, answer).await?;
         {

@@ -166,9 +166,7 @@ impl App {
     /// Waits until key sets and first tokens have been tried, whatever came of it.
     pub async fn tried(&self) {
         self.key_sets.first_tried().await;
-        while !self.cells.first_tried() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        self.cells.tried().await;
     }
 }
 

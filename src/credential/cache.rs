@@ -235,6 +235,13 @@ impl Cell {
         self.shared.attempts() > 0
     }
 
+    /// Returns once at least one attempt has ended.
+    pub async fn first_attempt(&self) {
+        let mut state = self.shared.state.subscribe();
+        // The sender lives in the cell: the wait cannot fail.
+        let _ = state.wait_for(|state| state.attempts > 0).await;
+    }
+
     /// How the cell is, for status pages.
     #[must_use]
     pub fn health(&self) -> Health {

@@ -136,6 +136,13 @@ impl Cells {
         self.living().iter().all(|cell| cell.tried())
     }
 
+    /// Returns once every cell now in use has seen the end of its first attempt.
+    pub async fn tried(&self) {
+        for cell in self.living() {
+            cell.first_attempt().await;
+        }
+    }
+
     /// The cells in use. Forgets the others, and the metrics of credentials that are gone.
     fn living(&self) -> Vec<Arc<Cell>> {
         let mut living = Vec::new();

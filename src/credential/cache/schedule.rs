@@ -16,6 +16,9 @@ const LONG: Duration = Duration::from_hours(2);
 /// A token that would be renewed sooner than this is renewed only while somebody uses it.
 pub(super) const KEPT_WARM: Duration = Duration::from_secs(30);
 
+/// A provider that wants its tokens renewed sooner than this after they were given is not believed.
+const SOONEST: Duration = Duration::from_mins(1);
+
 /// Between two forced renewals of a cell.
 pub(super) const FORCED: Duration = Duration::from_secs(30);
 
@@ -39,7 +42,7 @@ pub(super) fn renewal(lifetime: Duration, refresh_in: Option<Duration>, fraction
         lifetime / 2
     };
     let wished = match refresh_in {
-        Some(wish) if !wish.is_zero() => wish,
+        Some(wish) if !wish.is_zero() => wish.max(SOONEST),
         _ if lifetime >= LONG => lifetime / 2,
         _ => latest,
     };
@@ -99,6 +102,7 @@ mod tests {
             (86_399, Some(1000), 1000),
             (3600, Some(3599), 3300),
             (3600, Some(0), 3300),
+            (3600, Some(1), 60),
             (601, None, 301),
             (300, None, 150),
             (60, Some(50), 30),

@@ -3,6 +3,7 @@
 mod keeping;
 mod rule_01_a_refused_token;
 mod rule_09_shared_fetches;
+mod rule_20_log_lines;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

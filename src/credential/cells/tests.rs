@@ -96,8 +96,8 @@ async fn a_cell_is_not_tried_before_its_first_attempt_has_ended() {
         .await;
     assert!(!cells.first_tried());
     gate.open();
-    cell.token().await.unwrap();
-    assert!(cells.first_tried());
+    cells.tried().await;
+    assert!(cells.first_tried() && cell.ready().is_some());
 }
 
 mod rule_21_outbound_trust {

@@ -217,6 +217,21 @@ fn examine_texts(
     outcome
 }
 
+/// The configuration's JSON Schema (draft 2020-12), from the same list of keys that is read.
+#[must_use]
+pub fn json_schema() -> serde_json::Value {
+    let mut schema = <raw::Document as read::Shape>::schema();
+    if let serde_json::Value::Object(words) = &mut schema {
+        for (word, value) in [
+            ("$schema", "https://json-schema.org/draft/2020-12/schema"),
+            ("title", "flowgate configuration"),
+        ] {
+            words.insert(word.to_owned(), value.into());
+        }
+    }
+    schema
+}
+
 fn counts(document: &raw::Document) -> Counts {
     fn of<T>(field: &read::Field<read::Named<T>>) -> usize {
         field.as_ref().map_or(0, |named| named.value.0.len())

@@ -45,8 +45,12 @@ macro_rules! section {
         impl Shape for $name {
             #[allow(unused_variables, reason = "a section may have only keys that are not built yet")]
             fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+                let before = reader.noted();
                 let keys = reader.section(node, Self::KEYS, Self::LATER)?;
-                Some(Self { $( $key: keys.take(reader, stringify!($key)), )* })
+                let read = Self { $( $key: keys.take(reader, stringify!($key)), )* };
+                // Only wrong keys: that they leave the section empty needs no telling.
+                let empty = true $( && read.$key.absent() )*;
+                (!empty || reader.noted() == before).then_some(read)
             }
 
             fn schema() -> Json {

@@ -123,10 +123,10 @@ impl Reader {
         self.problems
     }
 
-    /// Whether anything is an error so far.
+    /// How many problems were noted so far.
     #[must_use]
-    pub fn fatal(&self) -> bool {
-        self.problems.fatal()
+    pub fn noted(&self) -> usize {
+        self.problems.iter().count()
     }
 
     /// Reads `node` as the value of `key`.
@@ -447,7 +447,7 @@ pub fn closest<'k>(
     known
         .into_iter()
         .map(|word| (distance(given, word), *word))
-        .filter(|(distance, word)| *distance <= 1.max(word.len() / 4).min(3))
+        .filter(|(distance, word)| *distance <= allowed(word))
         .min()
         .map(|(_, word)| word)
 }
@@ -460,9 +460,14 @@ pub fn closest_name<'k>(
     known
         .into_iter()
         .map(|name| (distance(given, name.as_str()), name))
-        .filter(|(distance, name)| *distance <= 1.max(name.as_str().len() / 4).min(3))
+        .filter(|(distance, name)| *distance <= allowed(name.as_str()))
         .min()
         .map(|(_, name)| name)
+}
+
+/// How many letters may differ for a word to have been meant.
+fn allowed(word: &str) -> usize {
+    (word.len() / 2).clamp(1, 3)
 }
 
 /// Words of ours, with commas.

@@ -15,7 +15,7 @@ mod schema;
 /// 2026-11-22.
 pub(super) const NOW: u64 = 1_795_305_600;
 
-pub(super) const VARIABLES: [(&str, &str); 5] = [
+pub(super) const VARIABLES: [(&str, &str); 8] = [
     ("SECRET", "s~e+c/r&e%t=ü"),
     (
         "KEY_HASH",
@@ -30,6 +30,12 @@ pub(super) const VARIABLES: [(&str, &str); 5] = [
         "https://a.b.environment.api.powerplatform.com/powerautomate/automations/direct/workflows/0/triggers/manual/paths/invoke?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=abc",
     ),
     ("EMPTY", ""),
+    ("SHORT", "fifteen-letters"),
+    ("GUID", "22220000-0000-0000-0000-00000000000a"),
+    (
+        "OTHER_HASH",
+        "0000ceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e",
+    ),
 ];
 
 pub(super) fn examine_files(texts: &[(&str, &str)], secrets: Secrets) -> Outcome {

@@ -178,7 +178,7 @@ impl Ground<'_> {
                 self.reader.note(
                     severity,
                     &at.spot,
-                    say!("{}:{}", reason.reason(), which_or(&which)),
+                    say!("{}{}", reason.reason(), colon(&which)),
                     cure,
                     None,
                 );
@@ -207,7 +207,7 @@ impl Ground<'_> {
                 self.reader.note(
                     severity,
                     &at.spot,
-                    say!("{}:{}", reason, which_or(&which)),
+                    say!("{}{}", reason, colon(&which)),
                     say!("put it there before the gateway starts; relative paths start at the configuration file"),
                     None,
                 );
@@ -330,11 +330,12 @@ impl Ground<'_> {
     }
 }
 
-fn which_or(which: &Words) -> Words {
+/// `: NAME` where there is a name to tell.
+fn colon(which: &Words) -> Words {
     if which.as_str().is_empty() {
-        say!(" see this place")
-    } else {
         which.clone()
+    } else {
+        say!(":{}", which.clone())
     }
 }
 

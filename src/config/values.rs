@@ -92,7 +92,7 @@ impl Shape for Flag {
     }
 
     fn schema() -> Json {
-        json!({ "type": "boolean" })
+        or_variable(json!({ "type": "boolean" }))
     }
 }
 
@@ -109,7 +109,7 @@ impl Shape for Whole {
     }
 
     fn schema() -> Json {
-        json!({ "type": "integer", "minimum": 1 })
+        or_variable(json!({ "type": "integer", "minimum": 1 }))
     }
 }
 
@@ -127,7 +127,7 @@ impl Shape for Span {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" })
+        or_variable(json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" }))
     }
 }
 
@@ -145,7 +145,7 @@ impl Shape for Size {
     }
 
     fn schema() -> Json {
-        json!({ "type": ["string", "integer"], "pattern": "^[0-9]+(B|KiB|MiB|GiB)?$" })
+        or_variable(json!({ "type": ["string", "integer"], "pattern": "^[0-9]+(B|KiB|MiB|GiB)?$" }))
     }
 }
 
@@ -163,7 +163,9 @@ impl Shape for Moment {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$" })
+        or_variable(
+            json!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$" }),
+        )
     }
 }
 
@@ -244,8 +246,13 @@ impl<T: Vocabulary> Shape for Choice<T> {
 
     fn schema() -> Json {
         let words: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
-        json!({ "enum": words })
+        or_variable(json!({ "enum": words }))
     }
+}
+
+/// `${NAME}` may stand for any single value.
+fn or_variable(schema: Json) -> Json {
+    json!({ "anyOf": [schema, { "type": "string", "pattern": r"\$\{" }] })
 }
 
 fn duration(text: &str) -> Option<Duration> {

@@ -92,7 +92,7 @@ impl Shape for Flag {
     }
 
     fn schema() -> Json {
-        or_variable(json!({ "type": "boolean" }))
+        or_variable(&json!({ "type": "boolean" }))
     }
 }
 
@@ -109,7 +109,7 @@ impl Shape for Whole {
     }
 
     fn schema() -> Json {
-        or_variable(json!({ "type": "integer", "minimum": 1 }))
+        or_variable(&json!({ "type": "integer", "minimum": 1 }))
     }
 }
 
@@ -127,7 +127,7 @@ impl Shape for Span {
     }
 
     fn schema() -> Json {
-        or_variable(json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" }))
+        or_variable(&json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" }))
     }
 }
 
@@ -145,7 +145,9 @@ impl Shape for Size {
     }
 
     fn schema() -> Json {
-        or_variable(json!({ "type": ["string", "integer"], "pattern": "^[0-9]+(B|KiB|MiB|GiB)?$" }))
+        or_variable(
+            &json!({ "type": ["string", "integer"], "pattern": "^[0-9]+(B|KiB|MiB|GiB)?$" }),
+        )
     }
 }
 
@@ -164,7 +166,7 @@ impl Shape for Moment {
 
     fn schema() -> Json {
         or_variable(
-            json!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$" }),
+            &json!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$" }),
         )
     }
 }
@@ -246,12 +248,12 @@ impl<T: Vocabulary> Shape for Choice<T> {
 
     fn schema() -> Json {
         let words: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
-        or_variable(json!({ "enum": words }))
+        or_variable(&json!({ "enum": words }))
     }
 }
 
 /// `${NAME}` may stand for any single value.
-fn or_variable(schema: Json) -> Json {
+fn or_variable(schema: &Json) -> Json {
     json!({ "anyOf": [schema, { "type": "string", "pattern": r"\$\{" }] })
 }
 

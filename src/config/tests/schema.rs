@@ -37,10 +37,11 @@ fn differences(schema: &Json, node: &Node, path: &str, found: &mut Vec<String>) 
         _ => Vec::new(),
     };
     let fits = |kind: &str| match (&node.value, kind) {
-        (Value::Map(_), "object") | (Value::List(_), "array") => true,
+        (Value::Map(_), "object") | (Value::List(_), "array") | (Value::Scalar(..), "string") => {
+            true
+        }
         (Value::Scalar(text, true), "integer" | "number") => text.parse::<u64>().is_ok(),
         (Value::Scalar(text, true), "boolean") => text == "true" || text == "false",
-        (Value::Scalar(..), "string") => true,
         _ => false,
     };
     if !types.is_empty() && !types.iter().any(|kind| fits(kind)) {
@@ -179,9 +180,9 @@ fn every_key_is_described() {
                 }
             }
             Json::Array(several) => {
-                several
-                    .iter()
-                    .for_each(|below| undescribed(below, path, found));
+                for below in several {
+                    undescribed(below, path, found);
+                }
             }
             _ => {}
         }

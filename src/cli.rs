@@ -7,7 +7,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod check;
 pub mod demo;
+pub mod hash_key;
+pub mod schema;
 pub mod serve;
 pub mod simulate;
 pub mod token;
@@ -27,12 +30,18 @@ struct Cli {
 enum Command {
     /// Run the gateway.
     Serve(serve::Args),
+    /// Read and validate a configuration, offline.
+    Check(check::Args),
     /// Show one call go through a gateway, on this machine alone.
     Demo(demo::Args),
     /// Run a simulated Entra ID and flows, to test a caller without a tenant.
     Simulate(simulate::Simulate),
     /// Obtain a token and print its decoded claims.
     Token(token::Args),
+    /// Make an API key, or hash one, for the configuration.
+    HashKey(hash_key::Args),
+    /// Print the configuration's JSON Schema, for editors.
+    Schema(schema::Args),
 }
 
 /// Where the configuration is.
@@ -56,9 +65,12 @@ pub const BAD_CONFIGURATION: u8 = 2;
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => block_on(simulate::run(args)),
         Command::Token(args) => token::run(&args),
+        Command::HashKey(args) => hash_key::run(&args),
+        Command::Schema(args) => schema::run(&args),
     }
 }
 

@@ -10,20 +10,21 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower::Service;
 
 use super::activity::Activity;
 use super::drain::{Stage, reached};
 use super::handler::Handler;
 use super::places::{Place, Places};
-use super::socket::{Prefix, Socket, Transport};
+use super::socket::{Socket, Transport};
 use super::streams::Streams;
 use super::vigil::{Http, Verdict, Vigil};
 use super::{Limits, Settings, reason};
@@ -72,7 +73,7 @@ pub(super) async fn serve<S>(
         }
     })
     .await;
-    let (transport, protocol, prefix) = match opened {
+    let (transport, protocol, ahead) = match opened {
         Ok(opened) => opened,
         Err(reason) => {
             if let Some(reason) = reason {
@@ -98,12 +99,14 @@ pub(super) async fn serve<S>(
         head_timeout: settings.head_timeout,
         stall: settings.body_idle_timeout,
         stage,
+        born: Instant::now(),
     };
     drop(settings);
-    let socket = Socket::new(transport, prefix, Arc::clone(&activity));
+    let socket = Socket::new(transport, ahead, Arc::clone(&activity));
     match protocol {
         Protocol::Http1 => serve_http1(socket.with_heads(), handler, &vigil, places).await,
-        Protocol::Http2 => serve_http2(socket, handler, &vigil, places).await,
+        // Boxed, so that HTTP/1 does not keep room for it.
+        Protocol::Http2 => Box::pin(serve_http2(socket, handler, &vigil, places)).await,
     }
 }
 
@@ -117,7 +120,7 @@ async fn hurry(stage: watch::Receiver<Stage>, limits: &Limits) {
 async fn open(
     mut stream: TcpStream,
     settings: &Settings,
-) -> Result<(Transport, Protocol, Prefix), Option<&'static str>> {
+) -> Result<(Transport, Protocol, Bytes), Option<&'static str>> {
     // Answers are written whole: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     if let Some(tls) = &settings.tls {
@@ -131,17 +134,17 @@ async fn open(
             _ => Protocol::Http1,
         };
         let transport = Transport::Tls(Box::new(stream));
-        return Ok((transport, protocol, Prefix::default()));
+        return Ok((transport, protocol, Bytes::new()));
     }
     match detect(&mut stream).await {
-        Ok(Some((protocol, prefix))) => Ok((Transport::Plain(stream), protocol, prefix)),
+        Ok(Some((protocol, ahead))) => Ok((Transport::Plain(stream), protocol, ahead)),
         Ok(None) => Err(None),
         Err(_) => Err(Some(reason::IO)),
     }
 }
 
 /// HTTP/2 when the first bytes are its preface; HTTP/1 as soon as one differs.
-async fn detect<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<Option<(Protocol, Prefix)>> {
+async fn detect<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<Option<(Protocol, Bytes)>> {
     let mut bytes = [0; 24];
     let mut length = 0;
     while let Some(room) = bytes.get_mut(length..).filter(|room| !room.is_empty()) {
@@ -151,15 +154,75 @@ async fn detect<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<Option<(Prot
         }
         length += read;
         if read == 0 || bytes.get(..length) != PREFACE.get(..length) {
-            return Ok(Some((Protocol::Http1, Prefix::new(bytes, length))));
+            return Ok(Some((Protocol::Http1, ahead(&bytes, length))));
         }
     }
-    Ok(Some((Protocol::Http2, Prefix::new(bytes, length))))
+    Ok(Some((Protocol::Http2, ahead(&bytes, length))))
+}
+
+fn ahead(bytes: &[u8; 24], length: usize) -> Bytes {
+    Bytes::copy_from_slice(bytes.get(..length).unwrap_or_default())
 }
 
 type Io = TokioIo<Socket>;
 
-async fn serve_http1<S>(socket: Socket, handler: Handler<S>, vigil: &Vigil<'_>, places: &Places)
+async fn serve_http1<S>(
+    mut socket: Socket,
+    mut handler: Handler<S>,
+    vigil: &Vigil<'_>,
+    places: &Places,
+) where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + Unpin
+        + 'static,
+    S::Future: Send,
+{
+    loop {
+        // Boxed, as hyper's buffers are: at rest a connection holds nothing of either.
+        let sitting = Box::pin(sit(socket, handler, vigil, places)).await;
+        let Some((verdict, parts)) = sitting else {
+            return;
+        };
+        let unparsed = parts.read_buf;
+        (socket, handler) = (parts.io.into_inner(), parts.service);
+        match verdict {
+            Verdict::Resting => {
+                if !unparsed.is_empty() {
+                    socket.put_back(&unparsed);
+                    continue;
+                }
+                // Empty, but it holds hyper's buffer.
+                drop(unparsed);
+                match vigil.rest(socket.wake()).await {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(_) => places.count(reason::IO),
+                }
+                let _ = timeout(places.limits.linger, socket.shutdown()).await;
+            }
+            Verdict::Idle => {}
+            verdict => {
+                let farewell = Box::pin(farewell(&mut socket, &verdict, vigil.activity));
+                tokio::select! {
+                    _ = timeout(places.limits.linger, farewell) => {}
+                    () = reached(vigil.stage.clone(), Stage::Cut) => {}
+                }
+            }
+        }
+        return;
+    }
+}
+
+/// Runs hyper on a socket until the connection ends, or rests. `None`: it was cut off.
+async fn sit<S>(
+    socket: Socket,
+    handler: Handler<S>,
+    vigil: &Vigil<'_>,
+    places: &Places,
+) -> Option<(Verdict, http1::Parts<Io, Handler<S>>)>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
         + Clone
@@ -170,31 +233,25 @@ where
     S::Future: Send,
 {
     let mut connection = http1::Builder::new()
-        // The head limit is the buffer limit; hyper refuses the default 100 headers on its own.
+        // The head limit is the buffer limit; hyper refuses more than 100 fields on its own.
         .max_buf_size(places.limits.head as usize)
         // Ours tells an idle connection from a slow head; hyper's would end both.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(socket), handler);
     let verdict = vigil.keep(Pin::new(&mut connection)).await;
     // Before the connection is taken apart, which ends what is in flight.
-    if settle(&verdict, vigil.activity, places) || matches!(verdict, Verdict::Idle) {
-        return;
-    }
-    let mut socket = connection.into_parts().io.into_inner();
-    let farewell = async {
-        if matches!(verdict, Verdict::SlowHead) {
-            if vigil.activity.has_head_begun() {
-                let _ = socket.write_all(SLOW_HEAD).await;
-            }
-            let _ = socket.shutdown().await;
+    let abort = settle(&verdict, vigil.activity, places);
+    (!abort).then(|| (verdict, connection.into_parts()))
+}
+
+async fn farewell(socket: &mut Socket, verdict: &Verdict, activity: &Activity) {
+    if matches!(verdict, Verdict::SlowHead) {
+        if activity.has_head_begun() {
+            let _ = socket.write_all(SLOW_HEAD).await;
         }
-        linger(&mut socket, vigil.activity).await;
-    };
-    // Boxed: only connections that end need it.
-    tokio::select! {
-        _ = timeout(places.limits.linger, Box::pin(farewell)) => {}
-        () = reached(vigil.stage.clone(), Stage::Cut) => {}
+        let _ = socket.shutdown().await;
     }
+    linger(socket, activity).await;
 }
 
 /// Reads and drops what still comes, until the caller closes. Closing with unread bytes sends a reset, which can overtake the answer: the
@@ -247,7 +304,7 @@ async fn serve_http2<S>(
 /// Counts how a connection ended. True: close it at once and with a reset.
 fn settle(verdict: &Verdict, activity: &Activity, places: &Places) -> bool {
     let (reason, abort) = match verdict {
-        Verdict::Ended(Ok(())) | Verdict::Idle => (None, false),
+        Verdict::Ended(Ok(())) | Verdict::Idle | Verdict::Resting => (None, false),
         // An answer that broke off must not look complete.
         Verdict::Ended(Err(error)) => (Some(reason::of(error)), !error.is_parse()),
         Verdict::SlowHead => (Some(reason::TIMEOUT), false),
@@ -284,6 +341,7 @@ where
     }
 
     const SAYS_GOODBYE: bool = false;
+    const RESTS: bool = true;
 }
 
 impl<S> Http for http2::Connection<Io, Handler<S>, Streams>
@@ -301,4 +359,5 @@ where
     }
 
     const SAYS_GOODBYE: bool = true;
+    const RESTS: bool = false;
 }

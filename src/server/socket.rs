@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -32,52 +33,21 @@ impl Transport {
     }
 }
 
-/// Bytes read ahead of HTTP; at most an HTTP/2 preface.
-#[derive(Default)]
-pub(super) struct Prefix {
-    bytes: [u8; 24],
-    start: u8,
-    end: u8,
-}
-
-impl Prefix {
-    /// The first `length` of `bytes`.
-    pub(super) fn new(bytes: [u8; 24], length: usize) -> Self {
-        Self {
-            bytes,
-            start: 0,
-            end: u8::try_from(length.min(24)).unwrap_or_default(),
-        }
-    }
-
-    fn rest(&self) -> &[u8] {
-        self.bytes
-            .get(usize::from(self.start)..usize::from(self.end))
-            .unwrap_or_default()
-    }
-
-    fn take(&mut self, into: &mut ReadBuf<'_>) -> bool {
-        let length = self.rest().len().min(into.remaining());
-        into.put_slice(self.rest().get(..length).unwrap_or_default());
-        self.start += u8::try_from(length).unwrap_or_default();
-        length > 0
-    }
-}
-
 /// What hyper reads from and writes to.
 pub(super) struct Socket {
     transport: Transport,
-    prefix: Prefix,
+    /// Bytes read before hyper was there to read them; `heads` has seen them.
+    ahead: Bytes,
     /// On HTTP/1.
     heads: Option<Heads>,
     activity: Arc<Activity>,
 }
 
 impl Socket {
-    pub(super) fn new(transport: Transport, prefix: Prefix, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(transport: Transport, ahead: Bytes, activity: Arc<Activity>) -> Self {
         Self {
             transport,
-            prefix,
+            ahead,
             heads: None,
             activity,
         }
@@ -86,7 +56,22 @@ impl Socket {
     /// Follows the heads of an HTTP/1 connection.
     pub(super) fn with_heads(mut self) -> Self {
         self.heads = Some(Heads::default());
+        let ahead = self.ahead.clone();
+        self.received(&ahead);
         self
+    }
+
+    /// Waits for bytes and keeps them for hyper. False: the caller has closed its side.
+    pub(super) async fn wake(&mut self) -> io::Result<bool> {
+        let mut bytes = [0; 64];
+        let length = self.read(&mut bytes).await?;
+        self.put_back(bytes.get(..length).unwrap_or_default());
+        Ok(length > 0)
+    }
+
+    /// Keeps bytes that were read and not used.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.ahead = Bytes::copy_from_slice(bytes);
     }
 
     fn received(&mut self, bytes: &[u8]) {
@@ -121,11 +106,15 @@ impl AsyncRead for Socket {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let socket = &mut *self;
-        let before = into.filled().len();
-        if socket.prefix.take(into) {
-            socket.received(into.filled().get(before..).unwrap_or_default());
+        if !socket.ahead.is_empty() {
+            let length = socket.ahead.len().min(into.remaining());
+            into.put_slice(&socket.ahead.split_to(length));
+            if socket.ahead.is_empty() {
+                socket.ahead = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
+        let before = into.filled().len();
         let polled = match &mut socket.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, into),
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, into),

@@ -4,6 +4,7 @@
 //! connection, moved only when an earlier deadline comes into force, so that a busy connection pays a clock reading per request.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
@@ -22,6 +23,8 @@ pub(super) trait Http: Future<Output = Result<(), hyper::Error>> {
     fn wind_down(self: Pin<&mut Self>);
     /// Whether it says so to the caller at once (GOAWAY) and loses no request that is on the wire. HTTP/1 can only close.
     const SAYS_GOODBYE: bool;
+    /// Whether it can be taken apart while idle and put together again, to give its buffers back meanwhile.
+    const RESTS: bool;
 }
 
 /// How a connection ended.
@@ -31,6 +34,8 @@ pub(super) enum Verdict {
     Ended(Result<(), hyper::Error>),
     /// As we asked, because nobody used it.
     Idle,
+    /// It has not: it is idle, everything is written, and nothing of a next request has come.
+    Resting,
     /// A head did not come in time.
     SlowHead,
     /// The caller did not take what we wrote.
@@ -50,20 +55,22 @@ pub(super) struct Vigil<'a> {
     pub(super) head_timeout: Duration,
     pub(super) stall: Duration,
     pub(super) stage: watch::Receiver<Stage>,
+    /// When the connection began.
+    pub(super) born: Instant,
 }
 
 impl Vigil<'_> {
-    /// Runs the connection to its end.
+    /// Runs the connection until it ends or rests.
     pub(super) async fn keep<C: Http>(&self, mut connection: Pin<&mut C>) -> Verdict {
-        let born = Instant::now();
+        let begin = Instant::now();
         let mut state = State {
             phase: None,
-            since: born,
+            since: begin,
             ending: false,
             winding_down: false,
             was_idle: false,
         };
-        let mut timer = pin!(sleep_until(born + self.head_timeout));
+        let mut timer = pin!(sleep_until(begin + self.head_timeout));
         let mut draining = pin!(reached(self.stage.clone(), Stage::Draining));
         let mut cut = pin!(reached(self.stage.clone(), Stage::Cut));
         let mut drain_seen = false;
@@ -87,7 +94,7 @@ impl Vigil<'_> {
                 if self.activity.cancelled_beyond_answered() > self.limits.cancelled {
                     return Poll::Ready(Verdict::Flooding);
                 }
-                match self.judge::<C>(cx, timer.as_mut(), &mut state, born) {
+                match self.judge::<C>(cx, timer.as_mut(), &mut state) {
                     Step::Wait => return Poll::Pending,
                     Step::End(verdict) => return Poll::Ready(verdict),
                     Step::WindDown => {
@@ -105,7 +112,6 @@ impl Vigil<'_> {
         cx: &mut Context<'_>,
         mut timer: Pin<&mut Sleep>,
         state: &mut State,
-        born: Instant,
     ) -> Step {
         let phase = self.phase::<C>(state.ending);
         if state.ending && !state.winding_down && (C::SAYS_GOODBYE || phase == Phase::Busy) {
@@ -116,7 +122,7 @@ impl Vigil<'_> {
             state.since = Instant::now();
         }
         loop {
-            let deadline = state.since + self.patience(phase, state);
+            let deadline = state.since + self.patience::<C>(phase, state);
             if deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
             }
@@ -124,7 +130,7 @@ impl Vigil<'_> {
                 return Step::Wait;
             }
             let now = Instant::now();
-            if now >= born + self.limits.age && !state.ending {
+            if now >= self.born + self.limits.age && !state.ending {
                 self.end(state);
                 if C::SAYS_GOODBYE || phase == Phase::Busy {
                     return Step::WindDown;
@@ -138,6 +144,9 @@ impl Vigil<'_> {
                     Phase::Idle(_) if state.winding_down => {
                         return Step::End(Verdict::Overstayed);
                     }
+                    Phase::Idle(_) if C::RESTS && !state.ending && self.rests() => {
+                        return Step::End(Verdict::Resting);
+                    }
                     Phase::Idle(_) => {
                         state.was_idle = true;
                         return Step::WindDown;
@@ -146,6 +155,28 @@ impl Vigil<'_> {
                     Phase::Busy => timer.as_mut().reset(now + self.limits.idle),
                 }
             }
+        }
+    }
+
+    fn rests(&self) -> bool {
+        self.limits.rest < self.limits.idle
+    }
+
+    /// What becomes of a connection at rest: true when `woken` says that the caller spoke, false when it should be closed.
+    pub(super) async fn rest(
+        &self,
+        woken: impl Future<Output = io::Result<bool>>,
+    ) -> io::Result<bool> {
+        let silent_since = Instant::now() - self.limits.rest;
+        let drained = async {
+            reached(self.stage.clone(), Stage::Draining).await;
+            sleep_until(silent_since + self.limits.last_word).await;
+        };
+        tokio::select! {
+            biased;
+            woken = woken => woken,
+            () = drained => Ok(false),
+            () = sleep_until(silent_since + self.limits.idle) => Ok(false),
         }
     }
 
@@ -166,12 +197,13 @@ impl Vigil<'_> {
         }
     }
 
-    fn patience(&self, phase: Phase, state: &State) -> Duration {
+    fn patience<C: Http>(&self, phase: Phase, state: &State) -> Duration {
         match phase {
             Phase::Blocked(_) => self.stall,
             Phase::Head(_) => self.head_timeout,
             Phase::Idle(_) if state.winding_down => self.limits.closing,
             Phase::Idle(_) if state.ending => self.limits.last_word,
+            Phase::Idle(_) if C::RESTS && self.rests() => self.limits.rest,
             // Nobody is waited for while busy; the timer only comes round.
             Phase::Busy | Phase::Idle(_) => self.limits.idle,
         }

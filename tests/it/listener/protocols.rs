@@ -4,7 +4,9 @@ use bytes::Bytes;
 use http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::{AsyncReadExt, AsyncWriteExt, Body, BodyExt, Listener, soon};
+use super::{
+    AsyncReadExt, AsyncWriteExt, Body, BodyExt, Duration, Limits, Listener, limits, settings, soon,
+};
 
 #[tokio::test]
 async fn both_protocols_are_served_on_one_cleartext_port() {
@@ -71,4 +73,52 @@ async fn a_preface_in_pieces_is_http2_and_a_method_that_begins_like_it_is_not() 
     let answer = soon(http2.send_request(request)).await.unwrap();
     assert_eq!(answer.status(), 200);
     drop((http2, relay));
+}
+
+#[tokio::test]
+async fn a_connection_that_rested_takes_the_next_request() {
+    let limits = Limits {
+        rest: Duration::from_millis(1),
+        ..limits()
+    };
+    let listener = Listener::with(settings(), limits).await;
+    let mut caller = listener.connect().await;
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    for number in 0..20 {
+        // Long enough for a rest at most of them, and nothing depends on which.
+        ticks.tick().await;
+        let length = number % 3 + 1;
+        let body = "x".repeat(length);
+        let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        // In two pieces: the first wakes it.
+        caller.send("POST").await;
+        ticks.tick().await;
+        caller
+            .send(format!("{}{body}", head.strip_prefix("POST").unwrap()))
+            .await;
+        assert!(caller.answer().await.ends_with(&body));
+    }
+    // Half a head after a rest is late like any other.
+    ticks.tick().await;
+    caller.send("GET /echo HT").await;
+    assert!(caller.rest().await.starts_with("HTTP/1.1 408"));
+}
+
+#[tokio::test]
+async fn a_connection_at_rest_is_closed_by_a_drain() {
+    let limits = Limits {
+        rest: Duration::from_millis(1),
+        last_word: Duration::from_millis(2),
+        ..limits()
+    };
+    let listener = Listener::with(settings(), limits).await;
+    let mut caller = listener.connect().await;
+    caller.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    caller.answer().await;
+    tokio::time::interval(Duration::from_millis(20))
+        .tick()
+        .await;
+    listener.trigger.begin();
+    assert_eq!(caller.rest().await, "");
+    assert_eq!(soon(listener.server).await.unwrap().lost, 0);
 }

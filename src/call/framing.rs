@@ -61,7 +61,7 @@ fn host(call: &Call, hosts: &[String]) -> Result<(), Malformed> {
         _ => return Err(Malformed::Host),
     };
     let parsed: http::uri::Authority = named.parse().map_err(|_| Malformed::Host)?;
-    if named.contains('@') || parsed.host().is_empty() {
+    if !plain(named, parsed.host()) {
         return Err(Malformed::Host);
     }
     if hosts.is_empty()
@@ -73,6 +73,18 @@ fn host(call: &Call, hosts: &[String]) -> Result<(), Malformed> {
     } else {
         Err(Malformed::Host)
     }
+}
+
+/// Whether this is a host and at most a port: no user, and no comma by which a proxy may have joined two.
+fn plain(named: &str, host: &str) -> bool {
+    let port = named.strip_prefix(host).map(|rest| {
+        let digits = rest.strip_prefix(':').unwrap_or(rest);
+        digits.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    let named = host
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte));
+    !host.is_empty() && named && port == Some(true)
 }
 
 fn framing(call: &Call) -> Result<(), Malformed> {

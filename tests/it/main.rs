@@ -4,6 +4,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::format_collect,
+    clippy::float_cmp,
     missing_docs,
     reason = "a test stops at what it did not expect"
 )]
@@ -11,4 +13,7 @@
 mod house;
 mod listener;
 mod provider;
+mod rule_02_host_chooses_nothing;
+mod secure;
 mod spine;
+mod wire;

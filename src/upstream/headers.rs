@@ -23,7 +23,9 @@ const HOP: &[&str] = &[
     "http2-settings",
 ];
 
-/// Never towards a flow, besides what [`prefixed`] says. `accept-encoding`: an answer that is compressed cannot be judged.
+/// Never towards a flow, besides what [`prefixed`] says. `accept-encoding`: an answer that is compressed cannot be judged. API keys and
+/// signatures stand here by their usual names: what no caller of the configuration uses proves nothing, and a flow that believed it
+/// would believe anybody (contract, "Who is admitted", 2).
 const NOT_UPSTREAM: &[&str] = &[
     "host",
     "expect",
@@ -35,6 +37,12 @@ const NOT_UPSTREAM: &[&str] = &[
     "accept-encoding",
     "traceparent",
     "tracestate",
+    "x-api-key",
+    "x-hub-signature",
+    "x-hub-signature-256",
+    "stripe-signature",
+    "x-slack-signature",
+    "webhook-signature",
 ];
 
 /// Never towards a caller.

@@ -14,6 +14,7 @@ mod house;
 mod listener;
 mod provider;
 mod rule_02_host_chooses_nothing;
+mod rule_12_which_credential_counts;
 mod secure;
 mod spine;
 mod wire;

@@ -15,6 +15,8 @@ mod listener;
 mod provider;
 mod rule_02_host_chooses_nothing;
 mod rule_12_which_credential_counts;
+mod rule_13_a_stranger_learns_nothing;
+mod rule_14_cross_site_browsers;
 mod secure;
 mod spine;
 mod wire;

@@ -149,6 +149,10 @@ impl Upstream {
         if status.is_redirection() {
             return Err(Failure::Redirected);
         }
+        if status.is_informational() {
+            // 101: nobody asked for another protocol.
+            return Err(Failure::Unreadable);
+        }
         if let Some(no) = call
             .token()
             .and_then(|_| Refused::read(&flow, &answer, finding))
@@ -209,8 +213,7 @@ impl Upstream {
         answer: Response<Body>,
     ) -> Result<(Response<Body>, Option<&'static Finding>), Failure> {
         let status = answer.status();
-        let own = status.as_u16() < 400 || answer.headers().contains_key(&response::RUN_ID);
-        if own {
+        if status.as_u16() < 400 || response::ran(answer.headers()) {
             return Ok((answer, None));
         }
         if answer
@@ -244,20 +247,22 @@ struct Refused {
 }
 
 impl Refused {
-    /// Reads an answer: at a flow the service's own code counts (findings are made of answers without a run id only), elsewhere a 401,
+    /// Reads an answer, of which only a 401 without a run id can be one: at a flow the service's own code counts, elsewhere the status,
     /// and for a replay the standard challenge too.
     fn read(
         flow: &Flow,
         answer: &Response<Body>,
         finding: Option<&'static Finding>,
     ) -> Option<Self> {
+        if answer.status() != StatusCode::UNAUTHORIZED || response::ran(answer.headers()) {
+            return None;
+        }
         match flow.kind {
             Kind::Trigger => finding
                 .filter(|finding| finding.renewal == Renewal::Replay)
                 .map(|_| Self { replay: true }),
-            Kind::Other => (answer.status() == StatusCode::UNAUTHORIZED).then(|| Self {
-                replay: response::challenged(answer.headers())
-                    && !answer.headers().contains_key(&response::RUN_ID),
+            Kind::Other => Some(Self {
+                replay: response::challenged(answer.headers()),
             }),
         }
     }

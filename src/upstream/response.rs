@@ -16,7 +16,7 @@ use crate::body::Body;
 use crate::flow::Flow;
 
 /// The header that says a run was started (facts A4.5).
-pub const RUN_ID: HeaderName = HeaderName::from_static("x-ms-workflow-run-id");
+const RUN_ID: HeaderName = HeaderName::from_static("x-ms-workflow-run-id");
 
 /// The longest `Retry-After` believed.
 const LONGEST_WAIT: u64 = 3600;
@@ -63,6 +63,12 @@ pub fn withhold(mut answer: Response<Bytes>, flow: &Flow) -> Response<Bytes> {
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     answer
+}
+
+/// Whether the answer says that a run was started: then it is the flow's own, whatever else it says.
+#[must_use]
+pub fn ran(headers: &HeaderMap) -> bool {
+    headers.contains_key(&RUN_ID)
 }
 
 /// The run that was started, as text of 1–64 harmless characters.

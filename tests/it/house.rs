@@ -212,6 +212,35 @@ impl House {
         }
     }
 
+    /// Sends over HTTP/1.1; `None` when the answer broke off.
+    pub async fn attempt(&self, request: Request<impl Into<Bytes>>) -> Option<Answer> {
+        self.send_body(request.map(|body| Full::new(body.into())))
+            .await
+    }
+
+    /// Sends a body of the test's own over HTTP/1.1, on a connection of its own; `None` when the answer broke off or never came.
+    pub async fn send_body<B>(&self, request: Request<B>) -> Option<Answer>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+            + Send
+            + Unpin
+            + 'static,
+    {
+        let (mut parts, body) = request.into_parts();
+        parts.uri = format!("http://{}{}", self.address, parts.uri)
+            .parse()
+            .unwrap();
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let answer = client.request(Request::from_parts(parts, body)).await;
+        let (parts, body) = answer.ok()?.into_parts();
+        Some(Answer {
+            status: parts.status,
+            version: parts.version,
+            headers: parts.headers,
+            body: body.collect().await.ok()?.to_bytes(),
+        })
+    }
+
     /// A page of the admin port.
     pub async fn page(&self, path: &str) -> Answer {
         let uri = format!("http://{}{path}", self.admin);

@@ -10,13 +10,16 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod frames;
 mod house;
 mod listener;
 mod provider;
+mod rule_01_a_flow_never_runs_twice;
 mod rule_02_host_chooses_nothing;
 mod rule_12_which_credential_counts;
 mod rule_13_a_stranger_learns_nothing;
 mod rule_14_cross_site_browsers;
 mod secure;
 mod spine;
+mod stub;
 mod wire;

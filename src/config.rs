@@ -15,6 +15,7 @@ pub mod problem;
 pub mod raw;
 pub mod read;
 mod source;
+mod suggest;
 pub mod tree;
 mod validate;
 pub mod values;

@@ -11,6 +11,8 @@ use super::values::{Choice, Free, OneOrMore, Text, telling_path, telling_variabl
 use super::{Config, Secrets, Severity, raw};
 use crate::secret::{Secret, Source};
 
+mod api_keys;
+mod asks;
 mod callers;
 mod clouds;
 mod credentials;
@@ -355,7 +357,7 @@ fn unknown_name(
     section: &'static str,
     known: &[&Name],
 ) {
-    let cure = match super::read::closest_name(&at.value.0, known.iter().copied()) {
+    let cure = match super::suggest::closest_name(&at.value.0, known.iter().copied()) {
         Some(meant) => say!("did you mean `{}`?", meant.clone()),
         None if known.is_empty() => say!("define it under `{}:` first", section),
         None if known.len() > 12 => {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::problem::{Words, say};
-use super::read::{At, Reader, Shape, closest};
+use super::read::{At, Reader, Shape};
+use super::suggest::closest;
 use super::tree::{Node, Value};
 
 /// Any text but an empty one.

@@ -10,7 +10,7 @@ use super::super::problem::{Name, Spot, say};
 use super::super::raw::{self, Cloud, Endpoint};
 use super::super::read::{At, Field, Named};
 use super::super::values::{Moment, OneOrMore, Text, guid};
-use super::{Defaults, Ground, clouds};
+use super::{Defaults, Ground, asks, clouds};
 use crate::credential::{self, Ask, client_secret};
 use crate::secret::Secret;
 
@@ -174,7 +174,7 @@ fn settings(
         let manner = manner.as_ref()?;
         let ask = manner.ask.clone().or_else(|| {
             let (cloud, endpoint) = manner.entra?;
-            Some(ask(clouds::flow_audience(cloud), endpoint))
+            Some(asks::of(clouds::flow_audience(cloud), endpoint))
         });
         let client_auth = match client_auth.given()?.value.0 {
             raw::ClientAuth::Post => client_secret::ClientAuth::Post,
@@ -282,7 +282,7 @@ fn entra(
             say!("give the app registration's Application (client) ID"),
         );
     }
-    let own_ask = explicit_ask(ground, entry.scope, entry.resource, Some(endpoint));
+    let own_ask = asks::explicit(ground, entry.scope, entry.resource, Some(endpoint));
     let token_url = authority.and_then(|(mut url, _)| {
         let tenant = tenant.as_deref()?;
         {
@@ -339,7 +339,7 @@ fn elsewhere(
         }
     }
     let url = token_url.given().and_then(|at| ground.https(&at));
-    let ask = explicit_ask(ground, scope, resource, None);
+    let ask = asks::explicit(ground, scope, resource, None);
     let manner = ask.map(|ask| Manner {
         entra: None,
         tenant: None,
@@ -347,118 +347,6 @@ fn elsewhere(
         ask: ask.or_else(|| Some(Ask::Scope(String::new()))),
     });
     (manner, url)
-}
-
-/// What `scope:` or `resource:` say, on a credential or a flow. Outer `None`: a problem was noted. `endpoint`: Entra ID's, `None` for others.
-#[expect(
-    clippy::option_option,
-    reason = "outer: whether to go on; inner: whether anything was said"
-)]
-pub fn explicit_ask(
-    ground: &mut Ground<'_>,
-    scope: Field<OneOrMore<Text>>,
-    resource: Field<Text>,
-    endpoint: Option<Endpoint>,
-) -> Option<Option<Ask>> {
-    match (scope, resource) {
-        (Field::Broken, _) | (_, Field::Broken) => None,
-        (Field::Absent, Field::Absent) => Some(None),
-        (Field::Given(_), Field::Given(resource)) => {
-            ground.reader.error_at(
-                &resource.spot,
-                say!("`scope` and `resource` exclude each other"),
-                say!("keep `scope` (v2 endpoint) or `resource` (v1 endpoint)"),
-            );
-            None
-        }
-        (Field::Given(scope), Field::Absent) => {
-            let words: Vec<&str> = scope
-                .value
-                .0
-                .iter()
-                .map(|one| one.value.0.as_str())
-                .collect();
-            let words = words.join(" ");
-            let fits = match endpoint {
-                Some(endpoint) => scope_fits(ground, &scope.spot, &words, endpoint),
-                None => true,
-            };
-            fits.then_some(Some(Ask::Scope(words)))
-        }
-        (Field::Absent, Field::Given(resource)) => {
-            let fits = match endpoint {
-                Some(endpoint) => resource_fits(ground, &resource, endpoint),
-                None => true,
-            };
-            fits.then_some(Some(Ask::Resource(resource.value.0)))
-        }
-    }
-}
-
-fn scope_fits(ground: &mut Ground<'_>, spot: &Spot, scope: &str, endpoint: Endpoint) -> bool {
-    let one_slash = clouds::ALL
-        .map(clouds::flow_audience)
-        .into_iter()
-        .find(|audience| scope == format!("{}/.default", audience.trim_end_matches('/')));
-    let (message, cure) = if endpoint == Endpoint::V1 {
-        (
-            say!("the v1 endpoint asks with `resource`, not with `scope`"),
-            say!("write `resource:`, without /.default, or set endpoint: v2"),
-        )
-    } else if let Some(audience) = one_slash {
-        (
-            say!("this scope needs two slashes: the audience itself ends in one"),
-            say!("write {}/.default", audience),
-        )
-    } else if scope.split_ascii_whitespace().count() != 1 || !scope.ends_with("/.default") {
-        (
-            say!("client credentials ask for exactly one scope that ends in /.default"),
-            say!(
-                "write the API's identifier and /.default, e.g. https://graph.microsoft.com/.default"
-            ),
-        )
-    } else {
-        return true;
-    };
-    ground.reader.error_at(spot, message, cure);
-    false
-}
-
-fn resource_fits(ground: &mut Ground<'_>, at: &At<Text>, endpoint: Endpoint) -> bool {
-    let resource = at.value.0.as_str();
-    let slash = clouds::ALL
-        .map(clouds::flow_audience)
-        .into_iter()
-        .find(|audience| resource == audience.trim_end_matches('/'));
-    let (message, cure) = if endpoint == Endpoint::V2 {
-        (
-            say!("the v2 endpoint asks with `scope`, not with `resource`"),
-            say!("write `scope:` with /.default after the resource, or set endpoint: v1"),
-        )
-    } else if let Some(audience) = slash {
-        (
-            say!("this audience ends in a slash"),
-            say!("write {}", audience),
-        )
-    } else if resource.ends_with("/.default") {
-        (
-            say!("/.default belongs to a scope, not to a resource"),
-            say!("leave /.default out"),
-        )
-    } else {
-        return true;
-    };
-    ground.reader.error_at(&at.spot, message, cure);
-    false
-}
-
-/// What to ask for to get a token of this audience. v2 cuts `/.default` off, so an audience that ends in a slash gets two (facts A2.2).
-#[must_use]
-pub fn ask(audience: &str, endpoint: Endpoint) -> Ask {
-    match endpoint {
-        Endpoint::V2 => Ask::Scope(format!("{audience}/.default")),
-        Endpoint::V1 => Ask::Resource(audience.to_owned()),
-    }
 }
 
 /// Form fields the request sets itself.

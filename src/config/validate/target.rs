@@ -8,9 +8,9 @@ use super::super::problem::{Spot, say};
 use super::super::raw::{self, Cloud, Endpoint};
 use super::super::read::{At, Field};
 use super::super::values::{Choice, OneOrMore, Text};
-use super::credentials::{self, Credentials, Manner};
+use super::credentials::{Credentials, Manner};
 use super::flows::Chosen;
-use super::{Defaults, Ground, clouds};
+use super::{Defaults, Ground, asks, clouds};
 use crate::credential::Ask;
 use crate::flow::url::Invalid;
 use crate::flow::{Kind, Trigger, TriggerUrl, trigger};
@@ -80,7 +80,7 @@ pub fn judge(
         );
     }
     let own_ask = match manner {
-        Some(manner) => credentials::explicit_ask(
+        Some(manner) => asks::explicit(
             ground,
             scope,
             resource,
@@ -270,14 +270,14 @@ fn asked(
             ),
             say!(
                 "set cloud: {} on the credential or under defaults.entra",
-                super::super::read::listed(&names)
+                super::super::suggest::listed(&names)
             ),
         );
         return None;
     }
     let ask = own
         .or_else(|| manner.ask.clone())
-        .unwrap_or_else(|| credentials::ask(clouds::audience(host, cloud), endpoint));
+        .unwrap_or_else(|| asks::of(clouds::audience(host, cloud), endpoint));
     other_cloud(ground, spot, &ask, known, cloud, endpoint).then_some(ask)
 }
 
@@ -293,10 +293,10 @@ fn other_cloud(
     let flows = known.is_some_and(|host| host.service == clouds::Service::Flows);
     let wrong = clouds::ALL.into_iter().any(|other| {
         clouds::flow_audience(other) != clouds::flow_audience(cloud)
-            && credentials::ask(clouds::flow_audience(other), endpoint) == *ask
+            && asks::of(clouds::flow_audience(other), endpoint) == *ask
     });
     if flows && wrong {
-        let right = credentials::ask(clouds::flow_audience(cloud), endpoint);
+        let right = asks::of(clouds::flow_audience(cloud), endpoint);
         let cure = match right {
             Ask::Scope(_) => say!(
                 "write scope: {}/.default, or leave `scope` out",

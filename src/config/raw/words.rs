@@ -1,0 +1,132 @@
+//! The words that a value may be one of.
+
+use super::super::values::Vocabulary;
+
+/// Makes a choice of words.
+macro_rules! words {
+    ( $(#[doc = $about:literal])+ $name:ident { $( $(#[doc = $doc:literal])+ $variant:ident = $word:literal, )+ } ) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $( $(#[doc = $doc])+ $variant, )+ }
+
+        impl Vocabulary for $name {
+            const WORDS: &'static [(&'static str, Self)] = &[$( ($word, Self::$variant), )+];
+        }
+    };
+}
+
+words! {
+    /// The five clouds of Entra ID and Power Automate.
+    Cloud {
+        /// The public cloud.
+        Public = "public",
+        /// US Government Community Cloud.
+        Gcc = "gcc",
+        /// US Government Community Cloud High.
+        GccHigh = "gcc-high",
+        /// US Department of Defense.
+        Dod = "dod",
+        /// China, operated by 21Vianet.
+        China = "china",
+    }
+}
+
+words! {
+    /// Token endpoints of Entra ID.
+    Endpoint {
+        /// `/oauth2/v2.0/token`, asks with `scope`.
+        V2 = "v2",
+        /// `/oauth2/token`, asks with `resource`.
+        V1 = "v1",
+    }
+}
+
+words! {
+    /// How several filters combine.
+    Require {
+        /// Every filter given.
+        All = "all",
+        /// Any one.
+        Any = "any",
+    }
+}
+
+words! {
+    /// How id and secret travel.
+    ClientAuth {
+        /// In the form.
+        Post = "post",
+        /// HTTP Basic.
+        Basic = "basic",
+    }
+}
+
+words! {
+    /// Where an API key travels if not in a header of its own.
+    Scheme {
+        /// `Authorization: Bearer`.
+        Bearer = "Bearer",
+    }
+}
+
+words! {
+    /// What answers at a flow's URL.
+    Kind {
+        /// A Power Automate flow.
+        PowerAutomate = "power_automate",
+        /// An Azure Logic App.
+        LogicApp = "logic_app",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+words! {
+    /// Whom a flow admits.
+    Mode {
+        /// Any user in my tenant.
+        Tenant = "tenant",
+        /// Specific users in my tenant.
+        Users = "users",
+        /// Anyone.
+        Anyone = "anyone",
+    }
+}
+
+words! {
+    /// How a flow answers.
+    Responds {
+        /// A Response action's answer.
+        Sync = "sync",
+        /// 202 with a Location to poll.
+        Async = "async",
+        /// 202 and nothing else.
+        Accepted = "accepted",
+    }
+}
+
+words! {
+    /// Log levels.
+    Level {
+        /// What went wrong here.
+        Error = "error",
+        /// What somebody should look at.
+        Warn = "warn",
+        /// What happened.
+        Info = "info",
+        /// How it happened.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// Shapes of log lines.
+    Format {
+        /// One JSON object a line.
+        Json = "json",
+        /// For people.
+        Text = "text",
+    }
+}

@@ -1,0 +1,73 @@
+//! "Did you mean …?"
+//!
+//! In: what was written, and the words or names that are known. Out: the known one that was probably meant. What was written is compared and
+//! never repeated: it may be a secret in the wrong place.
+
+use super::problem::{Name, Words};
+
+/// The known word that was probably meant.
+pub fn closest<'k>(
+    given: &str,
+    known: impl IntoIterator<Item = &'k &'static str>,
+) -> Option<&'static str> {
+    known
+        .into_iter()
+        .map(|word| (distance(given, word), *word))
+        .filter(|(distance, word)| *distance <= allowed(word))
+        .min()
+        .map(|(_, word)| word)
+}
+
+/// The known name that was probably meant.
+pub fn closest_name<'k>(
+    given: &str,
+    known: impl IntoIterator<Item = &'k Name>,
+) -> Option<&'k Name> {
+    known
+        .into_iter()
+        .map(|name| (distance(given, name.as_str()), name))
+        .filter(|(distance, name)| *distance <= allowed(name.as_str()))
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// How many letters may differ for a word to have been meant.
+fn allowed(word: &str) -> usize {
+    (word.len() / 2).clamp(1, 3)
+}
+
+/// Words of ours, with commas.
+#[must_use]
+pub fn listed(words: &[&'static str]) -> Words {
+    Words::checked(words.join(", "))
+}
+
+/// How many letters have to change (Levenshtein), ignoring case and the choice between `-` and `_`.
+fn distance(one: &str, other: &str) -> usize {
+    let fold = |text: &str| text.to_ascii_lowercase().replace('-', "_");
+    // A long text is no slip of a short key, and the comparison takes the product of the lengths.
+    if one.len() > 64 {
+        return usize::MAX;
+    }
+    levenshtein(&fold(one), &fold(other))
+}
+
+fn levenshtein(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, left) in one.chars().enumerate() {
+        let mut diagonal = index;
+        let mut previous = index + 1;
+        for (cell, right) in row.iter_mut().skip(1).zip(&other) {
+            let above = *cell;
+            let changed = diagonal + usize::from(left != *right);
+            previous = changed.min(above + 1).min(previous + 1);
+            diagonal = above;
+            *cell = previous;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = index + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}

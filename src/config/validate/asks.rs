@@ -1,0 +1,123 @@
+//! What a token is asked for: `scope:` and `resource:`.
+//!
+//! In: the keys, on a credential or a flow, or an audience. Out: an [`Ask`]. Refuses what Entra ID answers with an error or, worse, with a token
+//! the flow then refuses: v1's `resource` at v2 and the reverse, no `/.default`, the flow service with a slash missing (facts A2.2, B1.3).
+
+use super::super::problem::{Spot, say};
+use super::super::raw::Endpoint;
+use super::super::read::{At, Field};
+use super::super::values::{OneOrMore, Text};
+use super::{Ground, clouds};
+use crate::credential::Ask;
+
+/// What `scope:` or `resource:` say, on a credential or a flow. Outer `None`: a problem was noted. `endpoint`: Entra ID's, `None` for others.
+#[expect(
+    clippy::option_option,
+    reason = "outer: whether to go on; inner: whether anything was said"
+)]
+pub fn explicit(
+    ground: &mut Ground<'_>,
+    scope: Field<OneOrMore<Text>>,
+    resource: Field<Text>,
+    endpoint: Option<Endpoint>,
+) -> Option<Option<Ask>> {
+    match (scope, resource) {
+        (Field::Broken, _) | (_, Field::Broken) => None,
+        (Field::Absent, Field::Absent) => Some(None),
+        (Field::Given(_), Field::Given(resource)) => {
+            ground.reader.error_at(
+                &resource.spot,
+                say!("`scope` and `resource` exclude each other"),
+                say!("keep `scope` (v2 endpoint) or `resource` (v1 endpoint)"),
+            );
+            None
+        }
+        (Field::Given(scope), Field::Absent) => {
+            let words: Vec<&str> = scope
+                .value
+                .0
+                .iter()
+                .map(|one| one.value.0.as_str())
+                .collect();
+            let words = words.join(" ");
+            let fits = match endpoint {
+                Some(endpoint) => scope_fits(ground, &scope.spot, &words, endpoint),
+                None => true,
+            };
+            fits.then_some(Some(Ask::Scope(words)))
+        }
+        (Field::Absent, Field::Given(resource)) => {
+            let fits = match endpoint {
+                Some(endpoint) => resource_fits(ground, &resource, endpoint),
+                None => true,
+            };
+            fits.then_some(Some(Ask::Resource(resource.value.0)))
+        }
+    }
+}
+
+fn scope_fits(ground: &mut Ground<'_>, spot: &Spot, scope: &str, endpoint: Endpoint) -> bool {
+    let one_slash = clouds::ALL
+        .map(clouds::flow_audience)
+        .into_iter()
+        .find(|audience| scope == format!("{}/.default", audience.trim_end_matches('/')));
+    let (message, cure) = if endpoint == Endpoint::V1 {
+        (
+            say!("the v1 endpoint asks with `resource`, not with `scope`"),
+            say!("write `resource:`, without /.default, or set endpoint: v2"),
+        )
+    } else if let Some(audience) = one_slash {
+        (
+            say!("this scope needs two slashes: the audience itself ends in one"),
+            say!("write {}/.default", audience),
+        )
+    } else if scope.split_ascii_whitespace().count() != 1 || !scope.ends_with("/.default") {
+        (
+            say!("client credentials ask for exactly one scope that ends in /.default"),
+            say!(
+                "write the API's identifier and /.default, e.g. https://graph.microsoft.com/.default"
+            ),
+        )
+    } else {
+        return true;
+    };
+    ground.reader.error_at(spot, message, cure);
+    false
+}
+
+fn resource_fits(ground: &mut Ground<'_>, at: &At<Text>, endpoint: Endpoint) -> bool {
+    let resource = at.value.0.as_str();
+    let slash = clouds::ALL
+        .map(clouds::flow_audience)
+        .into_iter()
+        .find(|audience| resource == audience.trim_end_matches('/'));
+    let (message, cure) = if endpoint == Endpoint::V2 {
+        (
+            say!("the v2 endpoint asks with `scope`, not with `resource`"),
+            say!("write `scope:` with /.default after the resource, or set endpoint: v1"),
+        )
+    } else if let Some(audience) = slash {
+        (
+            say!("this audience ends in a slash"),
+            say!("write {}", audience),
+        )
+    } else if resource.ends_with("/.default") {
+        (
+            say!("/.default belongs to a scope, not to a resource"),
+            say!("leave /.default out"),
+        )
+    } else {
+        return true;
+    };
+    ground.reader.error_at(&at.spot, message, cure);
+    false
+}
+
+/// What to ask for to get a token of this audience. v2 cuts `/.default` off, so an audience that ends in a slash gets two (facts A2.2).
+#[must_use]
+pub fn of(audience: &str, endpoint: Endpoint) -> Ask {
+    match endpoint {
+        Endpoint::V2 => Ask::Scope(format!("{audience}/.default")),
+        Endpoint::V1 => Ask::Resource(audience.to_owned()),
+    }
+}

@@ -3,6 +3,7 @@
 //! In: what the stages report. Out: Prometheus text. Labels are configured names and fixed words only, never a path, user or header, so
 //! that their number is bounded by the configuration (contract, "Metrics"). Unknown values are `-`.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
@@ -21,10 +22,13 @@ const OWN_BUCKETS: &[f64] = &[
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 10.0,
 ];
 
+type Measurements = Arc<Mutex<Vec<Arc<dyn Fn() + Send + Sync>>>>;
+
 /// Every family the gateway exposes. Field and family have the same name, without the prefix `flowgate_`.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
+    measurements: Measurements,
     /// `flow`, `caller`, `outcome`, `fault`, `status`.
     pub requests_total: IntCounterVec,
     /// Whole request, seconds, by `flow`.
@@ -245,11 +249,29 @@ impl Metrics {
                 &["hash"],
             )?,
             registry,
+            measurements: Measurements::default(),
         })
+    }
+
+    /// Has `measure` called before each scrape: for what changes while nothing happens, such as an age.
+    pub fn before_each_scrape(&self, measure: impl Fn() + Send + Sync + 'static) {
+        let mut all = self
+            .measurements
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.push(Arc::new(measure));
     }
 
     /// Everything, as Prometheus text.
     pub fn text(&self) -> Result<String, prometheus::Error> {
+        let measurements = self
+            .measurements
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for measure in measurements {
+            measure();
+        }
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }

@@ -69,12 +69,20 @@ impl KeySets {
     /// None yet. The clock tells the age of keys, and a test its own time.
     #[must_use]
     pub fn new(clock: Clock, random: Random, metrics: Metrics) -> Self {
-        Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             live: Mutex::default(),
             clock,
             random,
             metrics,
-        }))
+        });
+        // Weakly: the metrics are part of what they would keep alive.
+        let measured = Arc::downgrade(&shared);
+        shared.metrics.before_each_scrape(move || {
+            if let Some(shared) = measured.upgrade() {
+                shared.measure();
+            }
+        });
+        Self(shared)
     }
 
     /// The key set of `origin`: the running one if there is one, else a new one, whose first fetch starts at once. Later fetches go
@@ -101,7 +109,7 @@ impl KeySets {
 
     /// Returns when every key set now in use has been fetched or has failed once.
     pub async fn first_tried(&self) {
-        for set in self.all() {
+        for set in self.0.all() {
             // The sender lives in the set, so the wait cannot fail.
             let _ = set
                 .state
@@ -115,7 +123,8 @@ impl KeySets {
     /// Whether every key set now in use has been fetched or has failed once.
     #[must_use]
     pub fn all_tried(&self) -> bool {
-        self.all()
+        self.0
+            .all()
             .iter()
             .all(|set| set.state.progress.borrow().tried())
     }
@@ -124,6 +133,7 @@ impl KeySets {
     #[must_use]
     pub fn health(&self) -> Vec<Health> {
         let mut health: Vec<Health> = self
+            .0
             .all()
             .iter()
             .flat_map(|set| set.state.health())
@@ -131,10 +141,19 @@ impl KeySets {
         health.sort_by(|one, other| (&one.name, one.part).cmp(&(&other.name, other.part)));
         health
     }
+}
 
-    /// Brings the metric `flowgate_key_set_age_seconds` up to date: to be called before metrics are read.
-    pub fn measure(&self) {
-        let family = &self.0.metrics.key_set_age_seconds;
+impl Shared {
+    fn all(&self) -> Vec<Arc<KeySet>> {
+        locked(&self.live)
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// Brings the metric `flowgate_key_set_age_seconds` up to date.
+    fn measure(&self) {
+        let family = &self.metrics.key_set_age_seconds;
         for set in self.all() {
             // The oldest of its issuers; one that was never fetched has no age.
             let age = set
@@ -149,13 +168,6 @@ impl KeySets {
                 family.with_label_values(&[&*label]).set(age as f64);
             }
         }
-    }
-
-    fn all(&self) -> Vec<Arc<KeySet>> {
-        locked(&self.0.live)
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect()
     }
 }
 

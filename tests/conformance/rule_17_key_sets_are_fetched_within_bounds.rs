@@ -391,7 +391,6 @@ async fn refreshes_and_ages_are_counted_under_a_callers_name() {
     let callers = world.callers(&partner()).await;
     world.net.put(JWKS, Answer::Fault("timeout"));
     world.refreshed_after(2 * HOUR, JWKS).await;
-    world.key_sets.measure();
     let text = world.metrics.text().unwrap();
     for line in [
         r#"flowgate_key_set_refreshes_total{key_set="partner",result="ok"} 1"#,

@@ -12,6 +12,7 @@
 
 mod frames;
 mod house;
+mod identity;
 mod listener;
 mod provider;
 mod rule_01_a_flow_never_runs_twice;

@@ -91,6 +91,9 @@ async fn serve(
 ) -> Result<(), Error> {
     let callers = listen("the gateway", config.server.listen).await?;
     let operators = listen("the admin port", config.admin).await?;
+    // Port 0 becomes a free one: what is bound is told, not what was asked for.
+    let listening = callers.local_addr().unwrap_or(config.server.listen);
+    let administered = operators.local_addr().unwrap_or(config.admin);
     let metrics = Metrics::new()?;
     let (access, _flush) = config
         .log
@@ -103,8 +106,8 @@ async fn serve(
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        listen = %config.server.listen,
-        admin = %config.admin,
+        listen = %listening,
+        admin = %administered,
         flows = config.flows.len(),
         hash = config.hash,
         "serving"

@@ -164,7 +164,7 @@ fn text(simulator: &Simulator, remote: bool) -> String {
     let mut text = simulator.page();
     let _ = write!(
         text,
-        "\n# 1. Secrets of this start. Paste into the shells you use below.\n\n{}",
+        "\n# 1. Addresses and secrets of this start. Paste into the shells you use below.\n\n{}",
         exports(simulator)
     );
     if remote {
@@ -192,13 +192,13 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// Name of the variable for a flow's signed URL.
+/// Name of the variable for a flow's URL.
 fn variable(flow: &str) -> String {
     format!("{}_URL", flow.to_ascii_uppercase().replace('-', "_"))
 }
 
 fn exports(simulator: &Simulator) -> String {
-    let mut lines = String::new();
+    let mut lines = format!("export ENTRA_AUTHORITY={}\n", quoted(&simulator.origin()));
     for (name, app) in [
         ("FLOWS_SECRET", GATEWAY_APP),
         ("CALLER_SECRET", CALLER_APP),
@@ -207,12 +207,17 @@ fn exports(simulator: &Simulator) -> String {
         let secret = quoted(&simulator.client_secret(app));
         let _ = writeln!(lines, "export {name}={secret}");
     }
-    let _ = writeln!(lines, "export ERP_KEY={}", quoted(&simulator.sample_key()));
+    let key = simulator.sample_key();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+    let _ = writeln!(lines, "export ERP_KEY={}", quoted(&key));
+    let _ = writeln!(
+        lines,
+        "export ERP_KEY_SHA256={}",
+        crate::config::values::hex(digest.as_ref())
+    );
     for flow in simulator.flows() {
-        if flow.mode == Mode::Anyone {
-            let url = quoted(&simulator.flow_url(&flow.name));
-            let _ = writeln!(lines, "export {}={url}", variable(&flow.name));
-        }
+        let url = quoted(&simulator.flow_url(&flow.name));
+        let _ = writeln!(lines, "export {}={url}", variable(&flow.name));
     }
     lines
 }

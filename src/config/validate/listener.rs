@@ -6,15 +6,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::super::problem::{Spot, say};
 use super::super::read::{At, Field};
 use super::super::values::{Any, Text};
 use super::super::{Limits, raw};
 use super::Ground;
-use crate::server;
+use crate::server::{self, tls};
 
 /// `server:`, judged.
 pub struct Server {
@@ -192,37 +192,26 @@ fn tls_settings(
     let (certificate, private_key) = (certificate?, private_key?);
     let chain = ground.file(&certificate);
     let key = ground.file(&private_key);
-    let chain = chain.and_then(|bytes| certificates(ground, &certificate.spot, &bytes));
-    let key = key.and_then(|bytes| {
-        let key = PrivateKeyDer::from_pem_slice(&bytes).ok();
-        if key.is_none() {
-            ground.reader.error_at(
-                &private_key.spot,
-                say!("there is no private key in this file"),
-                say!("the file has to be PEM, with BEGIN PRIVATE KEY, and without a passphrase"),
-            );
-        }
-        key
-    });
     let (chain, key) = (chain?, key?);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .ok()
-        .and_then(|builder| {
-            let builder = builder.with_no_client_auth();
-            builder.with_single_cert(chain, key).ok()
-        });
-    let Some(mut config) = config else {
-        ground.reader.error_at(
-            &private_key.spot,
+    certificates(ground, &certificate.spot, &chain)?;
+    let config = tls::server_config(&tls::Material {
+        certificates: &chain,
+        private_key: &key,
+        client_ca: None,
+    });
+    let (problem, cure) = match config {
+        Ok(config) => return Some(config),
+        Err(tls::Error::PrivateKey) => (
+            say!("there is no private key in this file"),
+            say!("the file has to be PEM, with BEGIN PRIVATE KEY, and without a passphrase"),
+        ),
+        Err(_) => (
             say!("the private key does not fit the certificate"),
             say!("the file of `certificate` has to begin with the certificate of this very key"),
-        );
-        return None;
+        ),
     };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Some(Arc::new(config))
+    ground.reader.error_at(&private_key.spot, problem, cure);
+    None
 }
 
 /// The certificates of a PEM file, at least one.

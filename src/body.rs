@@ -9,20 +9,22 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future as _;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 pub mod buffer;
 
-pub use buffer::{Budget, Buffered, buffer, peek};
+pub use buffer::{Budget, buffer, peek};
 
 /// Why a body ended before its end.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// More bytes than allowed.
     #[error("the body is larger than the limit")]
@@ -38,7 +40,19 @@ pub enum Error {
     OverBudget,
     /// The connection broke.
     #[error("the body broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Arc<hyper::Error>),
+}
+
+/// Why a body that was handed to somebody else broke off: an HTTP/2 client only says that the stream was reset.
+#[derive(Clone, Default)]
+pub struct Fault(Arc<OnceLock<Error>>);
+
+impl Fault {
+    /// The error, once the body has met one.
+    #[must_use]
+    pub fn error(&self) -> Option<&Error> {
+        self.0.get()
+    }
 }
 
 /// How a body came to its end, told to its [`Tail`].
@@ -76,8 +90,7 @@ enum Source {
 
 struct Stream {
     incoming: Incoming,
-    /// Bytes still to come, where a length was declared.
-    remaining: Option<u64>,
+    framing: Framing,
     limit: u64,
     taken: u64,
     idle: Duration,
@@ -85,6 +98,26 @@ struct Stream {
     armed: bool,
     /// Dropped with the stream.
     held: Option<Box<dyn Any + Send + Sync>>,
+    fault: Option<Fault>,
+}
+
+/// What tells a body's end from a reset that hyper takes for one: `RST_STREAM(NO_ERROR)`.
+enum Framing {
+    /// So many bytes are still to come.
+    Length(u64),
+    /// HTTP/1 marks the end, and hyper looks for the mark.
+    Marked,
+    /// HTTP/2 without a length: whether `END_STREAM` has come.
+    Flag(bool),
+}
+
+impl Framing {
+    fn left(&self) -> Option<u64> {
+        match self {
+            Self::Length(left) => Some(*left),
+            Self::Marked | Self::Flag(_) => None,
+        }
+    }
 }
 
 impl Body {
@@ -100,19 +133,24 @@ impl Body {
         Self::from_source(Source::Bytes(bytes.into()))
     }
 
-    /// What hyper reads, as it comes; unlimited until [`Body::limited`].
+    /// What hyper reads from a message of this version, as it comes; unlimited until [`Body::limited`].
     #[must_use]
-    pub fn incoming(incoming: Incoming) -> Self {
-        let remaining = http_body::Body::size_hint(&incoming).exact();
+    pub fn incoming(incoming: Incoming, version: Version) -> Self {
+        let framing = match incoming.size_hint().exact() {
+            Some(length) => Framing::Length(length),
+            None if version == Version::HTTP_2 => Framing::Flag(incoming.is_end_stream()),
+            None => Framing::Marked,
+        };
         Self::from_source(Source::Stream(Box::new(Stream {
             incoming,
-            remaining,
+            framing,
             limit: u64::MAX,
             taken: 0,
             idle: Duration::MAX,
             timer: None,
             armed: false,
             held: None,
+            fault: None,
         })))
     }
 
@@ -146,6 +184,15 @@ impl Body {
         self
     }
 
+    /// Leaves the error it breaks off with in `fault`.
+    #[must_use]
+    pub fn noting(mut self, fault: Fault) -> Self {
+        if let Source::Stream(stream) = &mut self.source {
+            stream.fault = Some(fault);
+        }
+        self
+    }
+
     /// Tells `tail` how this body ended.
     #[must_use]
     pub fn with_tail(mut self, tail: Box<dyn Tail>) -> Self {
@@ -159,7 +206,8 @@ impl Body {
         match &self.source {
             Source::Bytes(bytes) => Some(bytes.len() as u64),
             Source::Stream(stream) => stream
-                .remaining
+                .framing
+                .left()
                 .map(|left| left.saturating_add(self.prefix.len() as u64)),
         }
     }
@@ -189,37 +237,59 @@ impl Body {
 
 impl Stream {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let polled = ready!(self.poll_data(cx));
+        if let (Some(Err(error)), Some(fault)) = (&polled, &self.fault) {
+            // Only the first counts; there is no second.
+            let _ = fault.0.set(error.clone());
+        }
+        Poll::Ready(polled)
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         loop {
             match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.armed = false;
-                    // Trailers carry headers past every check: dropped.
+                    if let Framing::Flag(seen) = &mut self.framing {
+                        *seen |= self.incoming.is_end_stream();
+                    }
+                    // Trailers carry headers past every check: dropped. Frames without bytes are no progress.
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };
+                    if data.is_empty() {
+                        continue;
+                    }
+                    self.armed = false;
                     let length = data.len() as u64;
                     self.taken = self.taken.saturating_add(length);
                     if self.taken > self.limit {
                         return Poll::Ready(Some(Err(Error::TooLarge)));
                     }
-                    if let Some(remaining) = &mut self.remaining {
-                        *remaining = remaining.saturating_sub(length);
+                    if let Framing::Length(left) = &mut self.framing {
+                        *left = left.saturating_sub(length);
                     }
                     return Poll::Ready(Some(Ok(data)));
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Some(Err(Error::Broken(error))));
+                    return Poll::Ready(Some(Err(Error::Broken(Arc::new(error)))));
                 }
-                // RST_STREAM(NO_ERROR) looks like a clean end to hyper: the declared length tells.
-                Poll::Ready(None) if self.remaining.is_some_and(|left| left > 0) => {
-                    return Poll::Ready(Some(Err(Error::Short)));
+                Poll::Ready(None) => {
+                    return Poll::Ready(self.cut_short().then_some(Err(Error::Short)));
                 }
-                Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {
                     ready!(self.poll_idle(cx));
                     return Poll::Ready(Some(Err(Error::TooSlow)));
                 }
             }
+        }
+    }
+
+    /// Whether what hyper calls the end is none.
+    fn cut_short(&self) -> bool {
+        match self.framing {
+            Framing::Length(left) => left > 0,
+            Framing::Marked => false,
+            Framing::Flag(seen) => !seen && !self.incoming.is_end_stream(),
         }
     }
 
@@ -287,7 +357,7 @@ impl http_body::Body for Body {
             // A stream of undeclared length ends only when it has been polled to its end: hyper's own answer does not know
             // a reset from an end.
             Source::Stream(stream) => {
-                self.done || (self.prefix.is_empty() && stream.remaining == Some(0))
+                self.done || (self.prefix.is_empty() && stream.framing.left() == Some(0))
             }
         }
     }

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST};
 use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
@@ -168,14 +167,13 @@ impl Outbound {
             return Err(Reason::Protocol.into());
         }
         let (parts, incoming) = response.into_parts();
-        let bytes = read(incoming, limits).await?;
+        let bytes = read(Body::incoming(incoming, parts.version), limits).await?;
         Ok(Response::from_parts(parts, bytes))
     }
 }
 
-async fn read(incoming: Incoming, limits: Limits) -> Result<Bytes, FetchError> {
+async fn read(body: Body, limits: Limits) -> Result<Bytes, FetchError> {
     let limit = u64::try_from(limits.bytes).unwrap_or(u64::MAX);
-    let body = Body::incoming(incoming);
     if body.declared().is_some_and(|length| length > limit) {
         return Err(Reason::TooLarge.into());
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, Response, StatusCode};
 
-use crate::body::{self, Body, Budget, Buffered};
+use crate::body::{self, Body, Budget};
 use crate::client::{FlowClient, Outbound};
 use crate::clock::Random;
 use crate::credential::Credentialed;
@@ -114,6 +114,8 @@ impl Upstream {
     /// Sends one call, once.
     pub async fn send(&self, mut call: Credentialed) -> Result<Outcome, Failure> {
         let (body, kept) = self.body(&mut call).await?;
+        let fault = body::Fault::default();
+        let body = body.noting(fault.clone());
         let request = request::build(&call, body, &self.settings, &self.random);
         let permitted = call.permitted();
         let flow = Arc::clone(permitted.flow());
@@ -128,7 +130,7 @@ impl Upstream {
         }
         let answer = answer
             .map_err(|_| Failure::Timeout)?
-            .map_err(failure)?
+            .map_err(|error| failure(error, &fault))?
             .map(|body| body.limited(u64::MAX, self.settings.body_idle_timeout));
         let status = answer.status();
         let (answer, finding) = self.recognise(&flow, answer).await?;
@@ -157,7 +159,7 @@ impl Upstream {
             .token()
             .and_then(|_| Refused::read(&flow, &answer, finding))
         {
-            if no.replay && kept.is_some() {
+            if no.replay && kept {
                 return Ok(Outcome::TokenRefused { call, finding });
             }
             if finding.is_none() {
@@ -177,33 +179,31 @@ impl Upstream {
         Ok(Outcome::Answered(response::scrub(answer, &flow, token)))
     }
 
-    /// The body to send. Kept when it is small enough to be sent again, buffered when its length was not declared, else streamed
-    /// (design decision 10).
-    async fn body(&self, call: &mut Credentialed) -> Result<(Body, Option<Buffered>), Failure> {
+    /// The body to send, and whether the call kept it. Kept when it is small enough to be sent again, buffered when its length was not
+    /// declared, else streamed (design decision 10).
+    async fn body(&self, call: &mut Credentialed) -> Result<(Body, bool), Failure> {
         let renewable = call.token().is_some();
         let permitted = call.permitted_mut();
         let limit = permitted.flow().body_limit;
         let call = permitted.call_mut();
         let body = std::mem::replace(&mut call.body, Body::empty())
             .limited(limit, self.settings.body_idle_timeout);
-        let keep = match body.declared() {
-            Some(length) => renewable && length <= KEPT,
-            None => true,
-        };
-        if !keep {
-            return Ok((body, None));
+        let stream = body
+            .declared()
+            .is_some_and(|length| !renewable || length > KEPT);
+        if stream {
+            return Ok((body, false));
         }
         let started = Instant::now();
-        let buffered = body::buffer(body, limit, &self.settings.budget)
+        let bytes = body::buffer(body, limit, &self.settings.budget)
             .await
             .map_err(Failure::CallerBody)?;
         call.record.notes().body += started.elapsed();
-        let send = Body::full(buffered.bytes.clone());
-        if buffered.bytes.len() as u64 > KEPT {
-            return Ok((send, None));
+        let kept = renewable && bytes.len() as u64 <= KEPT;
+        if kept {
+            call.body = Body::full(bytes.clone());
         }
-        call.body = Body::full(buffered.bytes.clone());
-        Ok((send, Some(buffered)))
+        Ok((Body::full(bytes), kept))
     }
 
     /// Reads an error answer without a run id as far as the catalogue needs; hands every other answer on untouched.
@@ -285,30 +285,11 @@ fn note_differences(call: &Credentialed, flow: &Flow) {
     }
 }
 
-/// Sorts a client error by whether anything can have been received.
-fn failure(error: hyper_util::client::legacy::Error) -> Failure {
-    if error.is_connect() {
-        return Failure::Unreachable(error);
-    }
-    match caller_body(&error) {
-        Some(body) => Failure::CallerBody(body),
+/// Sorts a client error by whether anything can have been received, and by whose it is.
+fn failure(error: hyper_util::client::legacy::Error, fault: &body::Fault) -> Failure {
+    match fault.error() {
+        Some(body) => Failure::CallerBody(body.clone()),
+        None if error.is_connect() => Failure::Unreachable(error),
         None => Failure::Broken(error),
     }
-}
-
-/// The caller's body error behind a failed call, if that is what failed it.
-fn caller_body(error: &hyper_util::client::legacy::Error) -> Option<body::Error> {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        if let Some(body) = error.downcast_ref::<body::Error>() {
-            return Some(match body {
-                body::Error::TooLarge => body::Error::TooLarge,
-                body::Error::TooSlow => body::Error::TooSlow,
-                body::Error::OverBudget => body::Error::OverBudget,
-                body::Error::Short | body::Error::Broken(_) => body::Error::Short,
-            });
-        }
-        source = error.source();
-    }
-    None
 }

@@ -1,7 +1,7 @@
 //! Whole bodies in memory, within one budget.
 //!
-//! In: a [`Body`], its limit, the process-wide [`Budget`]. Out: [`Buffered`] bytes that hold their share of the budget until they
-//! are dropped; or a [`peek`] at a body's first bytes. Refuses what is larger than the limit, slower than the idle timeout, or more than the budget has left.
+//! In: a [`Body`], its limit, the process-wide [`Budget`]. Out: bytes that hold their share of the budget until the last of their clones
+//! is dropped, wherever that is; or a [`peek`] at a body's first bytes. Refuses what is larger than the limit, slower than the idle timeout, or more than the budget has left.
 
 use std::sync::Arc;
 
@@ -35,21 +35,21 @@ impl Budget {
 }
 
 /// A body's bytes and the share of the budget they hold.
-#[derive(Debug)]
-pub struct Buffered {
-    /// The whole body.
-    pub bytes: Bytes,
-    _share: Option<OwnedSemaphorePermit>,
+struct Buffered {
+    bytes: Bytes,
+    _share: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Buffered {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// Reads a whole body. `limit` is in bytes; the body's own idle timeout applies.
-pub async fn buffer(mut body: Body, limit: u64, budget: &Budget) -> Result<Buffered, Error> {
+pub async fn buffer(mut body: Body, limit: u64, budget: &Budget) -> Result<Bytes, Error> {
     if let Some(bytes) = body.bytes() {
-        let bytes = bytes.clone();
-        return Ok(Buffered {
-            bytes,
-            _share: None,
-        });
+        return Ok(bytes.clone());
     }
     let declared = body.declared();
     if declared.is_some_and(|length| length > limit) {
@@ -85,10 +85,10 @@ pub async fn buffer(mut body: Body, limit: u64, budget: &Budget) -> Result<Buffe
     } else {
         rest.freeze()
     };
-    Ok(Buffered {
+    Ok(Bytes::from_owner(Buffered {
         bytes,
-        _share: Some(share),
-    })
+        _share: share,
+    }))
 }
 
 /// Reads at most about `limit` bytes ahead. Out: all bytes and `None` when the body ended by then, else the body as it was.

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::{Client, Error};
 
 use super::{Connector, pooled};
@@ -63,8 +63,16 @@ impl FlowClient {
     pub async fn request(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
         let lane = self.0.free();
         let place = lane.take();
+        let asks = request.method() != Method::HEAD;
         let answer = lane.client.request(request).await?;
-        Ok(answer.map(|incoming| Body::incoming(incoming).holding(place)))
+        let (parts, incoming) = answer.into_parts();
+        let body = if asks && may_have_content(parts.status) {
+            Body::incoming(incoming, parts.version).holding(place)
+        } else {
+            // A length here is that of the content that would have come (RFC 9110 section 8.6).
+            Body::empty()
+        };
+        Ok(Response::from_parts(parts, body))
     }
 
     /// Calls in flight, by lane.
@@ -73,6 +81,11 @@ impl FlowClient {
         let count = |lane: &Lane| lane.in_flight.load(Ordering::Relaxed);
         self.0.all().map(count).collect()
     }
+}
+
+/// RFC 9110 section 6.4.1.
+fn may_have_content(status: StatusCode) -> bool {
+    status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }
 
 impl Lanes {

@@ -24,7 +24,8 @@ pub(super) async fn broken() -> Response<Body> {
     tokio::spawn(connection);
     let request = Request::get("/").body(Body::empty()).unwrap();
     let answer = client.send_request(request).await.unwrap();
-    Response::new(Body::incoming(answer.into_body()))
+    let version = answer.version();
+    Response::new(Body::incoming(answer.into_body(), version))
 }
 
 #[tokio::test]

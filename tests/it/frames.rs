@@ -1,75 +1,20 @@
 //! Peers that speak HTTP/2 stream by stream, with resets where the test wants them: a flow's server behind TLS, and a caller.
-//!
-//! The server's certificate is made for the moment and trusted by name of its file, as an operator would by `outbound.ca`.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use flowgate::simulator::{Options, Simulator};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::secure::Authority;
 use crate::stub::{TARGET, soon};
-
-/// A certificate for 127.0.0.1 and the file by which it is trusted.
-pub struct Certificate {
-    der: rustls::pki_types::CertificateDer<'static>,
-    key: Vec<u8>,
-    file: tempfile::NamedTempFile,
-}
-
-impl Certificate {
-    /// A fresh one.
-    pub fn fresh() -> Self {
-        let issued = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), issued.cert.pem()).unwrap();
-        Self {
-            der: issued.cert.der().clone(),
-            key: issued.signing_key.serialize_der(),
-            file,
-        }
-    }
-
-    /// For `outbound.ca`.
-    pub fn path(&self) -> String {
-        self.file.path().to_str().unwrap().to_owned()
-    }
-
-    /// A server's side of TLS that offers these protocols.
-    pub fn tls(&self, protocols: &[&str]) -> Arc<ServerConfig> {
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![self.der.clone()], key)
-            .unwrap();
-        let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
-        tls.alpn_protocols = protocols.collect();
-        Arc::new(tls)
-    }
-
-    /// A simulator that speaks HTTP/2, or HTTP/1.1, with the gateway.
-    pub async fn simulator(&self, protocol: &str) -> Simulator {
-        let options = Options {
-            tls: Some(self.tls(&[protocol])),
-            ..Options::default()
-        };
-        Simulator::start(options).await.unwrap()
-    }
-}
 
 /// A flow's server that speaks HTTP/2.
 pub struct Server {
     address: SocketAddr,
-    certificate: Certificate,
+    authority: Authority,
     task: JoinHandle<()>,
 }
 
@@ -83,8 +28,8 @@ impl Server {
         F: Fn(Connection) -> Served + Send + 'static,
         Served: Future<Output = ()> + Send + 'static,
     {
-        let certificate = Certificate::fresh();
-        let acceptor = TlsAcceptor::from(certificate.tls(&["h2"]));
+        let authority = Authority::fresh();
+        let acceptor = TlsAcceptor::from(authority.tls(&["h2"]));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
@@ -97,7 +42,7 @@ impl Server {
         });
         Self {
             address,
-            certificate,
+            authority,
             task,
         }
     }
@@ -109,7 +54,7 @@ impl Server {
 
     /// For `outbound.ca`.
     pub fn ca(&self) -> String {
-        self.certificate.path()
+        self.authority.path()
     }
 }
 

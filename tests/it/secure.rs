@@ -45,6 +45,15 @@ impl Authority {
 
     /// A simulator that offers these protocols by ALPN.
     pub async fn simulator(&self, protocols: &[&str]) -> Simulator {
+        let options = Options {
+            tls: Some(self.tls(protocols)),
+            ..Options::default()
+        };
+        Simulator::start(options).await.unwrap()
+    }
+
+    /// A server's side of TLS that offers these protocols by ALPN.
+    pub fn tls(&self, protocols: &[&str]) -> Arc<rustls::ServerConfig> {
         let (certificate, key) = self.leaf();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -58,11 +67,7 @@ impl Authority {
             .iter()
             .map(|protocol| protocol.as_bytes().to_vec())
             .collect();
-        let options = Options {
-            tls: Some(Arc::new(tls)),
-            ..Options::default()
-        };
-        Simulator::start(options).await.unwrap()
+        Arc::new(tls)
     }
 
     fn leaf(&self) -> (rcgen::Certificate, KeyPair) {

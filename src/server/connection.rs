@@ -96,6 +96,7 @@ pub(super) async fn serve<S>(
     let vigil = Vigil {
         activity: &activity,
         limits: &places.limits,
+        crowded: &places.crowded,
         head_timeout: settings.head_timeout,
         stall: settings.body_idle_timeout,
         stage,

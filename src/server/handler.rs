@@ -42,6 +42,7 @@ where
         let flight = Flight::begin(&self.activity);
         let (mut parts, body) = request.into_parts();
         let tunnel = parts.method == Method::CONNECT;
+        let bodiless = !self.http1 && parts.method == Method::HEAD;
         parts.extensions = Extensions::new();
         parts.extensions.insert(Connection {
             ambiguous: flight.is_ambiguous(),
@@ -53,6 +54,7 @@ where
             answer: self.service.clone().oneshot(request),
             flight: Some(flight),
             tunnel,
+            bodiless,
             http1: self.http1,
         }
     }
@@ -65,6 +67,7 @@ pin_project! {
         answer: F,
         flight: Option<Flight>,
         tunnel: bool,
+        bodiless: bool,
         http1: bool,
     }
 }
@@ -87,6 +90,10 @@ where
         if status.is_informational() || (*this.tunnel && status.is_success()) {
             response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::BAD_GATEWAY;
+        }
+        // On HTTP/1 hyper leaves it out itself.
+        if *this.bodiless {
+            response = response.map(|_| Body::empty());
         }
         // After an ambiguous head nobody knows where the next one begins. In a drain hyper says so itself only where the end
         // came after the head; HTTP/2 has GOAWAY.

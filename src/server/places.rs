@@ -1,7 +1,8 @@
 //! How many connections there are, and what became of them.
 //!
 //! In: [`Places::free`], which waits for a place below `max_connections`. Out: a [`Place`] per connection, given back when it is dropped,
-//! whatever ended the connection. Refuses nobody: at the cap the server does not accept.
+//! whatever ended the connection. Refuses nobody: at the cap the server does not accept, and asks the connection that has been idle
+//! for longest to leave, so that strangers who open connections and keep them cannot lock others out.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub(super) struct Places {
     taken: AtomicUsize,
     lost: AtomicUsize,
     freed: Notify,
+    /// Somebody waits for a place. Idle connections wait for this; the first in the queue is told.
+    pub(super) crowded: Notify,
 }
 
 impl Places {
@@ -36,12 +39,14 @@ impl Places {
             taken: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
             freed: Notify::new(),
+            crowded: Notify::new(),
         }
     }
 
     /// A place, as soon as there is one. The cap is read anew each time, so that a reload takes effect.
     pub(super) async fn free(self: &Arc<Self>, alive: &mpsc::Sender<Infallible>) -> Place {
         while self.taken.load(Ordering::Relaxed) >= self.settings.load().max_connections {
+            self.crowded.notify_one();
             // Also once a second, for a reload may have raised the cap.
             let _ = tokio::time::timeout(Duration::from_secs(1), self.freed.notified()).await;
         }

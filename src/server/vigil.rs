@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Limits;
@@ -52,6 +53,8 @@ pub(super) enum Verdict {
 pub(super) struct Vigil<'a> {
     pub(super) activity: &'a Activity,
     pub(super) limits: &'a Limits,
+    /// Told when an idle connection should make room.
+    pub(super) crowded: &'a Notify,
     pub(super) head_timeout: Duration,
     pub(super) stall: Duration,
     pub(super) stage: watch::Receiver<Stage>,
@@ -66,13 +69,13 @@ impl Vigil<'_> {
         let mut state = State {
             phase: None,
             since: begin,
-            ending: false,
-            winding_down: false,
-            was_idle: false,
+            course: Course::Serving,
+            resting: false,
         };
         let mut timer = pin!(sleep_until(begin + self.head_timeout));
         let mut draining = pin!(reached(self.stage.clone(), Stage::Draining));
         let mut cut = pin!(reached(self.stage.clone(), Stage::Cut));
+        let mut crowded = pin!(None::<Notified<'_>>);
         let mut drain_seen = false;
         poll_fn(|cx| {
             // Before the connection, so that who comes in a drain is told that it ends.
@@ -84,7 +87,7 @@ impl Vigil<'_> {
                 // Before its phase is judged, so that what has just come is not idle.
                 if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                     return Poll::Ready(match result {
-                        Ok(()) if state.was_idle => Verdict::Idle,
+                        Ok(()) if state.course == Course::Dismissed => Verdict::Idle,
                         result => Verdict::Ended(result),
                     });
                 }
@@ -95,10 +98,28 @@ impl Vigil<'_> {
                     return Poll::Ready(Verdict::Flooding);
                 }
                 match self.judge::<C>(cx, timer.as_mut(), &mut state) {
-                    Step::Wait => return Poll::Pending,
+                    Step::Wait if state.resting => {
+                        if crowded.is_none() {
+                            crowded.set(Some(self.crowded.notified()));
+                        }
+                        match crowded.as_mut().as_pin_mut().map(|wait| wait.poll(cx)) {
+                            Some(Poll::Ready(())) => {
+                                crowded.set(None);
+                                state.resting = false;
+                                state.course = Course::WindingDown;
+                                connection.as_mut().wind_down();
+                            }
+                            _ => return Poll::Pending,
+                        }
+                    }
+                    Step::Wait => {
+                        // Out of the queue, should it have been in it.
+                        crowded.set(None);
+                        return Poll::Pending;
+                    }
                     Step::End(verdict) => return Poll::Ready(verdict),
-                    Step::WindDown => {
-                        state.winding_down = true;
+                    Step::WindDown(course) => {
+                        state.course = course;
                         connection.as_mut().wind_down();
                     }
                 }
@@ -113,16 +134,18 @@ impl Vigil<'_> {
         mut timer: Pin<&mut Sleep>,
         state: &mut State,
     ) -> Step {
-        let phase = self.phase::<C>(state.ending);
-        if state.ending && !state.winding_down && (C::SAYS_GOODBYE || phase == Phase::Busy) {
-            return Step::WindDown;
+        let phase = self.phase::<C>(state.course);
+        let goes_at_once = C::SAYS_GOODBYE || phase == Phase::Busy;
+        if state.course == Course::Ending && goes_at_once {
+            return Step::WindDown(Course::WindingDown);
         }
-        if state.phase != Some((phase, state.winding_down)) {
-            state.phase = Some((phase, state.winding_down));
+        if state.phase != Some((phase, state.course)) {
+            state.phase = Some((phase, state.course));
             state.since = Instant::now();
+            state.resting = false;
         }
         loop {
-            let deadline = state.since + self.patience::<C>(phase, state);
+            let deadline = state.since + self.patience(phase, state);
             if deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
             }
@@ -130,10 +153,11 @@ impl Vigil<'_> {
                 return Step::Wait;
             }
             let now = Instant::now();
-            if now >= self.born + self.limits.age && !state.ending {
+            let serving = state.course == Course::Serving;
+            if serving && now >= self.born + self.limits.age {
                 self.end(state);
-                if C::SAYS_GOODBYE || phase == Phase::Busy {
-                    return Step::WindDown;
+                if goes_at_once {
+                    return Step::WindDown(Course::WindingDown);
                 }
             } else if now < deadline {
                 timer.as_mut().reset(deadline);
@@ -141,16 +165,16 @@ impl Vigil<'_> {
                 match phase {
                     Phase::Blocked(_) => return Step::End(Verdict::Stalled),
                     Phase::Head(_) => return Step::End(Verdict::SlowHead),
-                    Phase::Idle(_) if state.winding_down => {
+                    Phase::Idle(_) if state.course >= Course::WindingDown => {
                         return Step::End(Verdict::Overstayed);
                     }
-                    Phase::Idle(_) if C::RESTS && !state.ending && self.rests() => {
+                    Phase::Idle(_) if C::RESTS && serving && self.rests() => {
                         return Step::End(Verdict::Resting);
                     }
-                    Phase::Idle(_) => {
-                        state.was_idle = true;
-                        return Step::WindDown;
+                    Phase::Idle(_) if !state.resting && serving && self.rests() => {
+                        state.resting = true;
                     }
+                    Phase::Idle(_) => return Step::WindDown(Course::Dismissed),
                     // Nobody is late; the timer only comes round for the age.
                     Phase::Busy => timer.as_mut().reset(now + self.limits.idle),
                 }
@@ -175,35 +199,40 @@ impl Vigil<'_> {
         tokio::select! {
             biased;
             woken = woken => woken,
+            () = self.crowded.notified() => Ok(false),
             () = drained => Ok(false),
             () = sleep_until(silent_since + self.limits.idle) => Ok(false),
         }
     }
 
     fn end(&self, state: &mut State) {
-        state.ending = true;
+        state.course = state.course.max(Course::Ending);
         self.activity.ending.store(true, Relaxed);
     }
 
-    fn phase<C: Http>(&self, ending: bool) -> Phase {
+    fn phase<C: Http>(&self, course: Course) -> Phase {
         match self.activity.phase() {
             // Frames are no heads: HTTP/2 has pings and windows too.
             Phase::Head(number) if C::SAYS_GOODBYE => Phase::Idle(number),
             // The first head is due from the start.
-            Phase::Idle(number) if !C::SAYS_GOODBYE && !ending && !self.activity.has_requests() => {
+            Phase::Idle(number)
+                if !C::SAYS_GOODBYE
+                    && course == Course::Serving
+                    && !self.activity.has_requests() =>
+            {
                 Phase::Head(number)
             }
             phase => phase,
         }
     }
 
-    fn patience<C: Http>(&self, phase: Phase, state: &State) -> Duration {
+    fn patience(&self, phase: Phase, state: &State) -> Duration {
         match phase {
             Phase::Blocked(_) => self.stall,
             Phase::Head(_) => self.head_timeout,
-            Phase::Idle(_) if state.winding_down => self.limits.closing,
-            Phase::Idle(_) if state.ending => self.limits.last_word,
-            Phase::Idle(_) if C::RESTS && self.rests() => self.limits.rest,
+            Phase::Idle(_) if state.course >= Course::WindingDown => self.limits.closing,
+            Phase::Idle(_) if state.course == Course::Ending => self.limits.last_word,
+            Phase::Idle(_) if !state.resting && self.rests() => self.limits.rest,
             // Nobody is waited for while busy; the timer only comes round.
             Phase::Busy | Phase::Idle(_) => self.limits.idle,
         }
@@ -211,18 +240,28 @@ impl Vigil<'_> {
 }
 
 struct State {
-    phase: Option<(Phase, bool)>,
+    phase: Option<(Phase, Course)>,
     since: Instant,
-    /// Should end when nothing is in flight.
-    ending: bool,
-    /// Has been asked to.
-    winding_down: bool,
-    /// And that because it was idle.
-    was_idle: bool,
+    course: Course,
+    /// Has been idle for so long that it may make room for others.
+    resting: bool,
+}
+
+/// What is to become of the connection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Course {
+    /// It serves.
+    Serving,
+    /// It should end when nothing is in flight.
+    Ending,
+    /// hyper has been asked to end it.
+    WindingDown,
+    /// And that because nobody used it.
+    Dismissed,
 }
 
 enum Step {
     Wait,
-    WindDown,
+    WindDown(Course),
     End(Verdict),
 }

@@ -25,6 +25,8 @@ use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+mod http2;
+
 enum Then {
     /// The parser's own answer and the word it is counted under.
     Refused(u16, &'static str),

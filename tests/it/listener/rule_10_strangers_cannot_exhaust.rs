@@ -127,6 +127,44 @@ async fn at_the_cap_nobody_is_accepted_until_somebody_leaves_or_a_reload_raises_
 }
 
 #[tokio::test]
+async fn at_the_cap_who_is_idle_makes_room() {
+    let few = Settings {
+        max_connections: 2,
+        ..settings()
+    };
+    let patient = Limits {
+        idle: Duration::from_mins(10),
+        rest: Duration::from_millis(20),
+        ..limits()
+    };
+    let listener = Listener::with(few, patient).await;
+    let mut first = listener.connect().await;
+    first.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    first.answer().await;
+    let (client, second) = h2::client::handshake(listener.connect().await.0)
+        .await
+        .unwrap();
+    let second = tokio::spawn(second);
+    listener
+        .until(|listener| listener.metrics.connections.get() == 2)
+        .await;
+    let mut third = listener.connect().await;
+    third.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    listener.asked(2).await;
+    let mut fourth = listener.connect().await;
+    fourth.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    listener.asked(3).await;
+    // Both were idle, both are gone, each in its protocol's way, and nobody who was busy.
+    assert_eq!(first.rest().await, "");
+    soon(second).await.unwrap().unwrap();
+    drop(client);
+    listener.service.release.add_permits(2);
+    for busy in [&mut third, &mut fourth] {
+        assert!(busy.answer().await.ends_with("held"));
+    }
+}
+
+#[tokio::test]
 async fn an_unread_answer_costs_its_connection() {
     let listener = Listener::start().await;
     let mut caller = listener.connect().await;

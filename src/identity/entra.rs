@@ -15,7 +15,7 @@ use super::reason::Reason;
 use super::token::Unverified;
 
 /// An `entra` caller as configured and validated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Origin (and path prefix, without trailing slash) of the authority, e.g. `https://login.microsoftonline.com`.
     pub authority: url::Url,
@@ -49,7 +49,6 @@ pub enum Require {
 }
 
 /// What is kept of a verified token: what some filter looks at, and who it was.
-#[derive(Debug)]
 pub(crate) struct Claims {
     audience: Vec<Arc<str>>,
     application: bool,

@@ -13,7 +13,7 @@ use super::reason::Reason;
 use super::token::Unverified;
 
 /// A `jwt` caller as configured and validated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The issuer, byte for byte as tokens and discovery carry it.
     pub issuer: String,
@@ -31,7 +31,6 @@ pub struct Settings {
 type Pair = (Arc<str>, Arc<str>);
 
 /// What is kept of a verified token: what some caller looks at, and who it was.
-#[derive(Debug)]
 pub(crate) struct Claims {
     audience: Box<[Arc<str>]>,
     /// `sub`.

@@ -4,6 +4,8 @@
 //! no other. Refuses a watched header that comes twice or joined by a comma, and two credentials: whoever reads another one than we
 //! do would see another caller (security rule 12; CVE-2026-26308 and its kind).
 
+use std::fmt;
+
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
@@ -11,13 +13,22 @@ use http::{HeaderMap, HeaderName};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ambiguous;
 
-/// The one credential of a request.
-#[derive(Debug, PartialEq, Eq)]
+/// The one credential of a request. No derived `Debug`: it is a secret.
+#[derive(PartialEq, Eq)]
 pub(crate) enum Presented<'a> {
     /// What followed `Authorization: Bearer`, perhaps nothing.
     Bearer(&'a [u8]),
     /// The content of the watched header with this number.
     Header(usize, &'a [u8]),
+}
+
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bearer(_) => "Bearer",
+            Self::Header(..) => "Header",
+        })
+    }
 }
 
 /// The places that are looked at.

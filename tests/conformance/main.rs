@@ -10,5 +10,6 @@ mod rule_04_claims_are_judged_by_our_own_strict_code;
 mod rule_05_entra_admits_whom_the_filters_say;
 mod rule_12_which_credential_counts_is_defined;
 mod rule_13_a_stranger_learns_nothing;
+mod rule_16_anyone_is_nobody;
 mod rule_17_key_sets_are_fetched_within_bounds;
 mod world;

@@ -72,14 +72,14 @@ async fn cases(settings: Settings, cases: &[(Token, &str)]) {
     let world = World::new();
     world.entra(AUTHORITY, TENANT, &[RSA.jwk("rsa")], &[RSA.jwk("rsa")]);
     let callers = world
-        .callers(&[caller("one", Proof::Entra(settings.clone()))])
+        .callers(&[caller("one", Proof::Entra(settings))])
         .await;
     for (token, expected) in cases {
         let signed = RSA.token("RS256", HEADER, &changed(COMMON, token));
         // Twice: the second time from memory, which must say the same.
         for _ in 0..2 {
             let outcome = word(&bearer(&callers, &signed).await);
-            assert_eq!(outcome, *expected, "{token:?} {settings:?}");
+            assert_eq!(outcome, *expected, "{token:?}");
         }
     }
     let elsewhere = |address: &str| !address.starts_with(AUTHORITY);

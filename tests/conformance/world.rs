@@ -155,9 +155,14 @@ impl World {
 
     /// The callers of a configuration, whose keys may still be on their way.
     pub fn callers_cold(&self, callers: &[Caller]) -> Callers {
+        self.callers_of(callers, Flows::default())
+    }
+
+    /// The callers of a configuration with flows, whose keys may still be on their way.
+    pub fn callers_of(&self, callers: &[Caller], flows: Flows) -> Callers {
         Callers::new(
             callers,
-            Arc::new(Flows::default()),
+            Arc::new(flows),
             Surroundings {
                 hosts: Vec::new(),
                 verified_tokens: 1000,

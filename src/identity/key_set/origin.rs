@@ -18,7 +18,7 @@ use crate::client::Reach;
 const TEMPLATE: &str = "{tenantid}";
 
 /// Whose keys a verifier believes, as configured. Two verifiers with equal origins share a key set, no others do.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Origin {
     /// Both issuers of one tenant at one authority.
     Entra {

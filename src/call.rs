@@ -15,6 +15,7 @@ use crate::body::Body;
 
 pub mod framing;
 pub mod id;
+pub mod source;
 
 pub use id::RequestId;
 

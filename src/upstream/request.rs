@@ -11,14 +11,13 @@ use percent_encoding::{CONTROLS, utf8_percent_encode};
 use super::Settings;
 use super::headers::{Named, passes_upstream};
 use crate::body::Body;
-use crate::call::Call;
+use crate::call::{Call, source};
 use crate::clock::Random;
 use crate::credential::Credentialed;
 
 const TRACKING_ID: HeaderName = HeaderName::from_static("x-ms-client-tracking-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The request for the flow. `Host` and `Content-Length` are the client's to set, from target and body.
 pub fn build(
@@ -68,10 +67,10 @@ pub fn build(
         }
     }
     if permitted.flow().forward_client_address
-        && let Some(address) = client_address(inbound, &settings.trusted_proxies)
+        && let Some(address) = source::of(inbound, &settings.trusted_proxies)
         && let Ok(value) = HeaderValue::try_from(address.to_string())
     {
-        headers.insert(FORWARDED_FOR, value);
+        headers.insert(source::FORWARDED_FOR, value);
     }
     if let Some(token) = call.token() {
         headers.insert(AUTHORIZATION, token.authorization.clone());
@@ -112,20 +111,4 @@ fn fresh_trace(random: &Random) -> HeaderValue {
     let span = u64::from_le_bytes(random.bytes()) | 1;
     HeaderValue::try_from(format!("00-{trace:032x}-{span:016x}-00"))
         .unwrap_or_else(|_| HeaderValue::from_static("-"))
-}
-
-/// The socket's other end, or the right-most untrusted hop behind a trusted proxy (security rule 19).
-fn client_address(call: &Call, trusted: &[ipnet::IpNet]) -> Option<std::net::IpAddr> {
-    let trusts = |address: std::net::IpAddr| trusted.iter().any(|net| net.contains(&address));
-    let peer = call.connection?.peer.ip().to_canonical();
-    if !trusts(peer) {
-        return Some(peer);
-    }
-    let mut hops = Vec::new();
-    for value in call.headers.get_all(&FORWARDED_FOR) {
-        for hop in value.to_str().ok()?.split(',') {
-            hops.push(hop.trim().parse::<std::net::IpAddr>().ok()?.to_canonical());
-        }
-    }
-    hops.into_iter().rev().find(|hop| !trusts(*hop))
 }

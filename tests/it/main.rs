@@ -21,6 +21,7 @@ mod rule_12_which_credential_counts;
 mod rule_13_a_stranger_learns_nothing;
 mod rule_14_cross_site_browsers;
 mod rule_18_a_broken_off_body_never_looks_complete;
+mod rule_19_source_address;
 mod secure;
 mod spine;
 mod stub;

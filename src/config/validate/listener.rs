@@ -14,6 +14,7 @@ use super::super::read::{At, Field};
 use super::super::values::{Any, Text};
 use super::super::{Limits, raw};
 use super::Ground;
+use crate::call::source;
 use crate::server::{self, tls};
 
 /// `server:`, judged.
@@ -171,7 +172,7 @@ fn networks(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<ipnet::IpNet
                     say!("list the proxies alone"),
                 );
             }
-            network
+            network.map(source::canonical)
         })
         .collect();
     networks.into_iter().collect()

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::body::Budget;
-use crate::client::Outbound;
+use crate::client::{self, Outbound};
 use crate::clock::{Clock, Environment, Random};
 use crate::config::{Config, Entry};
 use crate::credential::{self, Cells, Wallet};
@@ -54,6 +54,8 @@ pub struct App {
     key_sets: KeySets,
     cells: Cells,
     server: Arc<ArcSwap<server::Settings>>,
+    /// Of the start: a reload does not move the listener, whatever the new configuration says.
+    believe_simulator: bool,
     current: Mutex<Current>,
 }
 
@@ -109,6 +111,7 @@ impl App {
             key_sets,
             cells,
             server: Arc::new(ArcSwap::from_pointee(config.server.clone())),
+            believe_simulator: config.outbound.believe_simulator,
             current: Mutex::new(Current {
                 outbound,
                 summary: health::Summary::of(config, surroundings.clock.unix()),
@@ -121,7 +124,10 @@ impl App {
     /// Replaces the configuration from the next request on, on open connections too.
     pub fn reload(&self, config: &Config) -> Result<(), Error> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let outbound = current.outbound.with(&config.outbound)?;
+        let outbound = current.outbound.with(&client::Settings {
+            believe_simulator: self.believe_simulator,
+            ..config.outbound.clone()
+        })?;
         let (world, wallet) = build(
             config,
             &outbound,

@@ -2,7 +2,8 @@
 //!
 //! In: [`Settings`]. Out: an [`Outbound`] whose [`Outbound::fetch`] makes small bounded requests (tokens, key sets) and whose
 //! [`Outbound::flows`] is the pooled client for calls. TLS is verified against the system's roots plus `ca`; a redirect is an error,
-//! never followed; plain http goes to loopback and `insecure_hosts` only, and never through the proxy (security rules 17, 21).
+//! never followed; plain http goes to loopback and `insecure_hosts` only, and never through the proxy (security rules 17, 21); tokens
+//! and key sets of flowgate's own simulator are believed by a gateway on loopback only (rule 25).
 //! All of that is decided where a connection is made, in [`connect`], so that no request can go round it.
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -53,7 +54,13 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Longest wait for a token or key set, connection included.
     pub token_timeout: Duration,
+    /// Whether tokens and key sets of flowgate's simulator are believed: only where the gateway itself listens on loopback.
+    pub believe_simulator: bool,
 }
+
+/// What the simulator puts on every answer. Whoever reaches it can make tokens of anybody, so nothing it says may admit callers from
+/// outside the machine (rule 25).
+pub const SIMULATED: HeaderName = HeaderName::from_static("x-flowgate-simulator");
 
 /// Where a request may go besides public addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,8 +132,8 @@ impl Outbound {
         &self.0.flows
     }
 
-    /// Makes one small request and reads its whole answer. A redirect, an encoded body, and anything past the limits are errors;
-    /// every other status is an answer. The request's `Host` is taken from its URI.
+    /// Makes one small request and reads its whole answer. A redirect, an encoded body, a simulator's answer where none is believed, and
+    /// anything past the limits are errors; every other status is an answer. The request's `Host` is taken from its URI.
     pub async fn fetch(
         &self,
         request: Request<Bytes>,
@@ -153,6 +160,9 @@ impl Outbound {
         headers.remove(HOST);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let response = client.request(request).await.map_err(FetchError::from)?;
+        if !self.0.settings.believe_simulator && response.headers().contains_key(SIMULATED) {
+            return Err(Reason::Simulator.into());
+        }
         if response.status().is_redirection() {
             return Err(Reason::Redirected.into());
         }

@@ -41,6 +41,8 @@ pub enum Reason {
     RefusedAddress,
     /// What came is not the HTTP we asked for, or it broke off.
     Protocol,
+    /// The answer is of flowgate's own simulator, and this gateway can be reached from other machines.
+    Simulator,
 }
 
 impl Reason {
@@ -56,8 +58,46 @@ impl Reason {
             Self::Redirected => "redirected",
             Self::RefusedAddress => "refused_address",
             Self::Protocol => "protocol",
+            Self::Simulator => "simulator",
         }
     }
+
+    /// What to change, where the reason alone says it.
+    #[must_use]
+    pub const fn cure(self) -> Option<&'static str> {
+        match self {
+            Self::Proxy => Some("check `outbound.proxy`, and whether it lets the gateway through"),
+            Self::Tls => Some("add the other side's certificate authority with `outbound.ca`"),
+            Self::Redirected => {
+                Some("configure the address that answers: redirects are never followed")
+            }
+            Self::RefusedAddress => {
+                Some("use https, or list the host under `outbound.insecure_hosts`")
+            }
+            Self::Simulator => Some(
+                "point the configuration at the real provider: a gateway that other machines reach does not believe a simulator; for a trial let `server.listen` be on 127.0.0.1",
+            ),
+            Self::Connect | Self::Timeout | Self::TooLarge | Self::Protocol => None,
+        }
+    }
+
+    /// The reason of this word, where it is one of these.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.word() == word)
+    }
+
+    const ALL: [Self; 9] = [
+        Self::Connect,
+        Self::Proxy,
+        Self::Tls,
+        Self::Timeout,
+        Self::TooLarge,
+        Self::Redirected,
+        Self::RefusedAddress,
+        Self::Protocol,
+        Self::Simulator,
+    ];
 
     /// The reason behind an error of the pooled client.
     #[must_use]

@@ -29,6 +29,7 @@ fn settings() -> Settings {
         insecure_hosts: Vec::new(),
         connect_timeout: Duration::from_secs(5),
         token_timeout: Duration::from_secs(10),
+        believe_simulator: true,
     }
 }
 

@@ -9,6 +9,7 @@ use super::problem::{Name, Spot, Words, say};
 use super::read::{At, Field, Reader};
 use super::values::{Choice, Free, OneOrMore, Text, telling_path, telling_variable};
 use super::{Config, Secrets, Severity, raw};
+use crate::client;
 use crate::secret::{Secret, Source};
 
 mod api_keys;
@@ -83,11 +84,15 @@ pub(super) fn document(
     let listener::Server {
         settings, limits, ..
     } = server?;
+    let outbound = client::Settings {
+        believe_simulator: settings.listen.ip().to_canonical().is_loopback(),
+        ..outbound?
+    };
     Some(Config {
         server: settings,
         limits,
         admin: admin?,
-        outbound: outbound?,
+        outbound,
         log: log?,
         callers: callers.settings()?,
         credentials: credentials.settings()?,

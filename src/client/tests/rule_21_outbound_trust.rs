@@ -141,6 +141,10 @@ fn equal_settings_keep_the_clients_and_any_change_makes_new_ones() {
             token_timeout: Duration::from_secs(6),
             ..settings()
         },
+        Settings {
+            believe_simulator: false,
+            ..settings()
+        },
     ] {
         assert!(!before.same(&before.with(&changed).unwrap()));
     }

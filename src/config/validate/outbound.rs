@@ -65,6 +65,8 @@ pub fn outbound(
         insecure_hosts: insecure_hosts?,
         connect_timeout: connect_timeout.value()?.0,
         token_timeout: token_timeout.value()?.0,
+        // Decided when it is known where the gateway listens.
+        believe_simulator: false,
     })
 }
 

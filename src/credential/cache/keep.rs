@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Held, Remembered, Shared, State, schedule};
+use crate::client::Reason;
 use crate::credential::source::{Attempt, Denial, Grant};
 use crate::credential::{Failure, Token};
 
@@ -211,6 +212,7 @@ impl Shared {
             error,
             codes = ?failure.codes(),
             trace_id,
+            cure = Reason::of_word(failure.word()).and_then(Reason::cure),
             valid_token_left = valid,
             next_try_seconds = next_try.as_secs(),
             "no new token"

@@ -25,6 +25,7 @@ fn outbound_settings() -> client::Settings {
         insecure_hosts: Vec::new(),
         connect_timeout: Duration::from_secs(5),
         token_timeout: Duration::from_secs(10),
+        believe_simulator: true,
     }
 }
 

@@ -17,6 +17,7 @@ fn outbound(token_timeout: Duration) -> Outbound {
         insecure_hosts: Vec::new(),
         connect_timeout: Duration::from_secs(5),
         token_timeout,
+        believe_simulator: true,
     })
     .unwrap()
 }

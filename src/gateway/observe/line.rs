@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::body::End;
 use crate::call::{Connection, Notes, RequestId};
+use crate::client::Reason;
 use crate::diagnosis::entra;
 use crate::refusal::{Fault, Refusal, Run};
 use crate::telemetry::Format;
@@ -170,6 +171,9 @@ fn cure(refusal: &Refusal) -> Option<&'static str> {
             .iter()
             .find_map(|code| entra::find(*code))
             .map(|meaning| meaning.cure),
+        Refusal::Credential(credential::Failure::Unavailable { reason, .. }) => {
+            Reason::of_word(reason).and_then(Reason::cure)
+        }
         _ => None,
     }
 }

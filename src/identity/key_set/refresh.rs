@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::{Fault, Published, State, locked};
+use crate::client::Reason;
 
 /// Between two refreshes that went well.
 const INTERVAL: Duration = Duration::from_hours(1);
@@ -116,7 +117,7 @@ fn failed(state: &State, number: usize, fault: &Fault) -> &'static str {
         chain.push_str(&error.to_string());
         next = error.source();
     }
-    tracing::warn!(key_set = %state.label(), issuer = number, reason = fault.reason(), error = chain, "an issuer's keys could not be fetched");
+    tracing::warn!(key_set = %state.label(), issuer = number, reason = fault.reason(), cure = Reason::of_word(fault.reason()).and_then(Reason::cure), error = chain, "an issuer's keys could not be fetched");
     fault.reason()
 }
 

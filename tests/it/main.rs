@@ -21,6 +21,8 @@ mod rule_12_which_credential_counts;
 mod rule_13_a_stranger_learns_nothing;
 mod rule_14_cross_site_browsers;
 mod rule_18_a_broken_off_body_never_looks_complete;
+mod rule_15_the_url_stays_ours;
+mod rule_16_anyone_borrows_nothing;
 mod rule_19_source_address;
 mod rule_25_simulator_and_demo;
 mod secure;

@@ -77,7 +77,7 @@ mod tests {
             .collect()
     }
 
-    /// Proxies of ours: 192.0.2.0/24 and 2001:db8:aa::/48. Everything else is not.
+    /// Proxies of ours; everything else is not.
     fn trusted() -> Vec<IpNet> {
         nets(&["192.0.2.0/24", "2001:db8:aa::/48"])
     }

@@ -48,8 +48,7 @@ where
             ambiguous: flight.is_ambiguous(),
             ..self.connection
         });
-        let body = Body::incoming(body, parts.version);
-        let request = Request::from_parts(parts, body);
+        let request = Request::from_parts(parts, Body::incoming(body));
         Answering {
             answer: self.service.clone().oneshot(request),
             flight: Some(flight),

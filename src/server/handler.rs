@@ -48,7 +48,8 @@ where
             ambiguous: flight.is_ambiguous(),
             ..self.connection
         });
-        let request = Request::from_parts(parts, Body::incoming(body));
+        let body = Body::incoming(body, parts.version);
+        let request = Request::from_parts(parts, body);
         Answering {
             answer: self.service.clone().oneshot(request),
             flight: Some(flight),

@@ -179,32 +179,43 @@ fn examine_texts(
     clock: &Clock,
     secrets: Secrets,
 ) -> Outcome {
+    match tree::parse(&Arc::from("config/default.yaml (built in)"), DEFAULTS) {
+        Ok(defaults) => examine_over(&defaults, files, environment, clock, secrets),
+        Err(problem) => Outcome {
+            config: None,
+            problems: Problems::from(*problem),
+            counts: Counts::default(),
+        },
+    }
+}
+
+fn examine_over(
+    defaults: &tree::Node,
+    files: &[source::File],
+    environment: &Environment,
+    clock: &Clock,
+    secrets: Secrets,
+) -> Outcome {
     let mut outcome = Outcome {
         config: None,
         problems: Problems::default(),
         counts: Counts::default(),
     };
     let mut trees = Vec::with_capacity(files.len());
-    let defaults = Arc::from("config/default.yaml (built in)");
-    for (name, text) in files
-        .iter()
-        .map(|file| (&file.name, file.text.as_str()))
-        .chain([(&defaults, DEFAULTS)])
-    {
-        match tree::parse(name, text) {
+    for file in files {
+        match tree::parse(&file.name, &file.text) {
             Ok(tree) => trees.push(tree),
             Err(problem) => outcome.problems.push(*problem),
         }
     }
     // A file that is no YAML leaves holes everywhere: nothing else that could be said now would help.
-    let defaults = trees.pop();
     if outcome.problems.fatal() {
         return outcome;
     }
-    let (Some(mut root), Some(defaults)) = (merge::unite(trees), defaults) else {
+    let Some(mut root) = merge::unite(trees) else {
         return outcome;
     };
-    merge::underlay(&mut root, &defaults);
+    merge::underlay(&mut root, defaults);
     let mut reader = read::Reader::new(environment.clone());
     if let Some(document) = <raw::Document as read::Shape>::read(&mut reader, &root) {
         outcome.counts = counts(&document);

@@ -22,13 +22,15 @@ pub fn unite(files: Vec<Node>) -> Option<Node> {
             return Some(root);
         };
         let earlier = into.len();
+        let mut seen = Vec::new();
         for entry in entries {
-            let united = UNITED.contains(&entry.key.as_str());
             // Only what came from earlier files unites: the same key twice in one file is a mistake.
+            let unites = UNITED.contains(&entry.key.as_str()) && !seen.contains(&entry.key);
+            seen.push(entry.key.clone());
             let there = into
                 .iter_mut()
                 .take(earlier)
-                .find(|known| united && known.key == entry.key);
+                .find(|known| unites && known.key == entry.key);
             match (there.map(|known| &mut known.value.value), entry) {
                 (
                     Some(Value::Map(known)),

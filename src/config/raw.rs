@@ -30,6 +30,7 @@ macro_rules! section {
         $name:ident {
             $( $(#[doc = $doc:literal])+ $key:ident: $shape:ty, )*
         }
+        $( required { $( $required:ident, )+ } )?
         $( later { $( $later:ident, )+ } )?
     ) => {
         $(#[doc = $about])+
@@ -41,6 +42,8 @@ macro_rules! section {
         impl $name {
             /// The keys that are read.
             pub const KEYS: &'static [&'static str] = &[$( stringify!($key), )*];
+            /// The keys that have to be there.
+            pub const REQUIRED: &'static [&'static str] = &[$( $( stringify!($required), )+ )?];
             /// The keys that are documented and not built yet.
             pub const LATER: &'static [&'static str] = &[$( $( stringify!($later), )+ )?];
 
@@ -73,7 +76,10 @@ macro_rules! section {
                     $crate::config::raw::described(&[$( $doc ),+], <$shape as $crate::config::read::Shape>::schema()),
                 ); )*
                 $crate::config::raw::described(&[$( $about ),+], serde_json::json!({
-                    "type": "object", "properties": keys, "additionalProperties": false,
+                    "type": "object",
+                    "properties": keys,
+                    "required": Self::REQUIRED,
+                    "additionalProperties": false,
                 }))
             }
         }
@@ -152,6 +158,7 @@ section! {
         /// File with the certificate's private key, PEM.
         private_key: Text,
     }
+    required { certificate, private_key, }
     later { client_ca, }
 }
 

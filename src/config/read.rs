@@ -211,6 +211,17 @@ impl Reader {
         self.note(Severity::Warning, spot, message, cure, None);
     }
 
+    /// Notes a warning about something that stands in no file.
+    pub fn remark(&mut self, message: Words, cure: Words) {
+        self.problems.push(Problem {
+            severity: Severity::Warning,
+            spot: None,
+            message,
+            cure,
+            also: None,
+        });
+    }
+
     /// Notes an error that two places make together.
     pub fn error_between(&mut self, spot: &Spot, message: Words, cure: Words, also: (Words, Spot)) {
         self.note(Severity::Error, spot, message, cure, Some(also));

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::problem::Severity;
 use super::source::File;
-use super::{Config, Outcome, Problems, Secrets, examine_texts};
+use super::{Config, DEFAULTS, Outcome, Problems, Secrets, examine_over, examine_texts, tree};
 use crate::clock::{Clock, Environment};
 use crate::credential::{Ask, Kind};
 
 mod damage;
+mod files;
 mod mistakes;
 mod schema;
 
@@ -221,4 +222,201 @@ fn files_unite_and_their_order_does_not_matter() {
         assert_eq!(outcome.counts.flows, 2);
         assert!(outcome.config.is_some());
     }
+}
+
+/// Every kind of entry, each leaning on the defaults.
+const LEANING: &str = r"
+callers:
+  erp: { api_key: { sha256: { env: KEY_HASH } } }
+  idp: { jwt: { issuer: 'https://idp.example', audience: a } }
+  app: { entra: { tenant: 8f3b0000-0000-0000-0000-000000000001, audience: a } }
+credentials:
+  flows: { client_secret: { tenant: 8f3b0000-0000-0000-0000-000000000001, client_id: 22220000-0000-0000-0000-000000000001, secret: { env: SECRET } } }
+flows:
+  order: { url: { env: FLOW_URL }, who_can_trigger: [erp, idp, app], credential: flows }
+";
+
+#[test]
+fn code_has_no_default_of_its_own() {
+    let file = || File {
+        name: Arc::from("leaning.yaml"),
+        text: LEANING.to_owned(),
+    };
+    let with = |defaults: &str| {
+        let defaults = tree::parse(&Arc::from("default.yaml"), defaults)
+            .unwrap_or_else(|problem| panic!("{problem}"));
+        let environment = Environment::fixed(VARIABLES);
+        let clock = Clock::manual(NOW);
+        examine_over(
+            &defaults,
+            &[file()],
+            &environment,
+            &clock,
+            Secrets::Required,
+        )
+        .config
+    };
+    assert!(with(DEFAULTS).is_some());
+    let is_value = |line: &str| {
+        let line = line.split(" #").next().unwrap_or_default().trim_end();
+        line.contains(": ") && !line.starts_with('#')
+    };
+    let values = DEFAULTS.lines().filter(|line| is_value(line));
+    let mut seen = 0;
+    for gone in values {
+        let rest: Vec<&str> = DEFAULTS.lines().filter(|line| *line != gone).collect();
+        assert!(with(&rest.join("\n")).is_none(), "{gone}");
+        seen += 1;
+    }
+    assert_eq!(seen, 26);
+}
+
+#[test]
+fn a_section_in_two_files_names_both_places() {
+    let texts = [
+        ("a.yaml", "server:\n  listen: 127.0.0.1:1"),
+        ("b.yaml", "\nserver: {}"),
+    ];
+    let told = examine_files(&texts, Secrets::Required)
+        .problems
+        .to_string();
+    for place in ["--> b.yaml:2:1", "::: a.yaml:1:1", "the same key twice"] {
+        assert!(told.contains(place), "{told}");
+    }
+}
+
+#[test]
+fn variables_are_replaced_in_any_text_and_can_be_escaped() {
+    let text = SMALL
+        .replace("who_can_trigger: erp", "who_can_trigger: '${CALLER}'")
+        .replace("secret: { env: SECRET }", "secret: 'a$$b$${c}${CALLER}'");
+    let files = [File {
+        name: Arc::from("a.yaml"),
+        text,
+    }];
+    let environment = Environment::fixed(VARIABLES.into_iter().chain([("CALLER", "erp")]));
+    let outcome = examine_texts(&files, &environment, &Clock::manual(NOW), Secrets::Required);
+    let config = outcome
+        .config
+        .unwrap_or_else(|| panic!("{}", outcome.problems));
+    let Kind::ClientSecret(settings) = &config.credentials[0].kind;
+    assert_eq!(settings.secret.expose(), "a$$b${c}erp");
+}
+
+#[test]
+fn anyone_may_act_as_the_gateway_only_when_the_flow_says_so() {
+    let open = SMALL.replace(
+        "who_can_trigger: erp",
+        "who_can_trigger: anyone, open: true",
+    );
+    let outcome = examine(&open);
+    assert!(!outcome.problems.fatal(), "{}", outcome.problems);
+    let config = outcome.config.expect("warnings only");
+    assert_eq!(config.flows[0].rule, crate::policy::Rule::Anyone);
+    assert!(config.flows[0].flow.anyone && config.flows[0].credential.is_some());
+    let by_default = SMALL
+        .replace("entra: {", "flow: { credential: flows }\n  entra: {")
+        .replace(", credential: flows }", " }")
+        .replace("who_can_trigger: erp", "who_can_trigger: anyone");
+    let told = examine(&by_default).problems.to_string();
+    assert!(told.contains("write credential: none"), "{told}");
+}
+
+#[test]
+fn overlapping_paths_are_found_below_any_base_path() {
+    for (base, one, other, clash) in [
+        ("/", "path: /a, subpaths: true", "path: /a/b", true),
+        (
+            "/gw",
+            "path: /a, subpaths: true",
+            "path: /a/b/c, subpaths: true",
+            true,
+        ),
+        ("/gw/", "path: /a", "path: /a", true),
+        ("/", "path: /a", "path: /a/b", false),
+        ("/", "path: /a, subpaths: true", "path: /a-b", false),
+        ("/", "path: /a, subpaths: true", "path: /ab/c", false),
+        ("/", "path: /A", "path: /a", false),
+    ] {
+        let text = format!(
+            "server: {{ base_path: {base} }}\n{SMALL}\n  one: {{ url: 'http://127.0.0.1:1/x', {one}, who_can_trigger: erp }}\n  two: {{ url: 'http://127.0.0.1:1/y', {other}, who_can_trigger: erp }}"
+        );
+        let outcome = examine(&text);
+        assert_eq!(
+            outcome.problems.fatal(),
+            clash,
+            "{text}\n{}",
+            outcome.problems
+        );
+        if let Some(config) = outcome.config {
+            assert!(
+                config
+                    .flows
+                    .iter()
+                    .all(|entry| entry.flow.path.starts_with(base.trim_end_matches('/')))
+            );
+        }
+    }
+}
+
+#[test]
+fn small_files_cannot_grow_into_large_trees() {
+    let mut bomb = vec!["a0: &a0 [x, x, x, x, x, x, x, x, x, x]".to_owned()];
+    for level in 1..12 {
+        let before = level - 1;
+        let items = vec![format!("*a{before}"); 10].join(", ");
+        bomb.push(format!("a{level}: &a{level} [{items}]"));
+    }
+    let deep = format!("log: {}{}", "[".repeat(5000), "]".repeat(5000));
+    let keys = format!("log: {{ {} }}", "? ".repeat(5000));
+    for text in [bomb.join("\n"), deep, keys] {
+        assert!(examine(&text).problems.fatal());
+    }
+}
+
+#[test]
+fn line_ends_and_marks_of_other_systems_are_read() {
+    good(&SMALL.replace('\n', "\r\n"));
+    good(&format!("\u{feff}{SMALL}"));
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_used_unless_the_file_names_one() {
+    let with = |text: &str, proxy: &str| {
+        let files = [File {
+            name: Arc::from("a.yaml"),
+            text: text.to_owned(),
+        }];
+        let more = [
+            ("HTTPS_PROXY", proxy),
+            ("no_proxy", "a.example, .b.example,"),
+        ];
+        let environment = Environment::fixed(VARIABLES.into_iter().chain(more));
+        examine_texts(&files, &environment, &Clock::manual(NOW), Secrets::Required)
+    };
+    let host = |outcome: Outcome| {
+        let outbound = outcome.config.expect("no errors").outbound;
+        let proxy = outbound
+            .proxy
+            .and_then(|proxy| proxy.expose().host_str().map(str::to_owned));
+        (proxy, outbound.no_proxy)
+    };
+    let inherited = vec!["a.example".to_owned(), ".b.example".to_owned()];
+    assert_eq!(
+        host(with(SMALL, "http://u:p@proxy.example:3128")),
+        (Some("proxy.example".to_owned()), inherited.clone())
+    );
+    let named = format!("outbound: {{ proxy: 'http://other.example:1', no_proxy: [] }}\n{SMALL}");
+    assert_eq!(
+        host(with(&named, "http://proxy.example:3128")),
+        (Some("other.example".to_owned()), vec![])
+    );
+    let odd = with(SMALL, "socks5://u:hunter2@proxy.example");
+    assert!(
+        odd.problems.to_string().contains("HTTPS_PROXY is not"),
+        "{}",
+        odd.problems
+    );
+    assert!(!odd.problems.to_string().contains("hunter2"));
+    assert_eq!(host(odd), (None, inherited));
 }

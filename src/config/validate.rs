@@ -69,7 +69,7 @@ pub(super) fn document(
     let outbound = outbound::outbound(&mut ground, outbound);
     let log = outbound::log(log);
     let server = listener::server(&mut ground, server);
-    let admin = listener::admin(&mut ground, admin);
+    let admin = listener::admin(&mut ground, admin, server.as_ref());
     let callers = callers::callers(&mut ground, callers, &defaults);
     let credentials = credentials::credentials(&mut ground, credentials, &defaults);
     let flows = flows::flows(
@@ -225,6 +225,20 @@ impl Ground<'_> {
 
     /// An address somebody else's answers are trusted from: https, or http where that is allowed.
     fn https(&mut self, at: &At<Text>) -> Option<url::Url> {
+        let url = self.https_with_query(at)?;
+        if url.as_str().contains(['?', '#']) {
+            self.reader.error_at(
+                &at.spot,
+                say!("the URL has a query or a fragment"),
+                say!("leave everything from ? or # on out"),
+            );
+            return None;
+        }
+        Some(url)
+    }
+
+    /// The same for addresses that are used as they are: some providers tell their policies apart by the query.
+    fn https_with_query(&mut self, at: &At<Text>) -> Option<url::Url> {
         let Ok(url) = url::Url::parse(at.value.0.trim()) else {
             self.reader.error_at(
                 &at.spot,
@@ -233,20 +247,11 @@ impl Ground<'_> {
             );
             return None;
         };
-        let text = url.as_str();
         if !url.username().is_empty() || url.password().is_some() {
             self.reader.error_at(
                 &at.spot,
                 say!("a user or password stands in the URL"),
                 say!("leave it out: credentials have their own keys"),
-            );
-            return None;
-        }
-        if text.contains('#') || text.contains('?') {
-            self.reader.error_at(
-                &at.spot,
-                say!("the URL has a query or a fragment"),
-                say!("leave everything from ? or # on out"),
             );
             return None;
         }
@@ -332,7 +337,11 @@ impl Ground<'_> {
                 .ok()
                 .map(|url| (url, false)),
             Field::Broken => None,
-            Field::Given(at) => self.https(&at).map(|url| (url, true)),
+            Field::Given(at) => self.https(&at).map(|mut url| {
+                let path = url.path().trim_end_matches('/').to_owned();
+                url.set_path(&path);
+                (url, true)
+            }),
         }
     }
 }

@@ -43,6 +43,7 @@ section! {
         /// Without a filter: admit every application of the tenant too.
         apps: Flag,
     }
+    required { audience, }
 }
 
 section! {
@@ -59,6 +60,7 @@ section! {
         /// Claims that must carry one of the listed values.
         claims: Free<OneOrMore<Text>>,
     }
+    required { issuer, audience, }
 }
 
 section! {

@@ -41,5 +41,6 @@ section! {
         /// Further form fields for a server that is not Entra ID.
         parameters: Free<Text>,
     }
+    required { client_id, secret, }
     later { next_secret, }
 }

@@ -44,6 +44,7 @@ section! {
         /// Yes, a Microsoft token may go to a host that is not Microsoft's.
         allow_host: Flag,
     }
+    required { url, who_can_trigger, }
     later { schema, cors, budget, }
 }
 

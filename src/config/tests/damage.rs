@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::super::source::File;
-use super::super::{Secrets, examine_texts};
+use super::super::tree::{self, Node};
+use super::super::{DEFAULTS, Secrets, examine_over};
 use super::NOW;
 use crate::clock::{Clock, Environment};
 
@@ -61,7 +62,11 @@ const RARE: &str = "\t>!%?\\~/.<@`=a0Zé\r\u{0}\u{feff}";
 /// Of these, what is tried in place of each character too.
 const REPLACING: &str = " \n:,\"#";
 
-fn output(text: &str, secrets: Secrets) -> String {
+fn defaults() -> Node {
+    tree::parse(&Arc::from("default.yaml"), DEFAULTS).unwrap_or_else(|problem| panic!("{problem}"))
+}
+
+fn output(defaults: &Node, text: &str, secrets: Secrets) -> String {
     let file = File {
         name: Arc::from("flowgate.yaml"),
         text: text.to_owned(),
@@ -72,7 +77,13 @@ fn output(text: &str, secrets: Secrets) -> String {
         ("HASH", "zqxjzqxjzqxjzqxjzqxjzqxjzqxjzqxj"),
         ("HTTPS_PROXY", "zqxj://zqxj"),
     ]);
-    let outcome = examine_texts(&[file], &environment, &Clock::manual(NOW), secrets);
+    let outcome = examine_over(
+        defaults,
+        &[file],
+        &environment,
+        &Clock::manual(NOW),
+        secrets,
+    );
     let mut output = outcome.problems.to_string();
     for problem in outcome.problems.iter() {
         output.push_str(&problem.line());
@@ -106,8 +117,9 @@ fn never_shows_a_canary(text: &str) {
     std::thread::scope(|scope| {
         for part in [&texts[..half], &texts[half..]] {
             scope.spawn(move || {
+                let defaults = defaults();
                 for text in part {
-                    let output = output(text, Secrets::Required);
+                    let output = output(&defaults, text, Secrets::Required);
                     assert!(
                         !output.to_ascii_lowercase().contains(WORD),
                         "{text}\n=====\n{output}"
@@ -125,10 +137,11 @@ fn no_one_character_damage_of_a_configuration_shows_a_secret() {
 
 #[test]
 fn no_cut_of_a_configuration_shows_a_secret() {
+    let defaults = defaults();
     for (at, _) in BLOCK.char_indices() {
         for text in [&BLOCK[..at], &BLOCK[at..]] {
             for secrets in [Secrets::Required, Secrets::Optional] {
-                let output = output(text, secrets);
+                let output = output(&defaults, text, secrets);
                 assert!(
                     !output.to_ascii_lowercase().contains(WORD),
                     "{text}\n=====\n{output}"

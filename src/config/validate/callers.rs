@@ -233,7 +233,17 @@ fn jwt_settings(
         "issuer",
         say!("give the issuer exactly as the tokens' `iss` has it"),
     );
-    let issuer = issuer.and_then(|at| ground.https(&at).map(|_| at.value.0));
+    let issuer = issuer.and_then(|at| {
+        let url = ground.https(&at)?;
+        if url.host_str().is_some_and(clouds::issues_entra_tokens) {
+            ground.reader.warn_at(
+                &at.spot,
+                say!("this issuer is Entra ID, and `jwt` does not know its rules: any application of the tenant may get such a token"),
+                say!("use `entra`, with client_ids, roles or object_ids for applications"),
+            );
+        }
+        Some(at.value.0)
+    });
     let audience = ground.required(
         audience,
         &at.spot,
@@ -244,7 +254,7 @@ fn jwt_settings(
     let jwks_url = match jwks_url {
         Field::Absent => Some(None),
         Field::Broken => None,
-        Field::Given(at) => ground.https(&at).map(Some),
+        Field::Given(at) => ground.https_with_query(&at).map(Some),
     };
     let algorithms = algorithms
         .or(&defaults.jwt.algorithms)

@@ -157,6 +157,25 @@ pub fn name(cloud: Cloud) -> &'static str {
     }
 }
 
+/// Hosts that stand in the `iss` of Entra ID's tokens, aliases included (facts B1.1).
+const ISSUERS: [&str; 9] = [
+    "login.microsoftonline.com",
+    "login.windows.net",
+    "login.microsoft.com",
+    "sts.windows.net",
+    "login.microsoftonline.us",
+    "login.usgovcloudapi.net",
+    "login.partner.microsoftonline.cn",
+    "login.chinacloudapi.cn",
+    "login.microsoftonline.de",
+];
+
+/// Whether tokens of this issuer's host are Entra ID's.
+#[must_use]
+pub fn issues_entra_tokens(host: &str) -> bool {
+    ISSUERS.contains(&host.to_ascii_lowercase().as_str())
+}
+
 /// What is known of a host.
 #[must_use]
 pub fn known(name: &str) -> Option<&'static Host> {

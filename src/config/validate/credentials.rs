@@ -338,7 +338,9 @@ fn elsewhere(
             );
         }
     }
-    let url = token_url.given().and_then(|at| ground.https(&at));
+    let url = token_url
+        .given()
+        .and_then(|at| ground.https_with_query(&at));
     let ask = asks::explicit(ground, scope, resource, None);
     let manner = ask.map(|ask| Manner {
         entra: None,

@@ -42,6 +42,12 @@ pub fn flows(
     credentials: &Credentials,
 ) -> Option<Vec<Entry>> {
     let broken = matches!(section, Field::Broken);
+    if section.absent() {
+        ground.reader.remark(
+            say!("there are no flows: every call will be refused"),
+            say!("add a section `flows:`"),
+        );
+    }
     let named = section.given().map(|at| at.value.0).unwrap_or_default();
     let mut others = Others {
         defaults,
@@ -185,6 +191,7 @@ fn flow(
         others.credentials,
         defaults,
         wanted.map(|wanted| &wanted.settings),
+        others.server.map(|server| server.settings.listen),
     );
     let timeout = timeout.or(&defaults.flow.timeout);
     let body_limit = body_limit.or(&defaults.flow.body_limit);

@@ -75,9 +75,29 @@ pub fn server(ground: &mut Ground<'_>, section: Field<raw::Server>) -> Option<Se
 }
 
 /// Judges `admin:`.
-pub fn admin(ground: &mut Ground<'_>, section: Field<raw::Admin>) -> Option<SocketAddr> {
+pub fn admin(
+    ground: &mut Ground<'_>,
+    section: Field<raw::Admin>,
+    server: Option<&Server>,
+) -> Option<SocketAddr> {
     let raw::Admin { listen } = section.given()?.value;
-    address(ground, listen)
+    let spot = listen.as_ref().map(|at| at.spot.clone());
+    let address = address(ground, listen)?;
+    let callers = server.map(|server| server.settings.listen);
+    // Port 0 is another one each time.
+    let shared = callers.is_some_and(|callers| {
+        let (one, other) = (callers.ip(), address.ip());
+        let same = one == other || one.is_unspecified() || other.is_unspecified();
+        same && callers.port() == address.port() && address.port() != 0
+    });
+    if let (true, Some(spot)) = (shared, &spot) {
+        ground.reader.error_at(
+            spot,
+            say!("this is the port of server.listen: metrics and status are not for callers"),
+            say!("give admin.listen a port of its own"),
+        );
+    }
+    Some(address)
 }
 
 fn address(ground: &mut Ground<'_>, listen: Field<Text>) -> Option<SocketAddr> {

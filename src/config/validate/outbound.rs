@@ -4,9 +4,9 @@
 //! file, else from `HTTPS_PROXY` and `NO_PROXY` as every tool reads them; its address may carry a password and is a secret.
 
 use super::super::problem::say;
+use super::super::raw;
 use super::super::read::{At, Field};
 use super::super::values::{Any, Choice, Text};
-use super::super::{Severity, raw};
 use super::{Ground, listener};
 use crate::secret::{Secret, Source};
 use crate::{client, telemetry};
@@ -102,13 +102,9 @@ fn inherited_proxy(ground: &mut Ground<'_>) -> Option<Secret<url::Url>> {
     let text = variable(ground, ["HTTPS_PROXY", "https_proxy"])?;
     let url = proxy_url(&text);
     if url.is_none() {
-        let spot = ground.reader.spot();
-        ground.reader.note(
-            Severity::Warning,
-            &spot,
+        ground.reader.remark(
             say!("HTTPS_PROXY is not http://host:port and is ignored"),
             say!("set it to http://host:port, or write outbound.proxy"),
-            None,
         );
     }
     url.map(Secret::new)

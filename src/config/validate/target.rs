@@ -4,6 +4,8 @@
 //! plain http off loopback, a trigger URL that was cut short, a trigger without any authentication, another cloud's tokens, and
 //! Microsoft tokens on their way to a host that is not Microsoft's (facts A1.3, A1.5, A1.6, A2.2; security rule 21).
 
+use std::net::SocketAddr;
+
 use super::super::problem::{Spot, say};
 use super::super::raw::{self, Cloud, Endpoint};
 use super::super::read::{At, Field};
@@ -49,6 +51,7 @@ pub fn judge(
     credentials: &Credentials,
     defaults: &Defaults,
     trigger: Option<&Trigger>,
+    listen: Option<SocketAddr>,
 ) -> Option<Target> {
     let (index, manner) = match credential {
         Chosen::One(index, ..) => (
@@ -105,6 +108,9 @@ pub fn judge(
     if url.plain() && !ground.plain_allowed(url.host()) {
         ground.plain_refused(&spot);
     }
+    if let Some(listen) = listen {
+        not_ourselves(ground, &spot, &url, listen);
+    }
     let stated = match kind {
         Field::Broken => return None,
         field => field.given().map(|at| at.value.0),
@@ -147,6 +153,18 @@ pub fn judge(
         audience,
         credential: Some((index, ask)),
     })
+}
+
+/// A flow at the gateway's own port would call itself until every place is taken.
+fn not_ourselves(ground: &mut Ground<'_>, spot: &Spot, url: &TriggerUrl, listen: SocketAddr) {
+    let own = url.uri().port_u16() == Some(listen.port()) && clouds::loopback(url.host());
+    if own && (listen.ip().is_loopback() || listen.ip().is_unspecified()) {
+        ground.reader.error_at(
+            spot,
+            say!("this is the gateway's own address: the call would come back to it"),
+            say!("give the URL of the flow itself"),
+        );
+    }
 }
 
 fn invalid(ground: &mut Ground<'_>, spot: &Spot, reason: Invalid) {

@@ -1,0 +1,159 @@
+//! Configurations on disk: directories, certificates, what is watched.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::super::{Config, Outcome, Secrets, examine};
+use super::{NOW, SMALL, VARIABLES};
+use crate::clock::{Clock, Environment};
+
+fn at(paths: &[PathBuf]) -> Outcome {
+    let environment = Environment::fixed(VARIABLES);
+    examine(paths, &environment, &Clock::manual(NOW), Secrets::Required)
+}
+
+fn good(paths: &[PathBuf]) -> Config {
+    let outcome = at(paths);
+    outcome
+        .config
+        .unwrap_or_else(|| panic!("{}", outcome.problems))
+}
+
+fn told(folder: &Path, text: &str) -> String {
+    let path = folder.join("flowgate.yaml");
+    fs::write(&path, text).unwrap();
+    at(&[path]).problems.to_string()
+}
+
+#[test]
+fn a_directory_is_its_yaml_files_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let (callers, rest) = SMALL.split_once("credentials:").unwrap();
+    write("10-callers.yaml", callers);
+    write("20-rest.yaml", &format!("credentials:{rest}"));
+    write("notes.txt", "not: [yaml");
+    write(".hidden.yaml", "not: [yaml");
+    fs::create_dir(folder.path().join("sub.yaml")).unwrap();
+    let config = good(&[folder.path().to_owned()]);
+    assert_eq!(config.flows.len(), 1);
+    let inside = |name: &str| folder.path().join(name);
+    let watched = [
+        folder.path().to_owned(),
+        inside("10-callers.yaml"),
+        inside("20-rest.yaml"),
+    ];
+    assert_eq!(config.files, watched);
+    let empty = tempfile::tempdir().unwrap();
+    let problems = at(&[empty.path().to_owned()]).problems.to_string();
+    assert!(problems.contains("no readable *.yaml"), "{problems}");
+}
+
+#[test]
+fn the_hash_follows_the_text_and_only_the_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    fs::write(&path, SMALL).unwrap();
+    let before = good(std::slice::from_ref(&path)).hash;
+    assert_eq!(before.len(), 64);
+    let elsewhere = folder.path().join("b.yaml");
+    fs::write(&elsewhere, SMALL).unwrap();
+    assert_eq!(good(&[elsewhere]).hash, before);
+    fs::write(&path, format!("{SMALL}\n# a comment")).unwrap();
+    assert_ne!(good(&[path]).hash, before);
+}
+
+#[test]
+fn secrets_in_files_are_found_beside_the_configuration_and_watched() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secrets/flow");
+    fs::create_dir(folder.path().join("secrets")).unwrap();
+    fs::write(&secret, "s3cret~+/&%=\n").unwrap();
+    let path = folder.path().join("flowgate.yaml");
+    fs::write(
+        &path,
+        SMALL.replace("{ env: SECRET }", "{ file: secrets/flow }"),
+    )
+    .unwrap();
+    let config = good(std::slice::from_ref(&path));
+    let crate::credential::Kind::ClientSecret(settings) = &config.credentials[0].kind;
+    assert_eq!(settings.secret.expose(), "s3cret~+/&%=");
+    assert_eq!(config.files, [path, secret]);
+}
+
+#[test]
+fn certificates_are_read_and_their_keys_have_to_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let make = || rcgen::generate_simple_self_signed(vec!["gateway.example".to_owned()]).unwrap();
+    let (own, other) = (make(), make());
+    write("tls.crt", &own.cert.pem());
+    write("tls.key", &own.signing_key.serialize_pem());
+    write("other.key", &other.signing_key.serialize_pem());
+    let with = |server: &str| {
+        format!("server: {{ tls: {{ {server} }} }}\noutbound: {{ ca: tls.crt }}\n{SMALL}")
+    };
+    let path = folder.path().join("flowgate.yaml");
+    fs::write(&path, with("certificate: tls.crt, private_key: tls.key")).unwrap();
+    let config = good(&[path]);
+    let tls = config.server.tls.unwrap();
+    assert_eq!(tls.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+    assert_eq!(config.outbound.ca.len(), 1);
+    assert_eq!(config.files.len(), 3);
+    for (server, expected) in [
+        (
+            "certificate: tls.crt, private_key: other.key",
+            "does not fit the certificate",
+        ),
+        (
+            "certificate: tls.key, private_key: tls.key",
+            "no certificate in this file",
+        ),
+        (
+            "certificate: tls.crt, private_key: tls.crt",
+            "no private key in this file",
+        ),
+        ("certificate: tls.crt", "`private_key` is missing"),
+        (
+            "certificate: none.crt, private_key: tls.key",
+            "the file does not exist",
+        ),
+    ] {
+        let problems = told(folder.path(), &with(server));
+        assert!(problems.contains(expected), "{server}\n{problems}");
+    }
+}
+
+#[test]
+fn what_is_no_text_or_too_large_is_no_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flowgate.yaml");
+    fs::write(&path, [0xff, 0xfe, 0x00]).unwrap();
+    assert!(
+        at(std::slice::from_ref(&path))
+            .problems
+            .to_string()
+            .contains("not UTF-8")
+    );
+    fs::write(&path, "#".repeat(9 << 20)).unwrap();
+    assert!(at(&[path]).problems.to_string().contains("over 8 MiB"));
+    assert!(at(&[]).problems.fatal());
+}
+
+#[test]
+fn a_thousand_flows_keep_their_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flowgate.yaml");
+    let mut text = SMALL.to_owned();
+    for number in 0..1000 {
+        text.push_str("  flow-");
+        text.push_str(&number.to_string());
+        text.push_str(": { url: { env: FLOW_URL }, who_can_trigger: erp, credential: flows }\n");
+    }
+    fs::write(&path, text).unwrap();
+    let config = good(&[path]);
+    assert_eq!(config.flows.len(), 1001);
+    for (index, entry) in config.flows.iter().enumerate() {
+        assert_eq!(entry.flow.id.0, index);
+    }
+}

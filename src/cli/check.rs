@@ -156,7 +156,7 @@ mod tests {
             false,
         );
         assert_eq!(code, ExitCode::from(BAD_CONFIGURATION));
-        assert!(out.ends_with(": 3 errors\n"), "{out}");
+        assert!(out.ends_with(": 3 errors, 1 warning\n"), "{out}");
         for expected in [
             "flowgate.yaml:2:3\n",
             "2 |   listen: …\n",

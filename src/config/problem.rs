@@ -242,15 +242,15 @@ impl Problems {
     /// In reading order, each once, severities mixed: what stands together is mended together.
     pub(crate) fn sort(&mut self) {
         let key = |problem: &Problem| {
-            problem
+            let place = problem
                 .spot
                 .as_ref()
-                .map(|spot| (Arc::clone(&spot.file), spot.line, spot.column))
+                .map(|spot| (Arc::clone(&spot.file), spot.line, spot.column));
+            (place, problem.message.0.clone())
         };
-        self.0.sort_by_key(key);
+        self.0.sort_by_cached_key(key);
         // What is wrong with a default is wrong in every entry that takes it, and said once.
-        self.0
-            .dedup_by(|one, other| key(one) == key(other) && one.message == other.message);
+        self.0.dedup_by(|one, other| key(one) == key(other));
     }
 
     /// Warnings become errors.

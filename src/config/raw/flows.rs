@@ -19,7 +19,7 @@ section! {
         resource: Text,
         /// What answers at the URL; default: from the URL's shape.
         kind: Choice<Kind>,
-        /// Path callers use; default /<name>.
+        /// Path callers use; default: a slash and the flow's name.
         path: Text,
         /// Whether path/… goes to url/….
         subpaths: Flag,

@@ -313,8 +313,16 @@ fn other_cloud(
         clouds::flow_audience(other) != clouds::flow_audience(cloud)
             && asks::of(clouds::flow_audience(other), endpoint) == *ask
     });
+    let right = asks::of(clouds::flow_audience(cloud), endpoint);
+    let automate = flows && known.is_some_and(|host| !host.clouds.is_empty());
+    if automate && !wrong && *ask != right {
+        ground.reader.warn_at(
+            spot,
+            say!("Power Automate is not known to accept any audience but the flow service's"),
+            say!("leave `scope` and `resource` out, here and on the credential"),
+        );
+    }
     if flows && wrong {
-        let right = asks::of(clouds::flow_audience(cloud), endpoint);
         let cure = match right {
             Ask::Scope(_) => say!(
                 "write scope: {}/.default, or leave `scope` out",

@@ -4,7 +4,7 @@
 //! started as the examples say, the simulator's `export` lines as environment, real calls by curl.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test stops at what it did not expect"
 )]
 
@@ -71,7 +71,7 @@ fn serve(configuration: &Path, variables: &Variables) -> (Running, String) {
     let ports = folder.path().join("ports.yaml");
     let free = "server: { listen: 127.0.0.1:0 }\nadmin: { listen: 127.0.0.1:0 }\nlog: { format: json, access: false }\n";
     fs::write(&ports, free).unwrap();
-    let mut child = flowgate(variables)
+    let child = flowgate(variables)
         .arg("serve")
         .arg("--config")
         .arg(configuration)
@@ -81,20 +81,20 @@ fn serve(configuration: &Path, variables: &Variables) -> (Running, String) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut running = Running(child);
+    let mut told = BufReader::new(running.0.stderr.take().unwrap());
     let mut everything = String::new();
     loop {
         let mut line = String::new();
-        if told.read_line(&mut line).unwrap() == 0 {
-            panic!("serve ended: {everything}");
-        }
+        let read = told.read_line(&mut line).unwrap();
+        assert!(read > 0, "serve ended: {everything}");
         if let Ok(line) = serde_json::from_str::<serde_json::Value>(&line)
             && line["message"] == "serving"
         {
             let address = format!("http://{}", line["listen"].as_str().unwrap());
             // Somebody has to read on, or a full pipe would stop the gateway.
             std::thread::spawn(move || told.read_to_string(&mut String::new()));
-            return (Running(child), address);
+            return (running, address);
         }
         everything.push_str(&line);
     }

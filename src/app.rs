@@ -241,7 +241,7 @@ fn build(
     (world, wallet)
 }
 
-/// Shows what the configuration itself says: its hash, and what expires when.
+/// Shows what the configuration itself says: its hash, and when secrets expire.
 fn expose(config: &Config, metrics: &Metrics) {
     metrics.config_info.reset();
     metrics
@@ -254,17 +254,6 @@ fn expose(config: &Config, metrics: &Metrics) {
             metrics
                 .secret_expiry_timestamp_seconds
                 .with_label_values(&[&credential.name])
-                .set(seconds(std::time::Duration::from_secs(expires)));
-        }
-    }
-    metrics.caller_key_expiry_timestamp_seconds.reset();
-    for caller in &config.callers {
-        if let identity::Proof::ApiKey(settings) = &caller.proof
-            && let Some(expires) = settings.last_expiry()
-        {
-            metrics
-                .caller_key_expiry_timestamp_seconds
-                .with_label_values(&[&caller.name])
                 .set(seconds(std::time::Duration::from_secs(expires)));
         }
     }

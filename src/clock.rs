@@ -4,6 +4,7 @@
 //! variables. Production uses the system's; a test turns the hands itself, so no test sleeps and no test depends on the machine
 //! (design decision 13).
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -99,13 +100,43 @@ pub struct Random(Arc<Fill>);
 
 type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
+thread_local! {
+    static DRAWN: RefCell<Drawn> = const { RefCell::new(Drawn { bytes: [0; 1024], left: 0 }) };
+}
+
+/// Random bytes that nobody has seen yet.
+struct Drawn {
+    bytes: [u8; 1024],
+    left: usize,
+}
+
+impl Drawn {
+    fn fill(&mut self, wanted: &mut [u8]) {
+        if wanted.len() > self.left {
+            if wanted.len() > self.bytes.len() {
+                // Fails only where the system has no entropy source, and TLS would not have started there.
+                let _ = aws_lc_rs::rand::fill(wanted);
+                return;
+            }
+            let _ = aws_lc_rs::rand::fill(&mut self.bytes);
+            self.left = self.bytes.len();
+        }
+        let rest = self.left - wanted.len();
+        if let Some(fresh) = self.bytes.get_mut(rest..self.left) {
+            wanted.copy_from_slice(fresh);
+            // Handed out once, kept nowhere.
+            fresh.fill(0);
+        }
+        self.left = rest;
+    }
+}
+
 impl Random {
-    /// The operating system's generator, through the TLS library.
+    /// The operating system's generator, through the TLS library; drawn ahead in each thread, because ids need few bytes at a time.
     #[must_use]
     pub fn system() -> Self {
         Self(Arc::new(|bytes| {
-            // Fails only where the system has no entropy source, and TLS would not have started there.
-            let _ = aws_lc_rs::rand::fill(bytes);
+            DRAWN.with_borrow_mut(|drawn| drawn.fill(bytes));
         }))
     }
 
@@ -122,10 +153,35 @@ impl Random {
         bytes
     }
 
+    /// `N` characters of lower-case hex; `N` must be even.
+    #[must_use]
+    pub fn hex<const N: usize>(&self) -> [u8; N] {
+        let mut text = [0; N];
+        let (_, half) = text.split_at_mut(N / 2);
+        (self.0)(half);
+        // The bytes stand in the second half; each is read before the pair of digits written for it can reach it.
+        for at in 0..N / 2 {
+            let byte = text.get(N / 2 + at).copied().unwrap_or_default();
+            if let Some([high, low]) = text.get_mut(2 * at..2 * at + 2) {
+                *high = digit(byte >> 4);
+                *low = digit(byte & 15);
+            }
+        }
+        text
+    }
+
     /// A number in `0.0..1.0`, for jitter; not for secrets.
     #[must_use]
     pub fn fraction(&self) -> f64 {
         f64::from(u32::from_le_bytes(self.bytes())) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+const fn digit(value: u8) -> u8 {
+    if value < 10 {
+        b'0' + value
+    } else {
+        b'a' + value - 10
     }
 }
 
@@ -172,5 +228,32 @@ impl fmt::Debug for Environment {
     // Values may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Environment")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_says_the_bytes_in_their_order() {
+        let random = Random::from_fn(|bytes| {
+            for (at, byte) in bytes.iter_mut().enumerate() {
+                *byte = u8::try_from(at * 17).unwrap();
+            }
+        });
+        assert_eq!(&random.hex::<8>(), b"00112233");
+        assert_eq!(&random.hex::<32>()[24..], b"ccddeeff");
+    }
+
+    #[test]
+    fn no_random_byte_is_handed_out_twice() {
+        let random = Random::system();
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..10_000 {
+            assert!(seen.insert(random.bytes::<16>()));
+        }
+        let long = random.bytes::<4096>();
+        assert_ne!(long[..2048], long[2048..]);
     }
 }

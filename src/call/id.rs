@@ -30,8 +30,8 @@ impl RequestId {
     /// 128 random bits in hex.
     #[must_use]
     pub fn fresh(random: &Random) -> Self {
-        let text = format!("{:032x}", u128::from_le_bytes(random.bytes()));
-        Self(HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("-")))
+        let text = random.hex::<32>();
+        Self(HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-")))
     }
 
     /// As a header value.

@@ -7,63 +7,72 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, header};
 
-/// Hop-by-hop headers of RFC 9110 section 7.6.1, and framing, which belongs to each hop.
-const HOP: &[&str] = &[
+/// Never towards a flow, besides what [`prefixed`] says and the headers this configuration's callers prove themselves with: hop-by-hop
+/// headers (RFC 9110 section 7.6.1) and framing, what the gateway sets itself, and proofs. `accept-encoding`: an answer that is
+/// compressed cannot be judged. API keys and signatures stand here by their usual names: what no caller of the configuration uses
+/// proves nothing, and a flow that believed it would believe anybody (contract, "Who is admitted", 2). Sorted, to be searched.
+const NOT_UPSTREAM: &[&str] = &[
+    "accept-encoding",
+    "authorization",
     "connection",
+    "content-length",
+    "cookie",
+    "cookie2",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
     "keep-alive",
-    "proxy-connection",
     "proxy-authenticate",
-    "proxy-authorization",
     "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "stripe-signature",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "webhook-signature",
+    "x-api-key",
+    "x-hub-signature",
+    "x-hub-signature-256",
+    "x-rewrite-url",
+    "x-slack-signature",
+];
+
+/// Never towards a caller, besides the service's own `x-ms-*`: hop-by-hop headers and framing, and what speaks of the flow's server to a
+/// browser. Sorted, to be searched.
+const NOT_DOWNSTREAM: &[&str] = &[
+    "alt-svc",
+    "authentication-info",
+    "clear-site-data",
+    "connection",
+    "content-length",
+    "http2-settings",
+    "keep-alive",
+    "nel",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "public-key-pins",
+    "refresh",
+    "report-to",
+    "reporting-endpoints",
+    "server",
+    "set-cookie",
+    "set-cookie2",
+    "strict-transport-security",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "content-length",
-    "http2-settings",
-];
-
-/// Never towards a flow, besides what [`prefixed`] says. `accept-encoding`: an answer that is compressed cannot be judged. API keys and
-/// signatures stand here by their usual names: what no caller of the configuration uses proves nothing, and a flow that believed it
-/// would believe anybody (contract, "Who is admitted", 2).
-const NOT_UPSTREAM: &[&str] = &[
-    "host",
-    "expect",
-    "authorization",
-    "cookie",
-    "cookie2",
-    "forwarded",
-    "x-rewrite-url",
-    "accept-encoding",
-    "traceparent",
-    "tracestate",
-    "x-api-key",
-    "x-hub-signature",
-    "x-hub-signature-256",
-    "stripe-signature",
-    "x-slack-signature",
-    "webhook-signature",
-];
-
-/// Never towards a caller.
-const NOT_DOWNSTREAM: &[&str] = &[
-    "set-cookie",
-    "set-cookie2",
-    "strict-transport-security",
-    "alt-svc",
-    "server",
-    "x-powered-by",
-    "x-aspnet-version",
     "via",
     "www-authenticate",
-    "authentication-info",
-    "proxy-authenticate",
-    "public-key-pins",
-    "nel",
-    "report-to",
-    "reporting-endpoints",
-    "clear-site-data",
-    "refresh",
+    "x-aspnet-version",
+    "x-powered-by",
     "x-request-id",
 ];
 
@@ -81,8 +90,7 @@ pub fn spelling(name: &HeaderName) -> Cow<'_, str> {
 pub fn passes_upstream(name: &HeaderName, ours: &[HeaderName], named: &Named) -> bool {
     let name = spelling(name);
     let name = name.as_ref();
-    !(HOP.contains(&name)
-        || NOT_UPSTREAM.contains(&name)
+    !(NOT_UPSTREAM.binary_search(&name).is_ok()
         || prefixed(name)
         || ours.iter().any(|own| spelling(own) == name)
         || named.contains(name))
@@ -104,7 +112,7 @@ pub fn passes_downstream(name: &HeaderName, named: &Named) -> bool {
     let service = name.starts_with("x-ms-")
         && name != "x-ms-workflow-run-id"
         && name != "x-ms-client-tracking-id";
-    !(service || HOP.contains(&name) || NOT_DOWNSTREAM.contains(&name) || named.contains(name))
+    !(service || NOT_DOWNSTREAM.binary_search(&name).is_ok() || named.contains(name))
 }
 
 /// The names that a message's `Connection` declares hop-by-hop (RFC 9110 section 7.6.1).
@@ -115,6 +123,10 @@ impl Named {
     pub fn of(headers: &HeaderMap) -> Self {
         let mut names = Vec::new();
         for value in headers.get_all(header::CONNECTION) {
+            // What nearly every message says names nothing.
+            if value.as_bytes().eq_ignore_ascii_case(b"keep-alive") {
+                continue;
+            }
             for name in String::from_utf8_lossy(value.as_bytes()).split(',') {
                 let name = name.trim().to_ascii_lowercase().replace(['_', '.'], "-");
                 // What every message says needs no look-up.
@@ -128,5 +140,30 @@ impl Named {
 
     fn contains(&self, name: &str) -> bool {
         self.0.iter().any(|named| named == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_are_sorted_so_that_every_name_is_found() {
+        for list in [NOT_UPSTREAM, NOT_DOWNSTREAM] {
+            assert!(list.is_sorted());
+        }
+        let named = Named(Vec::new());
+        for name in NOT_UPSTREAM {
+            assert!(
+                !passes_upstream(&HeaderName::from_static(name), &[], &named),
+                "{name}"
+            );
+        }
+        for name in NOT_DOWNSTREAM {
+            assert!(
+                !passes_downstream(&HeaderName::from_static(name), &named),
+                "{name}"
+            );
+        }
     }
 }

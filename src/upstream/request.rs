@@ -106,9 +106,16 @@ fn traced(call: &Call) -> Option<HeaderValue> {
     (well_formed && parts.next().is_none() && !text.starts_with("ff")).then(|| value.clone())
 }
 
+/// A trace of our own: version 00, a trace and a span that are not zero, not sampled.
 fn fresh_trace(random: &Random) -> HeaderValue {
-    let trace = u128::from_le_bytes(random.bytes()) | 1;
-    let span = u64::from_le_bytes(random.bytes()) | 1;
-    HeaderValue::try_from(format!("00-{trace:032x}-{span:016x}-00"))
-        .unwrap_or_else(|_| HeaderValue::from_static("-"))
+    let mut text = *b"00-00000000000000000000000000000001-0000000000000001-00";
+    let digits = random.hex::<46>();
+    let (trace, span) = digits.split_at(31);
+    // The last digit of each stays 1, so that neither can be zero.
+    for (at, part) in [(3, trace), (36, span)] {
+        if let Some(place) = text.get_mut(at..at + part.len()) {
+            place.copy_from_slice(part);
+        }
+    }
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }

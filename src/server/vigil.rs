@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
+use tokio::task::coop::{has_budget_remaining, unconstrained};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Limits;
@@ -71,15 +72,19 @@ impl Vigil<'_> {
             since: begin,
             course: Course::Serving,
             resting: false,
+            armed: false,
         };
         let mut timer = pin!(sleep_until(begin + self.head_timeout));
-        let mut draining = pin!(reached(self.stage.clone(), Stage::Draining));
+        let mut draining = pin!(unconstrained(reached(self.stage.clone(), Stage::Draining)));
         let mut cut = pin!(reached(self.stage.clone(), Stage::Cut));
         let mut crowded = pin!(None::<Notified<'_>>);
-        let mut drain_seen = false;
+        let (mut drain_seen, mut registered) = (false, false);
         poll_fn(|cx| {
+            // Once polled, it wakes this task by itself; polling again takes a lock that all connections share.
+            let stage_changed = !registered || self.stage.has_changed().unwrap_or(true);
+            registered = true;
             // Before the connection, so that who comes in a drain is told that it ends.
-            if !drain_seen && draining.as_mut().poll(cx).is_ready() {
+            if !drain_seen && stage_changed && draining.as_mut().poll(cx).is_ready() {
                 drain_seen = true;
                 self.end(&mut state);
             }
@@ -148,8 +153,16 @@ impl Vigil<'_> {
             let deadline = state.since + self.patience(phase, state);
             if deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
+                state.armed = false;
             }
-            if timer.as_mut().poll(cx).is_pending() {
+            // Polled once, it wakes this task by itself; but a poll for which the task has no budget left is none.
+            let over = if state.armed {
+                timer.is_elapsed()
+            } else {
+                state.armed = has_budget_remaining();
+                timer.as_mut().poll(cx).is_ready()
+            };
+            if !over {
                 return Step::Wait;
             }
             let now = Instant::now();
@@ -161,6 +174,7 @@ impl Vigil<'_> {
                 }
             } else if now < deadline {
                 timer.as_mut().reset(deadline);
+                state.armed = false;
             } else {
                 match phase {
                     Phase::Blocked(_) => return Step::End(Verdict::Stalled),
@@ -176,7 +190,10 @@ impl Vigil<'_> {
                     }
                     Phase::Idle(_) => return Step::WindDown(Course::Dismissed),
                     // Nobody is late; the timer only comes round for the age.
-                    Phase::Busy => timer.as_mut().reset(now + self.limits.idle),
+                    Phase::Busy => {
+                        timer.as_mut().reset(now + self.limits.idle);
+                        state.armed = false;
+                    }
                 }
             }
         }
@@ -245,6 +262,8 @@ struct State {
     course: Course,
     /// Has been idle for so long that it may make room for others.
     resting: bool,
+    /// The timer will wake this task.
+    armed: bool,
 }
 
 /// What is to become of the connection.

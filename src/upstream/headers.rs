@@ -102,7 +102,7 @@ fn prefixed(name: &str) -> bool {
         || name.starts_with("x-forwarded-")
         || name.starts_with("x-original-")
         || name.starts_with("x-http-method")
-        || (name.starts_with("x-ms-") && name != "x-ms-client-tracking-id")
+        || name.starts_with("x-ms-")
 }
 
 /// Whether a header of the flow's may travel to the caller, its value aside.
@@ -138,7 +138,9 @@ impl Named {
         Self(names)
     }
 
-    fn contains(&self, name: &str) -> bool {
+    /// Whether they are among them; `name` in the one spelling.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
         self.0.iter().any(|named| named == name)
     }
 }

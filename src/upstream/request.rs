@@ -4,9 +4,11 @@
 //! (design decision 7). First everything of ours and of other hops is left behind, then ours is added, so that no caller can name
 //! a header of ours away through `Connection` (peers, section 4, class 3).
 
-use http::header::AUTHORIZATION;
-use http::{HeaderName, HeaderValue, Request};
-use percent_encoding::{CONTROLS, utf8_percent_encode};
+use std::borrow::Cow;
+
+use http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::Settings;
 use super::headers::{Named, passes_upstream};
@@ -19,6 +21,10 @@ const TRACKING_ID: HeaderName = HeaderName::from_static("x-ms-client-tracking-id
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
+/// What a claim is encoded for in a header: whatever a header cannot carry or a receiver trims, and `%` itself, so that no two claims
+/// look alike.
+const CLAIM: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
 /// The request for the flow. `Host` and `Content-Length` are the client's to set, from target and body.
 pub fn build(
     call: &Credentialed,
@@ -28,6 +34,7 @@ pub fn build(
 ) -> Request<Body> {
     let permitted = call.permitted();
     let inbound = permitted.call();
+    let empty = body.declared() == Some(0);
     let mut request = Request::new(body);
     *request.method_mut() = inbound.method.clone();
     *request.uri_mut() = permitted.target().clone();
@@ -39,18 +46,23 @@ pub fn build(
             headers.append(name, value.clone());
         }
     }
-    if !headers.contains_key(&TRACKING_ID) {
-        headers.insert(TRACKING_ID, inbound.id.header());
+    // The client sends no length for no content; some servers then say 411 (RFC 9110 section 8.6).
+    if empty && matches!(inbound.method, Method::POST | Method::PUT | Method::PATCH) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
     }
-    match traced(inbound) {
-        Some(parent) => {
-            headers.insert(TRACEPARENT, parent);
-            if let Some(state) = inbound.headers.get(&TRACESTATE) {
-                headers.insert(TRACESTATE, state.clone());
-            }
-        }
-        None => {
-            headers.insert(TRACEPARENT, fresh_trace(random));
+    let tracking = only(&inbound.headers, &TRACKING_ID, &named);
+    headers.insert(
+        TRACKING_ID,
+        tracking.cloned().unwrap_or_else(|| inbound.id.header()),
+    );
+    let parent = only(&inbound.headers, &TRACEPARENT, &named).filter(|parent| is_trace(parent));
+    headers.insert(
+        TRACEPARENT,
+        parent.cloned().unwrap_or_else(|| fresh_trace(random)),
+    );
+    if parent.is_some() && !named.contains(TRACESTATE.as_str()) {
+        for state in inbound.headers.get_all(&TRACESTATE) {
+            headers.append(TRACESTATE, state.clone());
         }
     }
     let identity = permitted.identity();
@@ -78,21 +90,26 @@ pub fn build(
     request
 }
 
-/// A claim as a header value: percent-encoded where a header could not carry it.
+/// A claim as a header value, percent-encoded where it has to be.
 fn text(value: &str) -> HeaderValue {
-    HeaderValue::from_str(value).unwrap_or_else(|_| {
-        let encoded = utf8_percent_encode(value, CONTROLS).to_string();
-        HeaderValue::try_from(encoded).unwrap_or_else(|_| HeaderValue::from_static("-"))
-    })
+    let encoded: Cow<'_, str> = utf8_percent_encode(value, CLAIM).into();
+    HeaderValue::from_str(&encoded).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
-/// The caller's own trace, when it sent exactly one well-formed `traceparent` (W3C Trace Context).
-fn traced(call: &Call) -> Option<HeaderValue> {
-    let mut values = call.headers.get_all(&TRACEPARENT).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return None;
+/// The value of a header that comes once and is not declared hop-by-hop.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName, named: &Named) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) if !named.contains(name.as_str()) => Some(value),
+        _ => None,
+    }
+}
+
+/// Whether this is a well-formed `traceparent` (W3C Trace Context).
+fn is_trace(value: &HeaderValue) -> bool {
+    let Ok(text) = value.to_str() else {
+        return false;
     };
-    let text = value.to_str().ok()?;
     let mut parts = text.split('-');
     let shape = [2, 32, 16, 2];
     let well_formed = shape.iter().all(|length| {
@@ -103,7 +120,7 @@ fn traced(call: &Call) -> Option<HeaderValue> {
                     .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
         })
     });
-    (well_formed && parts.next().is_none() && !text.starts_with("ff")).then(|| value.clone())
+    well_formed && parts.next().is_none() && !text.starts_with("ff")
 }
 
 /// A trace of our own: version 00, a trace and a span that are not zero, not sampled.
@@ -118,4 +135,24 @@ fn fresh_trace(random: &Random) -> HeaderValue {
         }
     }
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_07_no_two_claims_look_alike() {
+        for (claim, header) in [
+            ("0a1b-2c3d", "0a1b-2c3d"),
+            ("auth0|5f7c@idp", "auth0|5f7c@idp"),
+            (" admin", "%20admin"),
+            ("admin\t", "admin%09"),
+            ("a\r\nFlowgate-Caller: x", "a%0D%0AFlowgate-Caller:%20x"),
+            ("\u{fc}", "%C3%BC"),
+            ("%C3%BC", "%25C3%25BC"),
+        ] {
+            assert_eq!(text(claim), header);
+        }
+    }
 }

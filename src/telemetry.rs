@@ -4,12 +4,14 @@
 //! set: hyper and rustls print headers and keys at `trace` (security rule 20). A panic says where it was, never what it held.
 
 use std::io::IsTerminal as _;
+use std::panic::PanicHookInfo;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry};
@@ -48,31 +50,43 @@ impl Settings {
 
 /// Starts diagnostics for the whole process. A second call changes nothing.
 pub fn start(settings: &Settings) {
+    let terminal = std::io::stderr().is_terminal();
     let format = settings
         .format
-        .unwrap_or(if std::io::stderr().is_terminal() {
-            Format::Text
-        } else {
-            Format::Json
-        });
-    let filter = filter(settings.level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = match format {
+        .unwrap_or(if terminal { Format::Text } else { Format::Json });
+    // Fails only when a subscriber is already there, which then stays.
+    let _ = subscriber(settings.level, format, terminal, std::io::stderr).try_init();
+    std::panic::set_hook(Box::new(panicked));
+}
+
+/// Writes diagnostics to `writer`: ours from `level` on, everybody else's from `info` at most.
+pub fn subscriber<W>(
+    level: Level,
+    format: Format,
+    colours: bool,
+    writer: W,
+) -> impl tracing::Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let filter = filter(level);
+    Registry::default().with(match format {
         Format::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
         Format::Text => lines
-            .with_ansi(std::io::stderr().is_terminal())
+            .with_ansi(colours)
             .with_target(false)
             .with_filter(filter)
             .boxed(),
-    };
-    // Fails only when a subscriber is already there, which then stays.
-    let _ = Registry::default().with(lines).try_init();
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic
-            .location()
-            .map_or_else(|| "unknown".to_owned(), ToString::to_string);
-        tracing::error!(place, "a panic cost one task");
-    }));
+    })
+}
+
+/// Says where a panic was, and never what it held: a message may quote anything.
+pub fn panicked(panic: &PanicHookInfo<'_>) {
+    let place = panic
+        .location()
+        .map_or_else(|| "unknown".to_owned(), ToString::to_string);
+    tracing::error!(place, "a panic cost one task");
 }
 
 /// Ours at `level`, everybody else's at `info` at most.

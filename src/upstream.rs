@@ -155,6 +155,9 @@ impl Upstream {
             // 101: nobody asked for another protocol.
             return Err(Failure::Unreadable);
         }
+        if finding.is_some_and(|finding| finding.verdict == service::Verdict::RejectedGateway) {
+            note_differences(&call, &flow);
+        }
         if let Some(no) = call
             .token()
             .and_then(|_| Refused::read(&flow, &answer, finding))
@@ -167,9 +170,6 @@ impl Upstream {
             }
         }
         if let Some(finding) = finding {
-            if finding.verdict == service::Verdict::RejectedGateway {
-                note_differences(&call, &flow);
-            }
             return Err(Failure::Service {
                 finding,
                 retry_after: response::retry_after(answer.headers()),
@@ -270,16 +270,18 @@ impl Refused {
 
 /// Notes for the log how the token that was sent differs from what the flow is known to want.
 fn note_differences(call: &Credentialed, flow: &Flow) {
-    let Some(claims) = call.token().and_then(|token| token.claims.as_deref()) else {
-        return;
-    };
     let trigger = flow.trigger.clone().unwrap_or_default();
     let wanted = Wanted {
         audience: flow.audience.clone(),
         tenant: trigger.tenant,
         object_ids: trigger.object_ids,
     };
-    let found = differences(claims, &wanted);
+    let claims = call.token().map(|token| token.claims.as_deref());
+    let found = match claims {
+        None => vec!["no token was sent".to_owned()],
+        Some(None) => vec!["a token was sent that is no JWT".to_owned()],
+        Some(Some(claims)) => differences(claims, &wanted),
+    };
     if !found.is_empty() {
         call.permitted().call().record.notes().diagnosis = Some(found.join("; "));
     }

@@ -10,6 +10,8 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod diagnosis;
+mod diagnostics;
 mod frames;
 mod house;
 mod identity;

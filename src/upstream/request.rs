@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use super::Settings;
 use super::headers::{Named, passes_upstream};
 use crate::body::Body;
-use crate::call::{Call, source};
+use crate::call::source;
 use crate::clock::Random;
 use crate::credential::Credentialed;
 

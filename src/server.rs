@@ -40,6 +40,7 @@ mod vigil;
 
 pub use drain::{Drain, Trigger, drain};
 pub use limits::Limits;
+pub use reason::Reason;
 
 use drain::Stage;
 use places::Places;
@@ -209,7 +210,7 @@ where
                     tokio::spawn(connection::serve(stream, peer, service, place, stage));
                 }
                 Err(error) => {
-                    self.places.count(reason::ACCEPT);
+                    self.places.count(Reason::Accept);
                     // Out of descriptors or memory: the error stays until a connection ends, so looping would burn the
                     // processor. Anything else concerned one connection only.
                     if reason::is_exhaustion(&error) {

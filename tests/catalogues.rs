@@ -242,6 +242,15 @@ fn every_reason_of_a_401_stands_in_operations() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
+#[test]
+fn every_reason_of_a_broken_connection_stands_in_operations() {
+    let document = read("docs/operations.md");
+    let written = rows(&document, "### Why a connection ended in an error");
+    let written: Vec<&str> = written.iter().flat_map(|row| quoted(&row[0])).collect();
+    let known = flowgate::server::Reason::ALL.map(flowgate::server::Reason::word);
+    assert_eq!(written, known);
+}
+
 type Keys = &'static [&'static str];
 
 /// The headings of the reference, with the keys of the sections they describe and those that are not built yet.

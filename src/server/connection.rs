@@ -27,7 +27,7 @@ use super::places::{Place, Places};
 use super::socket::{Socket, Transport};
 use super::streams::Streams;
 use super::vigil::{Http, Verdict, Vigil};
-use super::{Limits, Settings, reason};
+use super::{Limits, Reason, Settings};
 use crate::body::Body;
 use crate::call::Connection;
 
@@ -67,7 +67,7 @@ pub(super) async fn serve<S>(
     let opened = Box::pin(async {
         tokio::select! {
             opened = timeout(settings.head_timeout, open(stream, &settings)) => {
-                opened.unwrap_or(Err(Some(reason::HANDSHAKE)))
+                opened.unwrap_or(Err(Some(Reason::Handshake)))
             }
             () = hurry(stage.clone(), &places.limits) => Err(None),
         }
@@ -86,7 +86,8 @@ pub(super) async fn serve<S>(
     let handler = Handler {
         service,
         connection: Connection {
-            peer,
+            // One address, one spelling: an IPv4 caller of an IPv6 socket is an IPv4 caller (security rule 19).
+            peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
             tls: matches!(transport, Transport::Tls(_)),
             ambiguous: false,
         },
@@ -121,7 +122,7 @@ async fn hurry(stage: watch::Receiver<Stage>, limits: &Limits) {
 async fn open(
     mut stream: TcpStream,
     settings: &Settings,
-) -> Result<(Transport, Protocol, Bytes), Option<&'static str>> {
+) -> Result<(Transport, Protocol, Bytes), Option<Reason>> {
     // Answers are written whole: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     if let Some(tls) = &settings.tls {
@@ -129,7 +130,7 @@ async fn open(
         let stream = acceptor
             .accept(stream)
             .await
-            .map_err(|_| Some(reason::TLS))?;
+            .map_err(|_| Some(Reason::Tls))?;
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
@@ -140,7 +141,7 @@ async fn open(
     match detect(&mut stream).await {
         Ok(Some((protocol, ahead))) => Ok((Transport::Plain(stream), protocol, ahead)),
         Ok(None) => Err(None),
-        Err(_) => Err(Some(reason::IO)),
+        Err(_) => Err(Some(Reason::Io)),
     }
 }
 
@@ -200,7 +201,7 @@ async fn serve_http1<S>(
                 match vigil.rest(socket.wake()).await {
                     Ok(true) => continue,
                     Ok(false) => {}
-                    Err(_) => places.count(reason::IO),
+                    Err(_) => places.count(Reason::Io),
                 }
                 let _ = timeout(places.limits.linger, socket.shutdown()).await;
             }
@@ -307,15 +308,15 @@ fn settle(verdict: &Verdict, activity: &Activity, places: &Places) -> bool {
     let (reason, abort) = match verdict {
         Verdict::Ended(Ok(())) | Verdict::Idle | Verdict::Resting => (None, false),
         // An answer that broke off must not look complete.
-        Verdict::Ended(Err(error)) => (Some(reason::of(error)), !error.is_parse()),
-        Verdict::SlowHead => (Some(reason::TIMEOUT), false),
-        Verdict::Stalled => (Some(reason::WRITE_TIMEOUT), true),
-        Verdict::Flooding => (Some(reason::RESET), true),
+        Verdict::Ended(Err(error)) => (Some(Reason::of(error)), !error.is_parse()),
+        Verdict::SlowHead => (Some(Reason::Timeout), false),
+        Verdict::Stalled => (Some(Reason::WriteTimeout), true),
+        Verdict::Flooding => (Some(Reason::Reset), true),
         Verdict::Overstayed => (None, true),
         Verdict::Cut => {
             let lost = activity.unfinished();
             places.lose(lost);
-            ((lost > 0).then_some(reason::DRAIN), true)
+            ((lost > 0).then_some(Reason::Drain), true)
         }
     };
     if let Some(reason) = reason {

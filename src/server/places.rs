@@ -12,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc};
 
-use super::{Limits, Settings};
+use super::{Limits, Reason, Settings};
 use crate::metrics::Metrics;
 
 pub(super) struct Places {
@@ -32,6 +32,14 @@ impl Places {
         metrics: Option<Metrics>,
         limits: Limits,
     ) -> Self {
+        // From the start, so that the first error is a step from 0 and not a new series.
+        if let Some(metrics) = &metrics {
+            for reason in Reason::ALL {
+                let _ = metrics
+                    .connection_errors_total
+                    .with_label_values(&[reason.word()]);
+            }
+        }
         Self {
             settings,
             limits,
@@ -59,11 +67,11 @@ impl Places {
     }
 
     /// Counts a connection that ended in an error.
-    pub(super) fn count(&self, reason: &'static str) {
+    pub(super) fn count(&self, reason: Reason) {
         if let Some(metrics) = &self.metrics {
             metrics
                 .connection_errors_total
-                .with_label_values(&[reason])
+                .with_label_values(&[reason.word()])
                 .inc();
         }
     }

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
+use super::Reason;
 use super::answer::Progress;
 use super::places::Places;
-use super::reason;
 
 tokio::task_local! {
     /// The stream whose task this is; the answer made in it reports here.
@@ -61,7 +61,7 @@ async fn watched<F: Future<Output = ()>>(stream: F, places: Arc<Places>, stall: 
         }
         match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {
             Some(Poll::Ready(())) => {
-                places.count(reason::WRITE_TIMEOUT);
+                places.count(Reason::WriteTimeout);
                 Poll::Ready(())
             }
             _ => Poll::Pending,

@@ -195,6 +195,7 @@ impl Script {
             "/unread" => Response::new(Body::full("unread ".repeat(500))),
             "/large" => Response::new(Body::full(vec![b'x'; 64 * 1024 * 1024])),
             "/broken" => requests::broken().await,
+            "/peer" => Response::new(Body::full(connection.peer.ip().to_string())),
             "/panic" => panic!("as asked"),
             "/switch" => {
                 let mut response = Response::new(Body::empty());

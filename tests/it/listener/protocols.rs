@@ -5,7 +5,8 @@ use http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::{
-    AsyncReadExt, AsyncWriteExt, Body, BodyExt, Duration, Limits, Listener, limits, settings, soon,
+    AsyncReadExt, AsyncWriteExt, Body, BodyExt, Caller, Duration, Limits, Listener, Settings,
+    TcpStream, limits, settings, soon,
 };
 
 #[tokio::test]
@@ -121,4 +122,20 @@ async fn a_connection_at_rest_is_closed_by_a_drain() {
     listener.trigger.begin();
     assert_eq!(caller.rest().await, "");
     assert_eq!(soon(listener.server).await.unwrap().lost, 0);
+}
+
+#[tokio::test]
+async fn rule_19_an_ipv4_caller_of_an_ipv6_socket_is_an_ipv4_caller() {
+    let any = Settings {
+        listen: "[::]:0".parse().unwrap(),
+        ..settings()
+    };
+    let listener = Listener::with(any, limits()).await;
+    let port = listener.address.port();
+    for host in ["127.0.0.1", "::1"] {
+        let mut caller = Caller(soon(TcpStream::connect((host, port))).await.unwrap());
+        caller.send("GET /peer HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let answer = caller.answer().await;
+        assert!(answer.ends_with(&format!("\r\n\r\n{host}")), "{answer}");
+    }
 }

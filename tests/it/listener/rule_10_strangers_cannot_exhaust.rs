@@ -389,6 +389,22 @@ mod http2 {
     }
 
     #[tokio::test]
+    async fn frames_that_want_answers_from_a_peer_that_reads_none_cost_the_connection() {
+        let listener = Listener::start().await;
+        for flood in [frame(6, 0, 0, &[0; 8]), frame(4, 0, 0, &[0, 3, 0, 0, 0, 9])] {
+            let mut caller = frames(&listener).await;
+            let flood = flood.repeat(1000);
+            // Pings and settings are acknowledged in order; when nobody reads, nothing more is taken.
+            soon(async { while caller.0.write_all(&flood).await.is_ok() {} }).await;
+        }
+        listener
+            .until(|listener| listener.metrics.connections.get() == 0)
+            .await;
+        assert_eq!(listener.errors("write_timeout"), 2);
+        served(&listener).await;
+    }
+
+    #[tokio::test]
     async fn a_head_beyond_32_kib_is_431_and_the_connection_stays() {
         let listener = Listener::start().await;
         let mut client = client(&listener, 65_535).await;

@@ -2,7 +2,7 @@
 //!
 //! In: every Markdown file outside build output. Out: a failure that names the file and what is wrong: a relative link to nothing
 //! (or to a heading that is not there), an example configuration that `flowgate check` refuses, a README that no longer opens with
-//! its commands. Links to other hosts are not followed: a test must not need the network.
+//! its commands or shows what the program does not print, a command that does not exist. Links to other hosts are not followed: a test must not need the network.
 #![expect(clippy::unwrap_used, reason = "a test: what cannot be read fails it")]
 
 use std::collections::BTreeSet;
@@ -162,4 +162,104 @@ fn continuous_integration_runs_the_test_command_of_the_readme() {
         readme.lines().take(60).any(|line| line.trim() == command),
         "the README does not open with `{command}`"
     );
+}
+
+fn flowgate(arguments: &[&str]) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_flowgate"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// Without what differs from start to start: run ids and the beginnings of tokens.
+fn steady(text: &str) -> String {
+    let words = text.split_inclusive(char::is_whitespace);
+    words
+        .map(|word| {
+            let random = word.starts_with("0858") || word.starts_with("eyJ");
+            if random { "… " } else { word }
+        })
+        .collect()
+}
+
+#[test]
+fn the_readme_shows_what_the_demo_prints() {
+    let output = flowgate(&["demo", "--once"]);
+    assert!(output.status.success());
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let shown = readme
+        .split("\n```text\n")
+        .find(|block| block.starts_with("A flow is locked"))
+        .and_then(|block| block.split("\n```").next())
+        .unwrap();
+    assert_eq!(steady(shown).trim(), steady(&printed).trim());
+}
+
+#[test]
+fn every_flowgate_command_in_the_documents_exists_with_its_options() {
+    let mut wrong = Vec::new();
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap().replace("\\\n", " ");
+        let mut fenced = false;
+        for line in text.lines() {
+            fenced ^= line.trim_start().starts_with("```");
+            let line = line.trim_start().trim_start_matches("$ ");
+            let Some(rest) = line.strip_prefix("flowgate ").filter(|_| fenced) else {
+                continue;
+            };
+            let mut words = rest
+                .split(['#', '<', '>', '|'])
+                .next()
+                .unwrap()
+                .split_whitespace();
+            let command = words.next().unwrap_or_default();
+            let help = flowgate(&[command, "--help"]);
+            let help = String::from_utf8_lossy(&help.stdout).into_owned();
+            let options = words.filter(|word| word.starts_with("--"));
+            let missing: Vec<&str> = options.filter(|option| !help.contains(option)).collect();
+            if help.is_empty() || !missing.is_empty() {
+                wrong.push(format!("{}: {line}", document.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_mistake_that_the_readme_shows_is_reported_so() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let shown = readme
+        .split("\n```text\n")
+        .find(|block| block.starts_with("error: credentials.flows"))
+        .and_then(|block| block.split("\n```").next())
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mistaken = "\
+defaults:
+  entra: { tenant: 8f3b0000-0000-0000-0000-000000000001 }
+callers:
+  erp:
+    api_key: { sha256: { env: ERP_KEY_SHA256 } }
+
+credentials:
+  flows:
+    client_secret:
+      client_id: 22220000-0000-0000-0000-000000000001
+      scope: https://service.flow.microsoft.com/.default
+      secret: { env: FLOWS_SECRET }
+flows:
+  order-created:
+    url: { env: ORDER_FLOW_URL }
+    who_can_trigger: [erp]
+    credential: flows
+";
+    fs::write(folder.path().join("flowgate.yaml"), mistaken).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_flowgate"))
+        .args(["check", "--config", "flowgate.yaml"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains(shown), "{told}");
 }

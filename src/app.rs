@@ -241,13 +241,20 @@ fn build(
     (world, wallet)
 }
 
-/// Shows what the configuration itself says: its hash, and when secrets expire.
+/// Shows what the configuration itself says: its hash, and when certificate and secrets expire.
 fn expose(config: &Config, metrics: &Metrics) {
     metrics.config_info.reset();
     metrics
         .config_info
         .with_label_values(&[&config.hash])
         .set(1);
+    metrics.certificate_expiry_timestamp_seconds.reset();
+    if let Some(expires) = config.server.certificate_expires {
+        metrics
+            .certificate_expiry_timestamp_seconds
+            .with_label_values(&["server"])
+            .set(seconds(std::time::Duration::from_secs(expires)));
+    }
     metrics.secret_expiry_timestamp_seconds.reset();
     for credential in &config.credentials {
         if let Some(expires) = credential.expires {

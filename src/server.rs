@@ -52,6 +52,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// TLS towards callers; `None`: cleartext.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Unix seconds at which the certificate of `tls` expires.
+    pub certificate_expires: Option<u64>,
     /// Most connections at a time.
     pub max_connections: usize,
     /// Longest wait for a request head, and for TLS and protocol choice.

@@ -45,6 +45,7 @@ pub fn settings(listen: SocketAddr) -> Settings {
     Settings {
         listen,
         tls: None,
+        certificate_expires: None,
         max_connections: 100,
         head_timeout: Duration::from_secs(10),
         body_idle_timeout: Duration::from_secs(10),

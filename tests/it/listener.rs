@@ -75,6 +75,7 @@ fn settings() -> Settings {
     Settings {
         listen: "127.0.0.1:0".parse().unwrap(),
         tls: None,
+        certificate_expires: None,
         max_connections: 1000,
         head_timeout: Duration::from_millis(300),
         body_idle_timeout: Duration::from_millis(300),

@@ -54,10 +54,12 @@ pub fn server(ground: &mut Ground<'_>, section: Field<raw::Server>) -> Option<Se
         Field::Broken => None,
         Field::Given(at) => tls_settings(ground, at).map(Some),
     };
+    let (tls, certificate_expires) = tls?.unzip();
     Some(Server {
         settings: server::Settings {
             listen: listen?,
-            tls: tls?,
+            tls,
+            certificate_expires: certificate_expires.flatten(),
             max_connections: max_connections.value()?.0,
             head_timeout: head_timeout.value()?.0,
             body_idle_timeout: body_idle_timeout.value()?.0,
@@ -201,7 +203,7 @@ fn networks(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<ipnet::IpNet
 fn tls_settings(
     ground: &mut Ground<'_>,
     section: At<raw::Tls>,
-) -> Option<Arc<rustls::ServerConfig>> {
+) -> Option<(Arc<rustls::ServerConfig>, Option<u64>)> {
     let raw::Tls {
         certificate,
         private_key,
@@ -221,7 +223,7 @@ fn tls_settings(
         client_ca: None,
     });
     let (problem, cure) = match config {
-        Ok(config) => return Some(config),
+        Ok(config) => return Some((config, tls::expiry(&chain))),
         Err(tls::Error::PrivateKey) => (
             say!("there is no private key in this file"),
             say!("the file has to be PEM, with BEGIN PRIVATE KEY, and without a passphrase"),

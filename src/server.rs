@@ -12,13 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
-use tower::Service;
 
-use crate::body::Body;
 use crate::metrics::Metrics;
 
 pub mod admin;
@@ -39,6 +36,7 @@ mod streams;
 mod vigil;
 
 pub use drain::{Drain, Trigger, drain};
+pub use handler::Answers;
 pub use limits::Limits;
 pub use reason::Reason;
 
@@ -132,13 +130,7 @@ impl Server {
     /// still accepted, so that the service can answer them in its own words. Whatever is left then is cut off and counted.
     pub async fn run<S>(self, service: S, mut drain: Drain) -> Outcome
     where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-            + Clone
-            + Send
-            + Sync
-            + Unpin
-            + 'static,
-        S::Future: Send,
+        S: Answers,
     {
         let places = Arc::new(Places::new(self.settings, self.metrics, self.limits));
         let (stage, _) = watch::channel(Stage::Open);
@@ -192,13 +184,7 @@ struct Acceptor<S> {
 
 impl<S> Acceptor<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + Unpin
-        + 'static,
-    S::Future: Send,
+    S: Answers,
 {
     /// Accepts for ever. A connection keeps its clone of `alive` to its end.
     async fn run(&self, alive: &mpsc::Sender<Infallible>) -> Infallible {

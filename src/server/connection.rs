@@ -3,7 +3,6 @@
 //! In: a socket and a place. Out: HTTP/1.1 or HTTP/2 requests for the service. TLS and the choice of protocol share one deadline: hyper-util's
 //! own detection has none (design, "Traps"), and a socket that says nothing, or half a preface, would hold its place for ever.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -11,24 +10,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use http::{Request, Response};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use tower::Service;
 
 use super::activity::Activity;
 use super::drain::{Stage, reached};
-use super::handler::Handler;
+use super::handler::{Answers, Handler};
 use super::places::{Place, Places};
 use super::socket::{Socket, Transport};
 use super::streams::Streams;
 use super::vigil::{Http, Verdict, Vigil};
 use super::{Limits, Reason, Settings};
-use crate::body::Body;
 use crate::call::Connection;
 
 /// What an HTTP/2 connection begins with (RFC 9113 section 3.4).
@@ -52,13 +48,7 @@ pub(super) async fn serve<S>(
     mut place: Place,
     stage: watch::Receiver<Stage>,
 ) where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + Unpin
-        + 'static,
-    S::Future: Send,
+    S: Answers,
 {
     place.taken();
     let places = &place.places;
@@ -174,13 +164,7 @@ async fn serve_http1<S>(
     vigil: &Vigil<'_>,
     places: &Places,
 ) where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + Unpin
-        + 'static,
-    S::Future: Send,
+    S: Answers,
 {
     loop {
         // Boxed, as hyper's buffers are: at rest a connection holds nothing of either.
@@ -226,13 +210,7 @@ async fn sit<S>(
     places: &Places,
 ) -> Option<(Verdict, http1::Parts<Io, Handler<S>>)>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + Unpin
-        + 'static,
-    S::Future: Send,
+    S: Answers,
 {
     let mut connection = http1::Builder::new()
         // The head limit is the buffer limit; hyper refuses more than 100 fields on its own.
@@ -273,13 +251,7 @@ async fn serve_http2<S>(
     vigil: &Vigil<'_>,
     places: &Arc<Places>,
 ) where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + Unpin
-        + 'static,
-    S::Future: Send,
+    S: Answers,
 {
     let limits = &places.limits;
     let streams = Streams {
@@ -330,13 +302,7 @@ fn settle(verdict: &Verdict, activity: &Activity, places: &Places) -> bool {
 
 impl<S> Http for http1::Connection<Io, Handler<S>>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + Unpin
-        + 'static,
-    S::Future: Send,
+    S: Answers,
 {
     fn wind_down(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -348,13 +314,7 @@ where
 
 impl<S> Http for http2::Connection<Io, Handler<S>, Streams>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + Unpin
-        + 'static,
-    S::Future: Send,
+    S: Answers,
 {
     fn wind_down(self: Pin<&mut Self>) {
         self.graceful_shutdown();

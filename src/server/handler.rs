@@ -22,6 +22,27 @@ use super::streams;
 use crate::body::Body;
 use crate::call::Connection;
 
+/// What a server serves: a tower service of ours. A name for the bounds, nothing else.
+pub trait Answers:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + Unpin
+    + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + Unpin
+        + 'static
+{
+}
+
 /// The service of one connection.
 pub(super) struct Handler<S> {
     pub(super) service: S,

@@ -7,7 +7,8 @@ use http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::{
-    AsyncReadExt, Body, BodyExt, Limits, Listener, Outcome, Settings, limits, settings, soon,
+    AsyncReadExt, Body, BodyExt, Caller, Limits, Listener, Outcome, Settings, TcpStream, limits,
+    settings, soon,
 };
 
 #[tokio::test]
@@ -117,4 +118,43 @@ async fn a_caller_in_the_middle_of_its_head_is_still_answered_in_a_drain() {
     caller.send("Host: a\r\n\r\n").await;
     assert!(caller.rest().await.starts_with("HTTP/1.1 503"));
     assert_eq!(soon(listener.server).await.unwrap().lost, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_in_a_closed_loop_lose_no_request_to_a_drain() {
+    // The built-in last word: each caller's next request is already on its way.
+    let listener = Listener::with(settings(), Limits::CALLERS).await;
+    let callers: Vec<_> = (0..32)
+        .map(|_| {
+            let address = listener.address;
+            tokio::spawn(async move {
+                let mut caller = Caller(TcpStream::connect(address).await.unwrap());
+                let mut answers = 0;
+                loop {
+                    let request = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+                    caller.send(request).await;
+                    // Fails when the connection ends without an answer.
+                    let answer = caller.answer().await;
+                    answers += 1;
+                    if answer.contains("\r\nconnection: close\r\n") {
+                        return answers;
+                    }
+                }
+            })
+        })
+        .collect();
+    listener.asked(500).await;
+    listener.trigger.begin();
+    let mut answered = 0;
+    for caller in callers {
+        answered += soon(caller).await.unwrap();
+    }
+    assert_eq!(soon(listener.server).await.unwrap().lost, 0);
+    assert_eq!(
+        listener
+            .service
+            .answered
+            .load(std::sync::atomic::Ordering::SeqCst),
+        answered
+    );
 }

@@ -249,6 +249,7 @@ async fn start() -> (SocketAddr, Metrics) {
     let settings = Settings {
         listen: "127.0.0.1:0".parse().unwrap(),
         tls: None,
+        certificate_expires: None,
         max_connections: 1000,
         head_timeout: Duration::from_millis(300),
         body_idle_timeout: Duration::from_secs(20),

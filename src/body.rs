@@ -20,8 +20,10 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 pub mod buffer;
+mod mask;
 
 pub use buffer::{Budget, buffer, peek};
+pub use mask::Mask;
 
 /// Why a body ended before its end.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -77,6 +79,7 @@ pub struct Body {
     source: Source,
     /// Read before, still to be handed on.
     prefix: Bytes,
+    mask: Option<Box<Mask>>,
     sent: u64,
     broken: bool,
     done: bool,
@@ -158,6 +161,7 @@ impl Body {
         Self {
             source,
             prefix: Bytes::new(),
+            mask: None,
             sent: 0,
             broken: false,
             done: false,
@@ -181,6 +185,13 @@ impl Body {
         if let Source::Stream(stream) = &mut self.source {
             stream.held = Some(Box::new(held));
         }
+        self
+    }
+
+    /// Overwrites the mask's secrets on the way.
+    #[must_use]
+    pub fn masked(mut self, mask: Mask) -> Self {
+        self.mask = Some(Box::new(mask));
         self
     }
 
@@ -208,8 +219,13 @@ impl Body {
             Source::Stream(stream) => stream
                 .framing
                 .left()
-                .map(|left| left.saturating_add(self.prefix.len() as u64)),
+                .map(|left| left.saturating_add(self.waiting() as u64)),
         }
+    }
+
+    /// Bytes read and not yet handed on.
+    fn waiting(&self) -> usize {
+        self.prefix.len() + self.mask.as_ref().map_or(0, |mask| mask.held())
     }
 
     /// All its bytes when they are already here.
@@ -226,6 +242,28 @@ impl Body {
     fn behind(mut self, prefix: Bytes) -> Self {
         self.prefix = prefix;
         self
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        if !self.prefix.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.prefix))));
+        }
+        match &mut self.source {
+            Source::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Source::Bytes(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Source::Stream(stream) => stream.poll(cx),
+        }
+    }
+
+    fn mask(&mut self, data: Bytes) -> Bytes {
+        let last = match &self.source {
+            Source::Bytes(bytes) => bytes.is_empty(),
+            Source::Stream(stream) => stream.framing.left() == Some(0),
+        };
+        match &mut self.mask {
+            Some(mask) => mask.pass(data, last),
+            None => data,
+        }
     }
 
     fn finish(&mut self, end: End) {
@@ -322,31 +360,32 @@ impl http_body::Body for Body {
         if self.done {
             return Poll::Ready(None);
         }
-        if !self.prefix.is_empty() {
-            let data = std::mem::take(&mut self.prefix);
-            self.sent = self.sent.saturating_add(data.len() as u64);
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        let polled = match &mut self.source {
-            Source::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Source::Bytes(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
-            Source::Stream(stream) => stream.poll(cx),
-        };
-        match ready!(polled) {
-            Some(Ok(data)) => {
-                self.sent = self.sent.saturating_add(data.len() as u64);
-                Poll::Ready(Some(Ok(Frame::data(data))))
-            }
-            Some(Err(error)) => {
-                self.done = true;
-                self.broken = true;
-                self.finish(End::Broken);
-                Poll::Ready(Some(Err(error)))
-            }
-            None => {
-                self.done = true;
-                self.finish(End::Complete);
-                Poll::Ready(None)
+        loop {
+            match ready!(self.poll_source(cx)) {
+                Some(Ok(data)) => {
+                    let data = self.mask(data);
+                    if !data.is_empty() {
+                        self.sent = self.sent.saturating_add(data.len() as u64);
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                }
+                Some(Err(error)) => {
+                    self.done = true;
+                    self.broken = true;
+                    self.finish(End::Broken);
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    if let Some(rest) = self.mask.take().map(|mut mask| mask.rest())
+                        && !rest.is_empty()
+                    {
+                        self.sent = self.sent.saturating_add(rest.len() as u64);
+                        return Poll::Ready(Some(Ok(Frame::data(rest))));
+                    }
+                    self.done = true;
+                    self.finish(End::Complete);
+                    return Poll::Ready(None);
+                }
             }
         }
     }
@@ -357,7 +396,7 @@ impl http_body::Body for Body {
             // A stream of undeclared length ends only when it has been polled to its end: hyper's own answer does not know
             // a reset from an end.
             Source::Stream(stream) => {
-                self.done || (self.prefix.is_empty() && stream.framing.left() == Some(0))
+                self.done || (self.waiting() == 0 && stream.framing.left() == Some(0))
             }
         }
     }

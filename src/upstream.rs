@@ -216,11 +216,8 @@ impl Upstream {
         if status.as_u16() < 400 || response::ran(answer.headers()) {
             return Ok((answer, None));
         }
-        if answer
-            .headers()
-            .contains_key(http::header::CONTENT_ENCODING)
-        {
-            // Nothing compressed was asked for, and what cannot be read cannot be judged.
+        if response::is_encoded(answer.headers()) {
+            // Nothing encoded was asked for, and what cannot be read cannot be judged.
             return Err(Failure::Unreadable);
         }
         let (parts, body) = answer.into_parts();
@@ -228,12 +225,12 @@ impl Upstream {
             .await
             .map_err(|_| Failure::Unreadable)?
             .map_err(|_| Failure::Unreadable)?;
-        if let Some(rest) = rest {
-            return Ok((Response::from_parts(parts, rest), None));
-        }
-        let finding = match flow.kind {
-            Kind::Trigger => service::find(status.as_u16(), &bytes),
-            Kind::Other => None,
+        let finding = match (flow.kind, rest) {
+            // No service's error is as long as this.
+            (Kind::Trigger, Some(_)) => return Err(Failure::Unreadable),
+            (Kind::Other, Some(rest)) => return Ok((Response::from_parts(parts, rest), None)),
+            (Kind::Trigger, None) => service::find(status.as_u16(), &bytes),
+            (Kind::Other, None) => None,
         };
         let answer = response::withhold(Response::from_parts(parts, bytes), flow);
         Ok((answer.map(Body::full), finding))

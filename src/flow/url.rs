@@ -54,6 +54,8 @@ struct Parts {
     uri: Uri,
     /// Texts that no caller may ever read, in lower case: host, workflow id, signature.
     needles: Vec<memmem::Finder<'static>>,
+    /// The signature, as it stands in the URL and decoded.
+    signatures: Vec<memmem::Finder<'static>>,
 }
 
 /// Why a configured URL is not usable.
@@ -110,7 +112,8 @@ impl TriggerUrl {
 
     fn assemble(scheme: Scheme, authority: Authority, path: &str, query: String) -> Option<Self> {
         let uri = uri(&scheme, &authority, path, &query)?;
-        let needles = needles(authority.host(), path, &query);
+        let signatures = signatures(&query);
+        let needles = needles(authority.host(), path, &signatures);
         Some(Self(Arc::new(Parts {
             scheme,
             authority,
@@ -118,6 +121,7 @@ impl TriggerUrl {
             query,
             uri,
             needles,
+            signatures: signatures.iter().map(|text| finder(text)).collect(),
         })))
     }
 
@@ -140,6 +144,7 @@ impl TriggerUrl {
             |Self(parts)| match Arc::try_unwrap(parts) {
                 Ok(mut parts) => {
                     parts.needles.clone_from(&self.0.needles);
+                    parts.signatures.clone_from(&self.0.signatures);
                     Self(Arc::new(parts))
                 }
                 Err(parts) => Self(parts),
@@ -232,11 +237,20 @@ impl TriggerUrl {
     /// Whether `bytes` name the flow's host, its workflow id or its signature: then no caller may read them (security rule 8).
     #[must_use]
     pub fn revealed_in(&self, bytes: &[u8]) -> bool {
+        let needles = &self.0.needles;
+        let shortest = needles.iter().map(|needle| needle.needle().len()).min();
+        // Most header values are shorter than any of them.
+        if shortest.is_none_or(|shortest| bytes.len() < shortest) {
+            return false;
+        }
         let folded = bytes.to_ascii_lowercase();
-        self.0
-            .needles
-            .iter()
-            .any(|needle| needle.find(&folded).is_some())
+        needles.iter().any(|needle| needle.find(&folded).is_some())
+    }
+
+    /// The URL's own signature, as it stands there and decoded; empty when it has none.
+    #[must_use]
+    pub fn signatures(&self) -> &[memmem::Finder<'static>] {
+        &self.0.signatures
     }
 }
 
@@ -254,7 +268,7 @@ fn uri(scheme: &Scheme, authority: &Authority, path: &str, query: &str) -> Optio
         .ok()
 }
 
-fn needles(host: &str, path: &str, query: &str) -> Vec<memmem::Finder<'static>> {
+fn needles(host: &str, path: &str, signatures: &[String]) -> Vec<memmem::Finder<'static>> {
     let mut texts = vec![host.to_owned()];
     texts.extend(
         path.split_once("/workflows/")
@@ -262,6 +276,15 @@ fn needles(host: &str, path: &str, query: &str) -> Vec<memmem::Finder<'static>> 
             .filter(|id| id.len() >= 8)
             .map(str::to_owned),
     );
+    texts.extend_from_slice(signatures);
+    texts
+        .iter()
+        .map(|text| finder(&text.to_ascii_lowercase()))
+        .collect()
+}
+
+fn signatures(query: &str) -> Vec<String> {
+    let mut texts = Vec::new();
     for pair in pairs(query).filter(|pair| name(pair).eq_ignore_ascii_case("sig")) {
         let raw = pair.split_once('=').map_or("", |(_, value)| value);
         if raw.len() >= 8 {
@@ -271,9 +294,10 @@ fn needles(host: &str, path: &str, query: &str) -> Vec<memmem::Finder<'static>> 
     }
     texts.dedup();
     texts
-        .iter()
-        .map(|text| memmem::Finder::new(&text.to_ascii_lowercase()).into_owned())
-        .collect()
+}
+
+fn finder(text: &str) -> memmem::Finder<'static> {
+    memmem::Finder::new(text).into_owned()
 }
 
 fn pairs(query: &str) -> impl Iterator<Item = &str> {

@@ -76,6 +76,22 @@ const NOT_DOWNSTREAM: &[&str] = &[
     "x-request-id",
 ];
 
+/// Those of both that belong to one hop.
+const HOP: &[&str] = &[
+    "connection",
+    "content-length",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// A name in the one spelling names are compared in: `_` and `.` are `-` (names are lower case already).
 pub fn spelling(name: &HeaderName) -> Cow<'_, str> {
     let name = name.as_str();
@@ -105,14 +121,19 @@ fn prefixed(name: &str) -> bool {
         || name.starts_with("x-ms-")
 }
 
-/// Whether a header of the flow's may travel to the caller, its value aside.
-pub fn passes_downstream(name: &HeaderName, named: &Named) -> bool {
-    let name = spelling(name);
-    let name = name.as_ref();
-    let service = name.starts_with("x-ms-")
-        && name != "x-ms-workflow-run-id"
-        && name != "x-ms-client-tracking-id";
-    !(service || NOT_DOWNSTREAM.binary_search(&name).is_ok() || named.contains(name))
+/// Whether a header of the flow's may travel to the caller, its value aside. `wished`: those the flow's entry says should.
+pub fn passes_downstream(name: &HeaderName, named: &Named, wished: &[HeaderName]) -> bool {
+    let spelled = spelling(name);
+    let spelled = spelled.as_ref();
+    if named.contains(spelled) {
+        return false;
+    }
+    let service = spelled.starts_with("x-ms-")
+        && spelled != "x-ms-workflow-run-id"
+        && spelled != "x-ms-client-tracking-id";
+    let withheld = service || NOT_DOWNSTREAM.binary_search(&spelled).is_ok();
+    // Nobody's wish makes another hop's header, or its framing, end-to-end.
+    !withheld || (wished.contains(name) && !HOP.contains(&spelled))
 }
 
 /// The names that a message's `Connection` declares hop-by-hop (RFC 9110 section 7.6.1).
@@ -163,9 +184,20 @@ mod tests {
         }
         for name in NOT_DOWNSTREAM {
             assert!(
-                !passes_downstream(&HeaderName::from_static(name), &named),
+                !passes_downstream(&HeaderName::from_static(name), &named, &[]),
                 "{name}"
             );
         }
+    }
+    #[test]
+    fn a_wish_passes_what_speaks_to_browsers_but_nothing_of_another_hop() {
+        let named = Named(vec!["x-hop".to_owned()]);
+        for name in NOT_DOWNSTREAM {
+            let name = HeaderName::from_static(name);
+            let passes = passes_downstream(&name, &named, std::slice::from_ref(&name));
+            assert_eq!(passes, !HOP.contains(&name.as_str()), "{name}");
+        }
+        let hop = HeaderName::from_static("x-hop");
+        assert!(!passes_downstream(&hop, &named, std::slice::from_ref(&hop)));
     }
 }

@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 
 use super::headers::{Named, passes_downstream};
-use crate::body::Body;
+use crate::body::{Body, Mask};
 use crate::flow::Flow;
 
 /// The header that says a run was started (facts A4.5).
@@ -21,39 +21,53 @@ const RUN_ID: HeaderName = HeaderName::from_static("x-ms-workflow-run-id");
 /// The longest `Retry-After` believed.
 const LONGEST_WAIT: u64 = 3600;
 
+/// How much of a token's end is looked for, in bytes: without it the rest is worth nothing.
+const TAIL: usize = 64;
+
 /// The answer as the caller gets it.
 pub fn scrub(answer: Response<Body>, flow: &Flow, token: Option<&HeaderValue>) -> Response<Body> {
     let (parts, body) = answer.into_parts();
-    let mut response = Response::new(body);
+    let token = token.map(tail);
+    let mut response = Response::new(());
     *response.status_mut() = parts.status;
     let named = Named::of(&parts.headers);
     let headers = response.headers_mut();
     headers.reserve(parts.headers.len());
+    let reveals = |bytes: &[u8]| {
+        flow.url.revealed_in(bytes)
+            || token
+                .as_ref()
+                .is_some_and(|token| token.find(bytes).is_some())
+    };
     let mut current = None;
     for (name, value) in parts.headers {
         // A header given twice comes with its name once.
         current = name.or(current);
         let Some(name) = &current else { continue };
-        let passes = (passes_downstream(name, &named) || flow.pass_headers.contains(name))
-            && !flow.remove_headers.contains(name)
-            // A signed address to poll is a credential (facts A4.3): withheld until job addresses exist.
-            && !(*name == LOCATION && parts.status == StatusCode::ACCEPTED)
-            && !reveals(value.as_bytes(), flow, token);
-        if passes {
+        // A signed address to poll is a credential (facts A4.3): withheld until job addresses exist.
+        let poll = *name == LOCATION && parts.status == StatusCode::ACCEPTED;
+        let withheld = poll
+            || flow.remove_headers.contains(name)
+            || reveals(name.as_str().as_bytes())
+            || reveals(value.as_bytes());
+        if !withheld && passes_downstream(name, &named, &flow.pass_headers) {
             headers.append(name.clone(), value);
         }
     }
-    response
+    // A flow may well say where it is; but not what opens it.
+    let mut secrets = flow.url.signatures().to_vec();
+    secrets.extend(token);
+    if secrets.is_empty() || body.declared() == Some(0) {
+        return response.map(|()| body);
+    }
+    response.map(|()| body.masked(Mask::new(secrets)))
 }
 
-fn reveals(value: &[u8], flow: &Flow, token: Option<&HeaderValue>) -> bool {
-    flow.url.revealed_in(value) || token.is_some_and(|token| contains(value, token))
-}
-
-fn contains(value: &[u8], token: &HeaderValue) -> bool {
-    let bare = token.as_bytes();
-    let bare = bare.strip_prefix(b"Bearer ").unwrap_or(bare);
-    value.len() >= bare.len() && memmem::find(value, bare).is_some()
+fn tail(authorization: &HeaderValue) -> Finder<'static> {
+    let bytes = authorization.as_bytes();
+    let token = bytes.strip_prefix(b"Bearer ").unwrap_or(bytes);
+    let from = token.len().saturating_sub(TAIL);
+    Finder::new(token.get(from..).unwrap_or_default()).into_owned()
 }
 
 /// An error answer whose body names nothing of the flow's URL, workflow id or signature.
@@ -73,6 +87,13 @@ pub fn withhold(mut answer: Response<Bytes>, flow: &Flow) -> Response<Bytes> {
 #[must_use]
 pub fn ran(headers: &HeaderMap) -> bool {
     headers.contains_key(&RUN_ID)
+}
+
+/// Whether the body is anything but plain.
+#[must_use]
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    !headers.get_all(CONTENT_ENCODING).iter().all(plain)
 }
 
 /// The run that was started, as text of 1–64 harmless characters.

@@ -20,6 +20,7 @@ mod provider;
 mod rule_01_a_flow_never_runs_twice;
 mod rule_02_host_chooses_nothing;
 mod rule_07_only_what_is_listed_passes;
+mod rule_08_nothing_secret_reaches_a_caller;
 mod rule_12_which_credential_counts;
 mod rule_13_a_stranger_learns_nothing;
 mod rule_14_cross_site_browsers;

@@ -1,7 +1,11 @@
 """What is compared: the one upstream behind all, and in front of it nginx, HAProxy and flowgate, each set up as its manual advises."""
 
 import json
+import os
+import re
 import sys
+import time
+import urllib.request
 
 from lab import LOAD_CORE, PROXY_CORE, free_port
 
@@ -150,7 +154,6 @@ def flowgate(lab, behind, name="flowgate", access_log=False, flows=1, ready=True
     }
     # JSON is YAML.
     path = lab.file(f"{name}.yaml", json.dumps(config, indent=1))
-    import os
     options = {"env": {**os.environ, "COMPARE_SECRET": "a-secret-of-the-comparison"}}
     if access_log:
         options["stdout"] = (lab.home / f"{name}.access.log").open("wb")
@@ -160,3 +163,25 @@ def flowgate(lab, behind, name="flowgate", access_log=False, flows=1, ready=True
     else:
         lab.wait_for_port(port, process)
     return Endpoint(process, f"http://127.0.0.1:{port}/flow", f"http://127.0.0.1:{admin}")
+
+
+def metrics(gate):
+    with urllib.request.urlopen(f"{gate.admin}/metrics", timeout=5) as answer:
+        return answer.read().decode()
+
+
+def wait_for_key_set(gate):
+    deadline = time.monotonic() + 5
+    while not re.search(r'^flowgate_key_set_refreshes_total\{.*result="ok".*\} [1-9]', metrics(gate), re.MULTILINE):
+        if time.monotonic() > deadline:
+            raise RuntimeError("the gateway has not fetched the issuer's keys")
+        time.sleep(0.02)
+
+
+def outcomes(gate):
+    """How the gateway itself counted what became of the requests: outcome → number."""
+    found = {}
+    for labels, value in re.findall(r"^flowgate_requests_total\{(.*)\} (\S+)$", metrics(gate), re.MULTILINE):
+        outcome = re.search(r'outcome="([^"]*)"', labels).group(1)
+        found[outcome] = found.get(outcome, 0) + int(float(value))
+    return found

@@ -100,6 +100,7 @@ impl Refusal {
                     Verdict::NotFound => Code::FlowNotFound,
                     Verdict::Disabled => Code::FlowDisabled,
                     Verdict::NoResponse => Code::FlowNoResponse,
+                    Verdict::Timeout => Code::FlowTimeout,
                     Verdict::BodyInvalid => Code::FlowBodyInvalid,
                     Verdict::SchemaMismatch => Code::FlowSchemaMismatch,
                     Verdict::Throttled => Code::FlowThrottled,

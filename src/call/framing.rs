@@ -34,7 +34,7 @@ const LONGEST_TARGET: usize = 16_384;
 
 /// Judges a request before anything else is looked at. `hosts` empty: any single well-formed host.
 pub fn check(call: &Call, hosts: &[String]) -> Result<(), Malformed> {
-    if call.method == Method::CONNECT || call.headers.contains_key(UPGRADE) {
+    if call.method == Method::CONNECT || tunnels(&call.headers) {
         return Err(Malformed::Tunnel);
     }
     let target = call.uri.path().len() + call.uri.query().map_or(0, |query| query.len() + 1);
@@ -46,6 +46,15 @@ pub fn check(call: &Call, hosts: &[String]) -> Result<(), Malformed> {
     }
     host(call, hosts)?;
     framing(call)
+}
+
+/// Whether an `Upgrade` is wanted that cannot simply be ignored. `h2c` can: Java's and curl's clients offer it on every cleartext request and
+/// go on without it (RFC 9110 section 7.8), and it never travels on, which is what h2c smuggling would need.
+fn tunnels(headers: &HeaderMap) -> bool {
+    let mut wanted = headers.get_all(UPGRADE).iter();
+    wanted.next().is_some_and(|first| {
+        !first.as_bytes().eq_ignore_ascii_case(b"h2c") || wanted.next().is_some()
+    })
 }
 
 fn host(call: &Call, hosts: &[String]) -> Result<(), Malformed> {

@@ -16,6 +16,8 @@ pub enum Verdict {
     Disabled,
     /// The run ended without an answer.
     NoResponse,
+    /// The run did not answer within the service's own limit; it may go on.
+    Timeout,
     /// The caller's body is not what its content type says.
     BodyInvalid,
     /// The caller's body does not fit the trigger's schema.
@@ -49,6 +51,9 @@ pub struct Finding {
     /// Meaning and cure, for the log.
     pub cure: &'static str,
 }
+
+/// The service's 504, whose body was never captured (facts E1): with this code, or empty.
+const TIMEOUT: &str = "GatewayTimeout";
 
 const CATALOGUE: &[Finding] = &[
     rejected(
@@ -144,6 +149,11 @@ const CATALOGUE: &[Finding] = &[
         "the run ended without reaching its Response action: look at the run in the flow's history",
     ),
     found(
+        TIMEOUT, // status [D], an empty code was logged by the engine [W], the name [I]
+        Verdict::Timeout,
+        "the run did not reach its Response action within the service's 120 s: answer 202 early, or shorten the run",
+    ),
+    found(
         "InvalidRequestContent", // [W]
         Verdict::BodyInvalid,
         "the caller's body is not valid JSON although it says so",
@@ -202,6 +212,9 @@ struct Error {
 /// The entry for an answer without a run id; `None`: not of the catalogue, so the answer is the flow's own.
 #[must_use]
 pub fn find(status: u16, body: &[u8]) -> Option<&'static Finding> {
+    if status == 504 && body.is_empty() {
+        return CATALOGUE.iter().find(|entry| entry.code == TIMEOUT);
+    }
     let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
         return None;
     };
@@ -271,6 +284,16 @@ mod tests {
         assert_eq!(find(404, &answer("OrderNotFound", "no such order")), None);
         assert_eq!(find(500, b"<html>"), None);
         assert_eq!(find(500, b"{\"error\":\"text\"}"), None);
+    }
+
+    #[test]
+    fn the_services_own_timeout_is_recognised_with_and_without_a_body() {
+        assert_eq!(find(504, b"").unwrap().verdict, Verdict::Timeout);
+        assert_eq!(
+            find(504, &answer("GatewayTimeout", "")).unwrap().verdict,
+            Verdict::Timeout
+        );
+        assert_eq!(find(502, b""), None);
     }
 
     #[test]

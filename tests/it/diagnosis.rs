@@ -76,6 +76,7 @@ const SERVICE: &[Row] = &[
     (404, "WorkflowNotFound", "The workflow 'x' could not be found.", 502, "flow_not_found", "flow", "not_started", "deleted, moved or got a new URL"),
     (400, "WorkflowTriggerIsNotEnabled", "Could not execute workflow 'x' trigger 'manual' with state 'Suspended': trigger is not enabled.", 502, "flow_disabled", "flow", "not_started", "turn it on"),
     (502, "NoResponse", "The server did not receive a response from an upstream server. Request tracking id '08580000000000000000000000000CU04'.", 502, "flow_no_response", "flow", "started", "without reaching its Response action"),
+    (504, "GatewayTimeout", "The gateway did not receive a response in time.", 504, "flow_timeout", "flow", "unknown", "120 s"),
     (400, "InvalidRequestContent", "The request content is not valid and could not be deserialized: 'Unexpected character encountered while parsing value: C. Path '', line 0, position 0.'.", 400, "flow_body_invalid", "caller", "not_started", ""),
     (400, "TriggerInputSchemaMismatch", "The input body for trigger 'manual' of type 'Request' did not match its schema definition. Error details: 'Required properties are missing from object: a.'.", 422, "flow_schema_mismatch", "caller", "not_started", ""),
     (429, "RequestsThrottled", "Number of concurrent requests for resource 'x' exceeded the allowed limit '26'.", 429, "flow_throttled", "flow", "not_started", "slow down"),

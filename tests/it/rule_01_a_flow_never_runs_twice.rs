@@ -129,7 +129,7 @@ async fn a_post_is_sent_once_whatever_becomes_of_it() {
         (status(500), ""),
         (status(502), ""),
         (status(503), ""),
-        (status(504), ""),
+        (status(504), "flow_timeout"),
         (
             Fault::Throttled {
                 retry_after: Some("0".into()),

@@ -107,3 +107,34 @@ async fn an_access_line_says_who_called_what_and_what_came_of_it() {
         ) > 0.0
     );
 }
+
+#[tokio::test]
+async fn an_offer_of_h2c_is_ignored_and_any_other_upgrade_refused() {
+    let house = House::standard().await;
+    let offer = |upgrade: &str| {
+        Request::post("/order-created")
+            .header("x-api-key", KEY)
+            .header("connection", "Upgrade, HTTP2-Settings")
+            .header("upgrade", upgrade)
+            .header("http2-settings", "AAMAAABkAARAAAAAAAIAAAAA")
+            .body("{}")
+            .unwrap()
+    };
+    let answer = house.send(offer("h2c")).await;
+    assert_eq!(
+        (answer.status, answer.version),
+        (StatusCode::OK, Version::HTTP_11),
+        "{answer:?}"
+    );
+    let received = house.simulator.received();
+    let seen = received.last().unwrap();
+    assert_eq!(
+        (seen.header("upgrade"), seen.header("http2-settings")),
+        (None, None)
+    );
+    assert_eq!(
+        house.send(offer("websocket")).await.code(),
+        "upgrade_not_supported"
+    );
+    assert_eq!(house.simulator.runs("order-created"), 1);
+}

@@ -133,9 +133,20 @@ impl House {
 
     /// The same with a clock of the test's own.
     pub async fn at(simulator: Simulator, yaml: &str, more: &[(&str, &str)], clock: Clock) -> Self {
+        Self::with(simulator, yaml, more, clock, Random::system()).await
+    }
+
+    /// The same with dice of the test's own.
+    pub async fn with(
+        simulator: Simulator,
+        yaml: &str,
+        more: &[(&str, &str)],
+        clock: Clock,
+        random: Random,
+    ) -> Self {
         let ambient = Ambient {
             clock,
-            random: Random::system(),
+            random,
             environment: environment(&simulator, more),
         };
         let config = config::parse(yaml, &ambient.environment, &ambient.clock)

@@ -10,6 +10,7 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod canaries;
 mod diagnosis;
 mod diagnostics;
 mod frames;
@@ -28,6 +29,7 @@ mod rule_15_the_url_stays_ours;
 mod rule_16_anyone_borrows_nothing;
 mod rule_18_a_broken_off_body_never_looks_complete;
 mod rule_19_source_address;
+mod rule_20_secrets_cannot_be_printed;
 mod rule_25_simulator_and_demo;
 mod secure;
 mod spine;

@@ -291,7 +291,7 @@ async fn an_object_id_that_the_flow_does_not_admit_is_named() {
     ));
     let change = |simulator: &Simulator| {
         simulator.set_flow("order-created", |flow| {
-            flow.mode = Mode::Users(vec![SOMEBODY.into()])
+            flow.mode = Mode::Users(vec![SOMEBODY.into()]);
         });
     };
     let (answer, difference, cure) = difference(change, &yaml, "MisMatchingOAuthClaims").await;

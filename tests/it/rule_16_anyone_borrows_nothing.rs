@@ -138,11 +138,11 @@ const FORGED: &[&str] = &[
 ];
 
 /// The headers of ours the flow saw, in the one spelling.
-fn ours(house: &House) -> Vec<(String, String)> {
+fn ours(house: &House) -> Pairs {
     let received = house.simulator.received();
     let seen = received.last().unwrap();
     assert_eq!(seen.trailers.len(), 0);
-    let mut found: Vec<(String, String)> = seen
+    let mut found: Pairs = seen
         .headers
         .iter()
         .filter(|(name, _)| {
@@ -156,7 +156,10 @@ fn ours(house: &House) -> Vec<(String, String)> {
     found
 }
 
-fn pairs(wanted: &[(&str, &str)]) -> Vec<(String, String)> {
+/// Names and values, sorted by name.
+type Pairs = Vec<(String, String)>;
+
+fn pairs(wanted: &[(&str, &str)]) -> Pairs {
     wanted
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -170,7 +173,7 @@ async fn forged_identity_headers_never_arrive() {
     ))
     .await;
     let token = format!("Bearer {}", house.token(|spec| spec));
-    let callers: &[(&str, String, Vec<(String, String)>)] = &[
+    let callers: &[(&str, String, Pairs)] = &[
         (
             "/legacy",
             String::new(),

@@ -105,7 +105,7 @@ struct Scene {
     codes: BTreeSet<String>,
     /// While it is set, the dice panic.
     dice_panic: Arc<AtomicBool>,
-    _provider: Stub,
+    provider: Stub,
 }
 
 impl Scene {
@@ -132,7 +132,7 @@ impl Scene {
             answers: Vec::new(),
             codes: BTreeSet::new(),
             dice_panic,
-            _provider: provider,
+            provider,
         }
     }
 
@@ -354,7 +354,7 @@ async fn strangers(scene: &mut Scene) {
         .await;
     let strange = scene
         .house
-        .token(|spec| spec.claim("iss", format!("http://{}/html", scene._provider.address)));
+        .token(|spec| spec.claim("iss", format!("http://{}/html", scene.provider.address)));
     scene
         .canaries
         .watch("a token of an issuer without keys", &strange);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flowgate::simulator::{Options, Simulator};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// A certificate authority and the folder with its certificate.
@@ -16,6 +16,10 @@ impl Authority {
     /// Fresh keys.
     pub fn fresh() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        // Unlike the leaf's: equal names look self-signed to OpenSSL.
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "an authority of this moment");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let folder = tempfile::tempdir().unwrap();

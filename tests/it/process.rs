@@ -1,0 +1,259 @@
+//! The real binary as its users start it: `flowgate serve` with a configuration file, and `flowgate simulate` in front of which it stands.
+//!
+//! In: a configuration with `${LISTEN}` and `${ADMIN}` where its two ports belong. Out: a process that is ready, what it says, and how it ends.
+//! Dropping it kills it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Long enough for any machine; only a hang takes longer.
+const HANG: Duration = Duration::from_secs(30);
+
+/// A running process and what it has said so far.
+pub struct Process {
+    child: Child,
+    said: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts the binary with these arguments and variables, and no others that could change what it does.
+    pub fn start(arguments: &[&str], environment: &[(String, String)]) -> Self {
+        Self::spawn(&mut command(arguments, environment))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let readers = vec![
+            collect(child.stdout.take().unwrap(), &said),
+            collect(child.stderr.take().unwrap(), &said),
+        ];
+        Self {
+            child,
+            said,
+            readers,
+        }
+    }
+
+    /// Standard output and standard error so far, as they came.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned()
+    }
+
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end, as an orchestrator does.
+    pub fn terminate(&self) {
+        let id = i32::try_from(self.child.id()).unwrap();
+        let id = rustix::process::Pid::from_raw(id).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Waits until it has ended and everything it said is here.
+    pub fn ended(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(began.elapsed() < HANG, "it does not end:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        status
+    }
+
+    fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+        let began = Instant::now();
+        loop {
+            if let Some(found) = look(self) {
+                return found;
+            }
+            let over = self.child.try_wait().unwrap();
+            assert!(
+                over.is_none() && began.elapsed() < HANG,
+                "no {what}:\n{}",
+                self.said()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(arguments: &[&str], environment: &[(String, String)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowgate"));
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().cloned());
+    command
+}
+
+fn collect(
+    mut from: impl std::io::Read + Send + 'static,
+    said: &Arc<Mutex<Vec<u8>>>,
+) -> std::thread::JoinHandle<()> {
+    let said = Arc::clone(said);
+    std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(length @ 1..) = from.read(&mut piece) {
+            said.lock().unwrap().extend_from_slice(&piece[..length]);
+        }
+    })
+}
+
+/// An address nobody listens on at this moment.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// `flowgate simulate`, and what it prints for its users.
+pub struct Simulated {
+    pub process: Process,
+    pub address: SocketAddr,
+    /// The variables of its `export` lines.
+    pub environment: Vec<(String, String)>,
+    /// The configuration it offers.
+    pub configuration: String,
+}
+
+impl Simulated {
+    /// On a free port, with these arguments more.
+    pub fn start(more: &[&str]) -> Self {
+        let address = free();
+        let listen = address.to_string();
+        let arguments = [&["simulate", "--listen", &listen], more].concat();
+        let mut process = Process::start(&arguments, &[]);
+        let printed = process.until("instructions", |process| {
+            Some(process.said()).filter(|said| said.contains("Ctrl-C ends it"))
+        });
+        let environment = printed
+            .lines()
+            .filter_map(|line| line.strip_prefix("export ")?.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+            .collect();
+        let start = printed.find("defaults:\n").unwrap();
+        let end = start + printed[start..].find("\n# ").unwrap();
+        Self {
+            process,
+            address,
+            environment,
+            configuration: printed[start..end].to_owned(),
+        }
+    }
+
+    /// A variable it exports.
+    pub fn variable(&self, name: &str) -> &str {
+        let found = self.environment.iter().find(|(known, _)| known == name);
+        &found.unwrap_or_else(|| panic!("no variable {name}")).1
+    }
+}
+
+/// `flowgate serve`.
+pub struct Gateway {
+    pub process: Process,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Gateway {
+    /// Writes the configuration into a file, starts, and returns once the admin port says that it is ready.
+    pub fn start(yaml: &str, environment: &[(String, String)]) -> Self {
+        let (folder, file) = written(yaml);
+        let (address, admin) = (free(), free());
+        let mut environment = environment.to_vec();
+        environment.push(("LISTEN".into(), address.to_string()));
+        environment.push(("ADMIN".into(), admin.to_string()));
+        let arguments = ["serve", "--config", file.to_str().unwrap()];
+        let mut process = Process::spawn(command(&arguments, &environment).process_group(0));
+        process.until("readiness", |_| {
+            page(admin, "/readyz").filter(|page| page.starts_with("HTTP/1.1 200"))
+        });
+        Self {
+            process,
+            address,
+            admin,
+            _folder: folder,
+        }
+    }
+}
+
+/// The file of a configuration, in a folder of its own.
+pub fn written(yaml: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("flowgate.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    (folder, file)
+}
+
+/// A page of an admin port, head and all; `None` while nobody answers.
+pub fn page(admin: SocketAddr, path: &str) -> Option<String> {
+    let mut socket = TcpStream::connect(admin).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// Runs `curl` with these arguments; what it printed. `None`: there is none here.
+pub fn curl(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("curl")
+        .args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "20",
+            "--noproxy",
+            "*",
+        ])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+    match output {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "curl {arguments:?}: {said}");
+            Some(String::from_utf8(output.stdout).unwrap())
+        }
+        Err(error) => {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "the tests with real clients need curl: {error}"
+            );
+            None
+        }
+    }
+}
+
+/// A file's path as text.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

@@ -1,7 +1,7 @@
 //! Do the lists in the documents say what the sources say?
 //!
 //! In: `docs/` and the sources. Out: a failure that names what one of them has and the other has not: refusal codes, service and AADSTS
-//! codes, metrics with their labels, log fields, messages, reasons, configuration keys with their defaults.
+//! codes, metrics with their labels, log fields, messages, reasons, configuration keys with their defaults, headers that do not pass.
 #![expect(clippy::unwrap_used, reason = "a test: what cannot be read fails it")]
 
 use std::collections::BTreeMap;
@@ -380,4 +380,26 @@ fn every_default_stands_in_the_reference() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_header_that_does_not_pass_stands_in_requests() {
+    let source = read("src/upstream/headers.rs");
+    let document = read("docs/requests.md");
+    for (list, heading) in [
+        ("NOT_UPSTREAM", "## What a flow gets"),
+        ("NOT_DOWNSTREAM", "## What a caller gets"),
+    ] {
+        let own = document.split(heading).nth(1).unwrap();
+        let own = own.split("\n## ").next().unwrap().to_lowercase();
+        let names = source.split(&format!("const {list}:")).nth(1).unwrap();
+        let names = literals(names.split("];").next().unwrap());
+        assert!(names.len() > 10, "{names:?}");
+        let written = quoted(&own);
+        let missing: Vec<&str> = names
+            .into_iter()
+            .filter(|name| !written.contains(name))
+            .collect();
+        assert!(missing.is_empty(), "{heading}: {missing:?}");
+    }
 }

@@ -263,3 +263,17 @@ flows:
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains(shown), "{told}");
 }
+
+#[test]
+fn every_decision_stands_in_the_index() {
+    let folder = root().join("docs/decisions");
+    let index = fs::read_to_string(folder.join("README.md")).unwrap();
+    let mut missing = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name != "README.md" && !index.contains(&format!("({name})")) {
+            missing.push(name);
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}

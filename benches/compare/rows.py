@@ -133,19 +133,20 @@ def drain(lab):
     behind = proxies.slow_upstream(lab, seconds)
     gate = proxies.flowgate(lab, behind, "flowgate-drain", max_in_flight=4000)
     calls = load.h2load(lab, gate.url, tokens, count, count, 1, http1=True)
-    highest, started = 0.0, time.monotonic()
+    course, started = [], time.monotonic()
     while time.monotonic() - started < seconds / 2:
-        highest = max(highest, rss_mib(gate.process))
+        course.append(rss_mib(gate.process))
         time.sleep(0.5)
     gate.process.terminate()
+    highest, resting = max(course), course[-1]
     highest = max(highest, watch_memory(gate.process, calls, seconds * 2))
     result = load.h2load_result(calls, seconds * 2)
     code = gate.process.wait(30)
-    result.update(rss_mib=highest, exit_code=code)
+    result.update(rss_mib=highest, resting_mib=resting, course=course, exit_code=code)
     lab.raw["drain"] = result
     good = highest <= 150 and result["succeeded"] == count and code == 0
     return [(f"{count:,} calls in flight, each answered after {seconds} s, SIGTERM half-way", "RSS ≤ 150 MB, none lost",
-             f"RSS at most **{highest:.0f} MiB**, {result['succeeded']:,} of {count:,} answered, exit code {code}", good)]
+             f"RSS at most **{highest:.0f} MiB** ({resting:.0f} MiB half-way), {result['succeeded']:,} of {count:,} answered, exit code {code}", good)]
 
 
 def idle(lab):

@@ -10,6 +10,7 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod bad_input;
 mod canaries;
 mod diagnosis;
 mod diagnostics;
@@ -34,7 +35,9 @@ mod rule_16_anyone_borrows_nothing;
 mod rule_18_a_broken_off_body_never_looks_complete;
 mod rule_19_source_address;
 mod rule_20_secrets_cannot_be_printed;
+mod rule_21_outbound_trust;
 mod rule_25_simulator_and_demo;
+mod rule_26_admin_port;
 mod secure;
 mod spine;
 mod stub;

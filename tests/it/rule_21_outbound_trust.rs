@@ -1,0 +1,272 @@
+//! What the gateway is told from outside never decides whom it talks to (security rule 21): no redirect, no challenge, no plain http but to
+//! loopback literals, no proxy for those, no token that is not one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use flowgate::clock::Clock;
+use flowgate::config;
+use flowgate::simulator::{Fault, Place, Simulator, Times};
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+
+use crate::house::{Answer, BASE, House, KEY, environment};
+use crate::stub::Stub;
+
+/// Somebody the gateway must never contact, and how often it did.
+struct Decoy {
+    stub: Stub,
+    contacts: Arc<AtomicUsize>,
+}
+
+impl Decoy {
+    async fn laid() -> Self {
+        let contacts = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&contacts);
+        let stub = Stub::serving(move |peer, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            drop(peer);
+            std::future::ready(())
+        })
+        .await;
+        Self { stub, contacts }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/x", self.stub.address)
+    }
+
+    fn never_contacted(&self, what: &str) {
+        assert_eq!(self.contacts.load(Ordering::SeqCst), 0, "{what}");
+    }
+}
+
+async fn order(house: &House) -> Answer {
+    let request = Request::post("/order-created").header("x-api-key", KEY);
+    house.send(request.body("{}").unwrap()).await
+}
+
+fn redirects(decoy: &Decoy) -> Vec<Fault> {
+    [301, 302, 303, 307, 308]
+        .map(|status| Fault::Status {
+            status,
+            headers: vec![
+                ("location".into(), decoy.url()),
+                ("refresh".into(), format!("0; url={}", decoy.url())),
+            ],
+            body: Bytes::new(),
+        })
+        .into()
+}
+
+#[tokio::test]
+async fn no_redirect_is_followed_whoever_sends_it() {
+    let decoy = Decoy::laid().await;
+    let simulator = House::simulator().await;
+    for fault in redirects(&decoy) {
+        for (place, code) in [
+            (Place::Token, "token_unavailable"),
+            (Place::Metadata, "key_set_unavailable"),
+            (Place::KeySet, "key_set_unavailable"),
+            (Place::Flow("order-created".into()), "flow_redirected"),
+        ] {
+            simulator.fault(place.clone(), fault.clone(), Times::Always);
+            let house = House::around(simulator.clone(), BASE, &[]).await;
+            let answer = if code == "key_set_unavailable" {
+                let token = format!("Bearer {}", house.token(|spec| spec));
+                let request = Request::post("/order-created").header("authorization", token);
+                house.send(request.body("{}").unwrap()).await
+            } else {
+                order(&house).await
+            };
+            assert_eq!(answer.code(), code, "{place:?}");
+            assert!(
+                !answer.headers.contains_key("location") && !answer.headers.contains_key("refresh")
+            );
+            simulator.clear_faults();
+        }
+    }
+    decoy.never_contacted("a redirect was followed");
+}
+
+#[tokio::test]
+async fn a_challenge_chooses_neither_authority_nor_resource_nor_url() {
+    let decoy = Decoy::laid().await;
+    let url = decoy.url();
+    let challenge = format!(
+        "Bearer error=\"invalid_token\", authorization=\"{url}\", authorization_uri=\"{url}\", resource=\"{url}\", resource_id=\"{url}\", \
+         resource_metadata=\"{url}\", scope=\"{url}/.default\", realm=\"{url}\", claims=\"e30=\""
+    );
+    let body = json!({ "error": { "code": "DirectApiInvalidAuthorizationScheme", "message": "The provided authorization token is not valid." } });
+    let yaml = BASE.replace(
+        "  report:",
+        "  other:\n    url: { env: ORDER_CREATED_URL }\n    kind: other\n    who_can_trigger: [erp]\n  report:",
+    );
+    let house = House::open(&yaml).await;
+    let said = Fault::Status {
+        status: 401,
+        headers: vec![
+            ("www-authenticate".into(), challenge),
+            ("location".into(), url.clone()),
+            ("link".into(), format!("<{url}>")),
+        ],
+        body: body.to_string().into(),
+    };
+    house
+        .simulator
+        .fault(Place::Flow("order-created".into()), said, Times::Always);
+    assert_eq!(order(&house).await.code(), "flow_rejected_gateway");
+    let request = Request::post("/other")
+        .header("x-api-key", KEY)
+        .body("{}")
+        .unwrap();
+    assert_eq!(
+        house.send(request).await.code(),
+        "upstream_rejected_credential"
+    );
+    decoy.never_contacted("a challenge was believed");
+    let asked = house.simulator.token_requests();
+    assert!(asked.len() <= 2, "one token, and one forced renewal");
+    for request in &asked {
+        assert_eq!(
+            request.form, asked[0].form,
+            "every request asks for the same"
+        );
+        assert!(request.form.iter().all(|(_, value)| !value.contains(&url)));
+    }
+}
+
+#[tokio::test]
+async fn only_a_token_that_is_one_is_sent_on() {
+    let simulator = House::simulator().await;
+    let member = |name: &str, value: Option<Value>| Fault::Member(name.into(), value);
+    for (what, fault) in [
+        ("1 MiB and more", Fault::Padded(1024 * 1024)),
+        ("another type", member("token_type", Some("mac".into()))),
+        ("no type", member("token_type", None)),
+        (
+            "a type that is a list",
+            member("token_type", Some(json!(["Bearer"]))),
+        ),
+        ("no token", member("access_token", None)),
+        ("an empty token", member("access_token", Some("".into()))),
+        (
+            "a token that is a number",
+            member("access_token", Some(7.into())),
+        ),
+        (
+            "a token with a line break",
+            member("access_token", Some("a\r\nX-Evil: b".into())),
+        ),
+        (
+            "a token with a blank",
+            member("access_token", Some("a b".into())),
+        ),
+        (
+            "a token beyond ASCII",
+            member("access_token", Some("\u{e4}".into())),
+        ),
+        (
+            "a token with NUL",
+            member("access_token", Some("a\0b".into())),
+        ),
+        (
+            "a token of 100 KiB",
+            member("access_token", Some("a".repeat(100 * 1024).into())),
+        ),
+        ("nothing", Fault::Empty),
+        ("garbage", Fault::Garbage),
+    ] {
+        simulator.fault(Place::Token, fault, Times::Always);
+        let house = House::around(simulator.clone(), BASE, &[]).await;
+        let answer = order(&house).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (StatusCode::SERVICE_UNAVAILABLE, "token_unavailable"),
+            "{what}"
+        );
+        simulator.clear_faults();
+    }
+    assert_eq!(simulator.received().len(), 0);
+}
+
+#[tokio::test]
+async fn plain_http_goes_to_loopback_literals_only() {
+    let simulator = House::simulator().await;
+    let port = simulator.address().port();
+    let check = |simulator: &Simulator, yaml: &str| {
+        config::parse(yaml, &environment(simulator, &[]), &Clock::system()).map(|_| ())
+    };
+    let trigger =
+        "/workflows/0123456789abcdef0123456789abcdef/triggers/manual/paths/invoke?api-version=1";
+    let flow = |host: &str| {
+        let url = format!("\"http://{host}:{port}{trigger}\"");
+        BASE.replace("{ env: ORDER_CREATED_URL }", &url)
+    };
+    let credential = |with: String| {
+        let before = "{ authority: \"${AUTHORITY}\", client_id";
+        BASE.replace(before, &format!("{{ {with}, client_id"))
+    };
+    let refused = |yaml: String| {
+        let problems = check(&simulator, &yaml).err();
+        let problems = problems.unwrap_or_else(|| panic!("this is accepted:\n{yaml}"));
+        assert!(problems.to_string().contains("http"), "{problems}");
+    };
+    for host in [
+        "localhost",
+        "localhost.localdomain",
+        "127.0.0.1.evil.example",
+        "10.0.0.1",
+        "[::2]",
+        "evil.example",
+    ] {
+        let origin = format!("http://{host}:{port}");
+        refused(flow(host));
+        refused(credential(format!("authority: \"{origin}\"")));
+        refused(credential(format!(
+            "token_url: \"{origin}/token\", scope: s"
+        )));
+        let authority = format!("entra: {{ authority: \"{origin}\"");
+        refused(BASE.replacen("entra: { authority: \"${AUTHORITY}\"", &authority, 1));
+        let partner =
+            format!("  partner:\n    jwt: {{ issuer: \"{origin}\", audience: a }}\n  staff:");
+        refused(BASE.replace("  staff:", &partner));
+    }
+    // Other spellings of loopback are names to the resolver that a call would ask.
+    for host in ["127.1", "2130706433", "0x7f.0.0.1"] {
+        refused(flow(host));
+    }
+    for host in ["127.0.0.1", "127.9.9.9", "[::1]"] {
+        let yaml = flow(host);
+        assert!(check(&simulator, &yaml).is_ok(), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn loopback_never_sees_the_proxy_and_a_changed_outbound_makes_new_clients() {
+    let decoy = Decoy::laid().await;
+    let proxied = format!(
+        "outbound: {{ proxy: \"http://{}\" }}\n{BASE}",
+        decoy.stub.address
+    );
+    let house = House::open(&proxied).await;
+    assert_eq!(order(&house).await.status, StatusCode::OK);
+    decoy.never_contacted("loopback went through the proxy");
+    let before = house.simulator.connections();
+    house.reload(&proxied);
+    house.app.tried().await;
+    assert_eq!(order(&house).await.status, StatusCode::OK);
+    assert_eq!(
+        house.simulator.connections(),
+        before,
+        "the same settings keep their connections"
+    );
+    house.reload(BASE);
+    house.app.tried().await;
+    assert_eq!(order(&house).await.status, StatusCode::OK);
+    assert!(
+        house.simulator.connections() > before,
+        "changed settings make new connections"
+    );
+}

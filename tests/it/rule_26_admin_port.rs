@@ -1,0 +1,158 @@
+//! The admin port shows no secret and no URL of a flow, whatever has happened, and the callers' port shows none of its pages (security rule
+//! 26). The port's own manners are held in `listener::rule_26_admin_port`.
+
+use flowgate::simulator::{Fault, Place, Times, directory};
+use http::{Request, StatusCode};
+
+use crate::canaries::Canaries;
+use crate::house::{BASE, House, KEY};
+use crate::wire::raw;
+
+const PAGES: &[&str] = &[
+    "/metrics",
+    "/status",
+    "/readyz",
+    "/livez",
+    "/",
+    "/nowhere",
+    "/status?x",
+    "/metrics/",
+    "/debug",
+    "/config",
+];
+
+fn watched(house: &House) -> Canaries {
+    let mut canaries = Canaries::default();
+    canaries.watch("an API key", KEY);
+    canaries.watch(
+        "the client secret",
+        &house.simulator.client_secret(directory::GATEWAY_APP),
+    );
+    canaries.watch(
+        "the address of flows and provider",
+        &house.simulator.address().to_string(),
+    );
+    canaries.watch("a trigger's path", "/triggers/manual/paths");
+    for flow in house.simulator.flows() {
+        canaries.watch("a signature", &flow.sig);
+        canaries.watch("a workflow's id", &flow.id);
+    }
+    for seen in house.simulator.received() {
+        for token in seen.header_values("authorization") {
+            canaries.watch("a token", token);
+        }
+    }
+    canaries
+}
+
+#[tokio::test]
+async fn no_page_shows_a_secret_or_a_url_whatever_has_happened() {
+    let house = House::standard().await;
+    for (path, key) in [
+        ("/order-created", KEY),
+        ("/legacy", KEY),
+        ("/order-created", "wrong-wrong-wrong-wrong"),
+        ("/report", KEY),
+    ] {
+        house
+            .send(
+                Request::post(path)
+                    .header("x-api-key", key)
+                    .body("{}")
+                    .unwrap(),
+            )
+            .await;
+    }
+    let leak = Fault::Leak {
+        status: 500,
+        code: Some("WorkflowNotFound".into()),
+        run: false,
+    };
+    house
+        .simulator
+        .fault(Place::Flow("order-created".into()), leak, Times::Once);
+    house
+        .send(
+            Request::post("/order-created")
+                .header("x-api-key", KEY)
+                .body("{}")
+                .unwrap(),
+        )
+        .await;
+    house
+        .simulator
+        .fault(Place::Token, Fault::Aadsts(7_000_215), Times::Always);
+    let again = BASE.replace("env: CLIENT_SECRET", "env: ERP_KEY");
+    house.reload(&again);
+    house.app.tried().await;
+    house
+        .send(
+            Request::post("/order-created")
+                .header("x-api-key", KEY)
+                .body("{}")
+                .unwrap(),
+        )
+        .await;
+    let canaries = watched(&house);
+    for path in PAGES {
+        let page = house.page(path).await;
+        canaries.absent_from(
+            path,
+            &format!(
+                "{:?}\n{}",
+                page.headers,
+                String::from_utf8_lossy(&page.body)
+            ),
+        );
+    }
+    let status = house.page("/status").await;
+    let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
+    assert_eq!(status["flows"].as_array().unwrap().len(), 3);
+    assert!(status["credentials"].to_string().contains("7000215"));
+}
+
+#[tokio::test]
+async fn nothing_but_get_and_head_and_no_foreign_host_is_answered() {
+    let house = House::standard().await;
+    for page in ["/metrics", "/status", "/readyz", "/livez"] {
+        for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
+            let request =
+                format!("{method} {page} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n");
+            assert_eq!(
+                raw(house.admin, request).await.status,
+                StatusCode::METHOD_NOT_ALLOWED,
+                "{method} {page}"
+            );
+        }
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "rebound.evil.example:80",
+        ] {
+            let answer = raw(
+                house.admin,
+                format!("GET {page} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+            )
+            .await;
+            assert_eq!(answer.status, StatusCode::MISDIRECTED_REQUEST, "{host}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_callers_port_has_none_of_its_pages() {
+    let house = House::standard().await;
+    for page in PAGES {
+        let stranger = house.send(Request::get(*page).body("").unwrap()).await;
+        assert_eq!(stranger.status, StatusCode::UNAUTHORIZED, "{page}");
+        let caller = house
+            .send(
+                Request::get(*page)
+                    .header("x-api-key", KEY)
+                    .body("")
+                    .unwrap(),
+            )
+            .await;
+        assert_eq!(caller.code(), "no_such_flow", "{page}");
+    }
+}

@@ -403,3 +403,32 @@ fn every_header_that_does_not_pass_stands_in_requests() {
         assert!(missing.is_empty(), "{heading}: {missing:?}");
     }
 }
+
+#[test]
+fn the_documents_name_no_metric_that_does_not_exist() {
+    let source = read("src/metrics.rs");
+    let mut documents = vec![read("README.md"), read("charts/flowgate/values.yaml")];
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            documents.push(fs::read_to_string(path).unwrap());
+        }
+    }
+    let mut unknown = Vec::new();
+    for name in documents
+        .iter()
+        .flat_map(|text| text.split("flowgate_").skip(1))
+    {
+        let end = name.find(|c: char| !c.is_ascii_lowercase() && c != '_');
+        let name = name.get(..end.unwrap_or(name.len())).unwrap();
+        let family = ["_bucket", "_sum", "_count"]
+            .iter()
+            .fold(name, |name, end| name.strip_suffix(end).unwrap_or(name));
+        if !source.contains(&format!("\"{family}\""))
+            && !source.contains(&format!("\"flowgate_{family}\""))
+        {
+            unknown.push(name.to_owned());
+        }
+    }
+    assert!(unknown.is_empty(), "{unknown:?}");
+}

@@ -67,6 +67,7 @@ impl Drop for Server {
 /// A caller's HTTP/2 connection.
 pub async fn caller(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
     let socket = soon(TcpStream::connect(address)).await.unwrap();
+    socket.set_nodelay(true).unwrap();
     let (client, connection) = h2::client::handshake(socket).await.unwrap();
     tokio::spawn(connection);
     soon(client.ready()).await.unwrap()

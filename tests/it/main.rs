@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod canaries;
+mod back_pressure;
 mod diagnosis;
 mod diagnostics;
 mod frames;

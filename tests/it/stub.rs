@@ -3,22 +3,13 @@
 //! The test writes what happens on each connection; requests are read with their whole body. Nothing sleeps.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
-/// Long enough for any machine; only a hang takes longer.
-const HANG: Duration = Duration::from_secs(20);
-
-/// Waits for what should come soon.
-pub async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(HANG, what)
-        .await
-        .expect("this should have happened long ago")
-}
+pub use crate::wire::soon;
 
 /// Path and signature of a trigger's URL.
 pub const TARGET: &str = "/workflows/0123456789abcdef0123456789abcdef/triggers/manual/paths/invoke\
@@ -50,7 +41,7 @@ impl Stub {
     }
 
     /// The same with a receive buffer of about so many bytes: what a flow that does not read takes all the same.
-    pub async fn narrow<F, Served>(bytes: u32, serve: F) -> Self
+    pub fn narrow<F, Served>(bytes: u32, serve: F) -> Self
     where
         F: Fn(Peer, usize) -> Served + Send + 'static,
         Served: Future<Output = ()> + Send + 'static,
@@ -147,6 +138,11 @@ impl Peer {
         }
         asked.body = self.read.split_to(length).freeze();
         Some(asked)
+    }
+
+    /// Bytes that came with what was asked for, and were not.
+    pub fn buffered(&self) -> usize {
+        self.read.len()
     }
 
     /// Sends bytes.

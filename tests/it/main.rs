@@ -42,4 +42,5 @@ mod rule_26_admin_port;
 mod secure;
 mod spine;
 mod stub;
+mod timeouts_and_limits;
 mod wire;

@@ -202,6 +202,7 @@ fn build(
             .map(|entry| entry.rule.clone())
             .collect(),
         names.collect(),
+        metrics.clone(),
     );
     let cell = |entry: &Entry| {
         let (position, ask) = entry.credential.as_ref()?;
@@ -222,7 +223,6 @@ fn build(
     ));
     let upstream = Upstream::new(
         outbound,
-        metrics,
         random,
         upstream::Settings {
             body_idle_timeout: config.server.body_idle_timeout,

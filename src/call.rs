@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Method, Uri, Version};
 
 use crate::body::Body;
+use crate::metrics::FlowSeries;
 
 pub mod framing;
 pub mod id;
@@ -83,8 +84,8 @@ pub struct Record(Arc<Mutex<Notes>>);
 /// The notes of a [`Record`]. Durations are those spent waiting for somebody else.
 #[derive(Default)]
 pub struct Notes {
-    /// Configured name of the flow, once policy has let the caller know it exists.
-    pub flow: Option<Arc<str>>,
+    /// The flow's name and series, once policy has let the caller know it exists.
+    pub flow: Option<Arc<FlowSeries>>,
     /// Configured name of *the* caller (contract, "Who is admitted", 3).
     pub caller: Option<Arc<str>>,
     /// How the caller proved itself: `entra`, `jwt`, `api_key`, `anyone`.

@@ -163,10 +163,7 @@ fn spine(world: World, surroundings: &Surroundings) -> Spine {
         max_in_flight,
     } = world;
     let Surroundings {
-        metrics,
-        places,
-        draining,
-        ..
+        places, draining, ..
     } = surroundings.clone();
     let stack = ServiceBuilder::new()
         .layer(Step::around(rescue::Rescue::new(callers.challenge()))) // below here a refusal is a value
@@ -174,11 +171,7 @@ fn spine(world: World, surroundings: &Surroundings) -> Spine {
         .layer(Step::around(limits::Admit(draining))) // 503 while shutting down
         .layer(Step::through(callers)) // Call → Identified         400 401 503 (a small limit of its own)
         .layer(Step::through(policy)) // Identified → Permitted     404 403 405 413 415
-        .layer(Step::around(limits::Shed::new(
-            places,
-            max_in_flight,
-            metrics,
-        ))) // 503: past policy, so strangers never use up its places
+        .layer(Step::around(limits::Shed::new(places, max_in_flight))) // 503: past policy, so strangers never use up its places
         .layer(Step::around(obtain::Obtain(wallet))) // Permitted → Credentialed  502 503 (and the one renewal of design decision 5)
         .service(obtain::Forward(Arc::new(upstream))); // Credentialed → Response   502 504
     Spine(Box::new(move |call| stack.clone().call(call)))

@@ -11,6 +11,10 @@ use prometheus::{
     TextEncoder,
 };
 
+mod series;
+
+pub use series::FlowSeries;
+
 /// Bucket bounds in seconds: from 1 ms to the longest a flow may take, 240 s.
 const BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,

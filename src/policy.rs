@@ -4,7 +4,7 @@
 //! not `Clone`, so nothing can be forwarded without it. Refuses, in this order: no such flow (404), not this caller (403), a
 //! forbidden subpath or query (400), not this method (405), too large (413), wrong type (415). No async, no I/O (contract, "Who is admitted"; security rules 13, 14, 16).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::header::{CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, Method, Uri};
@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Uri};
 use crate::call::Call;
 use crate::flow::{Flow, Forbidden};
 use crate::identity::{CallerId, Identified, Identity};
+use crate::metrics::{FlowSeries, Metrics};
 
 /// Who may trigger a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,9 @@ pub enum Rule {
 pub struct Policy {
     rules: Vec<Rule>,
     callers: Vec<Arc<str>>,
+    metrics: Metrics,
+    /// Looked up at a flow's first request: a thousand flows that nobody calls are no series.
+    series: Vec<OnceLock<Arc<FlowSeries>>>,
 }
 
 /// A call that may go on. Private fields, one constructor, not `Clone`: the permit.
@@ -69,15 +73,20 @@ pub enum Denied {
 impl Policy {
     /// `rules` by flow number, `callers` by caller number.
     #[must_use]
-    pub fn new(rules: Vec<Rule>, callers: Vec<Arc<str>>) -> Self {
-        Self { rules, callers }
+    pub fn new(rules: Vec<Rule>, callers: Vec<Arc<str>>, metrics: Metrics) -> Self {
+        Self {
+            series: rules.iter().map(|_| OnceLock::new()).collect(),
+            rules,
+            callers,
+            metrics,
+        }
     }
 
     /// Lets a call through, or says why not.
     pub fn authorize(&self, identified: Identified) -> Result<Permitted, Denied> {
         let (call, flow, identity) = identified.into_parts();
         let flow = flow.ok_or(Denied::NoSuchFlow)?;
-        call.record.notes().flow = Some(Arc::clone(&flow.name));
+        call.record.notes().flow = self.series(&flow);
         let caller = self.caller(&flow, &identity)?;
         call.record.notes().caller = Some(Arc::clone(&caller));
         if ambient(identity.method) && cross_site(&call.headers) {
@@ -110,6 +119,12 @@ impl Policy {
             identity,
             caller,
         })
+    }
+
+    fn series(&self, flow: &Flow) -> Option<Arc<FlowSeries>> {
+        let known = self.series.get(flow.id.0)?;
+        let series = known.get_or_init(|| Arc::new(FlowSeries::new(&self.metrics, &flow.name)));
+        Some(Arc::clone(series))
     }
 
     fn caller(&self, flow: &Flow, identity: &Identity) -> Result<Arc<str>, Denied> {

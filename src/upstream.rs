@@ -17,7 +17,6 @@ use crate::credential::Credentialed;
 use crate::diagnosis::compare::{Wanted, differences};
 use crate::diagnosis::service::{self, Finding, Renewal};
 use crate::flow::{Flow, Kind};
-use crate::metrics::Metrics;
 
 pub mod headers;
 pub mod request;
@@ -35,7 +34,6 @@ const READ_TIME: Duration = Duration::from_secs(10);
 /// Sends calls to flows.
 pub struct Upstream {
     client: FlowClient,
-    metrics: Metrics,
     random: Random,
     settings: Settings,
 }
@@ -102,10 +100,9 @@ pub enum Failure {
 impl Upstream {
     /// An upstream that sends through `outbound`.
     #[must_use]
-    pub fn new(outbound: &Outbound, metrics: Metrics, random: Random, settings: Settings) -> Self {
+    pub fn new(outbound: &Outbound, random: Random, settings: Settings) -> Self {
         Self {
             client: outbound.flows().clone(),
-            metrics,
             random,
             settings,
         }
@@ -134,20 +131,16 @@ impl Upstream {
             .map(|body| body.limited(u64::MAX, self.settings.body_idle_timeout));
         let status = answer.status();
         let (answer, finding) = self.recognise(&flow, answer).await?;
+        let code = finding.map(|finding| finding.code);
         {
             let mut notes = record.notes();
             notes.upstream_status = Some(status.as_u16());
-            notes.upstream_code = finding.map(|finding| finding.code);
+            notes.upstream_code = code;
             notes.run_id = response::run_id(answer.headers());
+            if let Some(series) = &notes.flow {
+                series.count_response(status.as_u16(), code.unwrap_or("-"));
+            }
         }
-        self.metrics
-            .upstream_responses_total
-            .with_label_values(&[
-                &*flow.name,
-                status.as_str(),
-                finding.map_or("-", |finding| finding.code),
-            ])
-            .inc();
         if status.is_redirection() {
             return Err(Failure::Redirected);
         }

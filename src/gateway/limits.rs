@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::Response;
-use prometheus::IntGauge;
 use tower::Service;
 
 use super::stage::Around;
 use crate::body::Body;
 use crate::call::Call;
-use crate::metrics::Metrics;
+use crate::metrics::FlowSeries;
 use crate::policy::Permitted;
 use crate::refusal::Refusal;
 
@@ -64,30 +63,27 @@ impl Places {
 pub struct Shed {
     places: Places,
     most: usize,
-    metrics: Metrics,
 }
 
 impl Shed {
     /// At most `most` places.
-    pub fn new(places: Places, most: usize, metrics: Metrics) -> Self {
-        Self {
-            places,
-            most,
-            metrics,
-        }
+    pub fn new(places: Places, most: usize) -> Self {
+        Self { places, most }
     }
 }
 
 /// A place, held until the answer's last byte has gone.
 struct Place {
     places: Places,
-    flow: IntGauge,
+    flow: Option<Arc<FlowSeries>>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.places.0.fetch_sub(1, Ordering::Relaxed);
-        self.flow.dec();
+        if let Some(flow) = &self.flow {
+            flow.in_flight.dec();
+        }
     }
 }
 
@@ -98,11 +94,10 @@ where
     type Error = Refusal;
 
     async fn run(&self, permitted: Permitted, mut next: Next) -> Result<Response<Body>, Refusal> {
-        let flow = self
-            .metrics
-            .requests_in_flight
-            .with_label_values(&[&*permitted.flow().name]);
-        flow.inc();
+        let flow = permitted.call().record.notes().flow.clone();
+        if let Some(flow) = &flow {
+            flow.in_flight.inc();
+        }
         let before = self.places.0.fetch_add(1, Ordering::Relaxed);
         let place = Place {
             places: self.places.clone(),

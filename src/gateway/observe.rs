@@ -14,7 +14,7 @@ use super::stage::Around;
 use crate::body::{Body, End, Tail};
 use crate::call::{Call, Connection, Record, RequestId};
 use crate::clock::Clock;
-use crate::metrics::{Metrics, seconds};
+use crate::metrics::{FlowSeries, Metrics, seconds};
 use crate::refusal::{Fault, Refused, Run};
 use crate::telemetry::AccessLog;
 
@@ -27,6 +27,10 @@ pub struct Observe(Arc<Observer>);
 
 struct Observer {
     metrics: Metrics,
+    /// Of requests that named no flow, or whose caller may not know it.
+    no_flow: FlowSeries,
+    /// The label of a caller that is not known.
+    nobody: Arc<str>,
     access: Option<AccessLog>,
     clock: Clock,
 }
@@ -34,7 +38,10 @@ struct Observer {
 impl Observe {
     /// Counts in `metrics`, writes to `access`.
     pub fn new(metrics: Metrics, access: Option<AccessLog>, clock: Clock) -> Self {
+        let nobody: Arc<str> = Arc::from("-");
         Self(Arc::new(Observer {
+            no_flow: FlowSeries::new(&metrics, &nobody),
+            nobody,
             metrics,
             access,
             clock,
@@ -175,39 +182,22 @@ impl Watch {
 impl Observer {
     fn count(&self, line: &Line<'_>) {
         let notes = line.notes;
-        let flow = notes.flow.as_deref().unwrap_or("-");
-        let caller = notes.caller.as_deref().unwrap_or("-");
-        let status = line.status.as_ref().map_or("499", |status| status.as_str());
-        let metrics = &self.metrics;
-        metrics
-            .requests_total
-            .with_label_values(&[flow, caller, line.outcome, line.fault, status])
-            .inc();
-        let flow = &[flow];
-        metrics
-            .request_duration_seconds
-            .with_label_values(flow)
-            .observe(seconds(line.total));
+        let flow = notes.flow.as_deref().unwrap_or(&self.no_flow);
+        let caller = notes.caller.as_ref().unwrap_or(&self.nobody);
+        let status = line.status.map_or(499, |status| status.as_u16());
+        flow.count_request(caller, line.outcome, line.fault, status);
+        flow.request_duration.observe(seconds(line.total));
         if let Some(own) = line.own {
-            metrics
-                .gateway_duration_seconds
-                .with_label_values(flow)
-                .observe(seconds(own));
+            flow.gateway_duration.observe(seconds(own));
         }
         if let Some(upstream) = notes.upstream {
-            metrics
-                .upstream_duration_seconds
-                .with_label_values(flow)
-                .observe(seconds(upstream));
+            flow.upstream_duration.observe(seconds(upstream));
         }
-        if line.outcome == "forwarded" && line.status.is_some_and(|status| status.as_u16() < 400) {
-            metrics
-                .flow_last_success_timestamp_seconds
-                .with_label_values(flow)
-                .set(seconds(self.clock.since_epoch()));
+        if line.outcome == "forwarded" && status < 400 {
+            flow.succeeded(seconds(self.clock.since_epoch()));
         }
         if let Some(reason) = notes.identity_failure {
-            metrics
+            self.metrics
                 .identity_failures_total
                 .with_label_values(&[notes.method.unwrap_or("-"), reason])
                 .inc();

@@ -2,6 +2,14 @@
 //!
 //! Who is admitted runs the code that requests run, from the headers to the caller, without a socket: the issuers are in memory and
 //! time stands still until a test moves it. Those modules' names are the rules of the threat model.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test stops at what it did not expect"
+)]
 
 mod hyper;
 mod issuer;

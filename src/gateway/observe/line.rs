@@ -69,6 +69,10 @@ struct Fields<'a> {
 }
 
 impl Line<'_> {
+    fn flow(&self) -> &str {
+        self.notes.flow.as_ref().map_or("-", |flow| &*flow.name)
+    }
+
     fn fields(&self, now: Duration) -> Fields<'_> {
         let notes = self.notes;
         Fields {
@@ -76,7 +80,7 @@ impl Line<'_> {
             request_id: self.id.as_str(),
             client: self.connection.map(|ends| ends.peer.ip().to_canonical()),
             method: known(self.http),
-            flow: notes.flow.as_deref().unwrap_or("-"),
+            flow: self.flow(),
             caller: notes.caller.as_deref().unwrap_or("-"),
             proof: notes.method.unwrap_or("-"),
             outcome: self.outcome,
@@ -137,7 +141,7 @@ impl Line<'_> {
     /// flood the log.
     pub fn diagnose(&self, refusal: &Refusal) {
         let entry = refusal.code().entry();
-        let flow = self.notes.flow.as_deref().unwrap_or("-");
+        let flow = self.flow();
         let caller = self.notes.caller.as_deref().unwrap_or("-");
         let cause = chain(refusal);
         if entry.fault == Fault::Caller {

@@ -220,7 +220,8 @@ impl Connector {
                     .await
                     .map_err(tcp_error)?,
             ),
-            Some(proxy) => self.through(&proxy, uri.clone()).await?,
+            // Boxed: large and rare, and a storm of connections should not carry its room about.
+            Some(proxy) => Box::pin(self.through(&proxy, uri.clone())).await?,
         };
         if !https {
             return Ok(Stream::Http(hop));

@@ -10,9 +10,9 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod back_pressure;
 mod bad_input;
 mod canaries;
-mod back_pressure;
 mod diagnosis;
 mod diagnostics;
 mod frames;

@@ -51,6 +51,11 @@ impl Process {
         String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned()
     }
 
+    /// Waits until it has said this.
+    pub fn says(&mut self, text: &str) {
+        self.until(text, |process| process.said().contains(text).then_some(()));
+    }
+
     /// The process's number.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -1,10 +1,12 @@
 //! curl, over HTTP/1.1 and HTTP/2, through the real binary in front of `flowgate simulate`, with the configuration that prints.
 
 use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
 
-use flowgate::simulator::directory as d;
+use flowgate::simulator::{Gate, directory as d};
 
 use crate::canaries::Canaries;
+use crate::house::{BASE, House, KEY, environment};
 use crate::process::{Gateway, Process, Simulated, curl, page, text, written};
 use crate::secure::Authority;
 
@@ -18,6 +20,20 @@ fn configuration(simulated: &Simulated, server: &str) -> String {
 
 /// What `curl` is told to say after the body.
 const SAY: &str = "\\n%{http_version} %{http_code} %{num_connects}";
+
+/// What the base configuration takes from its environment.
+const VARIABLES: &[&str] = &[
+    "AUTHORITY",
+    "TENANT",
+    "API",
+    "CALLER_APP",
+    "GATEWAY_APP",
+    "CLIENT_SECRET",
+    "ERP_KEY",
+    "ORDER_CREATED_URL",
+    "REPORT_URL",
+    "LEGACY_URL",
+];
 
 struct Setting {
     simulated: Simulated,
@@ -276,17 +292,48 @@ fn a_caller_with_a_token_of_its_own_is_known_by_it() {
     }
 }
 
-#[test]
-fn a_termination_ends_it_with_0_after_the_call_in_flight() {
-    let simulated = Simulated::start(&["--flow", "held=tenant:timeout"]);
-    let mut gateway = Gateway::start(&configuration(&simulated, ""), &simulated.environment);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_termination_ends_it_with_0_after_the_call_in_flight() {
+    let simulator = House::simulator().await;
+    let gate = Gate::closed();
+    simulator.set_flow("order-created", |flow| flow.gate = Some(gate.clone()));
+    let environment = environment(&simulator, &[]);
+    let environment: Vec<_> = VARIABLES
+        .iter()
+        .map(|name| ((*name).to_owned(), environment.value(name).unwrap()))
+        .collect();
+    let ports = "server: { listen: \"${LISTEN}\" }\nadmin: { listen: \"${ADMIN}\" }";
+    let yaml = BASE.replace("server: { listen: \"127.0.0.1:8080\" }", ports);
+    let mut gateway = Gateway::start(&yaml, &environment);
     let url = format!("http://{}/order-created", gateway.address);
-    let header = format!("X-Api-Key: {}", simulated.variable("ERP_KEY"));
-    let Some(said) = curl(&["-w", SAY, "-H", &header, "-d", "{}", &url]) else {
-        return;
+    let order = move |url: String| {
+        std::thread::spawn(move || {
+            let key = format!("X-Api-Key: {KEY}");
+            curl(&["-w", SAY, "-H", &key, "-d", "{}", &url])
+        })
     };
-    assert!(said.contains(" 200 "), "{said}");
+    let called = order(url.clone());
+    let arrived = simulator.until(|simulator| simulator.runs("order-created") == 1);
+    if tokio::time::timeout(Duration::from_secs(20), arrived)
+        .await
+        .is_err()
+    {
+        assert_eq!(called.join().unwrap(), None, "the call did not arrive");
+        return;
+    }
     gateway.process.terminate();
+    gateway.process.says("draining");
+    let late = order(url).join().unwrap().unwrap();
+    assert!(
+        late.contains("urn:flowgate:draining") && late.contains(" 503 "),
+        "{late}"
+    );
+    gate.open();
+    let said = called.join().unwrap().unwrap();
+    assert!(
+        said.contains(" 200 ") && said.contains("\"run_id\""),
+        "{said}"
+    );
     assert_eq!(
         gateway.process.ended().code(),
         Some(0),
@@ -294,14 +341,12 @@ fn a_termination_ends_it_with_0_after_the_call_in_flight() {
         gateway.process.said()
     );
     let said = gateway.process.said();
-    assert!(
-        said.contains("draining") && said.contains("drained"),
-        "{said}"
-    );
+    assert!(said.contains("drained"), "{said}");
     assert!(
         said.contains("\"outcome\":\"forwarded\""),
         "the last access lines are written: {said}"
     );
+    assert_eq!(simulator.runs("order-created"), 1);
 }
 
 #[test]

@@ -400,6 +400,19 @@ async fn a_flood_of_unknown_kids_is_no_stampede_on_the_issuer() {
 }
 
 #[tokio::test]
+async fn no_tunnel_is_opened_over_http2_either() {
+    let house = house().await;
+    let tunnel = Request::connect("gateway:443").version(Version::HTTP_2);
+    let tunnel = tunnel.header("x-api-key", KEY).body(()).unwrap();
+    let answer = h2(house.address, tunnel).await.unwrap();
+    assert_eq!(
+        (answer.status.as_u16(), answer.code().as_str()),
+        (400, "upgrade_not_supported")
+    );
+    goes_on(&house, "CONNECT over HTTP/2").await;
+}
+
+#[tokio::test]
 async fn floods_over_http2_end_their_own_connection_only() {
     let house = house().await;
     goes_on(&house, "nothing").await;

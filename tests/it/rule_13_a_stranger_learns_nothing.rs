@@ -176,6 +176,28 @@ fn without_date(mut answer: Answer) -> Answer {
 }
 
 #[tokio::test]
+async fn a_strangers_body_is_never_asked_for() {
+    let house = house().await;
+    for path in ["/gateway/order-created", "/gateway/nowhere"] {
+        let mut line = Line::open(house.address).await;
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: gateway\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        );
+        line.write(request).await;
+        let head = line.head().await.unwrap();
+        assert!(head.starts_with(b"HTTP/1.1 401 "), "{path} {head:?}");
+    }
+    let mut line = Line::open(house.address).await;
+    let request = format!(
+        "POST /gateway/order-created HTTP/1.1\r\nHost: gateway\r\nX-Api-Key: {KEY}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    );
+    line.write(request).await;
+    assert!(line.head().await.unwrap().starts_with(b"HTTP/1.1 100 "));
+    line.write("{}").await;
+    assert_eq!(line.answer().await.unwrap().status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_fresh_id_is_all_that_differs_between_two_answers() {
     let house = house().await;
     let send = async |path: &str| house.send(Request::post(path).body("").unwrap()).await;

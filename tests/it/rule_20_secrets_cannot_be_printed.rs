@@ -29,9 +29,11 @@ const PATH: &str = "canary-path-segment";
 const HEADER: &str = "canary-header-value";
 const ANSWER: &str = "canary-answer-body";
 const PANIC: &str = "canary-panic-message";
+const PROXY: &str = "canary-proxy-password";
 
 const YAML: &str = r#"
 server: { listen: "127.0.0.1:8080", body_idle_timeout: 100ms, max_in_flight: 1 }
+outbound: { proxy: { env: PROXY } }
 log: { level: trace }
 defaults:
   entra: { tenant: "${TENANT}", authority: "${AUTHORITY}" }
@@ -59,6 +61,7 @@ flows:
   below: { url: { env: BELOW_URL }, who_can_trigger: [erp], credential: none, subpaths: true, query: [top] }
   other: { url: { env: ORDER_CREATED_URL }, kind: other, who_can_trigger: [erp] }
   gone: { url: "http://127.0.0.1:1/workflows/x/triggers/manual/paths/invoke?api-version=1", who_can_trigger: [erp] }
+  far: { url: "https://flow.invalid/workflows/x/triggers/manual/paths/invoke?api-version=1", allow_host: true, who_can_trigger: [erp] }
   denied: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: denied }
   html: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: html }
   text: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: text }
@@ -118,11 +121,13 @@ impl Scene {
         let dice_panic = Arc::new(AtomicBool::new(false));
         let random = dice(&dice_panic);
         let stub = format!("http://{}", provider.address);
+        let proxy = format!("http://somebody:{PROXY}@127.0.0.1:1");
         let more = [
             ("KEY", KEY),
             ("BEARER_KEY", BEARER_KEY),
             ("SECRET", SECRET),
             ("STUB", &stub),
+            ("PROXY", &proxy),
         ];
         let canaries = canaries(&simulator);
         let house = House::with(simulator, YAML, &more, Clock::system(), random).await;
@@ -234,6 +239,7 @@ fn canaries(simulator: &Simulator) -> Canaries {
         ("a header", HEADER),
         ("an answer's body", ANSWER),
         ("a panic's message", PANIC),
+        ("the proxy's password", PROXY),
     ] {
         canaries.watch(what, text);
     }
@@ -520,6 +526,7 @@ async fn flows(scene: &mut Scene) {
     }
     scene.answered("flow_timeout", "report", Fault::Hang).await;
     scene.known("flow_unreachable", "POST /gone").await;
+    scene.known("flow_unreachable", "POST /far").await;
     let challenge = Fault::Status {
         status: 401,
         headers: vec![(

@@ -48,6 +48,17 @@ impl Line {
         let _ = soon(self.socket.write_all(bytes.as_ref())).await;
     }
 
+    /// The next head, an interim one too; `None` when the connection ends instead.
+    pub async fn head(&mut self) -> Option<Bytes> {
+        let end = loop {
+            if let Some(at) = find(&self.read, b"\r\n\r\n") {
+                break at + 4;
+            }
+            self.more().await?;
+        };
+        Some(self.read.split_to(end).freeze())
+    }
+
     /// The next final answer; `None` when the connection ends instead.
     pub async fn answer(&mut self) -> Option<Answer> {
         self.whole_answer().await.map(|(_, answer)| answer)
@@ -56,13 +67,7 @@ impl Line {
     /// The next final answer with its bytes as they came.
     pub async fn whole_answer(&mut self) -> Option<(Bytes, Answer)> {
         loop {
-            let end = loop {
-                if let Some(at) = find(&self.read, b"\r\n\r\n") {
-                    break at + 4;
-                }
-                self.more().await?;
-            };
-            let head = self.read.split_to(end).freeze();
+            let head = self.head().await?;
             let (status, headers) = parsed(&head);
             if status.is_informational() {
                 continue;

@@ -5,6 +5,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot read its own sources should stop"
@@ -249,18 +250,20 @@ fn derived(code: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for part in code.split("#[derive(").skip(1) {
         let (traits, rest) = part.split_once(")]").unwrap();
-        let words: Vec<&str> = rest.split_whitespace().collect();
-        let kind = words
-            .iter()
-            .position(|word| matches!(*word, "struct" | "enum"));
         if !traits.split(", ").any(|one| one == "Debug") {
             continue;
         }
-        let name = words[kind.unwrap() + 1].to_owned();
+        let kinds = ["struct ", "enum "].map(|kind| rest.find(kind).map(|at| at + kind.len()));
+        let at = kinds.into_iter().flatten().min();
+        let definition = &rest[at.expect("a struct or an enum derives Debug")..];
+        let name: String = definition
+            .chars()
+            .take_while(char::is_ascii_alphanumeric)
+            .collect();
         // A struct without fields ends before the next brace.
-        let start = rest.find(['{', '(', ';']).unwrap();
+        let start = definition.find(['{', '(', ';']).unwrap();
         let mut depth = 0;
-        let body: String = rest[start..]
+        let body: String = definition[start..]
             .chars()
             .take_while(|letter| {
                 depth += match letter {

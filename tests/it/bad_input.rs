@@ -315,6 +315,13 @@ fn hostile(house: &House) -> Vec<(&'static str, String)> {
         ),
         ("another audience", token(|spec| spec.audience("another"))),
     ];
+    tokens.extend(wrong_claims(house));
+    tokens
+}
+
+/// Tokens without a claim, or with one of every wrong type.
+fn wrong_claims(house: &House) -> Vec<(&'static str, String)> {
+    let mut tokens = Vec::new();
     for name in ["aud", "iss", "exp", "tid", "azp"] {
         tokens.push((
             leak(format!("no {name}")),

@@ -155,6 +155,13 @@ impl Reloader {
             )
         });
         let result = match read.await {
+            // An emptied file is one that somebody is still writing. A gateway that should serve nothing can be stopped.
+            Ok(Ok(config)) if config.flows.is_empty() => {
+                tracing::error!(
+                    "configuration not reloaded: it has no flows; the last good one stays in force"
+                );
+                false
+            }
             Ok(Ok(config)) => match self.app.reload(&config) {
                 Ok(()) => {
                     for warning in &config.warnings {

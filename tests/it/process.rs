@@ -63,9 +63,18 @@ impl Process {
 
     /// Asks it to end, as an orchestrator does.
     pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Asks it to read its configuration again.
+    pub fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let id = i32::try_from(self.child.id()).unwrap();
         let id = rustix::process::Pid::from_raw(id).unwrap();
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
     }
 
     /// Waits until it has ended and everything it said is here.
@@ -185,6 +194,8 @@ pub struct Gateway {
     pub process: Process,
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    /// Its configuration.
+    pub file: PathBuf,
     _folder: tempfile::TempDir,
 }
 
@@ -205,6 +216,7 @@ impl Gateway {
             process,
             address,
             admin,
+            file,
             _folder: folder,
         }
     }

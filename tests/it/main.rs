@@ -25,7 +25,6 @@ mod real_clients;
 mod real_provider;
 mod rule_01_a_flow_never_runs_twice;
 mod rule_02_host_chooses_nothing;
-mod rule_06_a_reload;
 mod rule_06_a_reload_reaches_open_connections;
 mod rule_07_only_what_is_listed_passes;
 mod rule_08_nothing_secret_reaches_a_caller;

@@ -62,6 +62,7 @@ pub struct App {
 /// What is remembered of the configuration in force.
 struct Current {
     outbound: Outbound,
+    budget: Budget,
     summary: health::Summary,
     /// Keeps tokens warm although no flow's wallet may hold them at this moment.
     _wallet: Arc<Wallet>,
@@ -102,7 +103,8 @@ impl App {
             metrics: metrics.clone(),
         });
         let outbound = Outbound::new(&config.outbound)?;
-        let (world, wallet) = build(config, &outbound, &surroundings, &key_sets, &cells);
+        let budget = Budget::new(config.limits.buffer_memory);
+        let (world, wallet) = build(config, &outbound, &budget, &surroundings, &key_sets, &cells);
         let gateway = Gateway::new(world, surroundings.clone());
         expose(config, metrics);
         metrics.config_last_reload_success.set(1);
@@ -114,6 +116,7 @@ impl App {
             believe_simulator: config.outbound.believe_simulator,
             current: Mutex::new(Current {
                 outbound,
+                budget,
                 summary: health::Summary::of(config, surroundings.clock.unix()),
                 _wallet: wallet,
             }),
@@ -128,9 +131,11 @@ impl App {
             believe_simulator: self.believe_simulator,
             ..config.outbound.clone()
         })?;
+        let budget = current.budget.with(config.limits.buffer_memory);
         let (world, wallet) = build(
             config,
             &outbound,
+            &budget,
             &self.surroundings,
             &self.key_sets,
             &self.cells,
@@ -140,6 +145,7 @@ impl App {
         expose(config, &self.surroundings.metrics);
         *current = Current {
             outbound,
+            budget,
             summary: health::Summary::of(config, self.surroundings.clock.unix()),
             _wallet: wallet,
         };
@@ -181,6 +187,7 @@ impl App {
 fn build(
     config: &Config,
     outbound: &Outbound,
+    budget: &Budget,
     surroundings: &Surroundings,
     key_sets: &KeySets,
     cells: &Cells,
@@ -226,7 +233,7 @@ fn build(
         random,
         upstream::Settings {
             body_idle_timeout: config.server.body_idle_timeout,
-            budget: Budget::new(config.limits.buffer_memory),
+            budget: budget.clone(),
             credential_headers: callers.own_headers().to_vec(),
             trusted_proxies: config.limits.trusted_proxies.clone(),
         },

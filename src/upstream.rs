@@ -130,24 +130,23 @@ impl Upstream {
             .map_err(|error| failure(error, &fault))?
             .map(|body| body.limited(u64::MAX, self.settings.body_idle_timeout));
         let status = answer.status();
-        let (answer, finding) = self.recognise(&flow, answer).await?;
-        let code = finding.map(|finding| finding.code);
+        let run_id = response::run_id(answer.headers());
+        let judged = match acceptable(&answer) {
+            Ok(()) => self.recognise(&flow, answer).await,
+            Err(failure) => Err(failure),
+        };
         {
+            let finding = judged.as_ref().ok().and_then(|(_, finding)| *finding);
+            let code = finding.map(|finding| finding.code);
             let mut notes = record.notes();
             notes.upstream_status = Some(status.as_u16());
             notes.upstream_code = code;
-            notes.run_id = response::run_id(answer.headers());
+            notes.run_id = run_id;
             if let Some(series) = &notes.flow {
                 series.count_response(status.as_u16(), code.unwrap_or("-"));
             }
         }
-        if status.is_redirection() {
-            return Err(Failure::Redirected);
-        }
-        if status.is_informational() {
-            // 101: nobody asked for another protocol.
-            return Err(Failure::Unreadable);
-        }
+        let (answer, finding) = judged?;
         if finding.is_some_and(|finding| finding.verdict == service::Verdict::RejectedGateway) {
             note_differences(&call, &flow);
         }
@@ -228,6 +227,19 @@ impl Upstream {
         let answer = response::withhold(Response::from_parts(parts, bytes), flow);
         Ok((answer.map(Body::full), finding))
     }
+}
+
+/// Refuses an answer that is none, whatever else it says: a redirect, a change of protocol that nobody asked for, and a transfer coding
+/// that would reach the caller undecoded.
+fn acceptable(answer: &Response<Body>) -> Result<(), Failure> {
+    let status = answer.status();
+    if status.is_redirection() {
+        return Err(Failure::Redirected);
+    }
+    if status.is_informational() || response::is_coded(answer.headers()) {
+        return Err(Failure::Unreadable);
+    }
+    Ok(())
 }
 
 /// A flow's no to the token.

@@ -16,19 +16,34 @@ const STEP: u64 = 16 * 1024;
 
 /// The memory all buffered bodies share.
 #[derive(Clone, Debug)]
-pub struct Budget(Arc<Semaphore>);
+pub struct Budget {
+    bytes: u64,
+    steps: Arc<Semaphore>,
+}
 
 impl Budget {
     /// A budget of `bytes`.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
         let steps = usize::try_from(bytes / STEP).unwrap_or(Semaphore::MAX_PERMITS);
-        Self(Arc::new(Semaphore::new(steps.min(Semaphore::MAX_PERMITS))))
+        Self {
+            bytes,
+            steps: Arc::new(Semaphore::new(steps.min(Semaphore::MAX_PERMITS))),
+        }
+    }
+
+    /// Itself where its size is still the same, so that reloads do not multiply it; else a new one.
+    #[must_use]
+    pub fn with(&self, bytes: u64) -> Self {
+        if self.bytes == bytes {
+            return self.clone();
+        }
+        Self::new(bytes)
     }
 
     fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
         let steps = u32::try_from(bytes.div_ceil(STEP)).map_err(|_| Error::OverBudget)?;
-        Arc::clone(&self.0)
+        Arc::clone(&self.steps)
             .try_acquire_many_owned(steps)
             .map_err(|_| Error::OverBudget)
     }

@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use memchr::memmem::{self, Finder};
 
@@ -24,10 +26,13 @@ const LONGEST_WAIT: u64 = 3600;
 /// How much of a token's end is looked for, in bytes: without it the rest is worth nothing.
 const TAIL: usize = 64;
 
+/// The shortest token that is looked for, in bytes.
+const SHORTEST: usize = 8;
+
 /// The answer as the caller gets it.
 pub fn scrub(answer: Response<Body>, flow: &Flow, token: Option<&HeaderValue>) -> Response<Body> {
     let (parts, body) = answer.into_parts();
-    let token = token.map(tail);
+    let token = token.and_then(tail);
     let mut response = Response::new(());
     *response.status_mut() = parts.status;
     let named = Named::of(&parts.headers);
@@ -63,11 +68,12 @@ pub fn scrub(answer: Response<Body>, flow: &Flow, token: Option<&HeaderValue>) -
     response.map(|()| body.masked(Mask::new(secrets)))
 }
 
-fn tail(authorization: &HeaderValue) -> Finder<'static> {
+/// `None` for one so short that it would be found everywhere.
+fn tail(authorization: &HeaderValue) -> Option<Finder<'static>> {
     let bytes = authorization.as_bytes();
     let token = bytes.strip_prefix(b"Bearer ").unwrap_or(bytes);
-    let from = token.len().saturating_sub(TAIL);
-    Finder::new(token.get(from..).unwrap_or_default()).into_owned()
+    let end = token.get(token.len().saturating_sub(TAIL)..)?;
+    (end.len() >= SHORTEST).then(|| Finder::new(end).into_owned())
 }
 
 /// An error answer whose body names nothing of the flow's URL, workflow id or signature.
@@ -94,6 +100,13 @@ pub fn ran(headers: &HeaderMap) -> bool {
 pub fn is_encoded(headers: &HeaderMap) -> bool {
     let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     !headers.get_all(CONTENT_ENCODING).iter().all(plain)
+}
+
+/// Whether a transfer coding besides `chunked` was applied (RFC 9112 section 6.1).
+#[must_use]
+pub fn is_coded(headers: &HeaderMap) -> bool {
+    let chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    !headers.get_all(TRANSFER_ENCODING).iter().all(chunked)
 }
 
 /// The run that was started, as text of 1–64 harmless characters.

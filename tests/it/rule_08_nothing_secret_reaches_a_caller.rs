@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use flowgate::diagnosis::service;
 use flowgate::simulator::{Fault, Place, Reply, Simulator, Times};
+use futures_util::{StreamExt, stream};
 use http::{Request, StatusCode};
 
 use crate::house::{Answer, BASE, House, KEY};
@@ -351,4 +352,94 @@ async fn a_token_is_overwritten_in_a_body_wherever_it_is_cut() {
     }
     lengths.dedup();
     assert_eq!(lengths.len(), 1);
+}
+
+#[tokio::test]
+async fn a_long_error_of_another_service_passes_without_the_token_in_it() {
+    let stub = Stub::serving(|mut peer, _| async move {
+        let asked = peer.request().await.unwrap();
+        let token = &asked.header("authorization").unwrap()["Bearer ".len()..];
+        let body = format!("{token}{}{token}", "x".repeat(70 * 1024));
+        peer.write(format!(
+            "HTTP/1.1 500 No\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .await;
+        peer.gone().await;
+    })
+    .await;
+    let yaml = format!(
+        "{BASE}  other:\n    url: {{ env: OTHER_URL }}\n    kind: other\n    who_can_trigger: [erp]\n    scope: \"https://service.flow.microsoft.com//.default\"\n"
+    );
+    let url = format!("http://{}/api", stub.address);
+    let house = House::around(House::simulator().await, &yaml, &[("OTHER_URL", &url)]).await;
+    let request = Request::post("/other").header("x-api-key", KEY);
+    let answer = soon(house.send(request.body("{}").unwrap())).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert_eq!(text.matches(&"*".repeat(64)).count(), 2);
+    assert!(text.starts_with("ey") && text.len() > 70 * 1024);
+}
+
+#[tokio::test]
+async fn an_answer_in_a_transfer_coding_of_its_own_is_not_passed_on_undecoded() {
+    let stub = Stub::serving(|mut peer, _| async move {
+        while peer.request().await.is_some() {
+            peer.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n\x1f\x0b\r\n0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let yaml = format!("{BASE}{}", stub::FLOW);
+    let house = House::around(
+        House::simulator().await,
+        &yaml,
+        &[("STUB_URL", &stub.url())],
+    )
+    .await;
+    let request = Request::post("/stub").header("x-api-key", KEY);
+    let answer = soon(house.send(request.body("{}").unwrap())).await;
+    assert_eq!(answer.code(), "flow_answer_invalid");
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_asked_for_is_nobodys() {
+    let stub = Stub::serving(|mut peer, _| async move {
+        while let Some(asked) = peer.request().await {
+            let id = asked.header("x-ms-client-tracking-id").unwrap();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{id}",
+                id.len()
+            );
+            // In one piece, so that both stand in the client's buffer.
+            peer.write(format!(
+                "{answer}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong"
+            ))
+            .await;
+        }
+    })
+    .await;
+    let yaml = format!("{BASE}{}", stub::FLOW);
+    let house = House::around(
+        House::simulator().await,
+        &yaml,
+        &[("STUB_URL", &stub.url())],
+    )
+    .await;
+    let call = |number: usize| {
+        let request = Request::post("/stub").header("x-api-key", KEY);
+        let request = request.header("x-request-id", format!("call-{number}"));
+        house.send_h2(request.body("{}").unwrap())
+    };
+    let calls: Vec<(usize, Answer)> = stream::iter(0..200)
+        .map(async |number| (number, call(number).await))
+        .buffer_unordered(8)
+        .collect()
+        .await;
+    for (number, answer) in calls {
+        if answer.status == StatusCode::OK {
+            assert_eq!(answer.body, format!("call-{number}"));
+        } else {
+            assert_eq!(answer.code(), "flow_answer_invalid");
+        }
+    }
 }

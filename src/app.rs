@@ -250,6 +250,10 @@ fn build(
 
 /// Shows what the configuration itself says: its hash, and when certificate and secrets expire.
 fn expose(config: &Config, metrics: &Metrics) {
+    for source in &config.secret_reads {
+        let labels = &[*source, "ok"];
+        metrics.secret_reads_total.with_label_values(labels).inc();
+    }
     metrics.config_info.reset();
     metrics
         .config_info

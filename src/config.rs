@@ -45,6 +45,8 @@ pub struct Config {
     pub flows: Vec<Entry>,
     /// Configuration and secret files whose change means a reload.
     pub files: Vec<PathBuf>,
+    /// Where each secret that was read comes from: `env` or `file`.
+    pub secret_reads: Vec<&'static str>,
     /// What to tell the operator although the configuration is valid.
     pub warnings: Vec<String>,
     /// SHA-256 in hex over the text of the files (not the secrets): tells two configurations apart in metrics.

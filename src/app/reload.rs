@@ -182,6 +182,13 @@ impl Reloader {
             },
             Ok(Err(problems)) => {
                 for problem in problems.iter() {
+                    if let Some(source) = problem.secret {
+                        let labels = &[source, "failed"];
+                        self.metrics
+                            .secret_reads_total
+                            .with_label_values(labels)
+                            .inc();
+                    }
                     tracing::error!("{}", problem.line());
                 }
                 tracing::error!("configuration not reloaded: the last good one stays in force");

@@ -61,6 +61,8 @@ pub struct Problem {
     pub cure: Words,
     /// Another place that has to do with it.
     pub also: Option<(Words, Spot)>,
+    /// Where the secret comes from that could not be read: `env` or `file`.
+    pub secret: Option<&'static str>,
 }
 
 /// Everything wrong, in the order of the files.
@@ -212,6 +214,13 @@ impl fmt::Display for Problem {
 }
 
 impl Problems {
+    /// Says that the last problem is a secret from `source` that could not be read.
+    pub fn blame_secret(&mut self, source: &'static str) {
+        if let Some(last) = self.0.last_mut() {
+            last.secret = Some(source);
+        }
+    }
+
     /// Adds one.
     pub fn push(&mut self, problem: Problem) {
         self.0.push(problem);

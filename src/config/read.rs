@@ -219,7 +219,13 @@ impl Reader {
             message,
             cure,
             also: None,
+            secret: None,
         });
+    }
+
+    /// Says that what was noted last is a secret from `source` that could not be read.
+    pub fn blame_secret(&mut self, source: &'static str) {
+        self.problems.blame_secret(source);
     }
 
     /// Notes an error that two places make together.
@@ -242,6 +248,7 @@ impl Reader {
             message,
             cure,
             also,
+            secret: None,
         });
     }
 

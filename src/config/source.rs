@@ -110,5 +110,6 @@ fn problem(path: &Path, message: &Words) -> Problem {
             "--config (or FLOWGATE_CONFIG) names a YAML file or a directory of *.yaml files"
         ),
         also: None,
+        secret: None,
     }
 }

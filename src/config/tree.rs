@@ -264,6 +264,7 @@ impl<'a> Builder<'a> {
             message,
             cure,
             also: None,
+            secret: None,
         })
     }
 }

@@ -34,6 +34,8 @@ struct Ground<'r> {
     insecure_hosts: Vec<String>,
     /// Files behind secrets, certificates and keys.
     files: Vec<PathBuf>,
+    /// Where each secret that was read comes from.
+    secret_reads: Vec<&'static str>,
 }
 
 /// Judges a whole document.
@@ -61,6 +63,7 @@ pub(super) fn document(
         now,
         insecure_hosts: Vec::new(),
         files: Vec::new(),
+        secret_reads: Vec::new(),
     };
     // It has no keys that are built; those it may have one day were refused by name.
     let _: Field<raw::Secrets> = stores;
@@ -80,7 +83,11 @@ pub(super) fn document(
         &callers,
         &credentials,
     );
-    let Ground { files, .. } = ground;
+    let Ground {
+        files,
+        secret_reads,
+        ..
+    } = ground;
     let listener::Server {
         settings, limits, ..
     } = server?;
@@ -98,6 +105,7 @@ pub(super) fn document(
         credentials: credentials.settings()?,
         flows: flows?,
         files,
+        secret_reads,
         warnings: Vec::new(),
         hash,
     })
@@ -164,6 +172,10 @@ impl Ground<'_> {
             Source::Plain(_) | Source::Environment(_) => {}
         }
         let value = source.read(self.reader.environment());
+        let kind = source.kind();
+        if value.is_ok() {
+            self.secret_reads.extend(kind);
+        }
         value
             .map_err(|reason| {
                 let which = match source {
@@ -189,6 +201,9 @@ impl Ground<'_> {
                     cure,
                     None,
                 );
+                if let Some(kind) = kind {
+                    self.reader.blame_secret(kind);
+                }
             })
             .ok()
     }

@@ -73,6 +73,16 @@ impl Unreadable {
 }
 
 impl Source {
+    /// `env` or `file`, as metrics name it; `None` for text that stands in the configuration itself.
+    #[must_use]
+    pub const fn kind(&self) -> Option<&'static str> {
+        match self {
+            Self::Environment(_) => Some("env"),
+            Self::File(_) => Some("file"),
+            Self::Plain(_) => None,
+        }
+    }
+
     /// Reads the value.
     pub fn read(&self, environment: &Environment) -> Result<Secret<String>, Unreadable> {
         let mut value = match self {

@@ -138,3 +138,27 @@ async fn an_offer_of_h2c_is_ignored_and_any_other_upgrade_refused() {
     );
     assert_eq!(house.simulator.runs("order-created"), 1);
 }
+
+#[tokio::test]
+async fn reads_of_secrets_are_counted_by_where_they_come_from() {
+    let house = House::standard().await;
+    let read = |result| {
+        house.metric(
+            "flowgate_secret_reads_total",
+            &[("source", "env"), ("result", result)],
+        )
+    };
+    // The key, the credential's secret and three URLs.
+    assert_eq!((read("ok"), read("failed")), (5.0, 0.0));
+    let missing = crate::house::BASE.replace("CLIENT_SECRET", "NOT_THERE");
+    let ambient = &house.ambient;
+    let Err(problems) = flowgate::config::parse(&missing, &ambient.environment, &ambient.clock)
+    else {
+        panic!("a secret that is not there")
+    };
+    let blamed: Vec<_> = problems
+        .iter()
+        .filter_map(|problem| problem.secret)
+        .collect();
+    assert_eq!(blamed, ["env"]);
+}

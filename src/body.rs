@@ -7,9 +7,8 @@
 
 use std::any::Any;
 use std::fmt;
-use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,13 +16,16 @@ use bytes::Bytes;
 use http::Version;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
 
 pub mod buffer;
 mod mask;
+mod stream;
 
 pub use buffer::{Budget, buffer, peek};
 pub use mask::Mask;
+pub use stream::Fault;
+
+use stream::Stream;
 
 /// Why a body ended before its end.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -43,18 +45,6 @@ pub enum Error {
     /// The connection broke.
     #[error("the body broke off")]
     Broken(#[source] Arc<hyper::Error>),
-}
-
-/// Why a body that was handed to somebody else broke off: an HTTP/2 client only says that the stream was reset.
-#[derive(Clone, Default)]
-pub struct Fault(Arc<OnceLock<Error>>);
-
-impl Fault {
-    /// The error, once the body has met one.
-    #[must_use]
-    pub fn error(&self) -> Option<&Error> {
-        self.0.get()
-    }
 }
 
 /// How a body came to its end, told to its [`Tail`].
@@ -91,38 +81,6 @@ enum Source {
     Stream(Box<Stream>),
 }
 
-struct Stream {
-    incoming: Incoming,
-    framing: Framing,
-    limit: u64,
-    taken: u64,
-    idle: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    armed: bool,
-    /// Dropped with the stream.
-    held: Option<Box<dyn Any + Send + Sync>>,
-    fault: Option<Fault>,
-}
-
-/// What tells a body's end from a reset that hyper takes for one: `RST_STREAM(NO_ERROR)`.
-enum Framing {
-    /// So many bytes are still to come.
-    Length(u64),
-    /// HTTP/1 marks the end, and hyper looks for the mark.
-    Marked,
-    /// HTTP/2 without a length: whether `END_STREAM` has come.
-    Flag(bool),
-}
-
-impl Framing {
-    fn left(&self) -> Option<u64> {
-        match self {
-            Self::Length(left) => Some(*left),
-            Self::Marked | Self::Flag(_) => None,
-        }
-    }
-}
-
 impl Body {
     /// No bytes.
     #[must_use]
@@ -139,22 +97,7 @@ impl Body {
     /// What hyper reads from a message of this version, as it comes; unlimited until [`Body::limited`].
     #[must_use]
     pub fn incoming(incoming: Incoming, version: Version) -> Self {
-        let framing = match incoming.size_hint().exact() {
-            Some(length) => Framing::Length(length),
-            None if version == Version::HTTP_2 => Framing::Flag(incoming.is_end_stream()),
-            None => Framing::Marked,
-        };
-        Self::from_source(Source::Stream(Box::new(Stream {
-            incoming,
-            framing,
-            limit: u64::MAX,
-            taken: 0,
-            idle: Duration::MAX,
-            timer: None,
-            armed: false,
-            held: None,
-            fault: None,
-        })))
+        Self::from_source(Source::Stream(Box::new(Stream::new(incoming, version))))
     }
 
     fn from_source(source: Source) -> Self {
@@ -217,7 +160,6 @@ impl Body {
         match &self.source {
             Source::Bytes(bytes) => Some(bytes.len() as u64),
             Source::Stream(stream) => stream
-                .framing
                 .left()
                 .map(|left| left.saturating_add(self.waiting() as u64)),
         }
@@ -258,7 +200,7 @@ impl Body {
     fn mask(&mut self, data: Bytes) -> Bytes {
         let last = match &self.source {
             Source::Bytes(bytes) => bytes.is_empty(),
-            Source::Stream(stream) => stream.framing.left() == Some(0),
+            Source::Stream(stream) => stream.left() == Some(0),
         };
         match &mut self.mask {
             Some(mask) => mask.pass(data, last),
@@ -270,82 +212,6 @@ impl Body {
         if let Some(tail) = self.tail.take() {
             tail.ended(end, self.sent);
         }
-    }
-}
-
-impl Stream {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        let polled = ready!(self.poll_data(cx));
-        if let (Some(Err(error)), Some(fault)) = (&polled, &self.fault) {
-            // Only the first counts; there is no second.
-            let _ = fault.0.set(error.clone());
-        }
-        Poll::Ready(polled)
-    }
-
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        loop {
-            match Pin::new(&mut self.incoming).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    if let Framing::Flag(seen) = &mut self.framing {
-                        *seen |= self.incoming.is_end_stream();
-                    }
-                    // Trailers carry headers past every check: dropped. Frames without bytes are no progress.
-                    let Ok(data) = frame.into_data() else {
-                        continue;
-                    };
-                    if data.is_empty() {
-                        continue;
-                    }
-                    self.armed = false;
-                    let length = data.len() as u64;
-                    self.taken = self.taken.saturating_add(length);
-                    if self.taken > self.limit {
-                        return Poll::Ready(Some(Err(Error::TooLarge)));
-                    }
-                    if let Framing::Length(left) = &mut self.framing {
-                        *left = left.saturating_sub(length);
-                    }
-                    return Poll::Ready(Some(Ok(data)));
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Some(Err(Error::Broken(Arc::new(error)))));
-                }
-                Poll::Ready(None) => {
-                    return Poll::Ready(self.cut_short().then_some(Err(Error::Short)));
-                }
-                Poll::Pending => {
-                    ready!(self.poll_idle(cx));
-                    return Poll::Ready(Some(Err(Error::TooSlow)));
-                }
-            }
-        }
-    }
-
-    /// Whether what hyper calls the end is none.
-    fn cut_short(&self) -> bool {
-        match self.framing {
-            Framing::Length(left) => left > 0,
-            Framing::Marked => false,
-            Framing::Flag(seen) => !seen && !self.incoming.is_end_stream(),
-        }
-    }
-
-    /// Ready when the idle time is over. The timer is made on the first wait, so a body that is already here costs none.
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.idle == Duration::MAX {
-            return Poll::Pending;
-        }
-        let deadline = Instant::now() + self.idle;
-        let idle = self.idle;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-        if !self.armed {
-            timer.as_mut().reset(deadline);
-            self.armed = true;
-        }
-        timer.as_mut().poll(cx)
     }
 }
 
@@ -396,7 +262,7 @@ impl http_body::Body for Body {
             // A stream of undeclared length ends only when it has been polled to its end: hyper's own answer does not know
             // a reset from an end.
             Source::Stream(stream) => {
-                self.done || (self.waiting() == 0 && stream.framing.left() == Some(0))
+                self.done || (self.waiting() == 0 && stream.left() == Some(0))
             }
         }
     }

@@ -1,0 +1,159 @@
+//! What hyper reads, watched: limits, deadlines, and the end that is one.
+//!
+//! In: hyper's incoming body, the version of its message. Out: its bytes, then the end or an [`Error`]. hyper takes
+//! `RST_STREAM(NO_ERROR)` for an end: only a declared length or `END_STREAM` tells (security rule 18). Drops trailers (rule 7).
+
+use std::any::Any;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Version;
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use super::Error;
+
+/// Why a body that was handed to somebody else broke off: an HTTP/2 client only says that the stream was reset.
+#[derive(Clone, Default)]
+pub struct Fault(Arc<OnceLock<Error>>);
+
+impl Fault {
+    /// The error, once the body has met one.
+    #[must_use]
+    pub fn error(&self) -> Option<&Error> {
+        self.0.get()
+    }
+}
+
+/// An incoming body.
+pub(super) struct Stream {
+    incoming: Incoming,
+    framing: Framing,
+    pub(super) limit: u64,
+    taken: u64,
+    pub(super) idle: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    armed: bool,
+    /// Dropped with the stream.
+    pub(super) held: Option<Box<dyn Any + Send + Sync>>,
+    pub(super) fault: Option<Fault>,
+}
+
+/// What tells a body's end from a reset that hyper takes for one: `RST_STREAM(NO_ERROR)`.
+enum Framing {
+    /// So many bytes are still to come.
+    Length(u64),
+    /// HTTP/1 marks the end, and hyper looks for the mark.
+    Marked,
+    /// HTTP/2 without a length: whether `END_STREAM` has come.
+    Flag(bool),
+}
+
+impl Stream {
+    pub(super) fn new(incoming: Incoming, version: Version) -> Self {
+        let framing = match incoming.size_hint().exact() {
+            Some(length) => Framing::Length(length),
+            None if version == Version::HTTP_2 => Framing::Flag(incoming.is_end_stream()),
+            None => Framing::Marked,
+        };
+        Self {
+            incoming,
+            framing,
+            limit: u64::MAX,
+            taken: 0,
+            idle: Duration::MAX,
+            timer: None,
+            armed: false,
+            held: None,
+            fault: None,
+        }
+    }
+
+    /// Bytes still to come, where a length was declared.
+    pub(super) fn left(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Length(left) => Some(left),
+            Framing::Marked | Framing::Flag(_) => None,
+        }
+    }
+
+    /// The next bytes, or how they ended.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let polled = ready!(self.poll_data(cx));
+        if let (Some(Err(error)), Some(fault)) = (&polled, &self.fault) {
+            // Only the first counts; there is no second.
+            let _ = fault.0.set(error.clone());
+        }
+        Poll::Ready(polled)
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        loop {
+            match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Framing::Flag(seen) = &mut self.framing {
+                        *seen |= self.incoming.is_end_stream();
+                    }
+                    // Trailers carry headers past every check: dropped. Frames without bytes are no progress.
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    if data.is_empty() {
+                        continue;
+                    }
+                    self.armed = false;
+                    let length = data.len() as u64;
+                    self.taken = self.taken.saturating_add(length);
+                    if self.taken > self.limit {
+                        return Poll::Ready(Some(Err(Error::TooLarge)));
+                    }
+                    if let Framing::Length(left) = &mut self.framing {
+                        *left = left.saturating_sub(length);
+                    }
+                    return Poll::Ready(Some(Ok(data)));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Some(Err(Error::Broken(Arc::new(error)))));
+                }
+                Poll::Ready(None) => {
+                    return Poll::Ready(self.cut_short().then_some(Err(Error::Short)));
+                }
+                Poll::Pending => {
+                    ready!(self.poll_idle(cx));
+                    return Poll::Ready(Some(Err(Error::TooSlow)));
+                }
+            }
+        }
+    }
+
+    /// Whether what hyper calls the end is none.
+    fn cut_short(&self) -> bool {
+        match self.framing {
+            Framing::Length(left) => left > 0,
+            Framing::Marked => false,
+            Framing::Flag(seen) => !seen && !self.incoming.is_end_stream(),
+        }
+    }
+
+    /// Ready when the idle time is over. The timer is made on the first wait, so a body that is already here costs none.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.idle == Duration::MAX {
+            return Poll::Pending;
+        }
+        let deadline = Instant::now() + self.idle;
+        let idle = self.idle;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        if !self.armed {
+            timer.as_mut().reset(deadline);
+            self.armed = true;
+        }
+        timer.as_mut().poll(cx)
+    }
+}

@@ -3,6 +3,7 @@
 //! In: a validated [`Config`]. Out: a running [`App`]: the gateway, what it shares across reloads, and how ready it is. A reload builds a
 //! whole new [`World`] beside the old one and swaps it in; one that cannot be built leaves the old one in force (design decision 3).
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -54,6 +55,8 @@ pub struct App {
     key_sets: KeySets,
     cells: Cells,
     server: Arc<ArcSwap<server::Settings>>,
+    /// Callers' and admin's, as they were bound: a reload cannot move them.
+    addresses: (SocketAddr, SocketAddr),
     /// Of the start: a reload does not move the listener, whatever the new configuration says.
     believe_simulator: bool,
     current: Mutex<Current>,
@@ -113,6 +116,7 @@ impl App {
             key_sets,
             cells,
             server: Arc::new(ArcSwap::from_pointee(config.server.clone())),
+            addresses: (config.server.listen, config.admin),
             believe_simulator: config.outbound.believe_simulator,
             current: Mutex::new(Current {
                 outbound,
@@ -140,6 +144,9 @@ impl App {
             &self.key_sets,
             &self.cells,
         );
+        if (config.server.listen, config.admin) != self.addresses {
+            tracing::warn!("a changed listening address takes effect at a restart");
+        }
         self.gateway.replace(world);
         self.server.store(Arc::new(config.server.clone()));
         expose(config, &self.surroundings.metrics);

@@ -113,7 +113,13 @@ impl Refusal {
     /// Whether the flow's run was started. The code's own answer, save where a body was on its way when the caller broke it off.
     #[must_use]
     pub fn run(&self) -> Run {
-        self.code().entry().run
+        match self {
+            // Part of the body may have reached the flow's server.
+            Self::Upstream(upstream::Failure::CallerBody(
+                body::Error::Short | body::Error::Broken(_),
+            )) => Run::Unknown,
+            _ => self.code().entry().run,
+        }
     }
 
     fn retry_after(&self) -> Option<Duration> {

@@ -70,7 +70,11 @@ impl App {
         }
         for set in self.key_sets.health() {
             if let Some(trouble) = set.trouble {
-                reasons.push(format!("key set of {}: {trouble}", set.name));
+                let name = match set.part {
+                    "-" => set.name.to_string(),
+                    part => format!("{} ({part})", set.name),
+                };
+                reasons.push(format!("key set of {name}: {trouble}"));
             }
         }
         for cell in self.cells.health() {

@@ -1,12 +1,21 @@
 //! Rule 18: a broken-off body never looks complete, in either direction, whichever HTTP is spoken on either side.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
+use flowgate::body::Body;
 use flowgate::simulator::{Fate, Simulator};
 use futures_util::future::join_all;
 use h2::Reason;
 use http::{Request, Response, Version};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 use crate::frames;
 use crate::house::{BASE, House, KEY};
@@ -355,6 +364,51 @@ async fn a_body_that_a_caller_breaks_off_never_starts_a_run() {
                 assert!(received.iter().all(|seen| !seen.complete), "{case}");
                 assert_eq!(house.simulator.runs("order-created"), 0, "{case}");
             }
+        }
+    }
+}
+
+/// In the gateway the request is dropped a moment after the reset, so whether half a body is ever sent on would be a race. Here is what
+/// the race is about.
+#[tokio::test]
+async fn half_a_body_of_no_declared_length_is_an_error_to_whoever_reads_it() {
+    for reason in [Some(Reason::NO_ERROR), Some(Reason::CANCEL), None] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let tell = tell.clone();
+            async move {
+                let version = request.version();
+                let body = Body::incoming(request.into_body(), version);
+                tell.send(body.collect().await.map(|body| body.to_bytes().len()))
+                    .unwrap();
+                Ok::<_, Infallible>(Response::new(Body::empty()))
+            }
+        });
+        tokio::spawn(async move {
+            let (socket, _) = listener.accept().await.unwrap();
+            let server = http2::Builder::new(TokioExecutor::new());
+            let _ = server.serve_connection(TokioIo::new(socket), service).await;
+        });
+        let mut caller = frames::caller(address).await;
+        let request = Request::post(format!("http://{address}/"));
+        let (_answer, mut stream) = caller
+            .send_request(request.body(()).unwrap(), false)
+            .unwrap();
+        stream
+            .send_data(Bytes::from_static(BODY), reason.is_none())
+            .unwrap();
+        if let Some(reason) = reason {
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+            stream.send_reset(reason);
+        }
+        let read = soon(told.recv()).await.unwrap();
+        match reason {
+            Some(reason) => assert!(read.is_err(), "{reason:?}"),
+            None => assert_eq!(read.unwrap(), BODY.len()),
         }
     }
 }

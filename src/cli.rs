@@ -7,6 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::app::Ambient;
+use crate::config::{self, Config, Secrets};
+
 pub mod check;
 pub mod demo;
 pub mod hash_key;
@@ -55,6 +58,19 @@ pub struct ConfigArgs {
         required = true
     )]
     pub paths: Vec<std::path::PathBuf>,
+}
+
+impl ConfigArgs {
+    /// The configuration, with every secret it needs; or its problems on standard error and the exit code for them.
+    fn load(&self, ambient: &Ambient) -> Result<Config, ExitCode> {
+        let Ambient {
+            clock, environment, ..
+        } = ambient;
+        config::load(&self.paths, environment, clock, Secrets::Required).map_err(|problems| {
+            say(&problems.to_string());
+            ExitCode::from(BAD_CONFIGURATION)
+        })
+    }
 }
 
 /// Exit code for a bad configuration or a missing secret.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{BAD_CONFIGURATION, ConfigArgs, complain, say};
+use super::{ConfigArgs, complain};
 use crate::app::reload::Reloader;
 use crate::app::{self, Ambient, App};
-use crate::config::{self, Config, Secrets};
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::server::{self, Server, admin, process};
 use crate::telemetry::{self, AccessLog};
@@ -46,20 +46,12 @@ enum Error {
 /// Runs until a signal ends it.
 #[must_use]
 pub fn run(args: Args) -> ExitCode {
-    let paths = args.config.paths;
     let ambient = Ambient::system();
-    let config = match config::load(
-        &paths,
-        &ambient.environment,
-        &ambient.clock,
-        Secrets::Required,
-    ) {
+    let config = match args.config.load(&ambient) {
         Ok(config) => config,
-        Err(problems) => {
-            say(&problems.to_string());
-            return ExitCode::from(BAD_CONFIGURATION);
-        }
+        Err(code) => return code,
     };
+    let paths = args.config.paths;
     telemetry::start(&config.log);
     // Memory holds secrets: it must not end up in a file (security rule 20).
     if let Err(error) = process::forbid_core_dumps() {

@@ -5,10 +5,10 @@
 
 use std::process::ExitCode;
 
-use super::{BAD_CONFIGURATION, ConfigArgs, complain, print, say};
+use super::{ConfigArgs, complain, print, say};
 use crate::app::Ambient;
 use crate::client::Outbound;
-use crate::config::{self, Config, Secrets};
+use crate::config::Config;
 use crate::credential::{self, Ask, Cells};
 use crate::diagnosis::entra;
 use crate::metrics::Metrics;
@@ -49,17 +49,9 @@ enum Error {
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     let ambient = Ambient::system();
-    let config = match config::load(
-        &args.config.paths,
-        &ambient.environment,
-        &ambient.clock,
-        Secrets::Required,
-    ) {
+    let config = match args.config.load(&ambient) {
         Ok(config) => config,
-        Err(problems) => {
-            say(&problems.to_string());
-            return ExitCode::from(BAD_CONFIGURATION);
-        }
+        Err(code) => return code,
     };
     let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_all()

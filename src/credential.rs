@@ -2,8 +2,9 @@
 //!
 //! In: a [`Permitted`] call. Out: a [`Credentialed`] one, with the token its flow wants, or none where the flow's URL carries its own
 //! signature. Refuses when no token can be had in time (502, 503). The [`Wallet`] of a configuration knows each flow's [`cache::Cell`];
-//! tokens live in one cell per credential and audience ([`cache`], design decision 4), shared across reloads by [`Cells`]; each
-//! kind of credential is a file of its own and a [`Source`] of tokens.
+//! tokens live in one cell per credential and audience ([`cache`], design decision 4), shared across reloads by [`Cells`]. Each
+//! kind of credential is a [`Source`] of tokens in a file of its own; those that ask a token endpoint do so as an [`Application`] with
+//! a [`proof`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,12 +15,16 @@ use http::HeaderValue;
 use crate::policy::Permitted;
 
 pub mod answer;
+pub mod application;
 pub mod cache;
 pub mod cells;
+pub mod client_credentials;
 pub mod client_secret;
+pub mod proof;
 pub mod source;
 pub mod wallet;
 
+pub use application::Application;
 pub use cells::{Cells, Health, Trouble};
 pub use source::Source;
 pub use wallet::{Renewed, Wallet};
@@ -31,15 +36,18 @@ pub struct Settings {
     pub name: Arc<str>,
     /// The way it proves itself.
     pub kind: Kind,
+    /// What to ask for where the flow says nothing.
+    pub ask: Option<Ask>,
     /// Unix seconds at which its secret expires, where the configuration says so.
     pub expires: Option<u64>,
 }
 
-/// The ways the gateway can prove itself.
-#[derive(Clone)]
+/// The ways the gateway can obtain tokens. Two credentials share tokens only when all of it is equal (security rule 22), so every
+/// setting down to the last is compared and hashed.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// OAuth 2.0 client credentials with a shared secret.
-    ClientSecret(client_secret::Settings),
+    /// OAuth 2.0 client credentials: the application for itself, whatever its proof.
+    ClientCredentials(Application),
 }
 
 /// What a token is asked for.

@@ -122,9 +122,7 @@ fn ask(config: &Config, position: usize) -> Option<Ask> {
     let own = config
         .credentials
         .get(position)
-        .and_then(|one| match &one.kind {
-            credential::Kind::ClientSecret(settings) => settings.ask.clone(),
-        });
+        .and_then(|one| one.ask.clone());
     own.or_else(|| {
         config
             .flows

@@ -6,7 +6,9 @@ use super::problem::Severity;
 use super::source::File;
 use super::{Config, DEFAULTS, Outcome, Problems, Secrets, examine_over, examine_texts, tree};
 use crate::clock::{Clock, Environment};
-use crate::credential::{Ask, Kind};
+use crate::credential::proof::Proof;
+use crate::credential::{Application, Ask, Kind};
+use crate::secret::Value;
 
 mod damage;
 mod files;
@@ -53,6 +55,18 @@ pub(super) fn examine_files(texts: &[(&str, &str)], secrets: Secrets) -> Outcome
 
 pub(super) fn examine(text: &str) -> Outcome {
     examine_files(&[("flowgate.yaml", text)], Secrets::Required)
+}
+
+/// The application behind the first credential, and its secret.
+pub(super) fn application(config: &Config) -> &Application {
+    let Kind::ClientCredentials(application) = &config.credentials[0].kind;
+    application
+}
+
+pub(super) fn secret_of(application: &Application) -> &str {
+    let Proof::Secret(settings) = &application.proof;
+    let Value::Fixed(secret) = &settings.secret;
+    secret.expose()
 }
 
 fn good(text: &str) -> Config {
@@ -110,12 +124,12 @@ fn a_small_configuration_becomes_settings_of_every_stage() {
     );
     let scope = Ask::Scope("https://service.flow.microsoft.com//.default".to_owned());
     assert_eq!(entry.credential, Some((0, scope)));
-    let Kind::ClientSecret(settings) = &config.credentials[0].kind;
+    let settings = application(&config);
     assert_eq!(
         settings.token_url.as_str(),
         "https://login.microsoftonline.com/8F3B0000-0000-0000-0000-000000000001/oauth2/v2.0/token"
     );
-    assert_eq!(settings.secret.expose(), "s~e+c/r&e%t=ü");
+    assert_eq!(secret_of(settings), "s~e+c/r&e%t=ü");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
@@ -299,8 +313,8 @@ fn variables_are_replaced_in_any_text_and_can_be_escaped() {
     let config = outcome
         .config
         .unwrap_or_else(|| panic!("{}", outcome.problems));
-    let Kind::ClientSecret(settings) = &config.credentials[0].kind;
-    assert_eq!(settings.secret.expose(), "a$$b${c}erp");
+    let settings = application(&config);
+    assert_eq!(secret_of(settings), "a$$b${c}erp");
 }
 
 #[test]

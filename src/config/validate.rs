@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::problem::{Name, Spot, Words, say};
 use super::read::{At, Field, Reader};
-use super::values::{Choice, Free, OneOrMore, Text, telling_path, telling_variable};
+use super::values::{Choice, OneOrMore, Text, telling_path, telling_variable};
 use super::{Config, Secrets, Severity, raw};
 use crate::client;
 use crate::secret::{Secret, Source};

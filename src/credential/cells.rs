@@ -1,28 +1,25 @@
 //! Every cell of the process, shared across reloads.
 //!
 //! In: a credential's settings, what it asks for, the way out. Out: its [`Cell`], the same one as before where nothing changed, so that
-//! a reload costs no token. Two credentials that differ in any input never share one (security rule 22): the key is a structure, not
-//! a concatenation, and a new setting does not compile until it is in it. Cells nobody holds any more are gone.
+//! a reload costs no token. Two credentials that differ in any input never share one (security rule 22): the key is the settings
+//! themselves, not a concatenation of them. Cells nobody holds any more are gone.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::cache::{Cell, Surroundings};
-use super::{Ask, Kind, Settings, client_secret};
+use super::source::Context;
+use super::{Ask, Kind, Settings, client_credentials};
 use crate::client::Outbound;
+use crate::secret::Secrets;
 
-/// Every input of a token request; the secret as its SHA-256. No `Debug`: what it holds is not for logs.
+/// Every input of a token request. No `Debug`: what it holds is not for logs.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     name: Arc<str>,
+    kind: Kind,
     ask: Ask,
-    inputs: Inputs,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Inputs {
-    ClientSecret(client_secret::Inputs),
 }
 
 impl Key {
@@ -31,14 +28,13 @@ impl Key {
         let Settings {
             name,
             kind,
+            ask: _,     // The flow's word counts, or this one through it.
             expires: _, // Only told to the operator.
         } = settings;
         Self {
             name: Arc::clone(name),
+            kind: kind.clone(),
             ask: ask.clone(),
-            inputs: match kind {
-                Kind::ClientSecret(own) => Inputs::ClientSecret(client_secret::Inputs::of(own)),
-            },
         }
     }
 }
@@ -103,10 +99,14 @@ impl Cells {
         if let Some(cell) = living {
             return cell;
         }
+        let context = Context {
+            outbound: outbound.clone(),
+            clock: self.around.clock.clone(),
+            random: self.around.random.clone(),
+            secrets: Secrets::default(),
+        };
         let source = match &settings.kind {
-            Kind::ClientSecret(own) => {
-                client_secret::source(own, ask, outbound, &self.around.clock)
-            }
+            Kind::ClientCredentials(own) => client_credentials::source(own, ask, &context),
         };
         let cell = Cell::new(
             Arc::clone(&settings.name),

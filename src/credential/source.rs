@@ -1,7 +1,7 @@
 //! Where tokens come from: what every kind of credential does.
 //!
-//! In: nothing but the kind's own settings. Out: one attempt's [`Grant`] or [`Denial`]. Never repeats, remembers or waits: that is the
-//! cell's business (design decision 4).
+//! In: the kind's own settings, the [`Context`] of the configuration, and the [`Wish`] of the moment. Out: one attempt's [`Grant`] or
+//! [`Denial`]. Never repeats, remembers or waits: that is the cell's business (design decision 4).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,6 +11,9 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::Failure;
+use crate::client::Outbound;
+use crate::clock::{Clock, Random};
+use crate::secret::Secrets;
 
 /// One attempt under way.
 pub type Attempt = Pin<Box<dyn Future<Output = Result<Grant, Denial>> + Send>>;
@@ -18,7 +21,27 @@ pub type Attempt = Pin<Box<dyn Future<Output = Result<Grant, Denial>> + Send>>;
 /// Obtains tokens of one credential for one audience.
 pub trait Source: Send + Sync + 'static {
     /// Makes one attempt, bounded in time and bytes by itself.
-    fn fetch(&self) -> Attempt;
+    fn fetch(&self, wish: Wish) -> Attempt;
+}
+
+/// What every source works with.
+#[derive(Clone)]
+pub struct Context {
+    /// The way out.
+    pub outbound: Outbound,
+    /// Wall-clock time.
+    pub clock: Clock,
+    /// For ids and nonces.
+    pub random: Random,
+    /// The values of secrets, as they are now.
+    pub secrets: Secrets,
+}
+
+/// What is special about one attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Claims that a resource demanded, as JSON (a claims challenge, facts B3.5).
+    pub claims: Option<Arc<str>>,
 }
 
 /// What a provider gave.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::{Config, Outcome, Secrets, examine};
-use super::{NOW, SMALL, VARIABLES};
+use super::{NOW, SMALL, VARIABLES, application, secret_of};
 use crate::clock::{Clock, Environment};
 
 fn at(paths: &[PathBuf]) -> Outcome {
@@ -76,8 +76,8 @@ fn secrets_in_files_are_found_beside_the_configuration_and_watched() {
     )
     .unwrap();
     let config = good(std::slice::from_ref(&path));
-    let crate::credential::Kind::ClientSecret(settings) = &config.credentials[0].kind;
-    assert_eq!(settings.secret.expose(), "s3cret~+/&%=");
+    let settings = application(&config);
+    assert_eq!(secret_of(settings), "s3cret~+/&%=");
     assert_eq!(config.files, [path, secret]);
 }
 

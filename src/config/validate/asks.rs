@@ -7,10 +7,11 @@ use super::super::problem::{Spot, say};
 use super::super::raw::Endpoint;
 use super::super::read::{At, Field};
 use super::super::values::{OneOrMore, Text};
+use super::credentials::{Entra, Permissions};
 use super::{Ground, clouds};
 use crate::credential::Ask;
 
-/// What `scope:` or `resource:` say, on a credential or a flow. Outer `None`: a problem was noted. `endpoint`: Entra ID's, `None` for others.
+/// What `scope:` or `resource:` say, on a credential or a flow. Outer `None`: a problem was noted. `entra`: how Entra ID is asked, `None` for others.
 #[expect(
     clippy::option_option,
     reason = "outer: whether to go on; inner: whether anything was said"
@@ -19,7 +20,7 @@ pub fn explicit(
     ground: &mut Ground<'_>,
     scope: Field<OneOrMore<Text>>,
     resource: Field<Text>,
-    endpoint: Option<Endpoint>,
+    entra: Option<Entra>,
 ) -> Option<Option<Ask>> {
     match (scope, resource) {
         (Field::Broken, _) | (_, Field::Broken) => None,
@@ -40,15 +41,15 @@ pub fn explicit(
                 .map(|one| one.value.0.as_str())
                 .collect();
             let words = words.join(" ");
-            let fits = match endpoint {
-                Some(endpoint) => scope_fits(ground, &scope.spot, &words, endpoint),
+            let fits = match entra {
+                Some(entra) => scope_fits(ground, &scope.spot, &words, entra),
                 None => true,
             };
             fits.then_some(Some(Ask::Scope(words)))
         }
         (Field::Absent, Field::Given(resource)) => {
-            let fits = match endpoint {
-                Some(endpoint) => resource_fits(ground, &resource, endpoint),
+            let fits = match entra {
+                Some(entra) => resource_fits(ground, &resource, entra.endpoint),
                 None => true,
             };
             fits.then_some(Some(Ask::Resource(resource.value.0)))
@@ -56,12 +57,12 @@ pub fn explicit(
     }
 }
 
-fn scope_fits(ground: &mut Ground<'_>, spot: &Spot, scope: &str, endpoint: Endpoint) -> bool {
+fn scope_fits(ground: &mut Ground<'_>, spot: &Spot, scope: &str, entra: Entra) -> bool {
     let one_slash = clouds::ALL
         .map(clouds::flow_audience)
         .into_iter()
         .find(|audience| scope == format!("{}/.default", audience.trim_end_matches('/')));
-    let (message, cure) = if endpoint == Endpoint::V1 {
+    let (message, cure) = if entra.endpoint == Endpoint::V1 {
         (
             say!("the v1 endpoint asks with `resource`, not with `scope`"),
             say!("write `resource:`, without /.default, or set endpoint: v2"),
@@ -71,7 +72,9 @@ fn scope_fits(ground: &mut Ground<'_>, spot: &Spot, scope: &str, endpoint: Endpo
             say!("this scope needs two slashes: the audience itself ends in one"),
             say!("write {}/.default", audience),
         )
-    } else if scope.split_ascii_whitespace().count() != 1 || !scope.ends_with("/.default") {
+    } else if entra.permissions == Permissions::Application
+        && (scope.split_ascii_whitespace().count() != 1 || !scope.ends_with("/.default"))
+    {
         (
             say!("client credentials ask for exactly one scope that ends in /.default"),
             say!(

@@ -1,18 +1,17 @@
 //! `credentials:`: how the gateway proves itself.
 //!
-//! In: the entries. Out: each credential's settings in the order of their names, and what the flows need to know to decide what to ask it
-//! for. Refuses what Entra ID would refuse at the first call: v1's `resource` at v2 and the reverse, a scope without `/.default`, the
-//! flow service's audience with one slash missing, the secret's ID in place of the secret (facts A2.2, B1.1, B1.3).
-
-use std::collections::BTreeMap;
+//! In: the entries, each of exactly one kind. Out: each credential's settings in the order of their names, and what the flows need to know
+//! to decide what to ask it for. Each kind is judged in a file of its own; what they share, the application at a token endpoint, in
+//! [`application`]. Refuses an entry of no kind or of two.
 
 use super::super::problem::{Name, Spot, say};
-use super::super::raw::{self, Cloud, Endpoint};
+use super::super::raw;
 use super::super::read::{At, Field, Named};
-use super::super::values::{Moment, OneOrMore, Text, guid};
 use super::{Defaults, Ground, asks, clouds};
-use crate::credential::{self, Ask, client_secret};
-use crate::secret::Secret;
+use crate::credential::{self, Ask};
+
+mod application;
+mod client_secret;
 
 /// Every credential, in the order of their names.
 pub struct Credentials(pub Vec<Judged>);
@@ -31,12 +30,30 @@ pub struct Judged {
 /// How a credential asks for tokens.
 #[derive(Clone)]
 pub struct Manner {
-    /// Its cloud and endpoint; `None`: a server that is not Entra ID.
-    pub entra: Option<(Cloud, Endpoint)>,
+    /// How it asks Entra ID; `None`: a server that is not Entra ID.
+    pub entra: Option<Entra>,
     /// Its tenant, when that is a GUID.
     pub tenant: Option<String>,
     /// What it asks for by its own settings.
     pub ask: Option<Ask>,
+}
+
+/// How a credential asks Entra ID.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Entra {
+    /// The tenant's cloud.
+    pub cloud: raw::Cloud,
+    /// By scope or by resource.
+    pub endpoint: raw::Endpoint,
+    /// Whose permissions the token has: only a user's can be asked for one by one (facts B1.3).
+    pub permissions: Permissions,
+}
+
+/// Whose permissions a token has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Permissions {
+    /// The application's own: all of them or none.
+    Application,
 }
 
 impl Credentials {
@@ -69,7 +86,7 @@ pub fn credentials(
             }
             let (manner, settings) = field
                 .given()
-                .map_or((None, None), |at| kind(ground, &name, at, defaults));
+                .map_or((None, None), |at| judge(ground, &name, at, defaults));
             Judged {
                 name,
                 spot,
@@ -81,15 +98,54 @@ pub fn credentials(
     Credentials(judged)
 }
 
-type Half = (Option<Manner>, Option<credential::Settings>);
+/// What a kind's judgement comes to: how it asks, told even where the rest is broken, and its settings.
+type Half = (Option<Manner>, Option<Kinded>);
 
-fn kind(
+/// A kind's settings, and when its secret expires where that is known.
+struct Kinded {
+    kind: credential::Kind,
+    expires: Option<u64>,
+}
+
+fn judge(
     ground: &mut Ground<'_>,
     name: &Name,
     at: At<raw::Credential>,
     defaults: &Defaults,
-) -> Half {
+) -> (Option<Manner>, Option<credential::Settings>) {
+    let (manner, kinded) = kind(ground, at, defaults);
+    let settings = manner.as_ref().zip(kinded).map(|(manner, kinded)| {
+        let ask = manner.ask.clone().or_else(|| {
+            let entra = manner.entra?;
+            Some(asks::of(clouds::flow_audience(entra.cloud), entra.endpoint))
+        });
+        credential::Settings {
+            name: name.shared(),
+            kind: kinded.kind,
+            ask,
+            expires: kinded.expires,
+        }
+    });
+    (manner, settings)
+}
+
+fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -> Half {
     let raw::Credential { client_secret } = at.value;
+    let given: Vec<Spot> = [application::spot_of(&client_secret)]
+        .into_iter()
+        .flatten()
+        .collect();
+    if let [_, second, ..] = given.as_slice() {
+        ground.reader.error_at(
+            second,
+            say!("this credential has two kinds"),
+            say!("keep one; another way to prove the gateway's identity is another credential"),
+        );
+        return (None, None);
+    }
+    if let Field::Given(at) = client_secret {
+        return client_secret::judge(ground, at, defaults);
+    }
     if client_secret.absent() {
         ground.reader.error_at(
             &at.spot,
@@ -97,293 +153,7 @@ fn kind(
             say!("give it client_secret"),
         );
     }
-    client_secret
-        .given()
-        .map_or((None, None), |at| settings(ground, name, at, defaults))
-}
-
-fn settings(
-    ground: &mut Ground<'_>,
-    name: &Name,
-    at: At<raw::ClientSecret>,
-    defaults: &Defaults,
-) -> Half {
-    let owner = at.spot;
-    let raw::ClientSecret {
-        client_id,
-        secret,
-        expires,
-        tenant,
-        cloud,
-        authority,
-        endpoint,
-        token_url,
-        client_auth,
-        scope,
-        resource,
-        parameters,
-    } = at.value;
-    let client_id = ground.required(
-        client_id,
-        &owner,
-        "client_id",
-        say!("give the app registration's Application (client) ID"),
-    );
-    let secret = ground.required(
-        secret,
-        &owner,
-        "secret",
-        say!("write e.g. secret: {{ env: FLOWS_SECRET }}"),
-    );
-    let (manner, token_url) = if token_url.absent() {
-        entra(
-            ground,
-            &owner,
-            Entra {
-                tenant,
-                cloud,
-                authority,
-                endpoint,
-                scope,
-                resource,
-                client_id: client_id.as_ref(),
-                parameters: &parameters,
-            },
-            defaults,
-        )
-    } else {
-        elsewhere(
-            ground,
-            [
-                ("tenant", spot_of(&tenant)),
-                ("cloud", spot_of(&cloud)),
-                ("authority", spot_of(&authority)),
-                ("endpoint", spot_of(&endpoint)),
-            ],
-            token_url,
-            scope,
-            resource,
-        )
-    };
-    let is_entra = manner.as_ref().is_some_and(|manner| manner.entra.is_some());
-    let secret = secret.and_then(|at| secret_value(ground, &at, is_entra));
-    let expires = expiry(ground, expires);
-    let client_auth = client_auth.or(&defaults.client_secret.client_auth);
-    let parameters = extra(ground, parameters);
-    let assemble = || {
-        let manner = manner.as_ref()?;
-        let ask = manner.ask.clone().or_else(|| {
-            let (cloud, endpoint) = manner.entra?;
-            Some(asks::of(clouds::flow_audience(cloud), endpoint))
-        });
-        let client_auth = match client_auth.given()?.value.0 {
-            raw::ClientAuth::Post => client_secret::ClientAuth::Post,
-            raw::ClientAuth::Basic => client_secret::ClientAuth::Basic,
-        };
-        Some(credential::Settings {
-            name: name.shared(),
-            kind: credential::Kind::ClientSecret(client_secret::Settings {
-                token_url: token_url?,
-                client_id: client_id?.value.0,
-                secret: secret?,
-                client_auth,
-                ask,
-                parameters: parameters?,
-                entra: manner.entra.is_some(),
-            }),
-            expires: expires?,
-        })
-    };
-    let settings = assemble();
-    (manner, settings)
-}
-
-fn secret_value(
-    ground: &mut Ground<'_>,
-    at: &At<raw::Source>,
-    entra: bool,
-) -> Option<Secret<String>> {
-    let secret = ground.secret(at, true)?;
-    if entra && guid(secret.expose().trim()).is_some() {
-        ground.reader.error_at(
-            &at.spot,
-            say!("this has the form of the secret's ID, not of the secret"),
-            say!("take the column `Value` of the app registration's client secrets; it is shown only once, so make a new one"),
-        );
-        return None;
-    }
-    Some(secret)
-}
-
-#[expect(
-    clippy::option_option,
-    reason = "outer: whether to go on; inner: whether a date was given"
-)]
-fn expiry(ground: &mut Ground<'_>, expires: Field<Moment>) -> Option<Option<u64>> {
-    let at = match expires {
-        Field::Absent => return Some(None),
-        Field::Broken => return None,
-        Field::Given(at) => at,
-    };
-    if at.value.0 <= ground.now {
-        ground.reader.warn_at(
-            &at.spot,
-            say!("the secret has expired"),
-            say!("make a new one and change the date"),
-        );
-    }
-    Some(Some(at.value.0))
-}
-
-fn spot_of<T>(field: &Field<T>) -> Option<Spot> {
-    field.as_ref().map(|at| at.spot.clone())
-}
-
-/// What an Entra credential is read from.
-struct Entra<'a> {
-    tenant: Field<Text>,
-    cloud: Field<super::Choice<Cloud>>,
-    authority: Field<Text>,
-    endpoint: Field<super::Choice<Endpoint>>,
-    scope: Field<OneOrMore<Text>>,
-    resource: Field<Text>,
-    client_id: Option<&'a At<Text>>,
-    parameters: &'a Field<super::Free<Text>>,
-}
-
-fn entra(
-    ground: &mut Ground<'_>,
-    owner: &Spot,
-    entry: Entra<'_>,
-    defaults: &Defaults,
-) -> (Option<Manner>, Option<url::Url>) {
-    if let Some(at) = entry.parameters.as_ref() {
-        ground.reader.error_at(
-            &at.spot,
-            say!("`parameters` belongs to a server that is not Entra ID"),
-            say!("leave it out, or give that server's token_url"),
-        );
-    }
-    let cloud = entry.cloud.clone().or(&defaults.entra.cloud).given();
-    let endpoint = entry.endpoint.or(&defaults.entra.endpoint).given();
-    let tenant = ground.tenant(entry.tenant, defaults, owner);
-    let tenant = tenant.and_then(|at| concrete_tenant(ground, &at));
-    let (Some(cloud), Some(endpoint)) = (cloud, endpoint) else {
-        return (None, None);
-    };
-    let (cloud, endpoint) = (cloud.value.0, endpoint.value.0);
-    let authority = ground.authority(entry.authority, &entry.cloud, cloud, defaults);
-    if let (Some(at), Some((_, false))) = (entry.client_id, &authority)
-        && guid(&at.value.0).is_none()
-    {
-        ground.reader.error_at(
-            &at.spot,
-            say!("this is not a GUID"),
-            say!("give the app registration's Application (client) ID"),
-        );
-    }
-    let own_ask = asks::explicit(ground, entry.scope, entry.resource, Some(endpoint));
-    let token_url = authority.and_then(|(mut url, _)| {
-        let tenant = tenant.as_deref()?;
-        {
-            let mut path = url.path_segments_mut().ok()?;
-            path.pop_if_empty().push(tenant);
-            match endpoint {
-                Endpoint::V2 => path.extend(["oauth2", "v2.0", "token"]),
-                Endpoint::V1 => path.extend(["oauth2", "token"]),
-            };
-        }
-        Some(url)
-    });
-    let manner = own_ask.map(|ask| Manner {
-        entra: Some((cloud, endpoint)),
-        tenant: tenant.as_deref().and_then(guid),
-        ask,
-    });
-    (manner, token_url)
-}
-
-/// Client credentials need one tenant, not `common` (facts B1.1).
-fn concrete_tenant(ground: &mut Ground<'_>, at: &At<Text>) -> Option<String> {
-    let text = at.value.0.trim();
-    let wildcard = ["common", "organizations", "consumers"].contains(&text);
-    let domain = text.contains('.')
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
-    if wildcard || (guid(text).is_none() && !domain) {
-        ground.reader.error_at(
-            &at.spot,
-            say!("this is not one tenant"),
-            say!("give the tenant's id (a GUID) or one of its domains"),
-        );
-        return None;
-    }
-    Some(text.to_owned())
-}
-
-fn elsewhere(
-    ground: &mut Ground<'_>,
-    entra_only: [(&'static str, Option<Spot>); 4],
-    token_url: Field<Text>,
-    scope: Field<OneOrMore<Text>>,
-    resource: Field<Text>,
-) -> (Option<Manner>, Option<url::Url>) {
-    for (key, spot) in entra_only {
-        if let Some(spot) = spot {
-            ground.reader.error_at(
-                &spot,
-                say!("`{}` and `token_url` exclude each other", key),
-                say!("token_url is for a server that is not Entra ID; keep one of them"),
-            );
-        }
-    }
-    let url = token_url
-        .given()
-        .and_then(|at| ground.https_with_query(&at));
-    let ask = asks::explicit(ground, scope, resource, None);
-    let manner = ask.map(|ask| Manner {
-        entra: None,
-        tenant: None,
-        // Without a scope the parameter is left out.
-        ask: ask.or_else(|| Some(Ask::Scope(String::new()))),
-    });
-    (manner, url)
-}
-
-/// Form fields the request sets itself.
-const RESERVED: [&str; 6] = [
-    "grant_type",
-    "client_id",
-    "client_secret",
-    "scope",
-    "resource",
-    "client_assertion",
-];
-
-fn extra(
-    ground: &mut Ground<'_>,
-    parameters: Field<super::Free<Text>>,
-) -> Option<BTreeMap<String, String>> {
-    let parameters = match parameters {
-        Field::Absent => return Some(BTreeMap::new()),
-        Field::Broken => return None,
-        Field::Given(at) => at.value.0,
-    };
-    let mut kept = Some(BTreeMap::new());
-    for (name, at) in parameters {
-        if RESERVED.contains(&name.as_str()) {
-            ground.reader.error_at(
-                &at.spot,
-                say!("the gateway sets this form field itself"),
-                say!("use the credential's own keys for it"),
-            );
-            kept = None;
-        } else if let Some(kept) = &mut kept {
-            kept.insert(name, at.value.0);
-        }
-    }
-    kept
+    (None, None)
 }
 
 /// Warns of credentials no flow uses. `used`: by position.

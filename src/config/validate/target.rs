@@ -10,7 +10,7 @@ use super::super::problem::{Spot, say};
 use super::super::raw::{self, Cloud, Endpoint};
 use super::super::read::{At, Field};
 use super::super::values::{Choice, OneOrMore, Text};
-use super::credentials::{Credentials, Manner};
+use super::credentials::{Credentials, Entra, Manner};
 use super::flows::Chosen;
 use super::{Defaults, Ground, asks, clouds};
 use crate::credential::Ask;
@@ -83,12 +83,7 @@ pub fn judge(
         );
     }
     let own_ask = match manner {
-        Some(manner) => asks::explicit(
-            ground,
-            scope,
-            resource,
-            manner.entra.map(|(_, endpoint)| endpoint),
-        ),
+        Some(manner) => asks::explicit(ground, scope, resource, manner.entra),
         None => Some(None),
     };
     let wished_url = wished_url?;
@@ -122,7 +117,7 @@ pub fn judge(
     };
     let cloud = manner
         .and_then(|manner| manner.entra)
-        .map(|(cloud, _)| cloud)
+        .map(|entra| entra.cloud)
         .or(defaults.entra.cloud.as_ref().map(|at| at.value.0));
     if is_trigger {
         trigger_url(ground, &spot, &url, credential, trigger);
@@ -271,7 +266,10 @@ fn asked(
     manner: &Manner,
     own: Option<Ask>,
 ) -> Option<Ask> {
-    let Some((cloud, endpoint)) = manner.entra else {
+    let Some(Entra {
+        cloud, endpoint, ..
+    }) = manner.entra
+    else {
         return own.or_else(|| manner.ask.clone());
     };
     let known = clouds::known(host);

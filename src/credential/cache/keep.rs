@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Held, Remembered, Shared, State, schedule};
 use crate::client::Reason;
-use crate::credential::source::{Attempt, Denial, Grant};
+use crate::credential::source::{Attempt, Denial, Grant, Wish};
 use crate::credential::{Failure, Token};
 
 /// When the next attempt is due.
@@ -78,7 +78,7 @@ fn due(shared: &Shared, wanted: bool) -> Due {
 async fn attempt(shared: &Shared) {
     let asked_at = shared.now();
     let started = Instant::now();
-    let outcome = supervised(shared.source.fetch(), shared.attempt).await;
+    let outcome = supervised(shared.source.fetch(Wish::default()), shared.attempt).await;
     let result = match &outcome {
         Ok(_) => "ok",
         Err(denial) => denial.failure.word(),

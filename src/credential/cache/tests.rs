@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{Cell, Surroundings};
 use crate::clock::{Clock, Random};
-use crate::credential::source::{Attempt, Denial, Grant, Source};
+use crate::credential::source::{Attempt, Denial, Grant, Source, Wish};
 use crate::credential::{Failure, Token};
 use crate::metrics::Metrics;
 
@@ -41,7 +41,7 @@ struct Script {
 }
 
 impl Source for Script {
-    fn fetch(&self) -> Attempt {
+    fn fetch(&self, _: Wish) -> Attempt {
         let step = self.steps.lock().unwrap().pop_front();
         self.calls.send_modify(|calls| *calls += 1);
         let call = *self.calls.borrow();

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::client;
 use crate::clock::{Clock, Random};
+use crate::credential::Application;
+use crate::credential::client_secret::{self, ClientAuth};
+use crate::credential::proof::Proof;
 use crate::metrics::Metrics;
-use crate::secret::Secret;
+use crate::secret::{Secret, Value};
 use crate::simulator::{Options, Simulator, directory};
 
 fn cells() -> Cells {
@@ -33,17 +36,26 @@ fn settings(simulator: &Simulator) -> Settings {
     let url = simulator.token_url(directory::DEMO_TENANT, true);
     Settings {
         name: "flows".into(),
-        kind: Kind::ClientSecret(client_secret::Settings {
+        kind: Kind::ClientCredentials(Application {
             token_url: url.parse().unwrap(),
             client_id: directory::GATEWAY_APP.to_owned(),
-            secret: Secret::new(simulator.client_secret(directory::GATEWAY_APP)),
-            client_auth: client_secret::ClientAuth::Post,
-            ask: None,
+            proof: proof(
+                &simulator.client_secret(directory::GATEWAY_APP),
+                ClientAuth::Post,
+            ),
             parameters: BTreeMap::new(),
             entra: true,
         }),
+        ask: None,
         expires: None,
     }
+}
+
+fn proof(secret: &str, client_auth: ClientAuth) -> Proof {
+    Proof::Secret(client_secret::Settings {
+        secret: Value::Fixed(Secret::new(secret.to_owned())),
+        client_auth,
+    })
 }
 
 fn ask() -> Ask {
@@ -124,7 +136,6 @@ mod rule_22_keys {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::credential::client_secret::ClientAuth;
 
     /// Small pools of near-equal parts, so that two draws often differ in one input alone.
     fn part() -> impl Strategy<Value = String> {
@@ -143,21 +154,18 @@ mod rule_22_keys {
             client_id in part(),
             secret in part(),
             basic in any::<bool>(),
-            own in proptest::option::of(asked()),
             parameters in prop::collection::btree_map(part(), part(), 0..3),
             entra in any::<bool>(),
             ask in asked(),
         ) -> Drawn {
-            let kind = Kind::ClientSecret(client_secret::Settings {
+            let kind = Kind::ClientCredentials(Application {
                 token_url: url.parse().unwrap(),
                 client_id,
-                secret: Secret::new(secret),
-                client_auth: if basic { ClientAuth::Basic } else { ClientAuth::Post },
-                ask: own,
+                proof: proof(&secret, if basic { ClientAuth::Basic } else { ClientAuth::Post }),
                 parameters,
                 entra,
             });
-            Drawn(Settings { name: name.into(), kind, expires: None }, ask)
+            Drawn(Settings { name: name.into(), kind, ask: None, expires: None }, ask)
         }
     }
 
@@ -167,14 +175,15 @@ mod rule_22_keys {
     /// Every input, written out independently of the key.
     impl std::fmt::Debug for Drawn {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            let Kind::ClientSecret(own) = &self.0.kind;
+            let Kind::ClientCredentials(own) = &self.0.kind;
+            let Proof::Secret(secret) = &own.proof;
+            let Value::Fixed(value) = &secret.secret;
             f.debug_list()
                 .entry(&self.0.name)
                 .entry(&own.token_url.as_str())
                 .entry(&own.client_id)
-                .entry(own.secret.expose())
-                .entry(&own.client_auth)
-                .entry(&own.ask)
+                .entry(value.expose())
+                .entry(&secret.client_auth)
                 .entry(&own.parameters)
                 .entry(&own.entra)
                 .entry(&self.1)
@@ -190,18 +199,21 @@ mod rule_22_keys {
         }
 
         #[test]
-        fn one_changed_input_alone_makes_another_cell(base in drawn(), which in 0_usize..9) {
+        fn one_changed_input_alone_makes_another_cell(base in drawn(), which in 0_usize..8) {
             let mut changed = base.clone();
-            let Kind::ClientSecret(own) = &mut changed.0.kind;
+            let Kind::ClientCredentials(own) = &mut changed.0.kind;
+            let Proof::Secret(secret) = &mut own.proof;
             match which {
                 0 => changed.0.name = format!("{}x", changed.0.name).into(),
                 1 => own.token_url.set_path("/other"),
                 2 => own.client_id.push('x'),
-                3 => own.secret = Secret::new(format!("{}x", own.secret.expose())),
-                4 => own.client_auth = if own.client_auth == ClientAuth::Basic { ClientAuth::Post } else { ClientAuth::Basic },
-                5 => own.ask = if own.ask.is_some() { None } else { Some(Ask::Scope(String::new())) },
-                6 => { own.parameters.insert("x".into(), "x".into()); }
-                7 => own.entra = !own.entra,
+                3 => {
+                    let Value::Fixed(value) = &secret.secret;
+                    secret.secret = Value::Fixed(Secret::new(format!("{}x", value.expose())));
+                }
+                4 => secret.client_auth = if secret.client_auth == ClientAuth::Basic { ClientAuth::Post } else { ClientAuth::Basic },
+                5 => { own.parameters.insert("x".into(), "x".into()); }
+                6 => own.entra = !own.entra,
                 _ => changed.1 = match changed.1 {
                     Ask::Scope(text) => Ask::Resource(text),
                     Ask::Resource(text) => Ask::Scope(text),
@@ -218,8 +230,8 @@ mod rule_22_keys {
         let old = cells.cell(&settings(&simulator), &ask(), &outbound);
         old.token().await.unwrap();
         let mut changed = settings(&simulator);
-        let Kind::ClientSecret(own) = &mut changed.kind;
-        own.secret = Secret::new("wrong".into());
+        let Kind::ClientCredentials(own) = &mut changed.kind;
+        own.proof = proof("wrong", ClientAuth::Post);
         let new = cells.cell(&changed, &ask(), &outbound);
         assert_eq!(new.token().await.unwrap_err().codes(), [7_000_215]);
     }

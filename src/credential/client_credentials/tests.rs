@@ -1,10 +1,17 @@
 //! Requests as a token endpoint sees them, and its worst answers, over real sockets.
 
-use super::*;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::client;
-use crate::credential::{Failure, source::Grant};
+use bytes::Bytes;
+
+use super::*;
+use crate::client::{self, Outbound};
+use crate::clock::{Clock, Random};
+use crate::credential::client_secret::{self, ClientAuth};
+use crate::credential::proof::Proof;
+use crate::credential::{Failure, source::Denial, source::Grant};
+use crate::secret::{Secret, Secrets, Value};
 use crate::simulator::{App, Fault, Options, Place, Simulator, Times, directory};
 
 const SCOPE: &str = "https://service.flow.microsoft.com//.default";
@@ -26,23 +33,40 @@ async fn simulator() -> Simulator {
     Simulator::start(Options::default()).await.unwrap()
 }
 
-fn settings(simulator: &Simulator) -> Settings {
+fn context(token_timeout: Duration) -> Context {
+    Context {
+        outbound: outbound(token_timeout),
+        clock: Clock::system(),
+        random: Random::system(),
+        secrets: Secrets::default(),
+    }
+}
+
+fn settings(simulator: &Simulator) -> Application {
     let url = simulator.token_url(directory::DEMO_TENANT, true);
-    Settings {
+    Application {
         token_url: url.parse().unwrap(),
         client_id: directory::GATEWAY_APP.to_owned(),
-        secret: Secret::new(simulator.client_secret(directory::GATEWAY_APP)),
-        client_auth: ClientAuth::Post,
-        ask: None,
+        proof: proof(
+            &simulator.client_secret(directory::GATEWAY_APP),
+            ClientAuth::Post,
+        ),
         parameters: BTreeMap::new(),
         entra: true,
     }
 }
 
-async fn fetched(settings: &Settings, ask: Ask) -> Result<Grant, Denial> {
-    let outbound = outbound(Duration::from_secs(10));
-    source(settings, &ask, &outbound, &Clock::system())
-        .fetch()
+fn proof(secret: &str, client_auth: ClientAuth) -> Proof {
+    Proof::Secret(client_secret::Settings {
+        secret: Value::Fixed(Secret::new(secret.to_owned())),
+        client_auth,
+    })
+}
+
+async fn fetched(settings: &Application, ask: Ask) -> Result<Grant, Denial> {
+    let context = context(Duration::from_secs(10));
+    source(settings, &ask, &context)
+        .fetch(Wish::default())
         .await
 }
 
@@ -87,10 +111,9 @@ async fn secrets_with_any_character_arrive_intact_in_the_form_and_as_basic() {
         let app = App::new(&id, "33330000-0000-0000-0000-000000000009").with_secret(secret);
         simulator.add_app(directory::DEMO_TENANT, app);
         for client_auth in [ClientAuth::Post, ClientAuth::Basic] {
-            let settings = Settings {
+            let settings = Application {
                 client_id: id.clone(),
-                secret: Secret::new(secret.to_owned()),
-                client_auth,
+                proof: proof(secret, client_auth),
                 ..settings(&simulator)
             };
             let outcome = fetched(&settings, scope()).await;
@@ -110,7 +133,7 @@ async fn secrets_with_any_character_arrive_intact_in_the_form_and_as_basic() {
 #[tokio::test]
 async fn further_parameters_travel_and_an_empty_scope_does_not() {
     let simulator = simulator().await;
-    let settings = Settings {
+    let settings = Application {
         parameters: BTreeMap::from([("audience".to_owned(), "a b&c".to_owned())]),
         ..settings(&simulator)
     };
@@ -127,8 +150,8 @@ async fn further_parameters_travel_and_an_empty_scope_does_not() {
 #[tokio::test]
 async fn a_wrong_secret_is_a_refusal_with_the_providers_numbers() {
     let simulator = simulator().await;
-    let settings = Settings {
-        secret: Secret::new("wrong".to_owned()),
+    let settings = Application {
+        proof: proof("wrong", ClientAuth::Post),
         ..settings(&simulator)
     };
     let denial = fetched(&settings, scope()).await.err().unwrap();
@@ -193,12 +216,18 @@ async fn every_way_an_endpoint_can_fail_ends_in_its_fixed_word() {
 async fn an_endpoint_that_never_answers_or_never_ends_is_given_up_in_time() {
     let simulator = simulator().await;
     let settings = settings(&simulator);
-    let outbound = outbound(Duration::from_millis(100));
+    let context = context(Duration::from_millis(100));
     for fault in [Fault::Hang, Fault::Stalled] {
         simulator.fault(Place::Token, fault, Times::Once);
-        let source = source(&settings, &scope(), &outbound, &Clock::system());
+        let source = source(&settings, &scope(), &context);
         assert_eq!(
-            source.fetch().await.err().unwrap().failure.word(),
+            source
+                .fetch(Wish::default())
+                .await
+                .err()
+                .unwrap()
+                .failure
+                .word(),
             "timeout"
         );
     }

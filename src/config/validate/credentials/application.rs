@@ -1,0 +1,240 @@
+//! The application at a token endpoint: what most kinds of credential share.
+//!
+//! In: the keys that say who asks which endpoint for what. Out: an [`Application`] but for its proof, and how it asks. Refuses what Entra ID
+//! would refuse at the first call: v1's `resource` at v2 and the reverse, a scope without `/.default`, the flow service's audience
+//! with one slash missing (facts A2.2, B1.1, B1.3).
+
+use std::collections::BTreeMap;
+
+use super::super::super::problem::{Spot, say};
+use super::super::super::raw::{Cloud, Endpoint};
+use super::super::super::read::{At, Field};
+use super::super::super::values::{Choice, Free, OneOrMore, Text, guid};
+use super::super::{Defaults, Ground, asks};
+use super::{Entra, Manner, Permissions};
+use crate::credential::proof::Proof;
+use crate::credential::{Application, Ask};
+
+/// Where a key stands, if it is given.
+pub fn spot_of<T>(field: &Field<T>) -> Option<Spot> {
+    field.as_ref().map(|at| at.spot.clone())
+}
+
+/// The keys that say who asks which endpoint for what: every kind that asks a token endpoint has them.
+pub struct Keys {
+    pub client_id: Field<Text>,
+    pub tenant: Field<Text>,
+    pub cloud: Field<Choice<Cloud>>,
+    pub authority: Field<Text>,
+    pub endpoint: Field<Choice<Endpoint>>,
+    pub token_url: Field<Text>,
+    pub scope: Field<OneOrMore<Text>>,
+    pub resource: Field<Text>,
+    pub parameters: Field<Free<Text>>,
+}
+
+/// An application but for its proof.
+pub struct Judged {
+    /// How it asks; `None` after a problem.
+    pub manner: Option<Manner>,
+    token_url: Option<url::Url>,
+    client_id: Option<String>,
+    parameters: Option<BTreeMap<String, String>>,
+}
+
+impl Judged {
+    /// Whether the provider is Entra ID, as far as can be told.
+    pub fn entra(&self) -> bool {
+        let manner = self.manner.as_ref();
+        manner.is_some_and(|manner| manner.entra.is_some())
+    }
+
+    /// The application, with its proof.
+    pub fn with(self, proof: Option<Proof>) -> (Option<Manner>, Option<Application>) {
+        let entra = self.entra();
+        let assemble = || {
+            Some(Application {
+                token_url: self.token_url?,
+                client_id: self.client_id?,
+                proof: proof?,
+                parameters: self.parameters?,
+                entra,
+            })
+        };
+        let application = assemble().filter(|_| self.manner.is_some());
+        (self.manner, application)
+    }
+}
+
+/// Judges them. `owner` is the section they stand in.
+pub fn judge(
+    ground: &mut Ground<'_>,
+    owner: &Spot,
+    keys: Keys,
+    permissions: Permissions,
+    defaults: &Defaults,
+) -> Judged {
+    let client_id = ground.required(
+        keys.client_id.clone(),
+        owner,
+        "client_id",
+        say!("give the app registration's Application (client) ID"),
+    );
+    let (manner, token_url) = if keys.token_url.absent() {
+        entra(ground, owner, &keys, permissions, defaults)
+    } else {
+        elsewhere(ground, &keys)
+    };
+    Judged {
+        manner,
+        token_url,
+        client_id: client_id.map(|at| at.value.0),
+        parameters: extra(ground, keys.parameters),
+    }
+}
+
+fn entra(
+    ground: &mut Ground<'_>,
+    owner: &Spot,
+    keys: &Keys,
+    permissions: Permissions,
+    defaults: &Defaults,
+) -> (Option<Manner>, Option<url::Url>) {
+    if let Some(at) = keys.parameters.as_ref() {
+        ground.reader.error_at(
+            &at.spot,
+            say!("`parameters` belongs to a server that is not Entra ID"),
+            say!("leave it out, or give that server's token_url"),
+        );
+    }
+    let cloud = keys.cloud.clone().or(&defaults.entra.cloud).given();
+    let endpoint = keys.endpoint.clone().or(&defaults.entra.endpoint).given();
+    let tenant = ground.tenant(keys.tenant.clone(), defaults, owner);
+    let tenant = tenant.and_then(|at| concrete_tenant(ground, &at));
+    let (Some(cloud), Some(endpoint)) = (cloud, endpoint) else {
+        return (None, None);
+    };
+    let (cloud, endpoint) = (cloud.value.0, endpoint.value.0);
+    let authority = ground.authority(keys.authority.clone(), &keys.cloud, cloud, defaults);
+    if let (Some(at), Some((_, false))) = (keys.client_id.as_ref(), &authority)
+        && guid(&at.value.0).is_none()
+    {
+        ground.reader.error_at(
+            &at.spot,
+            say!("this is not a GUID"),
+            say!("give the app registration's Application (client) ID"),
+        );
+    }
+    let entra = Entra {
+        cloud,
+        endpoint,
+        permissions,
+    };
+    let own_ask = asks::explicit(
+        ground,
+        keys.scope.clone(),
+        keys.resource.clone(),
+        Some(entra),
+    );
+    let token_url = authority.and_then(|(mut url, _)| {
+        let tenant = tenant.as_deref()?;
+        {
+            let mut path = url.path_segments_mut().ok()?;
+            path.pop_if_empty().push(tenant);
+            match endpoint {
+                Endpoint::V2 => path.extend(["oauth2", "v2.0", "token"]),
+                Endpoint::V1 => path.extend(["oauth2", "token"]),
+            };
+        }
+        Some(url)
+    });
+    let manner = own_ask.map(|ask| Manner {
+        entra: Some(entra),
+        tenant: tenant.as_deref().and_then(guid),
+        ask,
+    });
+    (manner, token_url)
+}
+
+/// Client credentials need one tenant, not `common` (facts B1.1).
+fn concrete_tenant(ground: &mut Ground<'_>, at: &At<Text>) -> Option<String> {
+    let text = at.value.0.trim();
+    let wildcard = ["common", "organizations", "consumers"].contains(&text);
+    let domain = text.contains('.')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+    if wildcard || (guid(text).is_none() && !domain) {
+        ground.reader.error_at(
+            &at.spot,
+            say!("this is not one tenant"),
+            say!("give the tenant's id (a GUID) or one of its domains"),
+        );
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn elsewhere(ground: &mut Ground<'_>, keys: &Keys) -> (Option<Manner>, Option<url::Url>) {
+    for (key, spot) in [
+        ("tenant", spot_of(&keys.tenant)),
+        ("cloud", spot_of(&keys.cloud)),
+        ("authority", spot_of(&keys.authority)),
+        ("endpoint", spot_of(&keys.endpoint)),
+    ] {
+        if let Some(spot) = spot {
+            ground.reader.error_at(
+                &spot,
+                say!("`{}` and `token_url` exclude each other", key),
+                say!("token_url is for a server that is not Entra ID; keep one of them"),
+            );
+        }
+    }
+    let url = keys
+        .token_url
+        .as_ref()
+        .and_then(|at| ground.https_with_query(at));
+    let ask = asks::explicit(ground, keys.scope.clone(), keys.resource.clone(), None);
+    let manner = ask.map(|ask| Manner {
+        entra: None,
+        tenant: None,
+        // Without a scope the parameter is left out.
+        ask: ask.or_else(|| Some(Ask::Scope(String::new()))),
+    });
+    (manner, url)
+}
+
+/// Form fields the request sets itself.
+const RESERVED: [&str; 6] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "scope",
+    "resource",
+    "client_assertion",
+];
+
+fn extra(
+    ground: &mut Ground<'_>,
+    parameters: Field<Free<Text>>,
+) -> Option<BTreeMap<String, String>> {
+    let parameters = match parameters {
+        Field::Absent => return Some(BTreeMap::new()),
+        Field::Broken => return None,
+        Field::Given(at) => at.value.0,
+    };
+    let mut kept = Some(BTreeMap::new());
+    for (name, at) in parameters {
+        if RESERVED.contains(&name.as_str()) {
+            ground.reader.error_at(
+                &at.spot,
+                say!("the gateway sets this form field itself"),
+                say!("use the credential's own keys for it"),
+            );
+            kept = None;
+        } else if let Some(kept) = &mut kept {
+            kept.insert(name, at.value.0);
+        }
+    }
+    kept
+}

@@ -1,0 +1,121 @@
+//! An application at a token endpoint.
+//!
+//! In: the endpoint, the client id, its [`Proof`], and one grant's form fields. Out: the endpoint's answer to one form-encoded `POST`
+//! (facts B1.1, RFC 6749 section 3.2), left to [`super::answer`] to read. Every value is form-encoded, so `~ + / & % =` and letters
+//! beyond ASCII arrive as they are. Redirects are errors: a proof must not follow one (rule 21).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{Request, Response};
+use url::form_urlencoded;
+
+use super::proof::{Presented, Proof, Prover};
+use super::source::{Context, Denial, Wish};
+use super::{Ask, answer};
+use crate::client::{Limits, Reach};
+
+/// Who asks which endpoint, as configured and validated.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Application {
+    /// The token endpoint.
+    pub token_url: url::Url,
+    /// The application's id.
+    pub client_id: String,
+    /// How it proves that it is that application.
+    pub proof: Proof,
+    /// Further form fields.
+    pub parameters: BTreeMap<String, String>,
+    /// Whether the provider is Entra ID: its errors carry AADSTS codes.
+    pub entra: bool,
+}
+
+/// An application at work.
+pub(super) struct Client {
+    application: Application,
+    prover: Prover,
+    context: Context,
+}
+
+impl Client {
+    pub(super) fn new(application: &Application, context: &Context) -> Self {
+        Self {
+            prover: Prover::new(&application.proof, context),
+            application: application.clone(),
+            context: context.clone(),
+        }
+    }
+
+    /// What it works with.
+    pub(super) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Posts one grant's form, once, or a second time with the other secret when the provider refuses the first for itself.
+    pub(super) async fn ask(
+        &self,
+        grant: &[(&str, &str)],
+        ask: &Ask,
+        wish: &Wish,
+    ) -> Result<Response<Bytes>, Denial> {
+        let presented = self.prover.present(&self.application).await?;
+        let request = self
+            .request(grant, ask, wish, &presented)
+            .map_err(|_| Denial::unavailable("request_invalid", None))?;
+        let outbound = &self.context.outbound;
+        let limits = Limits {
+            within: outbound.token_timeout(),
+            bytes: answer::LIMIT,
+        };
+        outbound
+            .fetch(request, Reach::Configured, limits)
+            .await
+            .map_err(|error| {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "token request failed"
+                );
+                Denial::unavailable(error.reason().word(), None)
+            })
+    }
+
+    /// The one request: `POST`, form-encoded, no query of ours.
+    fn request(
+        &self,
+        grant: &[(&str, &str)],
+        ask: &Ask,
+        wish: &Wish,
+        presented: &Presented,
+    ) -> Result<Request<Bytes>, http::Error> {
+        let mut request = Request::post(self.application.token_url.as_str())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ACCEPT, "application/json");
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in grant {
+            form.append_pair(name, value);
+        }
+        for (name, value) in &presented.fields {
+            form.append_pair(name, value.expose());
+        }
+        if let Some(value) = &presented.authorization {
+            request = request.header(AUTHORIZATION, value);
+        }
+        match ask {
+            Ask::Scope(scope) if scope.is_empty() => {}
+            Ask::Scope(scope) => {
+                form.append_pair("scope", scope);
+            }
+            Ask::Resource(resource) => {
+                form.append_pair("resource", resource);
+            }
+        }
+        if let Some(claims) = &wish.claims {
+            form.append_pair("claims", claims);
+        }
+        for (name, value) in &self.application.parameters {
+            form.append_pair(name, value);
+        }
+        request.body(Bytes::from(form.finish()))
+    }
+}

@@ -11,7 +11,8 @@
 //!
 //! Imports form a line too (`tests/architecture.rs` holds it): upstream → credential → policy → identity → flow, call;
 //! the leaves (client, body, metrics, telemetry, secret, clock) import nothing of ours but other leaves; config depends on the stages' settings,
-//! never the reverse; only `refusal` knows HTTP statuses; `simulator` shares no code with what it checks.
+//! never the reverse; only `refusal` knows HTTP statuses; `diagnosis` is data that imports nothing of ours, for credential and whatever stands
+//! above it to look up; `simulator` shares no code with what it checks.
 
 pub mod app;
 pub mod body;

@@ -27,7 +27,8 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
         "flow" | "call" => Some(LEAVES.to_vec()),
         "identity" => with(&[]),
         "policy" => with(&["identity"]),
-        "credential" => with(&["identity", "policy"]),
+        // What an identity provider's codes mean is data; whoever logs a failure may look it up.
+        "credential" => with(&["identity", "policy", "diagnosis"]),
         "upstream" => with(&["identity", "policy", "credential", "diagnosis"]),
         "refusal" => with(&["identity", "policy", "credential", "upstream", "diagnosis"]),
         "gateway" => with(&[

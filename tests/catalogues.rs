@@ -92,21 +92,37 @@ fn every_code_of_the_services_stands_in_codes() {
     let mut written: Vec<&str> = written.iter().flat_map(|row| quoted(&row[0])).collect();
     written.dedup();
     assert_eq!(written, service::codes().collect::<Vec<_>>());
-    let written = rows(&document, "## What Entra ID says");
-    let written: Vec<u32> = written
-        .iter()
-        .flat_map(|row| row[0].split(", "))
-        .map(|code| code.parse().unwrap())
+}
+
+#[test]
+fn every_aadsts_code_stands_in_codes_with_error_meaning_fault_and_cure() {
+    let document = read("docs/codes.md");
+    let meant: Vec<Vec<String>> = entra::entries()
+        .map(|known| {
+            let codes: Vec<String> = known.codes.iter().map(u32::to_string).collect();
+            let mark = if known.observed { "**" } else { "" };
+            let more = known.suberror.map(|word| format!(", `{word}`"));
+            vec![
+                codes.join(", "),
+                format!("{mark}`{}`{mark}{}", known.error, more.unwrap_or_default()),
+                known.meaning.to_owned(),
+                format!("`{}`", known.fault.as_str()),
+                known.cure.to_owned(),
+            ]
+        })
         .collect();
-    assert_eq!(written, entra::codes().collect::<Vec<_>>());
-    for row in rows(&document, "## What Entra ID says") {
-        let code = row[0].split(", ").next().unwrap().parse().unwrap();
-        let known = entra::find(code).unwrap();
-        assert_eq!(
-            (row[1].as_str(), row[2].as_str()),
-            (known.meaning, known.cure)
-        );
-    }
+    assert_eq!(rows(&document, "### AADSTS numbers"), meant);
+    let meant: Vec<Vec<String>> = entra::suberror::ALL
+        .iter()
+        .map(|known| {
+            vec![
+                format!("`{}`", known.word),
+                known.meaning.to_owned(),
+                known.cure.to_owned(),
+            ]
+        })
+        .collect();
+    assert_eq!(rows(&document, "### Words of `suberror`"), meant);
 }
 
 #[test]

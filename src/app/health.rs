@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use crate::config::Config;
+use crate::diagnosis::entra;
 use crate::policy::Rule;
 use crate::server::admin::Readiness;
 
@@ -124,12 +125,18 @@ impl App {
                 json!({
                     "credential": &*cell.credential,
                     "token_expires": cell.expires,
-                    "trouble": cell.trouble.map(|trouble| json!({
-                        "reason": trouble.word,
-                        "codes": trouble.codes,
-                        "since": trouble.since,
-                        "next_try": trouble.next_try,
-                    })),
+                    "trouble": cell.trouble.map(|trouble| {
+                        let known = entra::first(&trouble.codes);
+                        json!({
+                            "reason": trouble.word,
+                            "codes": trouble.codes,
+                            "meaning": known.map(|known| known.meaning),
+                            "fault": known.map(|known| known.fault.as_str()),
+                            "cure": known.map(|known| known.cure),
+                            "since": trouble.since,
+                            "next_try": trouble.next_try,
+                        })
+                    }),
                 })
             })
             .collect();

@@ -66,8 +66,10 @@ pub fn run(args: &Args) -> ExitCode {
                 for code in failure.codes() {
                     if let Some(known) = entra::find(*code) {
                         say(&format!(
-                            "AADSTS{code}: {}. Cure: {}.",
-                            known.meaning, known.cure
+                            "AADSTS{code}: {}. Fault: {}. Cure: {}.",
+                            known.meaning,
+                            known.fault.as_str(),
+                            known.cure
                         ));
                     }
                 }

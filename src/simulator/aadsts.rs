@@ -198,9 +198,10 @@ impl Refusal {
 /// The usual OAuth error and sub-error of a number (facts B2.2).
 fn error_of(code: u32) -> (&'static str, Option<&'static str>) {
     match code {
-        50001 | 500_011 | 65005 | 650_052 => ("invalid_resource", None),
+        50001 | 500_011 | 65005 | 650_052 | 650_057 => ("invalid_resource", None),
         50012
         | 70002
+        | 650_056
         | 700_022..=700_030
         | 700_211
         | 700_213
@@ -211,22 +212,24 @@ fn error_of(code: u32) -> (&'static str, Option<&'static str>) {
         | 7_000_222
         | 7_000_229
         | 501_051 => ("invalid_client", None),
-        70001 | 700_016 | 7_000_112 | 7_000_114 => ("unauthorized_client", None),
+        70001 | 700_016 | 7_000_112 | 7_000_114 | 100_007 => ("unauthorized_client", None),
         70003 => ("unsupported_grant_type", None),
         70011 | 1_002_012 => ("invalid_scope", None),
         50074 | 50076 | 50079 | 50072 => ("interaction_required", Some("basic_action")),
         53000 | 53001 | 53003 | 530_032 | 530_035 | 50131 => {
             ("interaction_required", Some("message_only"))
         }
-        50078 | 50097 | 50158 => ("interaction_required", None),
+        50014 | 50078 | 50097 | 50158 | 700_020 => ("interaction_required", None),
         65001 => ("invalid_grant", Some("consent_required")),
         50055 => ("invalid_grant", Some("user_password_expired")),
-        50013 | 50020 | 50034 | 50053 | 50056 | 50057 | 50105 | 50126 | 50132 | 50133 | 50144
-        | 50173 | 50196 | 54005 | 70000 | 70008 | 70043 | 700_082 | 700_084 => {
-            ("invalid_grant", None)
-        }
+        50013 | 500_131 | 500_133 | 50020 | 50034 | 50053 | 50056 | 50057 | 50085 | 50105
+        | 50126 | 50132 | 50133 | 50140 | 50144 | 50173 | 50196 | 54005 | 70000 | 70008 | 70043
+        | 700_082 | 700_084 | 90051 | 90072 => ("invalid_grant", None),
+        70016 => ("authorization_pending", None),
+        70018 => ("bad_verification_code", None),
+        70019 => ("expired_token", None),
         50058 => ("login_required", None),
-        65004 | 90094 | 1_000_031 => ("access_denied", None),
+        65004 | 90090 | 90094 | 1_000_031 => ("access_denied", None),
         90006 | 90012 | 90033 => ("temporarily_unavailable", None),
         90036 | 80001..=80014 => ("server_error", None),
         _ => ("invalid_request", None),

@@ -108,6 +108,21 @@ async fn no_page_shows_a_secret_or_a_url_whatever_has_happened() {
     let status = house.page("/status").await;
     let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
     assert_eq!(status["flows"].as_array().unwrap().len(), 3);
+    let troubles: Vec<_> = status["credentials"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|credential| credential["trouble"]["codes"] == serde_json::json!([7_000_215]))
+        .collect();
+    assert!(!troubles.is_empty(), "{status}");
+    for credential in troubles {
+        assert_eq!(credential["trouble"]["fault"], "configuration");
+        assert_eq!(
+            credential["trouble"]["meaning"],
+            "the client secret is wrong"
+        );
+        assert!(credential["trouble"]["cure"].is_string());
+    }
     assert!(status["credentials"].to_string().contains("7000215"));
 }
 

@@ -14,6 +14,7 @@ use super::{Held, Remembered, Shared, State, schedule};
 use crate::client::Reason;
 use crate::credential::source::{Attempt, Denial, Grant, Wish};
 use crate::credential::{Failure, Token};
+use crate::diagnosis::entra;
 
 /// When the next attempt is due.
 #[derive(Debug, PartialEq, Eq)]
@@ -206,13 +207,17 @@ impl Shared {
             } => (Some(error.as_str()), trace_id.as_deref()),
             Failure::Unavailable { .. } => (None, None),
         };
+        let known = entra::first(failure.codes());
+        let way_out = Reason::of_word(failure.word()).and_then(Reason::cure);
         tracing::warn!(
             credential = &*self.name,
             reason = failure.word(),
             error,
             codes = ?failure.codes(),
             trace_id,
-            cure = Reason::of_word(failure.word()).and_then(Reason::cure),
+            meaning = known.map(|known| known.meaning),
+            fault = known.map(|known| known.fault.as_str()),
+            cure = known.map(|known| known.cure).or(way_out),
             valid_token_left = valid,
             next_try_seconds = next_try.as_secs(),
             "no new token"

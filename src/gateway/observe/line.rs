@@ -170,11 +170,9 @@ impl Line<'_> {
 fn cure(refusal: &Refusal) -> Option<&'static str> {
     match refusal {
         Refusal::Upstream(upstream::Failure::Service { finding, .. }) => Some(finding.cure),
-        Refusal::Credential(failure @ credential::Failure::Rejected { .. }) => failure
-            .codes()
-            .iter()
-            .find_map(|code| entra::find(*code))
-            .map(|meaning| meaning.cure),
+        Refusal::Credential(failure @ credential::Failure::Rejected { .. }) => {
+            entra::first(failure.codes()).map(|known| known.cure)
+        }
         Refusal::Credential(credential::Failure::Unavailable { reason, .. }) => {
             Reason::of_word(reason).and_then(Reason::cure)
         }

@@ -69,6 +69,13 @@ async fn a_failure_is_logged_when_it_changes_and_when_it_is_over_and_no_line_hol
     );
     assert!(second.contains("next_try_seconds=300"), "{second}");
     assert!(
+        second.contains("the client secret is wrong")
+            && second.contains("fault=\"configuration\"")
+            && second.contains("put the secret's *value* in place"),
+        "{second}"
+    );
+    assert!(!first.contains("fault="), "{first}");
+    assert!(
         third.contains("tokens are given again") && third.contains("failed=5"),
         "{third}"
     );

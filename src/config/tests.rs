@@ -64,7 +64,9 @@ pub(super) fn application(config: &Config) -> &Application {
 }
 
 pub(super) fn secret_of(application: &Application) -> &str {
-    let Proof::Secret(settings) = &application.proof;
+    let Proof::Secret(settings) = &application.proof else {
+        panic!("another proof")
+    };
     let Value::Fixed(secret) = &settings.secret;
     secret.expose()
 }

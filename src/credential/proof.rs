@@ -15,11 +15,14 @@ use crate::secret::Secret;
 pub enum Proof {
     /// A shared secret.
     Secret(client_secret::Settings),
+    /// None: a public client, for the grants that are open to one.
+    Nothing,
 }
 
 /// A proof at work.
 pub(super) enum Prover {
     Secret(client_secret::Prover),
+    Nothing,
 }
 
 /// What goes into one request.
@@ -36,6 +39,7 @@ impl Prover {
             Proof::Secret(settings) => {
                 Self::Secret(client_secret::Prover::new(settings, &context.secrets))
             }
+            Proof::Nothing => Self::Nothing,
         }
     }
 
@@ -43,6 +47,10 @@ impl Prover {
     pub(super) async fn present(&self, application: &Application) -> Result<Presented, Denial> {
         match self {
             Self::Secret(prover) => prover.present(&application.client_id).await,
+            Self::Nothing => Ok(Presented {
+                fields: vec![("client_id", Secret::new(application.client_id.clone()))],
+                authorization: None,
+            }),
         }
     }
 }

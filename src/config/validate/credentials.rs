@@ -1,8 +1,8 @@
 //! `credentials:`: how the gateway proves itself.
 //!
 //! In: the entries, each of exactly one kind. Out: each credential's settings in the order of their names, and what the flows need to know
-//! to decide what to ask it for. Each kind is judged in a file of its own; what they share, the application at a token endpoint, in
-//! [`application`]. Refuses an entry of no kind or of two.
+//! to decide what to ask it for. Each kind is judged in a file of its own; what they share, the application at a token endpoint and
+//! how it proves itself, in [`application`] and [`proof`]. Refuses an entry of no kind or of two.
 
 use super::super::problem::{Name, Spot, say};
 use super::super::raw;
@@ -12,6 +12,7 @@ use crate::credential::{self, Ask};
 
 mod application;
 mod client_secret;
+mod proof;
 
 /// Every credential, in the order of their names.
 pub struct Credentials(pub Vec<Judged>);

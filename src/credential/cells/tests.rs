@@ -176,7 +176,9 @@ mod rule_22_keys {
     impl std::fmt::Debug for Drawn {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             let Kind::ClientCredentials(own) = &self.0.kind;
-            let Proof::Secret(secret) = &own.proof;
+            let Proof::Secret(secret) = &own.proof else {
+                unreachable!("only secrets are drawn")
+            };
             let Value::Fixed(value) = &secret.secret;
             f.debug_list()
                 .entry(&self.0.name)
@@ -202,7 +204,9 @@ mod rule_22_keys {
         fn one_changed_input_alone_makes_another_cell(base in drawn(), which in 0_usize..8) {
             let mut changed = base.clone();
             let Kind::ClientCredentials(own) = &mut changed.0.kind;
-            let Proof::Secret(secret) = &mut own.proof;
+            let Proof::Secret(secret) = &mut own.proof else {
+                unreachable!("only secrets are drawn")
+            };
             match which {
                 0 => changed.0.name = format!("{}x", changed.0.name).into(),
                 1 => own.token_url.set_path("/other"),

@@ -205,13 +205,14 @@ fn elsewhere(ground: &mut Ground<'_>, keys: &Keys) -> (Option<Manner>, Option<ur
 }
 
 /// Form fields the request sets itself.
-const RESERVED: [&str; 6] = [
+const RESERVED: [&str; 7] = [
     "grant_type",
     "client_id",
     "client_secret",
     "scope",
     "resource",
     "client_assertion",
+    "client_assertion_type",
 ];
 
 fn extra(

@@ -3,16 +3,22 @@
 //! It answers on one port as the real services would, with their error bodies, types and headers (facts A3, A4, B1–B3 and D; what
 //! those mark as inferred is marked here too), misbehaves on request ([`Fault`]), and records what it received. It shares no code with
 //! the gateway it checks, makes fresh keys at every start, and marks every answer ([`MARKER`]) so that a real gateway can
-//! refuse to trust it (security rule 25). Client assertions, users' sign-in and refresh tokens are not simulated.
+//! refuse to trust it (security rule 25).
+//!
+//! A test changes what exists while it runs: flows ([`Simulator::add_flow`]), applications and their secrets
+//! ([`Simulator::set_app`]), users and what hinders their sign-in ([`Simulator::set_user`]), refresh tokens
+//! ([`Simulator::rotation`], [`Simulator::end_sessions`]), and faults for every place and grant ([`Simulator::fault`]).
 
 mod aadsts;
 mod answer;
+mod claims;
 pub mod directory;
 mod entra;
 pub mod fault;
 pub mod flow;
 mod keys;
 mod listener;
+mod loops;
 mod misbehave;
 mod page;
 mod random;
@@ -20,6 +26,8 @@ pub mod record;
 mod reply;
 mod schema;
 mod service_error;
+mod sessions;
+mod setup;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -38,15 +46,20 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-pub use directory::{App, ClientSecret, Tenant, User, Version};
+pub use directory::{App, ClientSecret, Consent, Tenant, User, UserState, Version};
 pub use fault::{Fault, Gate, Place, Times};
 pub use flow::{Flow, FlowState, Mode, Reply, Shape};
+pub use loops::LoopRule;
 pub use record::{Fate, Received, TokenRequest};
+pub use sessions::{Ended, Rotation};
 pub use token::{Signer, TokenSpec};
+pub use token_endpoint::grant;
 
 use fault::Script;
 use keys::KeyRing;
+use loops::Loops;
 use record::Records;
+use sessions::Sessions;
 use state::State;
 
 /// Header on every answer, with the value `1`. Metadata carries the member `flowgate_simulator` as well.
@@ -140,6 +153,8 @@ impl Simulator {
             tenants: RwLock::new(options.tenants),
             flows: RwLock::new(options.flows),
             keys: RwLock::new(KeyRing::fresh()?),
+            sessions: Sessions::default(),
+            loops: Loops::default(),
             script: Script::default(),
             records: Records::new(options.keep),
             log: options.log,
@@ -223,47 +238,6 @@ impl Simulator {
         self.edit_flows(|flows| {
             if let Some(flow) = flows.iter_mut().find(|flow| flow.name == name) {
                 change(flow);
-            }
-        });
-    }
-
-    /// Adds a tenant, or replaces the one of its id.
-    pub fn add_tenant(&self, tenant: Tenant) {
-        self.edit_tenants(|tenants| {
-            tenants.retain(|known| known.id != tenant.id);
-            tenants.push(tenant);
-        });
-    }
-
-    /// Adds an application to a tenant, or replaces the one of its client id.
-    pub fn add_app(&self, tenant: &str, app: App) {
-        self.edit_tenants(|tenants| {
-            if let Some(tenant) = tenants.iter_mut().find(|known| known.is_named(tenant)) {
-                tenant.apps.retain(|known| known.client_id != app.client_id);
-                tenant.apps.push(app);
-            }
-        });
-    }
-
-    /// Changes an application; nothing happens if the tenant has none of that client id.
-    pub fn set_app(&self, tenant: &str, client_id: &str, change: impl FnOnce(&mut App)) {
-        self.edit_tenants(|tenants| {
-            if let Some(tenant) = tenants.iter_mut().find(|known| known.is_named(tenant))
-                && let Some(app) = tenant
-                    .apps
-                    .iter_mut()
-                    .find(|app| app.client_id == client_id)
-            {
-                change(app);
-            }
-        });
-    }
-
-    /// Adds a user to a tenant.
-    pub fn add_user(&self, tenant: &str, user: User) {
-        self.edit_tenants(|tenants| {
-            if let Some(tenant) = tenants.iter_mut().find(|known| known.is_named(tenant)) {
-                tenant.users.push(user);
             }
         });
     }

@@ -2,6 +2,9 @@
 //!
 //! AADSTS numbers with their OAuth `error`, status and text, and the JSON they travel in (facts B2.1, B2.2). Texts of the numbers the
 //! simulator decides by itself are given in full; any other number of the table can be scripted and gets a short text of ours.
+//! What concerns users is in `aadsts/sign_in.rs`.
+
+mod sign_in;
 
 use serde_json::json;
 
@@ -13,6 +16,7 @@ pub(crate) struct Refusal {
     code: u32,
     error: &'static str,
     suberror: Option<&'static str>,
+    claims: Option<String>,
     text: String,
 }
 
@@ -23,8 +27,30 @@ impl Refusal {
             code,
             error,
             suberror,
+            claims: None,
             text: text.into(),
         }
+    }
+
+    /// With this `suberror`.
+    pub(crate) fn suberror(mut self, suberror: &'static str) -> Self {
+        self.suberror = Some(suberror);
+        self
+    }
+
+    /// With these `claims`: JSON in a string.
+    pub(crate) fn claims(mut self, claims: String) -> Self {
+        self.claims = Some(claims);
+        self
+    }
+
+    /// As an answer to a request in which no person takes part. `interaction_required` is for on-behalf-of and the browser; elsewhere
+    /// the same numbers travel as `invalid_grant` (facts B2.2 have both; which grant gets which is inferred).
+    pub(crate) fn unattended(mut self) -> Self {
+        if self.error == "interaction_required" {
+            self.error = "invalid_grant";
+        }
+        self
     }
 
     /// A scripted number, with the usual text.
@@ -62,6 +88,9 @@ impl Refusal {
         });
         if let (Some(suberror), Some(members)) = (self.suberror, body.as_object_mut()) {
             members.insert("suberror".into(), suberror.into());
+        }
+        if let (Some(claims), Some(members)) = (&self.claims, body.as_object_mut()) {
+            members.insert("claims".into(), claims.clone().into());
         }
         let mut answer = Answer::json(status, &body).with("x-ms-request-id", &trace);
         answer.code = Some(self.code);
@@ -203,8 +232,7 @@ fn error_of(code: u32) -> (&'static str, Option<&'static str>) {
         | 70002
         | 650_056
         | 700_022..=700_030
-        | 700_211
-        | 700_213
+        | 700_211..=700_213
         | 7_002_137
         | 7_002_138
         | 7_000_215
@@ -222,9 +250,9 @@ fn error_of(code: u32) -> (&'static str, Option<&'static str>) {
         50014 | 50078 | 50097 | 50158 | 700_020 => ("interaction_required", None),
         65001 => ("invalid_grant", Some("consent_required")),
         50055 => ("invalid_grant", Some("user_password_expired")),
-        50013 | 500_131 | 500_133 | 50020 | 50034 | 50053 | 50056 | 50057 | 50085 | 50105
-        | 50126 | 50132 | 50133 | 50140 | 50144 | 50173 | 50196 | 54005 | 70000 | 70008 | 70043
-        | 700_082 | 700_084 | 90051 | 90072 => ("invalid_grant", None),
+        50013 | 501_481 | 500_131 | 500_133 | 50020 | 50034 | 50053 | 50056 | 50057 | 50085
+        | 50105 | 50126 | 50132 | 50133 | 50140 | 50144 | 50173 | 50196 | 54005 | 70000 | 70008
+        | 70043 | 700_082 | 700_084 | 90051 | 90072 => ("invalid_grant", None),
         70016 => ("authorization_pending", None),
         70018 => ("bad_verification_code", None),
         70019 => ("expired_token", None),

@@ -15,6 +15,8 @@ use tokio::sync::watch;
 pub enum Place {
     /// The token endpoints of all tenants.
     Token,
+    /// The token endpoints of all tenants, for one grant: a value of `grant_type`, see [`grant`](crate::simulator::grant).
+    Grant(String),
     /// The metadata documents.
     Metadata,
     /// The key sets.
@@ -112,6 +114,8 @@ pub enum Fault {
     ResetBeforeHead,
     /// The connection is reset after the head and half of the body.
     ResetAfterHead,
+    /// The request is carried out, and the connection is reset instead of its answer: a token is issued, and nobody gets it.
+    Lost,
     /// The connection is closed instead of an answer.
     CloseBeforeHead,
     /// The honest answer, of whose declared length only half comes before the connection (HTTP/2: the stream) ends.

@@ -50,6 +50,10 @@ pub(crate) async fn carry_out(
         Fault::Member(name, value) => edited(honest.await, name, value),
         Fault::Padded(count) => padded(honest.await, count),
         Fault::Headers(count) => swollen(honest.await, count),
+        Fault::Lost => {
+            honest.await;
+            Answer::raw(Bytes::new(), End::Reset)
+        }
         Fault::Truncated => ending(honest.await, Ending::Truncated),
         Fault::Stalled => ending(honest.await, Ending::Stalled),
         Fault::ResetAfterHead => ending(honest.await, Ending::Reset),

@@ -11,7 +11,9 @@ use crate::simulator::directory::Tenant;
 use crate::simulator::fault::Script;
 use crate::simulator::flow::Flow;
 use crate::simulator::keys::KeyRing;
+use crate::simulator::loops::Loops;
 use crate::simulator::record::Records;
+use crate::simulator::sessions::Sessions;
 use crate::simulator::token::TokenSpec;
 use crate::simulator::{Log, Now};
 
@@ -23,6 +25,8 @@ pub(crate) struct State {
     pub(crate) tenants: RwLock<Vec<Tenant>>,
     pub(crate) flows: RwLock<Vec<Flow>>,
     pub(crate) keys: RwLock<KeyRing>,
+    pub(crate) sessions: Sessions,
+    pub(crate) loops: Loops,
     pub(crate) script: Script,
     pub(crate) records: Arc<Records>,
     pub(crate) log: Option<Log>,

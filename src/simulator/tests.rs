@@ -2,7 +2,10 @@
 
 mod entra;
 mod faults;
+mod on_behalf_of;
+mod passwords;
 mod records;
+mod refresh;
 mod reply;
 mod token_endpoint;
 mod tokens;

@@ -1,25 +1,49 @@
 //! What does a token endpoint answer?
 //!
-//! In: a POST with a form (facts B1.1–B1.3). Out: an app-only token, v1 answers with every number as a string, v2 with numbers (B1.2);
-//! or the refusal of the first check that fails, in the order of facts D: method, tenant, parameters, client id, client
-//! authentication, grant, scope. Only `client_credentials` with a secret is honoured.
+//! In: a POST with a form (facts B1.1–B1.3). Out: tokens, v1 answers with every number as a string, v2 with numbers (B1.2); or the
+//! refusal of the first check that fails, in the order of facts D: method, tenant, parameters, client id, client authentication
+//! (`client.rs`), grant, scope (`scope.rs`), policy (`policy.rs`). Each grant is a file of its own.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+mod client;
+mod form;
+mod issue;
+mod on_behalf_of;
+mod password;
+mod policy;
+mod refresh;
+mod scope;
+
+use http::header::AUTHORIZATION;
 use http::request::Parts;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::simulator::aadsts::Refusal;
 use crate::simulator::answer::Answer;
-use crate::simulator::directory::{App, Resource, Version, resource};
+use crate::simulator::claims::Claims;
+use crate::simulator::directory::Version;
 use crate::simulator::entra::is_shared;
 use crate::simulator::fault::Place;
 use crate::simulator::misbehave::{Exchange, carry_out};
 use crate::simulator::random;
 use crate::simulator::record::{TokenRequest, lines};
 use crate::simulator::state::State;
-use crate::simulator::token::TokenSpec;
+use form::{basic, form};
+
+/// Values of `grant_type`, as they travel; also the names of [`Place::Grant`].
+pub mod grant {
+    /// The application by itself.
+    pub const CLIENT_CREDENTIALS: &str = "client_credentials";
+    /// Resource owner password.
+    pub const PASSWORD: &str = "password";
+    /// A refresh token.
+    pub const REFRESH_TOKEN: &str = "refresh_token";
+    /// The code of a sign-in in the browser.
+    pub const AUTHORIZATION_CODE: &str = "authorization_code";
+    /// A sign-in on another device.
+    pub const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+    /// On-behalf-of.
+    pub const ON_BEHALF_OF: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+}
 
 /// Answers one request whose body has been read.
 pub(crate) async fn answer(
@@ -52,6 +76,12 @@ pub(crate) async fn answer(
         .get("client-request-id")
         .and_then(|value| value.to_str().ok());
     let honest = async {
+        if let Some(answer) = state
+            .loops
+            .broken(&state.origin, head, tenant, &form, state.now())
+        {
+            return answer;
+        }
         let request = Request {
             state,
             head,
@@ -63,7 +93,10 @@ pub(crate) async fn answer(
             Err(refusal) => refusal.answer(&state.origin, state.now(), correlation),
         }
     };
-    let fault = state.script.next(&Place::Token, false);
+    let fault = state.script.next(&Place::Token, false).or_else(|| {
+        let (_, grant) = form.iter().find(|(name, _)| name == "grant_type")?;
+        state.script.next(&Place::Grant(grant.clone()), false)
+    });
     let scripted = fault.is_some();
     let mut answer = carry_out(fault, &exchange, honest).await;
     if !scripted {
@@ -95,6 +128,7 @@ fn dressed(answer: Answer, correlation: Option<&str>) -> Answer {
     }
 }
 
+/// A request at a token endpoint.
 struct Request<'a> {
     state: &'a State,
     head: &'a Parts,
@@ -107,19 +141,45 @@ impl Request<'_> {
         if self.head.method != http::Method::POST {
             return Err(Refusal::only_post(self.head.method.as_str()));
         }
-        if is_shared(segment) {
-            return Err(Refusal::no_tenant());
+        let tenant = self.tenant(segment)?;
+        let grant = self.needed("grant_type")?;
+        let client = self.client(&tenant, grant)?;
+        let claims = Claims::parsed(self.field("claims")?)?;
+        match grant {
+            grant::CLIENT_CREDENTIALS => {
+                let resource = self.app_resource(&tenant)?;
+                Ok(self.app_answer(&client, &resource, &claims))
+            }
+            grant::PASSWORD => self.password(&client, &claims),
+            grant::REFRESH_TOKEN => self.refresh(&client, &claims),
+            grant::ON_BEHALF_OF => self.on_behalf_of(&client, &claims),
+            other => Err(Refusal::unsupported_grant(other)),
         }
-        let tenant = self.state.tenant_id(segment)?;
-        let grant = self
-            .field("grant_type")?
-            .ok_or_else(|| Refusal::missing("grant_type"))?;
-        let app = self.client(&tenant)?;
-        if grant != "client_credentials" {
-            return Err(Refusal::unsupported_grant(grant));
+    }
+
+    /// The GUID of the tenant. `common`, `organizations` and `consumers` name none: the user or the token has to.
+    fn tenant(&self, segment: &str) -> Result<String, Refusal> {
+        if !is_shared(segment) {
+            return self.state.tenant_id(segment);
         }
-        let resource = self.resource(&tenant)?;
-        Ok(self.token(&tenant, &app, &resource))
+        match self.field("grant_type")? {
+            Some(grant::PASSWORD) if segment != "organizations" => {
+                Err(Refusal::grant_without_tenant())
+            }
+            Some(grant::PASSWORD) => {
+                let name = self.needed("username")?;
+                let (_, domain) = name
+                    .rsplit_once('@')
+                    .ok_or_else(|| Refusal::user_not_found(name))?;
+                self.state.tenant_id(domain)
+            }
+            Some(grant::REFRESH_TOKEN) => self
+                .state
+                .sessions
+                .tenant(self.needed("refresh_token")?)
+                .ok_or_else(Refusal::unknown_refresh_token),
+            _ => Err(Refusal::no_tenant()),
+        }
     }
 
     /// The form field of that name. Given twice: refused (which of the two counts is not known; inferred).
@@ -132,135 +192,8 @@ impl Request<'_> {
         }
     }
 
-    /// The authenticated application.
-    fn client(&self, tenant: &str) -> Result<App, Refusal> {
-        let basic = basic(self.head);
-        let posted = self.field("client_secret")?;
-        if basic.is_some() && posted.is_some() {
-            return Err(Refusal::malformed());
-        }
-        let id = match &basic {
-            Some((id, _)) => Some(id.as_str()),
-            None => self.field("client_id")?,
-        };
-        let id = id.ok_or_else(|| Refusal::missing("client_id"))?;
-        let tenants = self.state.tenants();
-        let app = tenants
-            .iter()
-            .find(|candidate| candidate.is_named(tenant))
-            .and_then(|candidate| candidate.app(id))
-            .ok_or_else(|| Refusal::app_not_found(id, tenant))?;
-        if !app.enabled {
-            return Err(Refusal::app_disabled(id, &app.name));
-        }
-        let secret = basic.as_ref().map(|(_, secret)| secret.as_str()).or(posted);
-        let Some(secret) = secret else {
-            return Err(match self.field("client_assertion")? {
-                Some(_) => Refusal::unknown_certificate(),
-                None => Refusal::no_client_proof(),
-            });
-        };
-        match app.secrets.iter().find(|known| known.value == secret) {
-            Some(known) if known.expired => Err(Refusal::expired_secret(id)),
-            Some(_) => Ok(app.clone()),
-            None => Err(Refusal::wrong_secret(id)),
-        }
+    /// The form field of that name, without which there is no answer.
+    fn needed(&self, name: &str) -> Result<&str, Refusal> {
+        self.field(name)?.ok_or_else(|| Refusal::missing(name))
     }
-
-    /// What the token is for: v1 says `resource`, v2 says `scope`, of which `/.default` alone is cut off (facts A2.2).
-    fn resource(&self, tenant: &str) -> Result<Resource, Refusal> {
-        let name = match self.version {
-            Version::V1 => self
-                .field("resource")?
-                .ok_or_else(|| Refusal::missing("resource"))?,
-            Version::V2 => {
-                if self.field("resource")?.is_some() {
-                    return Err(Refusal::resource_on_v2());
-                }
-                let scope = self
-                    .field("scope")?
-                    .ok_or_else(|| Refusal::missing("scope"))?;
-                if scope.contains(char::is_whitespace) {
-                    return Err(Refusal::malformed_scope(scope));
-                }
-                scope
-                    .strip_suffix("/.default")
-                    .ok_or_else(|| Refusal::scope_without_default(scope))?
-            }
-        };
-        let audiences: Vec<String> = self
-            .state
-            .flows()
-            .iter()
-            .map(|flow| flow.audience.clone())
-            .collect();
-        resource(&self.state.tenants(), &audiences, name)
-            .ok_or_else(|| Refusal::resource_not_found(name, tenant))
-    }
-
-    fn token(&self, tenant: &str, app: &App, resource: &Resource) -> Value {
-        let spec = TokenSpec::app()
-            .tenant(tenant)
-            .client(&app.client_id)
-            .audience(&resource.audience);
-        let mut spec = match resource.version {
-            Version::V1 => spec.v1(),
-            Version::V2 => spec.v2(),
-        };
-        if !resource.own {
-            // Tokens for the flow service are issued without roles (facts A2.2, inferred).
-            spec = spec.without("roles");
-        }
-        let token = self.state.issue(&spec);
-        let (now, lifetime) = (self.state.now(), self.state.lifetime.as_secs());
-        match self.version {
-            Version::V1 => json!({
-                "token_type": "Bearer",
-                "expires_in": lifetime.to_string(),
-                "ext_expires_in": lifetime.to_string(),
-                "expires_on": now.saturating_add(lifetime).to_string(),
-                "not_before": now.saturating_sub(300).to_string(),
-                "resource": self.field("resource").ok().flatten(),
-                "access_token": token,
-            }),
-            Version::V2 => json!({
-                "token_type": "Bearer",
-                "expires_in": lifetime,
-                "ext_expires_in": lifetime,
-                "access_token": token,
-            }),
-        }
-    }
-}
-
-/// The decoded form; empty when the body is not declared as one.
-fn form(head: &Parts, body: &[u8]) -> Vec<(String, String)> {
-    let declared = head
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let kind = declared.split(';').next().unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Vec::new();
-    }
-    url::form_urlencoded::parse(body).into_owned().collect()
-}
-
-/// Client id and secret of HTTP Basic, each form-encoded before the Base64 (RFC 6749 section 2.3.1).
-fn basic(head: &Parts) -> Option<(String, String)> {
-    let value = head.headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, encoded) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let pair = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
-    let (id, secret) = pair.split_once(':')?;
-    Some((decoded(id), decoded(secret)))
-}
-
-fn decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(&text.replace('+', " "))
-        .decode_utf8_lossy()
-        .into_owned()
 }

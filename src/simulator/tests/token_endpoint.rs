@@ -10,7 +10,7 @@ type Changes = &'static [(&'static str, &'static str)];
 
 const FLOW_SCOPE: &str = "https://service.flow.microsoft.com//.default";
 
-fn claims(token: &str) -> Value {
+pub(super) fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
     let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
         .decode(payload)
@@ -36,7 +36,7 @@ async fn ask(simulator: &Simulator, changes: &[(&str, &str)]) -> Got {
 }
 
 /// Status, OAuth error and AADSTS number.
-fn refused(got: &Got) -> (u16, String, u64) {
+pub(super) fn refused(got: &Got) -> (u16, String, u64) {
     let body = got.json();
     let number = body["error_codes"][0].as_u64().unwrap();
     let text = body["error_description"].as_str().unwrap();
@@ -164,7 +164,7 @@ async fn each_mistake_gets_entras_own_number_and_status() {
             700_027,
         ),
         (
-            &[("grant_type", "password")],
+            &[("grant_type", "implicit")],
             400,
             "unsupported_grant_type",
             70003,

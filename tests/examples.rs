@@ -1,7 +1,8 @@
 //! Do the example configurations work, as their readers would use them?
 //!
-//! In: `config/examples/` and the README's configuration. Out: each passes `flowgate check`, and serves against `flowgate simulate`: both
-//! started as the examples say, the simulator's `export` lines as environment, real calls by curl.
+//! In: `config/examples/` and the README's configuration. Out: each passes `flowgate check --strict --secrets`, and serves against
+//! `flowgate simulate`: both started as the examples say, the simulator's `export` lines as environment, real calls by curl as the ERP
+//! and as the partner's application, each with what it is admitted to and what it is refused.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -10,8 +11,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 type Variables = BTreeMap<String, String>;
@@ -113,49 +114,139 @@ fn check(configuration: &Path, variables: &Variables) {
     );
 }
 
-/// The status curl gets for a POST with this header.
-fn post(url: &str, header: &str, body: &str) -> String {
-    let output = Command::new("curl")
-        .args([
-            "-s",
-            "--noproxy",
-            "*",
-            "-o",
-            "/dev/null",
-            "-w",
-            "%{http_code}",
-        ])
-        .args(["-H", header, "-H", "Content-Type: application/json"])
-        .args(["-d", body, url])
-        .output()
+/// What a call got: the status, and of an answer in JSON its document.
+type Got = (u16, serde_json::Value);
+
+/// One call by curl with these headers; `body`: none is a GET.
+fn call(url: &str, headers: &[&str], body: Option<&[u8]>) -> Got {
+    let mut command = Command::new("curl");
+    command.args(["-s", "--noproxy", "*", "-w", "\n%{http_code}", url]);
+    for header in headers {
+        command.args(["-H", header]);
+    }
+    if body.is_some() {
+        command.args(["--data-binary", "@-"]);
+    }
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
         .unwrap();
-    String::from_utf8(output.stdout).unwrap()
+    // A refused upload may end before it was read.
+    let _ = child.stdin.take().unwrap().write_all(body.unwrap_or(b""));
+    let output = child.wait_with_output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let (document, status) = printed.rsplit_once('\n').unwrap();
+    let document = serde_json::from_str(document).unwrap_or_default();
+    (status.parse().unwrap(), document)
 }
 
-/// A partner's token for the gateway, as its own Entra ID would give it.
-fn partner_token(variables: &Variables) -> String {
+/// The status a POST of JSON with this header gets.
+fn post(url: &str, header: &str, body: &str) -> u16 {
+    let headers = [header, "Content-Type: application/json"];
+    call(url, &headers, Some(body.as_bytes())).0
+}
+
+/// Posts an order at each path with this header; `200`: the flow has seen the order and that `caller` sent it.
+fn expect(gateway: &str, header: &str, caller: &str, calls: &[(&str, u16, &str)]) {
+    for (path, status, code) in calls {
+        let headers = [header, "Content-Type: application/json"];
+        let (got, answer) = call(
+            &format!("{gateway}/{path}"),
+            &headers,
+            Some(br#"{"order":7}"#),
+        );
+        assert_eq!(got, *status, "{path}: {answer}");
+        if got == 200 {
+            assert_eq!(answer["body"]["order"], 7, "{path}");
+            assert_eq!(answer["headers"]["flowgate-caller"], caller, "{path}");
+            assert!(answer["headers"]["x-api-key"].is_null(), "{path}");
+        }
+        assert_eq!(answer["code"].as_str().unwrap_or("-"), *code, "{path}");
+    }
+}
+
+/// A token for the gateway, as the caller's own Entra ID gives it.
+fn token(variables: &Variables, tenant: &str, client: &str, secret: &str) -> String {
     let form = format!(
-        "grant_type=client_credentials&client_id=66660000-0000-4000-8000-000000000001&client_secret={}\
+        "grant_type=client_credentials&client_id={client}&client_secret={}\
          &scope=api://11110000-0000-4000-8000-000000000001/.default",
-        variables["PARTNER_SECRET"]
+        variables[secret]
     );
     let url = format!(
-        "{}/8f3b0000-0000-4000-8000-000000000002/oauth2/v2.0/token",
+        "{}/{tenant}/oauth2/v2.0/token",
         variables["ENTRA_AUTHORITY"]
     );
-    let output = Command::new("curl")
-        .args(["-s", "--noproxy", "*", "-d", &form, &url])
-        .output()
-        .unwrap();
-    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (_, answer) = call(&url, &[], Some(form.as_bytes()));
     format!(
         "Authorization: Bearer {}",
         answer["access_token"].as_str().unwrap()
     )
 }
 
-fn example(name: &str) -> PathBuf {
-    root().join("config/examples").join(name)
+fn partner_token(variables: &Variables) -> String {
+    token(
+        variables,
+        "8f3b0000-0000-4000-8000-000000000002",
+        "66660000-0000-4000-8000-000000000001",
+        "PARTNER_SECRET",
+    )
+}
+
+/// An example's folder, copied: its secrets do not belong into the repository.
+struct Example {
+    folder: tempfile::TempDir,
+    _simulator: Running,
+    variables: Variables,
+}
+
+impl Example {
+    /// Starts the simulator as `head` says, and prepares and checks the copy as the examples' README does.
+    fn prepare(name: &str, head: &str) -> Self {
+        let examples = root().join("config/examples");
+        let folder = tempfile::tempdir().unwrap();
+        for file in fs::read_dir(examples.join(name)).unwrap() {
+            let file = file.unwrap();
+            if file.path().is_file() {
+                fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+            }
+        }
+        let head = fs::read_to_string(folder.path().join(head)).unwrap();
+        let (simulator, variables) = simulate(&flows_named_in(&head));
+        let readme = fs::read_to_string(examples.join("README.md")).unwrap();
+        let section = readme.split(&format!("## `{name}`")).nth(1).unwrap();
+        let block = section.split("```sh\n").nth(1).unwrap();
+        let block = block.split("```").next().unwrap();
+        assert!(block.contains("flowgate check"), "{block}");
+        let program = Path::new(env!("CARGO_BIN_EXE_flowgate")).parent().unwrap();
+        let output = Command::new("sh")
+            .args(["-euc", block])
+            .current_dir(folder.path())
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", program.display()))
+            .envs(&variables)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && told.contains("no problems"),
+            "{told}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Self {
+            folder,
+            _simulator: simulator,
+            variables,
+        }
+    }
+
+    fn serve(&self, configuration: &str) -> (Running, String) {
+        serve(&self.folder.path().join(configuration), &self.variables)
+    }
+
+    fn erp(&self) -> String {
+        format!("X-Api-Key: {}", self.variables["ERP_KEY"])
+    }
 }
 
 /// The `--flow` arguments in an example's opening lines.
@@ -176,90 +267,149 @@ fn flows_named_in(text: &str) -> Vec<&str> {
 
 #[test]
 fn ten_flows_serve_an_erp_by_its_key_and_a_partner_by_its_token() {
-    let path = example("erp-and-partner.yaml");
-    let text = fs::read_to_string(&path).unwrap();
-    let (_simulator, variables) = simulate(&flows_named_in(&text));
-    check(&path, &variables);
-    let (_gateway, gateway) = serve(&path, &variables);
-    let erp = format!("X-Api-Key: {}", variables["ERP_KEY"]);
-    for (flow, status) in [
-        ("order-created", "200"),
-        ("order-changed", "200"),
-        ("order-cancelled", "200"),
-        ("invoice-posted", "200"),
-        ("payment-received", "200"),
-        ("stock-low", "200"),
-        ("goods-received", "200"),
-        ("delivery-note", "415"),
-        ("complaint", "202"),
-        ("prices/current", "200"),
-    ] {
-        let got = post(&format!("{gateway}/{flow}"), &erp, r#"{"order":4711}"#);
-        assert_eq!(got, status, "{flow}");
-    }
-    let partner = partner_token(&variables);
-    for (flow, status) in [
-        ("order-created", "200"),
-        ("order-cancelled", "200"),
-        ("invoice-posted", "403"),
-    ] {
-        let got = post(&format!("{gateway}/{flow}"), &partner, r#"{"order":4711}"#);
-        assert_eq!(got, status, "{flow}");
-    }
-    assert_eq!(
-        post(
-            &format!("{gateway}/order-created"),
-            "X-Api-Key: not-the-key",
-            "{}"
-        ),
-        "401"
+    let example = Example::prepare("erp-and-partner", "flowgate.yaml");
+    let (_gateway, gateway) = example.serve("flowgate.yaml");
+    let erp = example.erp();
+    let erps = [
+        ("order-created", 200, "-"),
+        ("order-changed", 200, "-"),
+        ("order-cancelled", 202, "-"),
+        ("invoice-posted", 200, "-"),
+        ("goods-received", 200, "-"),
+        ("stock-low", 200, "-"),
+        ("customer-updated", 200, "-"),
+        ("shipment-status", 200, "-"),
+        ("delivery-notice", 403, "not_allowed"),
+        ("order-creatd", 404, "no_such_flow"),
+        ("order-created/", 404, "no_such_flow"),
+        ("order-created?a=1", 400, "forbidden_query"),
+    ];
+    expect(&gateway, &erp, "erp", &erps);
+    let partner = partner_token(&example.variables);
+    let partners = [
+        ("shipment-status", 200, "-"),
+        ("delivery-notice", 200, "-"),
+        ("return-announced", 202, "-"),
+        ("order-created", 403, "not_allowed"),
+    ];
+    expect(&gateway, &partner, "partner", &partners);
+
+    let unknown = [("order-created", 401, "unauthenticated")];
+    let stranger = token(
+        &example.variables,
+        "8f3b0000-0000-4000-8000-000000000001",
+        "55550000-0000-4000-8000-000000000001",
+        "CALLER_SECRET",
     );
+    for header in [
+        "X-Nothing: at-all",
+        "X-Api-Key: not-the-key-not-the-key-not-the-key-0000",
+        "Authorization: Bearer abc.def.ghi",
+        &stranger,
+    ] {
+        expect(&gateway, header, "-", &unknown);
+    }
+
+    let order = format!("{gateway}/order-created");
+    let invoice = format!("{gateway}/invoice-posted");
+    let large = vec![0; 1_200_000];
+    let json = "Content-Type: application/json";
+    for (url, headers, body, status, code) in [
+        (
+            &order,
+            vec![&*erp, &*partner],
+            Some(&b"{}"[..]),
+            400,
+            "ambiguous_credentials",
+        ),
+        (&order, vec![&*erp], None, 405, "method_not_allowed"),
+        (
+            &invoice,
+            vec![&*erp],
+            Some(b"a=1"),
+            415,
+            "content_type_not_accepted",
+        ),
+        (
+            &invoice,
+            vec![&*erp, json],
+            Some(b"{oops"),
+            400,
+            "flow_body_invalid",
+        ),
+        (
+            &format!("{gateway}/goods-received"),
+            vec![&*erp, "Content-Type: application/octet-stream"],
+            Some(&large),
+            413,
+            "body_too_large",
+        ),
+    ] {
+        let (got, answer) = call(url, &headers, body);
+        assert_eq!((got, answer["code"].as_str()), (status, Some(code)));
+    }
 }
 
 #[test]
-fn one_flow_in_three_environments_comes_from_several_files_each_with_a_key_of_its_own() {
-    let path = example("environments");
-    let text = fs::read_to_string(path.join("gateway.yaml")).unwrap();
-    let (_simulator, mut variables) = simulate(&flows_named_in(&text));
-    let mut keys = BTreeMap::new();
-    for environment in ["dev", "test", "prod"] {
-        let output = flowgate(&Variables::new())
-            .args(["hash-key", "--generate"])
-            .output()
-            .unwrap();
-        let printed = String::from_utf8(output.stdout).unwrap();
-        let lines: Vec<&str> = printed.lines().collect();
-        let [_, key, digest] = lines.as_slice() else {
-            panic!("{printed}");
-        };
-        variables.insert(
-            format!("{}_KEY_SHA256", environment.to_uppercase()),
-            digest.trim_start_matches("sha256: ").to_owned(),
-        );
-        keys.insert(
-            environment,
-            format!("X-Api-Key: {}", key.trim_start_matches("# ")),
-        );
-    }
-    check(&path, &variables);
-    let (_gateway, gateway) = serve(&path, &variables);
-    for (environment, key) in &keys {
-        let url = format!("{gateway}/{environment}/order-created");
-        assert_eq!(post(&url, key, "{}"), "200", "{environment}");
-    }
-    let prod = format!("{gateway}/prod/order-created");
-    assert_eq!(post(&prod, &keys["dev"], "{}"), "403");
+fn one_flow_in_three_environments_comes_from_several_files_with_a_key_for_prod_alone() {
+    let example = Example::prepare("environments", "00-shared.yaml");
+    let (_gateway, gateway) = example.serve(".");
+    let key = |erp: &str| {
+        let made = example.folder.path().join(format!("secrets/erp-{erp}.txt"));
+        let made = fs::read_to_string(made).unwrap();
+        let key = made.lines().nth(1).unwrap().trim_start_matches("# ");
+        format!("X-Api-Key: {key}")
+    };
+    let refused = |path| (path, 403, "not_allowed");
+    let (dev, test, prod) = (
+        "dev/order-created",
+        "test/order-created",
+        "prod/order-created",
+    );
+    let nonprod = [
+        (dev, 200, "-"),
+        (test, 200, "-"),
+        refused(prod),
+        ("staging/order-created", 404, "no_such_flow"),
+        ("order-created-dev", 404, "no_such_flow"),
+    ];
+    expect(&gateway, &key("nonprod"), "erp-nonprod", &nonprod);
+    let only_prod = [(prod, 200, "-"), refused(dev), refused(test)];
+    expect(&gateway, &key("prod"), "erp-prod", &only_prod);
+    let partner = partner_token(&example.variables);
+    expect(&gateway, &partner, "partner", &only_prod);
+    let wrong = format!("{}x", key("nonprod"));
+    expect(&gateway, &wrong, "-", &[(dev, 401, "unauthenticated")]);
 }
 
 #[test]
 fn a_signed_flow_stands_beside_one_that_wants_entra_tokens() {
-    let path = example("signed-beside-entra.yaml");
-    let (_simulator, variables) = simulate(&[]);
-    check(&path, &variables);
-    let (_gateway, gateway) = serve(&path, &variables);
-    let erp = format!("X-Api-Key: {}", variables["ERP_KEY"]);
-    for flow in ["legacy", "report"] {
-        assert_eq!(post(&format!("{gateway}/{flow}"), &erp, "{}"), "200");
+    let example = Example::prepare("signed-beside-entra", "flowgate.yaml");
+    let (_gateway, gateway) = example.serve("flowgate.yaml");
+    let erps = [
+        ("legacy", 200, "-"),
+        ("report", 200, "-"),
+        ("legacy2", 404, "no_such_flow"),
+        ("legacy?sig=abc", 400, "forbidden_query"),
+    ];
+    expect(&gateway, &example.erp(), "erp", &erps);
+    let partner = partner_token(&example.variables);
+    let partners = [("report", 200, "-"), ("legacy", 403, "not_allowed")];
+    expect(&gateway, &partner, "partner", &partners);
+    let wrong = [("legacy", 401, "unauthenticated")];
+    expect(&gateway, "X-Api-Key: wrong", "-", &wrong);
+    // Without the gateway both doors are shut.
+    let report = &example.variables["REPORT_URL"];
+    let json = "Content-Type: application/json";
+    for (headers, status, code) in [
+        (vec![json], 401, "DirectApiAuthorizationRequired"),
+        (vec![json, &*partner], 403, "MisMatchingOAuthClaims"),
+    ] {
+        let (got, answer) = call(report, &headers, Some(b"{}"));
+        assert_eq!(
+            (got, answer["error"]["code"].as_str()),
+            (status, Some(code))
+        );
     }
 }
 
@@ -292,5 +442,5 @@ fn the_configuration_of_the_readme_works_with_other_ids() {
     let (_gateway, gateway) = serve(&path, &variables);
     let erp = format!("X-Api-Key: {}", variables["ERP_KEY"]);
     let url = format!("{gateway}/order-created");
-    assert_eq!(post(&url, &erp, r#"{"order":4711}"#), "200");
+    assert_eq!(post(&url, &erp, r#"{"order":4711}"#), 200);
 }

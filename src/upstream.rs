@@ -8,7 +8,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, Response, StatusCode};
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION};
+use http::{HeaderName, Method, Request, Response, StatusCode};
 
 use crate::body::{self, Body, Budget};
 use crate::client::{FlowClient, Outbound};
@@ -81,7 +82,7 @@ pub enum Failure {
     /// No response head in time.
     #[error("the flow did not answer in time")]
     Timeout,
-    /// A 3xx.
+    /// A 3xx that is no answer of the upstream's own.
     #[error("the flow redirects")]
     Redirected,
     /// An upstream that is not a flow says 401 to a fresh token.
@@ -116,6 +117,7 @@ impl Upstream {
         let request = request::build(&call, body, &self.settings, &self.random);
         let permitted = call.permitted();
         let flow = Arc::clone(permitted.flow());
+        let conditional = flow.kind == Kind::Other && is_conditional(&request);
         let record = permitted.call().record.clone();
         let sent = Instant::now();
         record.notes().sent = Some(sent);
@@ -131,7 +133,7 @@ impl Upstream {
             .map(|body| body.limited(u64::MAX, self.settings.body_idle_timeout));
         let status = answer.status();
         let run_id = response::run_id(answer.headers());
-        let judged = match acceptable(&answer) {
+        let judged = match acceptable(&answer, conditional) {
             Ok(()) => self.recognise(&flow, answer).await,
             Err(failure) => Err(failure),
         };
@@ -229,11 +231,21 @@ impl Upstream {
     }
 }
 
+/// Whether a 304 can be the answer (RFC 9110 section 13.1). Asked of the request as it travels: a condition that stayed here was not put.
+fn is_conditional(request: &Request<Body>) -> bool {
+    let headers = request.headers();
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && (headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE))
+}
+
 /// Refuses an answer that is none, whatever else it says: a redirect, a change of protocol that nobody asked for, and a transfer coding
-/// that would reach the caller undecoded.
-fn acceptable(answer: &Response<Body>) -> Result<(), Failure> {
+/// that would reach the caller undecoded. `conditional`: "not modified" was asked for, and leads nowhere.
+fn acceptable(answer: &Response<Body>, conditional: bool) -> Result<(), Failure> {
     let status = answer.status();
-    if status.is_redirection() {
+    let unmodified = conditional
+        && status == StatusCode::NOT_MODIFIED
+        && !answer.headers().contains_key(LOCATION);
+    if status.is_redirection() && !unmodified {
         return Err(Failure::Redirected);
     }
     if status.is_informational() || response::is_coded(answer.headers()) {

@@ -19,6 +19,7 @@ mod frames;
 mod house;
 mod identity;
 mod listener;
+mod not_modified;
 mod process;
 mod provider;
 mod real_clients;

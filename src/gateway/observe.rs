@@ -99,6 +99,11 @@ struct Answer {
 
 impl Tail for Watch {
     fn ended(mut self: Box<Self>, end: End, bytes: u64) {
+        // An answer to HEAD is whole with its head: nobody takes the bytes that GET would have got.
+        let end = match end {
+            End::Abandoned if self.http == http::Method::HEAD => End::Complete,
+            end => end,
+        };
         self.tell(end, bytes);
     }
 }

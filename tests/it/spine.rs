@@ -162,3 +162,25 @@ async fn reads_of_secrets_are_counted_by_where_they_come_from() {
         .collect();
     assert_eq!(blamed, ["env"]);
 }
+
+#[tokio::test]
+async fn a_refused_head_request_ends_as_it_should() {
+    let house = House::standard().await;
+    let head = || {
+        Request::head("/order-created")
+            .header("x-api-key", KEY)
+            .body("")
+            .unwrap()
+    };
+    for answer in [house.send(head()).await, house.send_h2(head()).await] {
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert!(answer.body.is_empty());
+    }
+    for line in house.access_lines(2).await {
+        assert_eq!(
+            (&line["outcome"], &line["end"], &line["bytes"]),
+            (&"method_not_allowed".into(), &"complete".into(), &0.into()),
+            "{line}"
+        );
+    }
+}

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::BAD_CONFIGURATION;
 use crate::clock::Random;
+use crate::identity::api_key;
 
 /// Longest key read, in bytes.
 const LIMIT: u64 = 4 << 10;
@@ -45,7 +46,7 @@ enum Refused {
     Empty,
     #[error("the key is over 4 KiB")]
     TooLong,
-    #[error("a key travels in a header: visible ASCII characters only, no spaces")]
+    #[error("a key travels in a header: visible ASCII characters only, no spaces, no commas")]
     NotAHeader,
     #[error(
         "the key can be guessed: it has less than 128 bits even if it is random; --generate makes a strong one"
@@ -106,7 +107,7 @@ fn read(input: &mut dyn Read) -> Result<String, Refused> {
     if key.is_empty() {
         return Err(Refused::Empty);
     }
-    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !key.bytes().all(|byte| byte.is_ascii_graphic()) || !api_key::can_travel(key) {
         return Err(Refused::NotAHeader);
     }
     if strength(key) < BITS {
@@ -181,6 +182,7 @@ mod tests {
             ("0123456789abcdef", Refused::Weak),
             ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", Refused::Weak),
             ("with a space 0123456789ABCDEFabcdef", Refused::NotAHeader),
+            ("with,comma-0123456789ABCDEFabcdef", Refused::NotAHeader),
             ("ümlaut-0123456789ABCDEFabcdef", Refused::NotAHeader),
         ] {
             assert_eq!(hashed(key), Err(refused), "{key}");

@@ -18,7 +18,7 @@ mod schema;
 /// 2026-11-22.
 pub(super) const NOW: u64 = 1_795_305_600;
 
-pub(super) const VARIABLES: [(&str, &str); 8] = [
+pub(super) const VARIABLES: [(&str, &str); 9] = [
     ("SECRET", "s~e+c/r&e%t=ü"),
     (
         "KEY_HASH",
@@ -34,6 +34,7 @@ pub(super) const VARIABLES: [(&str, &str); 8] = [
     ),
     ("EMPTY", ""),
     ("SHORT", "fifteen-letters"),
+    ("COMMA", "one-half-of-it,the-other-half"),
     ("GUID", "22220000-0000-0000-0000-00000000000a"),
     (
         "OTHER_HASH",

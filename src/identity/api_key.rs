@@ -60,6 +60,16 @@ impl Settings {
     }
 }
 
+/// Whether a key can reach the gateway in a header at all (RFC 9110 section 5.5): no control character, no blank at an end, which a
+/// parser strips, and no comma, which makes a credential ambiguous (security rule 12).
+#[must_use]
+pub fn can_travel(key: &str) -> bool {
+    let ends = [key.chars().next(), key.chars().next_back()];
+    !key.bytes()
+        .any(|byte| byte == b',' || (byte.is_ascii_control() && byte != b'\t'))
+        && !ends.iter().any(|end| matches!(end, Some(' ' | '\t')))
+}
+
 /// Every key that travels in one place.
 #[derive(Default)]
 pub(crate) struct Keys(Vec<(CallerId, Key)>);
@@ -118,6 +128,18 @@ mod tests {
         );
         keys.add(CallerId(1), &[key(2, None, None), key(3, Some(500), None)]);
         keys
+    }
+
+    #[test]
+    fn a_key_can_travel_when_a_header_can_carry_it_and_no_comma_is_in_it() {
+        for key in ["abc", "a b\tc", "~!@#$%^&*()_+{}|:\"<>?", "schlüssel"] {
+            assert!(can_travel(key), "{key:?}");
+        }
+        for key in [
+            "a,b", " ab", "ab ", "ab\t", "a\nb", "ab\r", "a\0b", "a\x7fb",
+        ] {
+            assert!(!can_travel(key), "{key:?}");
+        }
     }
 
     #[test]

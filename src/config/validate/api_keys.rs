@@ -1,7 +1,7 @@
 //! `api_key:` callers: where the key travels, and which keys count.
 //!
-//! In: header or scheme, keys as digests or in plain text. Out: digests with their validity. Refuses keys that can be guessed or that two
-//! callers share, and headers that mean something else already (security rule 12).
+//! In: header or scheme, keys as digests or in plain text. Out: digests with their validity. Refuses keys that can be guessed, that no
+//! request can carry or that two callers share, and headers that mean something else already (security rule 12).
 
 use std::collections::HashMap;
 
@@ -185,6 +185,13 @@ fn key(
                         KEY_BYTES
                     ),
                     say!("`flowgate hash-key --generate` makes a strong one"),
+                );
+            }
+            if !api_key::can_travel(text.expose()) {
+                ground.reader.error_at(
+                    &plain.spot,
+                    say!("no request can carry this key: it has a comma, a control character or a blank at an end"),
+                    say!("`flowgate hash-key --generate` makes one that travels; in a file, one newline at the end is fine"),
                 );
             }
             let digest =

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::app::Ambient;
-use crate::config::{self, Config, Secrets};
+use crate::config::{self, Config, Parts, Problems, Secrets};
 
 pub mod check;
 pub mod demo;
@@ -66,11 +66,24 @@ impl ConfigArgs {
         let Ambient {
             clock, environment, ..
         } = ambient;
-        config::load(&self.paths, environment, clock, Secrets::Required).map_err(|problems| {
-            say(&problems.to_string());
-            ExitCode::from(BAD_CONFIGURATION)
-        })
+        config::load(&self.paths, environment, clock, Secrets::Required)
+            .map_err(|problems| told(&problems))
     }
+
+    /// What there is of the configuration, with every secret below these key paths; or its problems on standard error and the exit
+    /// code for them.
+    fn survey(&self, ambient: &Ambient, needed: Vec<String>) -> Result<Parts, ExitCode> {
+        let Ambient {
+            clock, environment, ..
+        } = ambient;
+        config::survey(&self.paths, environment, clock, Secrets::Below(needed))
+            .map_err(|problems| told(&problems))
+    }
+}
+
+fn told(problems: &Problems) -> ExitCode {
+    say(&problems.to_string());
+    ExitCode::from(BAD_CONFIGURATION)
 }
 
 /// Exit code for a bad configuration or a missing secret.

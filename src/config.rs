@@ -79,12 +79,80 @@ pub struct Entry {
 }
 
 /// Whether the values of secrets have to be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Secrets {
     /// An absent variable or file is an error: the gateway is about to start.
     Required,
     /// An absent variable or file is a note: the configuration is looked at elsewhere.
     Optional,
+    /// It is an error below these key paths, e.g. `credentials.flows`, and elsewhere a note: a command needs no more.
+    Below(Vec<String>),
+}
+
+impl Secrets {
+    /// Whether a secret at this key path has to be there.
+    fn required(&self, path: &str) -> bool {
+        match self {
+            Self::Required => true,
+            Self::Optional => false,
+            Self::Below(paths) => paths.iter().any(|above| {
+                let rest = path.strip_prefix(above.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            }),
+        }
+    }
+}
+
+/// What there is of a configuration where absent secrets may have left holes: for commands that need a part of it.
+pub struct Parts {
+    /// How others are reached.
+    pub outbound: Option<client::Settings>,
+    /// Credentials in the order of their names.
+    pub credentials: Vec<Part>,
+    /// Flows in the order of their names.
+    pub flows: Vec<Option<Entry>>,
+    server: Option<(server::Settings, Limits)>,
+    admin: Option<std::net::SocketAddr>,
+    log: Option<telemetry::Settings>,
+    callers: Option<Vec<identity::Caller>>,
+    files: Vec<PathBuf>,
+    secret_reads: Vec<&'static str>,
+    hash: String,
+}
+
+/// One credential, as far as it is there.
+pub struct Part {
+    /// Its configured name.
+    pub name: Arc<str>,
+    /// `None`: an absent secret left a hole.
+    pub settings: Option<credential::Settings>,
+}
+
+impl Parts {
+    /// The configuration, when nothing is missing.
+    fn whole(self) -> Option<Config> {
+        let (server, limits) = self.server?;
+        let credentials: Option<Vec<_>> = self
+            .credentials
+            .into_iter()
+            .map(|one| one.settings)
+            .collect();
+        let flows: Option<Vec<_>> = self.flows.into_iter().collect();
+        Some(Config {
+            server,
+            limits,
+            admin: self.admin?,
+            outbound: self.outbound?,
+            log: self.log?,
+            callers: self.callers?,
+            credentials: credentials?,
+            flows: flows?,
+            files: self.files,
+            secret_reads: self.secret_reads,
+            warnings: Vec::new(),
+            hash: self.hash,
+        })
+    }
 }
 
 /// What reading a configuration came to.
@@ -116,6 +184,37 @@ pub fn load(
     secrets: Secrets,
 ) -> Result<Config, Problems> {
     finish(examine(paths, environment, clock, secrets))
+}
+
+/// Reads and validates for a command that needs a part of it: what `secrets` says is there, else these are the problems.
+pub fn survey(
+    paths: &[PathBuf],
+    environment: &Environment,
+    clock: &Clock,
+    secrets: Secrets,
+) -> Result<Parts, Problems> {
+    let mut problems = Problems::default();
+    let (files, _) = source::read(paths, &mut problems);
+    if problems.fatal() {
+        return Err(problems);
+    }
+    survey_texts(&files, environment, clock, secrets)
+}
+
+fn survey_texts(
+    files: &[source::File],
+    environment: &Environment,
+    clock: &Clock,
+    secrets: Secrets,
+) -> Result<Parts, Problems> {
+    let Found {
+        parts,
+        mut problems,
+        ..
+    } = find(files, environment, clock, secrets);
+    // What is absent and not needed is not this command's to tell.
+    problems.keep_errors();
+    parts.filter(|_| !problems.fatal()).ok_or(problems)
 }
 
 /// The configuration, with its warnings; or the problems.
@@ -181,54 +280,79 @@ fn examine_texts(
     clock: &Clock,
     secrets: Secrets,
 ) -> Outcome {
+    find(files, environment, clock, secrets).outcome()
+}
+
+/// What was found in the files: perhaps a configuration with holes.
+#[derive(Default)]
+struct Found {
+    parts: Option<Parts>,
+    problems: Problems,
+    counts: Counts,
+}
+
+impl Found {
+    fn outcome(self) -> Outcome {
+        let Self {
+            parts,
+            problems,
+            counts,
+        } = self;
+        Outcome {
+            config: parts.filter(|_| !problems.fatal()).and_then(Parts::whole),
+            problems,
+            counts,
+        }
+    }
+}
+
+fn find(
+    files: &[source::File],
+    environment: &Environment,
+    clock: &Clock,
+    secrets: Secrets,
+) -> Found {
     match tree::parse(&Arc::from("config/default.yaml (built in)"), DEFAULTS) {
-        Ok(defaults) => examine_over(&defaults, files, environment, clock, secrets),
-        Err(problem) => Outcome {
-            config: None,
+        Ok(defaults) => find_over(&defaults, files, environment, clock, secrets),
+        Err(problem) => Found {
             problems: Problems::from(*problem),
-            counts: Counts::default(),
+            ..Found::default()
         },
     }
 }
 
-fn examine_over(
+fn find_over(
     defaults: &tree::Node,
     files: &[source::File],
     environment: &Environment,
     clock: &Clock,
     secrets: Secrets,
-) -> Outcome {
-    let mut outcome = Outcome {
-        config: None,
-        problems: Problems::default(),
-        counts: Counts::default(),
-    };
+) -> Found {
+    let mut found = Found::default();
     let mut trees = Vec::with_capacity(files.len());
     for file in files {
         match tree::parse(&file.name, &file.text) {
             Ok(tree) => trees.push(tree),
-            Err(problem) => outcome.problems.push(*problem),
+            Err(problem) => found.problems.push(*problem),
         }
     }
     // A file that is no YAML leaves holes everywhere: nothing else that could be said now would help.
-    if outcome.problems.fatal() {
-        return outcome;
+    if found.problems.fatal() {
+        return found;
     }
     let Some(mut root) = merge::unite(trees) else {
-        return outcome;
+        return found;
     };
     merge::underlay(&mut root, defaults);
     let mut reader = read::Reader::new(environment.clone());
     if let Some(document) = <raw::Document as read::Shape>::read(&mut reader, &root) {
-        outcome.counts = counts(&document);
+        found.counts = counts(&document);
         let hash = hash(files);
-        outcome.config = validate::document(document, &mut reader, secrets, clock.unix(), hash);
+        let parts = validate::document(document, &mut reader, secrets, clock.unix(), hash);
+        found.parts = Some(parts);
     }
-    outcome.problems = reader.into_problems();
-    if outcome.problems.fatal() {
-        outcome.config = None;
-    }
-    outcome
+    found.problems = reader.into_problems();
+    found
 }
 
 /// The configuration's JSON Schema (draft 2020-12), from the same list of keys that is read.

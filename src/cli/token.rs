@@ -1,14 +1,14 @@
 //! `flowgate token`: obtains a token with a configured credential and prints its decoded claims.
 //!
-//! In: the configuration and a credential's name. Out: the claims as JSON on standard output; with `--raw` the token alone, and a warning
-//! on standard error, for it opens what it opens until it expires.
+//! In: the configuration and a credential's name; of the secrets only that credential's have to be there. Out: the claims as JSON on
+//! standard output; with `--raw` the token alone, and a warning on standard error, for it opens what it opens until it expires.
 
 use std::process::ExitCode;
 
 use super::{ConfigArgs, complain, print, say};
 use crate::app::Ambient;
 use crate::client::Outbound;
-use crate::config::Config;
+use crate::config::Parts;
 use crate::credential::{self, Ask, Cells};
 use crate::diagnosis::entra;
 use crate::metrics::Metrics;
@@ -35,6 +35,8 @@ enum Error {
         "no flow uses this credential and it has no `scope:` or `resource:` of its own, so there is nothing to ask a token for"
     )]
     NothingToAsk,
+    #[error("something that the credential needs is absent")]
+    Incomplete,
     #[error("the runtime cannot start")]
     Runtime(#[source] std::io::Error),
     #[error("metrics cannot be registered")]
@@ -49,7 +51,12 @@ enum Error {
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     let ambient = Ambient::system();
-    let config = match args.config.load(&ambient) {
+    // Nothing else has to be there: whoever looks for what is wrong with one credential may not have the others' secrets.
+    let needed = vec![
+        "outbound".to_owned(),
+        format!("credentials.{}", args.credential),
+    ];
+    let config = match args.config.survey(&ambient, needed) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -79,7 +86,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-async fn obtain(args: &Args, config: &Config, ambient: &Ambient) -> Result<(), Error> {
+async fn obtain(args: &Args, config: &Parts, ambient: &Ambient) -> Result<(), Error> {
     let position = config
         .credentials
         .iter()
@@ -95,14 +102,16 @@ async fn obtain(args: &Args, config: &Config, ambient: &Ambient) -> Result<(), E
     let settings = config
         .credentials
         .get(position)
-        .ok_or(Error::NothingToAsk)?;
+        .and_then(|one| one.settings.as_ref())
+        .ok_or(Error::Incomplete)?;
     let ask = ask(config, position).ok_or(Error::NothingToAsk)?;
     let cells = Cells::new(credential::cache::Surroundings {
         clock: ambient.clock.clone(),
         random: ambient.random.clone(),
         metrics: Metrics::new()?,
     });
-    let outbound = Outbound::new(&config.outbound)?;
+    let outbound = config.outbound.as_ref().ok_or(Error::Incomplete)?;
+    let outbound = Outbound::new(outbound)?;
     let token = cells.cell(settings, &ask, &outbound).token().await?;
     if args.raw {
         say(
@@ -120,15 +129,16 @@ async fn obtain(args: &Args, config: &Config, ambient: &Ambient) -> Result<(), E
 }
 
 /// What the credential would ask for: its own `scope:` or `resource:`, or what the first flow that uses it wants.
-fn ask(config: &Config, position: usize) -> Option<Ask> {
+fn ask(config: &Parts, position: usize) -> Option<Ask> {
     let own = config
         .credentials
         .get(position)
-        .and_then(|one| one.ask.clone());
+        .and_then(|one| one.settings.as_ref()?.ask.clone());
     own.or_else(|| {
         config
             .flows
             .iter()
+            .flatten()
             .filter_map(|entry| entry.credential.clone())
             .find_map(|(used, ask)| (used == position).then_some(ask))
     })

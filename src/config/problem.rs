@@ -248,6 +248,11 @@ impl Problems {
         self.count(Severity::Error) > 0
     }
 
+    /// Forgets warnings and notes.
+    pub fn keep_errors(&mut self) {
+        self.0.retain(|one| one.severity == Severity::Error);
+    }
+
     /// In reading order, each once, severities mixed: what stands together is mended together.
     pub(crate) fn sort(&mut self) {
         let key = |problem: &Problem| {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::problem::Severity;
 use super::source::File;
-use super::{Config, DEFAULTS, Outcome, Problems, Secrets, examine_over, examine_texts, tree};
+use super::{
+    Config, DEFAULTS, Outcome, Problems, Secrets, examine_texts, find_over, survey_texts, tree,
+};
 use crate::clock::{Clock, Environment};
 use crate::credential::proof::Proof;
 use crate::credential::{Application, Ask, Kind};
@@ -70,6 +72,57 @@ pub(super) fn secret_of(application: &Application) -> &str {
     };
     let Value::Fixed(secret) = &settings.secret;
     secret.expose()
+}
+
+#[test]
+fn a_command_that_needs_one_credential_needs_no_other_secret() {
+    let text = r"
+callers:
+  erp: { api_key: { sha256: { env: ABSENT_1 } } }
+credentials:
+  flows: { client_secret: { tenant: 8f3b0000-0000-0000-0000-000000000001, client_id: 22220000-0000-0000-0000-000000000002, secret: { env: SECRET } } }
+  flows-2: { client_secret: { tenant: 8f3b0000-0000-0000-0000-000000000001, client_id: 22220000-0000-0000-0000-000000000003, secret: { file: /absent/2 } } }
+flows:
+  a: { url: { env: ABSENT_3 }, who_can_trigger: erp, credential: flows }
+  b: { url: { env: FLOW_URL }, who_can_trigger: erp, credential: flows }
+";
+    let file = File {
+        name: Arc::from("flowgate.yaml"),
+        text: text.to_owned(),
+    };
+    let survey = |below: &str| {
+        let environment = Environment::fixed(VARIABLES);
+        let needed = Secrets::Below(vec![below.to_owned()]);
+        survey_texts(
+            std::slice::from_ref(&file),
+            &environment,
+            &Clock::manual(NOW),
+            needed,
+        )
+    };
+    let parts = survey("credentials.flows").unwrap_or_else(|problems| panic!("{problems}"));
+    let there: Vec<(&str, bool)> = parts
+        .credentials
+        .iter()
+        .map(|one| (&*one.name, one.settings.is_some()))
+        .collect();
+    assert_eq!(there, [("flows", true), ("flows-2", false)]);
+    let flows: Vec<bool> = parts.flows.iter().map(Option::is_some).collect();
+    assert_eq!(flows, [false, true]);
+    assert!(parts.outbound.is_some());
+    assert!(parts.whole().is_none());
+    for (below, told) in [
+        (
+            "credentials.flows-2",
+            "credentials.flows-2.client_secret.secret: ",
+        ),
+        ("flows.a", "flows.a.url: "),
+        ("callers", "callers.erp.api_key.sha256: "),
+    ] {
+        let problems = survey(below).err().expect(below);
+        assert_eq!(problems.iter().count(), 1, "{problems}");
+        assert!(problems.to_string().contains(told), "{problems}");
+    }
 }
 
 fn good(text: &str) -> Config {
@@ -264,13 +317,14 @@ fn code_has_no_default_of_its_own() {
             .unwrap_or_else(|problem| panic!("{problem}"));
         let environment = Environment::fixed(VARIABLES);
         let clock = Clock::manual(NOW);
-        examine_over(
+        find_over(
             &defaults,
             &[file()],
             &environment,
             &clock,
             Secrets::Required,
         )
+        .outcome()
         .config
     };
     assert!(with(DEFAULTS).is_some());

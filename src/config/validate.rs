@@ -1,6 +1,6 @@
 //! From what the file says to what the gateway is built from.
 //!
-//! In: [`raw::Document`]. Out: a [`Config`], or problems. Each struct of the grammar is destructured exhaustively: a key that is read and
+//! In: [`raw::Document`]. Out: the [`Parts`] of a configuration, and problems. Each struct of the grammar is destructured exhaustively: a key that is read and
 //! judged nowhere does not compile. Where a part is broken the rest is judged all the same, so that every problem is told at once.
 
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::problem::{Name, Spot, Words, say};
 use super::read::{At, Field, Reader};
 use super::values::{Choice, OneOrMore, Text, telling_path, telling_variable};
-use super::{Config, Secrets, Severity, raw};
+use super::{Parts, Secrets, Severity, raw};
 use crate::client;
 use crate::secret::{Secret, Source};
 
@@ -45,7 +45,7 @@ pub(super) fn document(
     secrets: Secrets,
     now: u64,
     hash: String,
-) -> Option<Config> {
+) -> Parts {
     let raw::Document {
         server,
         admin,
@@ -88,27 +88,24 @@ pub(super) fn document(
         secret_reads,
         ..
     } = ground;
-    let listener::Server {
-        settings, limits, ..
-    } = server?;
-    let outbound = client::Settings {
-        believe_simulator: settings.listen.ip().to_canonical().is_loopback(),
-        ..outbound?
-    };
-    Some(Config {
-        server: settings,
-        limits,
-        admin: admin?,
-        outbound,
-        log: log?,
-        callers: callers.settings()?,
-        credentials: credentials.settings()?,
-        flows: flows?,
+    let on_loopback = server
+        .as_ref()
+        .is_some_and(|server| server.settings.listen.ip().to_canonical().is_loopback());
+    Parts {
+        server: server.map(|server| (server.settings, server.limits)),
+        admin,
+        outbound: outbound.map(|outbound| client::Settings {
+            believe_simulator: on_loopback,
+            ..outbound
+        }),
+        log,
+        callers: callers.settings(),
+        credentials: credentials.parts(),
+        flows,
         files,
         secret_reads,
-        warnings: Vec::new(),
         hash,
-    })
+    }
 }
 
 /// The `defaults:` section, taken apart once.
@@ -183,10 +180,7 @@ impl Ground<'_> {
                     Source::File(path) => telling_path(&path.to_string_lossy()),
                     Source::Plain(_) => say!(""),
                 };
-                let severity = match self.secrets {
-                    Secrets::Optional if reason.absent() => Severity::Note,
-                    Secrets::Optional | Secrets::Required => Severity::Error,
-                };
+                let severity = self.severity(&at.spot, reason.absent());
                 let cure = if severity == Severity::Note {
                     say!(
                         "it has to be there when the gateway starts (--secrets makes this an error)"
@@ -208,6 +202,15 @@ impl Ground<'_> {
             .ok()
     }
 
+    /// How bad it is that a secret or file cannot be read.
+    fn severity(&self, spot: &Spot, absent: bool) -> Severity {
+        if absent && !self.secrets.required(&spot.path) {
+            Severity::Note
+        } else {
+            Severity::Error
+        }
+    }
+
     /// The bytes of a file that is not a secret, or is one that TLS reads.
     fn file(&mut self, at: &At<Text>) -> Option<Vec<u8>> {
         let path = raw::beside(&at.spot.file, &at.value.0);
@@ -216,10 +219,7 @@ impl Ground<'_> {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 let absent = error.kind() == std::io::ErrorKind::NotFound;
-                let severity = match self.secrets {
-                    Secrets::Optional if absent => Severity::Note,
-                    Secrets::Optional | Secrets::Required => Severity::Error,
-                };
+                let severity = self.severity(&at.spot, absent);
                 let reason = match error.kind() {
                     std::io::ErrorKind::NotFound => "the file does not exist",
                     std::io::ErrorKind::PermissionDenied => "the file may not be read by this user",

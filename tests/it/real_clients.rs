@@ -408,6 +408,40 @@ fn no_memory_ends_up_in_a_core_dump() {
 }
 
 #[test]
+fn token_asks_for_the_secret_of_its_own_credential_and_no_other() {
+    let simulated = Simulated::start(&[]);
+    let ports = [
+        ("LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
+        ("ADMIN".to_owned(), "127.0.0.1:0".to_owned()),
+    ];
+    let whole = [&simulated.environment[..], &ports[..]].concat();
+    let (_folder, path) = written(&configuration(&simulated, ""));
+    let token = |variables: &dyn Fn(&str) -> bool| {
+        let environment: Vec<_> = whole
+            .iter()
+            .filter(|(name, _)| variables(name))
+            .cloned()
+            .collect();
+        let mut process =
+            Process::start(&["token", "--config", text(&path), "flows"], &environment);
+        let code = process.ended().code();
+        (code, process.said())
+    };
+    let other =
+        |name: &str| name != "FLOWS_SECRET" && !name.ends_with("_URL") && !name.contains("KEY");
+    let (code, said) = token(&|name| name == "FLOWS_SECRET" || other(name));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("\"aud\""), "{said}");
+    let (code, said) = token(&other);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("credentials.flows.client_secret.secret") && said.contains("FLOWS_SECRET"),
+        "{said}"
+    );
+    assert!(!said.contains("note:") && !said.contains("_URL"), "{said}");
+}
+
+#[test]
 fn a_configuration_that_cannot_be_served_ends_it_with_2() {
     let simulated = Simulated::start(&[]);
     let good = configuration(&simulated, "");

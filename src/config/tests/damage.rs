@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::super::source::File;
 use super::super::tree::{self, Node};
-use super::super::{DEFAULTS, Secrets, examine_over};
+use super::super::{DEFAULTS, Secrets, find_over};
 use super::NOW;
 use crate::clock::{Clock, Environment};
 
@@ -78,13 +78,14 @@ fn output(defaults: &Node, text: &str, secrets: Secrets) -> String {
         ("HASH", "zqxjzqxjzqxjzqxjzqxjzqxjzqxjzqxj"),
         ("HTTPS_PROXY", "zqxj://zqxj"),
     ]);
-    let outcome = examine_over(
+    let outcome = find_over(
         defaults,
         &[file],
         &environment,
         &Clock::manual(NOW),
         secrets,
-    );
+    )
+    .outcome();
     let mut output = outcome.problems.to_string();
     for problem in outcome.problems.iter() {
         output.push_str(&problem.line());

@@ -4,6 +4,7 @@
 //! to decide what to ask it for. Each kind is judged in a file of its own; what they share, the application at a token endpoint and
 //! how it proves itself, in [`application`] and [`proof`]. Refuses an entry of no kind or of two.
 
+use super::super::Part;
 use super::super::problem::{Name, Spot, say};
 use super::super::raw;
 use super::super::read::{At, Field, Named};
@@ -58,10 +59,14 @@ pub enum Permissions {
 }
 
 impl Credentials {
-    /// The settings, when every credential has some.
+    /// Each with its settings, if it has some.
     #[must_use]
-    pub fn settings(self) -> Option<Vec<credential::Settings>> {
-        self.0.into_iter().map(|one| one.settings).collect()
+    pub fn parts(self) -> Vec<Part> {
+        let part = |one: Judged| Part {
+            name: one.name.shared(),
+            settings: one.settings,
+        };
+        self.0.into_iter().map(part).collect()
     }
 }
 

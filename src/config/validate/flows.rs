@@ -40,7 +40,7 @@ pub fn flows(
     server: Option<&Server>,
     callers: &Callers,
     credentials: &Credentials,
-) -> Option<Vec<Entry>> {
+) -> Vec<Option<Entry>> {
     let broken = matches!(section, Field::Broken);
     if section.absent() {
         ground.reader.remark(
@@ -57,20 +57,23 @@ pub fn flows(
         callers_used: vec![false; callers.0.len()],
         credentials_used: vec![false; credentials.0.len()],
     };
-    let mut entries = Some(Vec::with_capacity(named.len()));
+    let mut entries = Vec::with_capacity(named.len());
     let mut paths = Vec::with_capacity(named.len());
     let mut every = true;
     for (index, (name, field)) in named.into_iter().enumerate() {
         let Field::Given(at) = field else {
             every = false;
-            entries = None;
+            entries.push(None);
             continue;
         };
-        let judged = flow(ground, FlowId(index), &name, at, &mut others, &mut paths);
-        match (judged, &mut entries) {
-            (Some(entry), Some(entries)) => entries.push(entry),
-            _ => entries = None,
-        }
+        entries.push(flow(
+            ground,
+            FlowId(index),
+            &name,
+            at,
+            &mut others,
+            &mut paths,
+        ));
     }
     overlaps(ground, &mut paths);
     // A broken flow may be the one that uses them.
@@ -78,7 +81,7 @@ pub fn flows(
         callers::unused(ground, callers, &others.callers_used);
         credentials::unused(ground, credentials, &others.credentials_used);
     }
-    entries.filter(|_| !broken)
+    entries
 }
 
 /// A path callers use, and where it was said.

@@ -5,7 +5,6 @@
 //! aborts the other side, so that half a body never looks complete (security rule 18). Trailers are dropped in both directions:
 //! nothing unlisted passes (rule 7). Memory for buffered bodies comes from one process-wide [`Budget`].
 
-use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -62,6 +61,12 @@ pub enum End {
 pub trait Tail: Send + Sync + 'static {
     /// `bytes` were handed on before the end.
     fn ended(self: Box<Self>, end: End, bytes: u64);
+}
+
+/// What a streamed body comes over. Dropped with it.
+pub trait Carrier: Send + Sync + 'static {
+    /// Moves what can be moved now; called before each look for more bytes.
+    fn drive(&mut self, cx: &mut Context<'_>);
 }
 
 /// A request's or response's body.
@@ -122,11 +127,11 @@ impl Body {
         self
     }
 
-    /// Keeps `held` until a streamed body is dropped: its place on a connection, say.
+    /// Comes over `carrier`, and keeps it until it is dropped itself.
     #[must_use]
-    pub fn holding(mut self, held: impl Any + Send + Sync) -> Self {
+    pub fn carried_by(mut self, carrier: Box<dyn Carrier>) -> Self {
         if let Source::Stream(stream) = &mut self.source {
-            stream.held = Some(Box::new(held));
+            stream.carrier = Some(carrier);
         }
         self
     }

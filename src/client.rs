@@ -23,21 +23,33 @@ pub mod address;
 pub mod connect;
 pub mod error;
 pub mod flows;
+mod link;
+mod pool;
 #[cfg(test)]
 mod tests;
 
 pub use connect::Connector;
-pub use error::{Error, FetchError, Reason};
+pub use error::{CallError, Error, FetchError, Reason};
 pub use flows::FlowClient;
 
 /// Largest head of an answer, in bytes: a flow that sends megabytes of headers is an error, not a memory problem.
 const HEAD: usize = 64 * 1024;
+
+/// The same, as HTTP/2 counts it.
+const HEAD_LIST: u32 = 64 * 1024;
 
 /// Unread bytes of one HTTP/2 answer. Small, because a caller who does not read must not fill the gateway.
 const STREAM_WINDOW: u32 = 128 * 1024;
 
 /// Unread bytes of all answers of one HTTP/2 connection: room for 128 stalled streams before they could stall a sibling.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// Finds an HTTP/2 connection whose other end vanished without a word, within 30 s.
+const PING: Duration = Duration::from_secs(20);
+const PONG: Duration = Duration::from_secs(10);
+
+/// How long a connection may be idle.
+const IDLE: Duration = Duration::from_secs(50);
 
 /// `outbound:` as configured and validated.
 #[derive(Clone, PartialEq, Eq)]
@@ -101,7 +113,7 @@ impl Outbound {
             settings: settings.clone(),
             configured: pooled(Connector::new(&shared, Reach::Configured), 8),
             discovered: pooled(Connector::new(&shared, Reach::Discovered), 2),
-            flows: FlowClient::new(&Connector::new(&shared, Reach::Configured)),
+            flows: FlowClient::new(Connector::new(&shared, Reach::Configured)),
         })))
     }
 
@@ -195,24 +207,22 @@ async fn read(body: Body, limits: Limits) -> Result<Bytes, FetchError> {
     }
 }
 
+/// The client for tokens and key sets: rare requests, which take hyper-util's pool.
 fn pooled(connector: Connector, idle: usize) -> Client<Connector, Body> {
     Client::builder(TokioExecutor::new())
-        // On purpose: hyper hands a request back only while it still waits in the queue of a connection that closes, before its
-        // first byte is written (hyper `client::dispatch`: a message taken from the queue is never returned), and hyper-util sends
-        // it again only then and only after a reused connection. What may have been received is never repeated (rule 1).
+        // As [`FlowClient`] does: hyper hands a request back only while it still waits in the queue of a connection that closes.
         .retry_canceled_requests(true)
         .set_host(true)
         // Without a timer of its own the pool never closes an idle connection.
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(Duration::from_secs(50))
+        .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(idle)
         .timer(TokioTimer::new())
         .http1_max_buf_size(HEAD)
-        .http2_max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
+        .http2_max_header_list_size(HEAD_LIST)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
-        // Finds a connection whose other end vanished without a word, within 30 s.
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .http2_keep_alive_timeout(Duration::from_secs(10))
+        .http2_keep_alive_interval(PING)
+        .http2_keep_alive_timeout(PONG)
         .build(connector)
 }

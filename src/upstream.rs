@@ -12,7 +12,7 @@ use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION};
 use http::{HeaderName, Method, Request, Response, StatusCode};
 
 use crate::body::{self, Body, Budget};
-use crate::client::{FlowClient, Outbound};
+use crate::client::{CallError, FlowClient, Outbound};
 use crate::clock::Random;
 use crate::credential::Credentialed;
 use crate::diagnosis::compare::{Wanted, differences};
@@ -72,10 +72,10 @@ pub enum Failure {
     CallerBody(#[source] body::Error),
     /// No connection, so nothing was sent.
     #[error("the flow cannot be reached")]
-    Unreachable(#[source] hyper_util::client::legacy::Error),
+    Unreachable(#[source] CallError),
     /// The connection broke after the request may have been received.
     #[error("the flow's server broke off")]
-    Broken(#[source] hyper_util::client::legacy::Error),
+    Broken(#[source] CallError),
     /// An error answer whose body cannot be read.
     #[error("the flow's answer cannot be read")]
     Unreadable,
@@ -302,7 +302,7 @@ fn note_differences(call: &Credentialed, flow: &Flow) {
 }
 
 /// Sorts a client error by whether anything can have been received, and by whose it is.
-fn failure(error: hyper_util::client::legacy::Error, fault: &body::Fault) -> Failure {
+fn failure(error: CallError, fault: &body::Fault) -> Failure {
     match fault.error() {
         Some(body) => Failure::CallerBody(body.clone()),
         None if error.is_connect() => Failure::Unreachable(error),

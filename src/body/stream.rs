@@ -3,7 +3,6 @@
 //! In: hyper's incoming body, the version of its message. Out: its bytes, then the end or an [`Error`]. hyper takes
 //! `RST_STREAM(NO_ERROR)` for an end: only a declared length or `END_STREAM` tells (security rule 18). Drops trailers (rule 7).
 
-use std::any::Any;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +15,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::Error;
+use super::{Carrier, Error};
 
 /// Why a body that was handed to somebody else broke off: an HTTP/2 client only says that the stream was reset.
 #[derive(Clone, Default)]
@@ -39,8 +38,7 @@ pub(super) struct Stream {
     pub(super) idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     armed: bool,
-    /// Dropped with the stream.
-    pub(super) held: Option<Box<dyn Any + Send + Sync>>,
+    pub(super) carrier: Option<Box<dyn Carrier>>,
     pub(super) fault: Option<Fault>,
 }
 
@@ -69,7 +67,7 @@ impl Stream {
             idle: Duration::MAX,
             timer: None,
             armed: false,
-            held: None,
+            carrier: None,
             fault: None,
         }
     }
@@ -93,6 +91,9 @@ impl Stream {
     }
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        if let Some(carrier) = &mut self.carrier {
+            carrier.drive(cx);
+        }
         loop {
             match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {

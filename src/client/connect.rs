@@ -188,6 +188,13 @@ impl Connector {
         }
     }
 
+    /// Connects to a URI's host, within the time allowed.
+    pub(super) async fn open(&self, uri: Uri) -> Result<Stream, ConnectError> {
+        tokio::time::timeout(self.shared.timeout, self.connect(uri))
+            .await
+            .unwrap_or(Err(ConnectError::Timeout))
+    }
+
     async fn connect(&self, uri: Uri) -> Result<Stream, ConnectError> {
         let host = uri.host().ok_or(ConnectError::Address)?;
         let https = uri.scheme() == Some(&Scheme::HTTPS);
@@ -253,6 +260,14 @@ impl Connector {
     }
 }
 
+/// Whether TLS has settled on HTTP/2.
+pub(super) fn speaks_http2(stream: &Stream) -> bool {
+    match stream {
+        Stream::Http(_) => false,
+        Stream::Https(tls) => tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
+    }
+}
+
 fn tcp_error(error: impl Into<BoxError>) -> ConnectError {
     let error = error.into();
     let mut next: Option<&(dyn StdError + 'static)> = Some(&*error);
@@ -276,11 +291,7 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let this = self.clone();
-        Box::pin(async move {
-            tokio::time::timeout(this.shared.timeout, this.connect(uri))
-                .await
-                .unwrap_or(Err(ConnectError::Timeout))
-        })
+        Box::pin(async move { this.open(uri).await })
     }
 }
 

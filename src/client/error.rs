@@ -129,6 +129,25 @@ impl fmt::Display for Reason {
     }
 }
 
+/// A call without an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No connection, so nothing was sent.
+    #[error("no connection to the flow's server")]
+    Connect(#[from] ConnectError),
+    /// The connection failed when the request may have been received.
+    #[error("the exchange broke off")]
+    Exchange(#[source] hyper::Error),
+}
+
+impl CallError {
+    /// Whether nothing can have been received.
+    #[must_use]
+    pub const fn is_connect(&self) -> bool {
+        matches!(self, Self::Connect(_))
+    }
+}
+
 /// A request without an answer.
 #[derive(Debug)]
 pub struct FetchError {

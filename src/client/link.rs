@@ -1,0 +1,98 @@
+//! One connection to a flow's server, and the exchange on it.
+//!
+//! In: a [`Stream`] of which TLS has said what it speaks, and a request. Out: the head of the answer. An HTTP/1.1 connection has no task of its
+//! own: whoever waits for its answer, or reads the answer's body, drives it, so that bytes are not handed from task to task
+//! (`docs/decisions/a-call-drives-its-connection.md`). An HTTP/2 connection is shared and has one. A request that hyper gives back was
+//! never begun: hyper returns only what still waits in a connection's queue, never a message taken from it (rule 1).
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Waker};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::task::coop::unconstrained;
+
+use super::connect::{ConnectError, Stream};
+use super::{CONNECTION_WINDOW, HEAD, HEAD_LIST, PING, PONG, STREAM_WINDOW};
+use crate::body::Body;
+
+/// What came of sending: the answer's head, or the error, with the request if it was never begun.
+pub(super) type Sent = Result<Response<Incoming>, TrySendError<Request<Body>>>;
+
+/// An HTTP/1.1 connection, used by one call at a time.
+pub(super) struct Link {
+    sender: http1::SendRequest<Body>,
+    /// `None` once it has ended.
+    connection: Option<http1::Connection<Stream, Body>>,
+}
+
+impl Link {
+    pub(super) async fn open(stream: Stream) -> Result<Self, ConnectError> {
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD)
+            .handshake(stream)
+            .await
+            .map_err(|error| ConnectError::Tcp(error.into()))?;
+        Ok(Self {
+            sender,
+            connection: Some(connection),
+        })
+    }
+
+    /// Sends a request in origin form and waits for the head of its answer.
+    pub(super) async fn send(&mut self, request: Request<Body>) -> Sent {
+        // Only the connection can bring the answer, and it is driven here: a waker of the answer's own would wake this task for what it
+        // has just done. So would a budget that is used up, and nobody would hear of it.
+        let mut answer = pin!(unconstrained(self.sender.try_send_request(request)));
+        poll_fn(|cx| {
+            drive(&mut self.connection, cx);
+            answer
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+        })
+        .await
+    }
+
+    /// Reads and writes what can be read and written now.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        drive(&mut self.connection, cx);
+    }
+
+    /// Whether the exchange is over and another may follow. Lets go of the task that drove it, and sees whether the other side has closed.
+    pub(super) fn is_free(&mut self) -> bool {
+        if !self.sender.is_ready() {
+            return false;
+        }
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.connection.is_some() && self.sender.is_ready()
+    }
+}
+
+fn drive(connection: &mut Option<http1::Connection<Stream, Body>>, cx: &mut Context<'_>) {
+    if let Some(open) = connection
+        && Pin::new(open).poll(cx).is_ready()
+    {
+        // Its error, if it has one, has gone to the answer or its body.
+        *connection = None;
+    }
+}
+
+/// Begins an HTTP/2 connection, which then runs by itself until its last sender is gone.
+pub(super) async fn share(stream: Stream) -> Result<http2::SendRequest<Body>, ConnectError> {
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD_LIST)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG)
+        .handshake(stream)
+        .await
+        .map_err(|error| ConnectError::Tcp(error.into()))?;
+    // Its error goes to every call that is on it.
+    tokio::spawn(async { drop(connection.await) });
+    Ok(sender)
+}

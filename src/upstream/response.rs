@@ -40,9 +40,9 @@ pub fn scrub(answer: Response<Body>, flow: &Flow, token: Option<&HeaderValue>) -
     headers.reserve(parts.headers.len());
     let reveals = |bytes: &[u8]| {
         flow.url.revealed_in(bytes)
-            || token
-                .as_ref()
-                .is_some_and(|token| token.find(bytes).is_some())
+            || token.is_some_and(|token| {
+                bytes.len() >= token.len() && memmem::find(bytes, token).is_some()
+            })
     };
     let mut current = None;
     for (name, value) in parts.headers {
@@ -60,20 +60,28 @@ pub fn scrub(answer: Response<Body>, flow: &Flow, token: Option<&HeaderValue>) -
         }
     }
     // A flow may well say where it is; but not what opens it.
-    let mut secrets = flow.url.signatures().to_vec();
-    secrets.extend(token);
-    if secrets.is_empty() || body.declared() == Some(0) {
+    let signatures = flow.url.signatures();
+    let lengths = signatures.iter().map(|one| one.needle().len());
+    let shortest = lengths.chain(token.map(<[u8]>::len)).min();
+    // A body shorter than any secret cannot hold one.
+    let harmless = shortest.is_none_or(|shortest| {
+        body.declared()
+            .is_some_and(|length| length < shortest as u64)
+    });
+    if harmless {
         return response.map(|()| body);
     }
+    let token = token.map(|token| Finder::new(token).into_owned());
+    let secrets = signatures.iter().cloned().chain(token).collect();
     response.map(|()| body.masked(Mask::new(secrets)))
 }
 
-/// `None` for one so short that it would be found everywhere.
-fn tail(authorization: &HeaderValue) -> Option<Finder<'static>> {
+/// The part of a token that is looked for; `None` for one so short that it would be found everywhere.
+fn tail(authorization: &HeaderValue) -> Option<&[u8]> {
     let bytes = authorization.as_bytes();
     let token = bytes.strip_prefix(b"Bearer ").unwrap_or(bytes);
     let end = token.get(token.len().saturating_sub(TAIL)..)?;
-    (end.len() >= SHORTEST).then(|| Finder::new(end).into_owned())
+    (end.len() >= SHORTEST).then_some(end)
 }
 
 /// An error answer whose body names nothing of the flow's URL, workflow id or signature.

@@ -5,8 +5,8 @@
 //! the gateway it checks, makes fresh keys at every start, and marks every answer ([`MARKER`]) so that a real gateway can
 //! refuse to trust it (security rule 25).
 //!
-//! A test changes what exists while it runs: flows ([`Simulator::add_flow`]), applications and their secrets
-//! ([`Simulator::set_app`]), users and what hinders their sign-in ([`Simulator::set_user`]), refresh tokens
+//! A test changes what exists while it runs: flows ([`Simulator::add_flow`]), applications, their secrets, certificates and federated
+//! credentials ([`Simulator::set_app`], [`Simulator::outside_token`]), users and what hinders their sign-in ([`Simulator::set_user`]), refresh tokens
 //! ([`Simulator::rotation`], [`Simulator::end_sessions`]), and faults for every place and grant ([`Simulator::fault`]).
 
 mod aadsts;
@@ -39,14 +39,17 @@ mod wire;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-pub use directory::{App, ClientSecret, Consent, Tenant, User, UserState, Version};
+pub use directory::{
+    App, Certificate, ClientSecret, Consent, Federated, OutsideToken, PublicKey, Tenant, User,
+    UserState, Version,
+};
 pub use fault::{Fault, Gate, Place, Times};
 pub use flow::{Flow, FlowState, Mode, Reply, Shape};
 pub use loops::LoopRule;
@@ -153,6 +156,7 @@ impl Simulator {
             tenants: RwLock::new(options.tenants),
             flows: RwLock::new(options.flows),
             keys: RwLock::new(KeyRing::fresh()?),
+            cluster: OnceLock::new(),
             sessions: Sessions::default(),
             loops: Loops::default(),
             script: Script::default(),

@@ -2,8 +2,9 @@
 //!
 //! AADSTS numbers with their OAuth `error`, status and text, and the JSON they travel in (facts B2.1, B2.2). Texts of the numbers the
 //! simulator decides by itself are given in full; any other number of the table can be scripted and gets a short text of ours.
-//! What concerns users is in `aadsts/sign_in.rs`.
+//! What concerns users is in `aadsts/sign_in.rs`, what concerns client assertions in `aadsts/assertion.rs`.
 
+mod assertion;
 mod sign_in;
 
 use serde_json::json;
@@ -175,13 +176,6 @@ impl Refusal {
              https://aka.ms/certCreds."
         );
         Self::new(7_000_222, text)
-    }
-
-    pub(crate) fn unknown_certificate() -> Self {
-        Self::new(
-            700_027,
-            "The certificate with identifier used to sign the client assertion is not registered on application.",
-        )
     }
 
     pub(crate) fn unsupported_grant(grant: &str) -> Self {

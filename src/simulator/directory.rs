@@ -4,12 +4,16 @@
 //! (`directory/user.rs`), and the resources a token can be asked for (`directory/resource.rs`).
 
 mod app;
+mod certificate;
+mod federated;
 mod resource;
 mod user;
 
 use crate::simulator::random;
 
 pub use app::{App, ClientSecret, Consent};
+pub use certificate::{Certificate, PublicKey};
+pub use federated::{CLUSTER_ISSUER, EXCHANGE_AUDIENCE, Federated, OutsideToken};
 pub(crate) use resource::{GRAPH, Resource, resource};
 pub use user::{User, UserState};
 

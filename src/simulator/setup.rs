@@ -5,8 +5,12 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
 use crate::simulator::Simulator;
-use crate::simulator::directory::{App, Tenant, User};
+use crate::simulator::directory::{App, OutsideToken, Tenant, User};
 use crate::simulator::loops::LoopRule;
 use crate::simulator::sessions::{Ended, Rotation, SignIn};
 
@@ -109,6 +113,28 @@ impl Simulator {
             nonce: None,
         };
         self.0.state.sessions.begin(sign_in, self.0.state.now())
+    }
+
+    /// A token of the simulator's cluster, for an application's [`Federated`](crate::simulator::Federated) credential.
+    #[must_use]
+    pub fn outside_token(&self, token: &OutsideToken) -> String {
+        let state = &self.0.state;
+        let now = state.now();
+        let header = json!({ "alg": "RS256", "typ": "JWT", "kid": "cluster" });
+        let claims = json!({
+            "iss": token.issuer,
+            "sub": token.subject,
+            "aud": [token.audience],
+            "iat": now.saturating_add_signed(token.lifetime.min(0)).saturating_sub(10),
+            "exp": now.saturating_add_signed(token.lifetime),
+        });
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let message = format!("{}.{}", part(&header), part(&claims));
+        let signature = state.cluster_key().map(|key| key.rs256(message.as_bytes()));
+        format!(
+            "{message}.{}",
+            URL_SAFE_NO_PAD.encode(signature.unwrap_or_default())
+        )
     }
 
     /// What becomes of redeemed refresh tokens from now on.

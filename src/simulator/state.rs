@@ -3,14 +3,14 @@
 //! The directories, the flows, the keys, the script of faults and the records, each behind its own lock, with the look-ups handlers
 //! make.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use crate::simulator::aadsts::Refusal;
 use crate::simulator::directory::Tenant;
 use crate::simulator::fault::Script;
 use crate::simulator::flow::Flow;
-use crate::simulator::keys::KeyRing;
+use crate::simulator::keys::{Key, KeyRing};
 use crate::simulator::loops::Loops;
 use crate::simulator::record::Records;
 use crate::simulator::sessions::Sessions;
@@ -25,6 +25,8 @@ pub(crate) struct State {
     pub(crate) tenants: RwLock<Vec<Tenant>>,
     pub(crate) flows: RwLock<Vec<Flow>>,
     pub(crate) keys: RwLock<KeyRing>,
+    /// With which the simulator's outside tokens are signed; made when first needed.
+    pub(crate) cluster: OnceLock<Option<Arc<Key>>>,
     pub(crate) sessions: Sessions,
     pub(crate) loops: Loops,
     pub(crate) script: Script,
@@ -78,6 +80,10 @@ impl State {
         );
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         spec.sign(&payload, &mut keys)
+    }
+
+    pub(crate) fn cluster_key(&self) -> Option<Arc<Key>> {
+        self.cluster.get_or_init(|| Key::fresh().ok()).clone()
     }
 
     pub(crate) fn log(&self, line: &str) {

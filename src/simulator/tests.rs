@@ -1,5 +1,6 @@
 //! The simulator, driven over real sockets.
 
+mod assertions;
 mod entra;
 mod faults;
 mod on_behalf_of;

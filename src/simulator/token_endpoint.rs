@@ -2,8 +2,9 @@
 //!
 //! In: a POST with a form (facts B1.1–B1.3). Out: tokens, v1 answers with every number as a string, v2 with numbers (B1.2); or the
 //! refusal of the first check that fails, in the order of facts D: method, tenant, parameters, client id, client authentication
-//! (`client.rs`), grant, scope (`scope.rs`), policy (`policy.rs`). Each grant is a file of its own.
+//! (`client.rs`, `assertion.rs`), grant, scope (`scope.rs`), policy (`policy.rs`). Each grant is a file of its own.
 
+mod assertion;
 mod client;
 mod form;
 mod issue;

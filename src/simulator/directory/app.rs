@@ -3,8 +3,8 @@
 //! An [`App`] is a registration and its service principal as one: how it proves itself, what it may do by itself and for users, and
 //! where its users come back to after sign-in.
 
-use crate::simulator::directory::Version;
 use crate::simulator::directory::resource::bare;
+use crate::simulator::directory::{Certificate, Federated, Version};
 use crate::simulator::random;
 
 /// A client secret of an application.
@@ -53,6 +53,12 @@ pub struct App {
     pub name: String,
     /// Accepted secrets. None: every secret is wrong.
     pub secrets: Vec<ClientSecret>,
+    /// Registered certificates, with which it may sign assertions.
+    pub certificates: Vec<Certificate>,
+    /// Subjects (`CN=…`) whose certificate is trusted without being registered, if it comes along as `x5c`.
+    pub trusted_subjects: Vec<String>,
+    /// Other identity providers' tokens that speak for it.
+    pub federated: Vec<Federated>,
     /// A public client: it proves nothing, and must not try to (AADSTS700025).
     pub public: bool,
     /// `roles` in this application's tokens for other applications; the flow service's carry none.
@@ -82,6 +88,9 @@ impl App {
             object_id: object_id.into(),
             name: client_id.into(),
             secrets: vec![ClientSecret::new(&random::secret())],
+            certificates: Vec::new(),
+            trusted_subjects: Vec::new(),
+            federated: Vec::new(),
             public: false,
             roles: Vec::new(),
             application_permissions: Vec::new(),
@@ -106,6 +115,14 @@ impl App {
     pub fn public(mut self) -> Self {
         self.secrets.clear();
         self.public = true;
+        self
+    }
+
+    /// The same application without secrets, with this certificate.
+    #[must_use]
+    pub fn with_certificate(mut self, certificate: Certificate) -> Self {
+        self.secrets.clear();
+        self.certificates.push(certificate);
         self
     }
 

@@ -10,7 +10,7 @@ async fn a_throttled_flow_starts_no_run_and_names_a_time_only_if_told() {
     let url = simulator.flow_url("legacy");
     for retry_after in [None, Some(7)] {
         simulator.set_flow("legacy", |flow| {
-            flow.response = Reply::Throttled { retry_after }
+            flow.response = Reply::Throttled { retry_after };
         });
         let got = post(&url, &[], BODY).await;
         assert_eq!(got.refusal(), (429, "RequestsThrottled".into()));

@@ -158,10 +158,11 @@ async fn each_mistake_gets_entras_own_number_and_status() {
             7_000_215,
         ),
         (
+            // Its type is missing.
             &[("client_secret", ""), ("client_assertion", "x.y.z")],
-            401,
-            "invalid_client",
-            700_027,
+            400,
+            "invalid_request",
+            900_144,
         ),
         (
             &[("grant_type", "implicit")],

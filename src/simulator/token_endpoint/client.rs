@@ -15,6 +15,8 @@ pub(crate) enum Proof {
     Nothing,
     /// With a secret.
     Secret,
+    /// With a signed assertion.
+    Assertion,
 }
 
 impl Proof {
@@ -22,6 +24,7 @@ impl Proof {
         match self {
             Self::Nothing => "0",
             Self::Secret => "1",
+            Self::Assertion => "2",
         }
     }
 }
@@ -58,7 +61,7 @@ impl Request<'_> {
             (None, None) => nothing(&app, grant)?,
             _ if app.public => return Err(Refusal::public_client_with_proof()),
             (Some(secret), _) => self.secret(&app, secret)?,
-            (None, Some(_)) => return Err(Refusal::unknown_certificate()),
+            (None, Some(assertion)) => self.asserted(&app, assertion)?,
         };
         Ok(Client {
             tenant: tenant.into(),

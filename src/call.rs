@@ -88,6 +88,8 @@ pub struct Notes {
     pub flow: Option<Arc<FlowSeries>>,
     /// Configured name of *the* caller (contract, "Who is admitted", 3).
     pub caller: Option<Arc<str>>,
+    /// Of a caller that is known and was not admitted: the first configured name that fits. For the log, never a label.
+    pub recognised: Option<Arc<str>>,
     /// How the caller proved itself: `entra`, `jwt`, `api_key`, `anyone`.
     pub method: Option<&'static str>,
     /// Why no identity was found, a fixed word; only for log and metrics, never for the caller.

@@ -85,9 +85,14 @@ impl Policy {
     /// Lets a call through, or says why not.
     pub fn authorize(&self, identified: Identified) -> Result<Permitted, Denied> {
         let (call, flow, identity) = identified.into_parts();
-        let flow = flow.ok_or(Denied::NoSuchFlow)?;
+        // Whoever has to mend a 403 or a wrong path needs to know who called.
+        let unadmitted = |denied| {
+            call.record.notes().recognised = self.recognised(&identity);
+            denied
+        };
+        let flow = flow.ok_or(Denied::NoSuchFlow).map_err(unadmitted)?;
         call.record.notes().flow = self.series(&flow);
-        let caller = self.caller(&flow, &identity)?;
+        let caller = self.caller(&flow, &identity).map_err(unadmitted)?;
         call.record.notes().caller = Some(Arc::clone(&caller));
         if ambient(identity.method) && cross_site(&call.headers) {
             return Err(Denied::CrossSite);
@@ -125,6 +130,11 @@ impl Policy {
         let known = self.series.get(flow.id.0)?;
         let series = known.get_or_init(|| Arc::new(FlowSeries::new(&self.metrics, &flow.name)));
         Some(Arc::clone(series))
+    }
+
+    fn recognised(&self, identity: &Identity) -> Option<Arc<str>> {
+        let first = identity.matches.first()?;
+        self.callers.get(first.0).cloned()
     }
 
     fn caller(&self, flow: &Flow, identity: &Identity) -> Result<Arc<str>, Denied> {

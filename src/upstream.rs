@@ -15,7 +15,7 @@ use crate::body::{self, Body, Budget};
 use crate::client::{CallError, FlowClient, Outbound};
 use crate::clock::Random;
 use crate::credential::Credentialed;
-use crate::diagnosis::compare::{Wanted, differences};
+use crate::diagnosis::compare::{Wanted, differences, sent};
 use crate::diagnosis::service::{self, Finding, Renewal};
 use crate::flow::{Flow, Kind};
 
@@ -282,7 +282,8 @@ impl Refused {
     }
 }
 
-/// Notes for the log how the token that was sent differs from what the flow is known to want.
+/// Notes for the log how the token that was sent differs from what the flow is known to want; where nothing is known to differ, what
+/// was sent.
 fn note_differences(call: &Credentialed, flow: &Flow) {
     let trigger = flow.trigger.clone().unwrap_or_default();
     let wanted = Wanted {
@@ -294,11 +295,16 @@ fn note_differences(call: &Credentialed, flow: &Flow) {
     let found = match claims {
         None => vec!["no token was sent".to_owned()],
         Some(None) => vec!["a token was sent that is no JWT".to_owned()],
-        Some(Some(claims)) => differences(claims, &wanted),
+        Some(Some(claims)) => {
+            let found = differences(claims, &wanted);
+            if found.is_empty() {
+                vec![sent(claims)]
+            } else {
+                found
+            }
+        }
     };
-    if !found.is_empty() {
-        call.permitted().call().record.notes().diagnosis = Some(found.join("; "));
-    }
+    call.permitted().call().record.notes().diagnosis = Some(found.join("; "));
 }
 
 /// Sorts a client error by whether anything can have been received, and by whose it is.

@@ -113,9 +113,14 @@ impl App {
             .key_sets
             .health()
             .into_iter()
-            .map(
-                |set| json!({"caller": &*set.name, "age_seconds": set.age, "trouble": set.trouble}),
-            )
+            .map(|set| {
+                json!({
+                    "caller": &*set.name,
+                    "part": set.part,
+                    "age_seconds": set.age,
+                    "trouble": set.trouble,
+                })
+            })
             .collect();
         let credentials: Vec<Value> = self
             .cells

@@ -33,6 +33,8 @@ pub struct Reloader {
     watch: Option<Watch>,
     /// The files of the configuration in force.
     files: Vec<PathBuf>,
+    /// Its hash.
+    hash: String,
     /// How they, and those of the last attempt, looked.
     seen: Seen,
 }
@@ -113,6 +115,7 @@ impl Reloader {
             changes,
             watch,
             files: Vec::new(),
+            hash: String::new(),
             seen: Seen::new(),
         };
         reloader.follow(config);
@@ -170,6 +173,7 @@ impl Reloader {
                     tracing::info!(
                         hash = config.hash,
                         flows = config.flows.len(),
+                        text_changed = config.hash != self.hash,
                         "configuration reloaded"
                     );
                     self.follow(&config);
@@ -214,6 +218,7 @@ impl Reloader {
     /// Watches the folders of the configuration's files, and no others.
     fn follow(&mut self, config: &Config) {
         self.files.clone_from(&config.files);
+        self.hash.clone_from(&config.hash);
         self.files.extend(self.paths.iter().cloned());
         let Some(watch) = &mut self.watch else { return };
         let wanted: BTreeSet<PathBuf> = config

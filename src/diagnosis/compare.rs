@@ -73,6 +73,20 @@ pub fn differences(claims: &Map<String, Value>, wanted: &Wanted) -> Vec<String> 
     found
 }
 
+/// What a token says of itself that a trigger looks at, for somebody who compares it with the flow by hand.
+#[must_use]
+pub fn sent(claims: &Map<String, Value>) -> String {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let application = if claims.contains_key("azp") {
+        "azp"
+    } else {
+        "appid"
+    };
+    let said =
+        ["aud", "tid", "oid", application].map(|name| format!("{name} {}", shown(text(name))));
+    format!("nothing known differs; the token has {}", said.join(", "))
+}
+
 fn shown(claim: Option<&str>) -> String {
     claim.map_or_else(|| "missing".to_owned(), |claim| format!("{claim:?}"))
 }
@@ -112,6 +126,15 @@ mod tests {
             &wanted,
         );
         assert_eq!(found.len(), 3, "{found:?}");
+    }
+
+    #[test]
+    fn what_was_sent_is_told_whole() {
+        let told = sent(&claims(
+            &serde_json::json!({"aud": "a", "oid": "5555", "appid": "2222", "name": "never"}),
+        ));
+        let expected = r#"nothing known differs; the token has aud "a", tid missing, oid "5555", appid "2222""#;
+        assert_eq!(told, expected);
     }
 
     #[test]

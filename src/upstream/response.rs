@@ -44,13 +44,14 @@ pub fn scrub(answer: Response<Body>, flow: &Flow, token: Option<&HeaderValue>) -
                 bytes.len() >= token.len() && memmem::find(bytes, token).is_some()
             })
     };
+    // A signed address to poll is a credential (facts A4.3): withheld until job addresses exist, and with it when to poll there.
+    let polled = parts.status == StatusCode::ACCEPTED && parts.headers.contains_key(LOCATION);
     let mut current = None;
     for (name, value) in parts.headers {
         // A header given twice comes with its name once.
         current = name.or(current);
         let Some(name) = &current else { continue };
-        // A signed address to poll is a credential (facts A4.3): withheld until job addresses exist.
-        let poll = *name == LOCATION && parts.status == StatusCode::ACCEPTED;
+        let poll = polled && (*name == LOCATION || *name == RETRY_AFTER);
         let withheld = poll
             || flow.remove_headers.contains(name)
             || reveals(name.as_str().as_bytes())

@@ -312,6 +312,25 @@ async fn an_object_id_that_the_flow_does_not_admit_is_named() {
 }
 
 #[tokio::test]
+async fn without_a_trigger_section_the_log_has_what_was_sent() {
+    let change = |simulator: &Simulator| {
+        simulator.set_flow("order-created", |flow| {
+            flow.mode = Mode::Users(vec![SOMEBODY.into()]);
+        });
+    };
+    let (answer, difference, _) = difference(change, YAML, "MisMatchingOAuthClaims").await;
+    for claim in [
+        "aud \"https://service.flow.microsoft.com/\"".to_owned(),
+        format!("tid \"{}\"", directory::DEMO_TENANT),
+        format!("oid \"{}\"", directory::GATEWAY_OBJECT),
+        format!("appid \"{}\"", directory::GATEWAY_APP),
+    ] {
+        assert!(difference.contains(&claim), "{claim} {difference}");
+    }
+    keeps_it_from_the_caller(&answer, &difference);
+}
+
+#[tokio::test]
 async fn a_flow_of_another_tenant_is_named() {
     // A domain does not say whose tenant it is, so the configuration cannot see the contradiction.
     let yaml = entry("    trigger: { mode: tenant, tenant: \"${PARTNER_TENANT}\" }\n").replace(

@@ -205,6 +205,8 @@ async fn a_signed_address_to_poll_is_withheld() {
         let (raw, answer) = call(&house, &format!("/{flow}")).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED);
         assert!(!answer.headers.contains_key("location"));
+        // Nor when to come back: there is nowhere to come back to, and sending the call again would start another run.
+        assert!(!answer.headers.contains_key("retry-after"));
         Secrets::of(&house.simulator, flow).scan(false, &raw, flow);
     }
 }

@@ -223,7 +223,7 @@ async fn only_a_known_caller_is_told_what_is_there() {
             .header("x-api-key", KEY);
         house.send(request.body("").unwrap()).await
     };
-    for (method, path, status, code) in [
+    let calls = [
         ("POST", "/gateway/nowhere", 404, "no_such_flow"),
         ("POST", "/gateway/order-created/", 404, "no_such_flow"),
         ("POST", "/gateway/%6frder-created", 404, "no_such_flow"),
@@ -235,7 +235,8 @@ async fn only_a_known_caller_is_told_what_is_there() {
         ("GET", "/gateway/order-created", 405, "method_not_allowed"),
         ("POST", "/gateway/order-created?x=1", 400, "forbidden_query"),
         ("POST", "/gateway/graph/%2e%2e/x", 400, "forbidden_path"),
-    ] {
+    ];
+    for (method, path, status, code) in calls {
         let answer = send(method, path).await;
         assert_eq!(
             (answer.status.as_u16(), answer.code().as_str()),
@@ -252,4 +253,18 @@ async fn only_a_known_caller_is_told_what_is_there() {
             "{method} {path}"
         );
     }
+    // The operator sees who it was, admitted or not; the metric's label is for who was admitted.
+    for (line, (method, path, status, _)) in house.access_lines(calls.len()).await.iter().zip(calls)
+    {
+        let unadmitted = status == 404 || status == 403;
+        let (caller, recognised) = if unadmitted {
+            ("-", Some("erp"))
+        } else {
+            ("erp", None)
+        };
+        assert_eq!(line["caller"], caller, "{method} {path}");
+        assert_eq!(line["recognised"].as_str(), recognised, "{method} {path}");
+    }
+    let labels = [("outcome", "not_allowed"), ("caller", "-")];
+    assert!(house.metric("flowgate_requests_total", &labels) > 1.0);
 }

@@ -43,6 +43,8 @@ struct Fields<'a> {
     method: &'a str,
     flow: &'a str,
     caller: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recognised: Option<&'a str>,
     proof: &'a str,
     outcome: &'a str,
     status: u16,
@@ -82,6 +84,7 @@ impl Line<'_> {
             method: known(self.http),
             flow: self.flow(),
             caller: notes.caller.as_deref().unwrap_or("-"),
+            recognised: notes.recognised.as_deref(),
             proof: notes.method.unwrap_or("-"),
             outcome: self.outcome,
             status: self.status.map_or(499, |status| status.as_u16()),
@@ -121,6 +124,7 @@ impl Line<'_> {
                 fields.outcome,
                 fields
                     .reason
+                    .or(fields.recognised)
                     .map(|reason| format!("({reason})"))
                     .unwrap_or_default(),
                 fields.status,
@@ -146,7 +150,8 @@ impl Line<'_> {
         let cause = chain(refusal);
         if entry.fault == Fault::Caller {
             let reason = self.notes.identity_failure.unwrap_or("-");
-            tracing::debug!(request_id = %self.id, flow, caller, code = entry.name, reason, cause, "refused");
+            let recognised = self.notes.recognised.as_deref().unwrap_or("-");
+            tracing::debug!(request_id = %self.id, flow, caller, recognised, code = entry.name, reason, cause, "refused");
             return;
         }
         let cure = cure(refusal).unwrap_or(entry.fix);

@@ -266,6 +266,8 @@ pub fn examine(
         };
     }
     let mut outcome = examine_texts(&files, environment, clock, secrets);
+    problems.append(std::mem::take(&mut outcome.problems));
+    outcome.problems = problems;
     if let Some(config) = &mut outcome.config {
         config.files.extend(watched);
         config.files.sort();

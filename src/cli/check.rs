@@ -138,14 +138,14 @@ mod tests {
     #[test]
     fn warnings_are_errors_when_strict() {
         let text = format!(
-            "{SOUND}\ncallers: {{ a: {{ jwt: {{ issuer: 'https://idp.example', audience: x }} }} }}"
+            "{SOUND}\ncallers: {{ a: {{ api_key: {{ plain: a-key-in-plain-text-0123 }} }} }}"
         );
         let (code, out, _) = checked(&text, false, false);
         assert_eq!(code, ExitCode::SUCCESS);
-        assert_eq!(out, "1 flow, 1 caller, 0 credentials: 1 warning, 1 note\n");
+        assert_eq!(out, "1 flow, 1 caller, 0 credentials: 1 warning, 2 notes\n");
         let (code, out, _) = checked(&text, true, false);
         assert_eq!(code, ExitCode::from(BAD_CONFIGURATION));
-        assert_eq!(out, "1 flow, 1 caller, 0 credentials: 1 error, 1 note\n");
+        assert_eq!(out, "1 flow, 1 caller, 0 credentials: 1 error, 2 notes\n");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub struct Args {
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("no credential of this name: the configuration has {0}")]
+    #[error("no credential has this name; defined under `credentials:` are: {0}")]
     Unknown(String),
     #[error(
         "no flow uses this credential and it has no `scope:` or `resource:` of its own, so there is nothing to ask a token for"

@@ -6,7 +6,7 @@
 use super::tree::{Entry, Node, Value};
 
 /// The sections whose entries unite.
-const UNITED: [&str; 3] = ["callers", "credentials", "flows"];
+pub const UNITED: [&str; 3] = ["callers", "credentials", "flows"];
 
 /// One tree of several files.
 #[must_use]

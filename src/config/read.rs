@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::merge::UNITED;
 use super::problem::{Name, Problem, Problems, Severity, Spot, Words, say};
-use super::suggest::{closest, listed};
+use super::suggest::{closest, listed, slip};
 use super::tree::{Entry, Node, Place, Value};
 use crate::clock::Environment;
 
@@ -333,7 +334,7 @@ impl Reader {
         let mut keys = HashMap::with_capacity(entries.len());
         for entry in entries {
             if let Some(key) = known.iter().find(|key| **key == entry.key) {
-                self.once(&mut keys, *key, entry);
+                self.once(&mut keys, *key, entry, &Told::Key(key));
             } else if let Some(key) = later.iter().find(|key| **key == entry.key) {
                 let mut spot = self.here(&entry.place);
                 spot.path = join(&spot.path, key);
@@ -344,18 +345,47 @@ impl Reader {
                     say!("leave it out for now"),
                 );
             } else {
-                let spot = self.here(&entry.place);
-                let cure = if entry.key == "<<" {
-                    say!("merge keys (<<) are not read; write the keys out")
-                } else if let Some(meant) = closest(&entry.key, known.iter().chain(later)) {
-                    say!("did you mean `{}`?", meant)
-                } else {
-                    say!("known here: {}", listed(known))
-                };
-                self.error_at(&spot, say!("a key that is not known here"), cure);
+                self.unknown(entry, entries, known, later);
             }
         }
         Some(Keys(keys))
+    }
+
+    /// An unknown key: by name when it is a slip of a known one, else by the known key it stands beside, for it may be a secret.
+    fn unknown(
+        &mut self,
+        entry: &Entry,
+        entries: &[Entry],
+        known: &[&'static str],
+        later: &[&'static str],
+    ) {
+        let mut spot = self.here(&entry.place);
+        if entry.key == "<<" {
+            let cure = say!("merge keys (<<) are not read; write the keys out");
+            return self.error_at(&spot, say!("a key that is not known here"), cure);
+        }
+        if let Some(meant) = closest(&entry.key, known.iter().chain(later)) {
+            let message = match slip(&entry.key) {
+                Some(typed) => {
+                    spot.key = Arc::from(typed.as_str());
+                    say!("`{}` is not known here", typed)
+                }
+                None => say!("a key that is not known here"),
+            };
+            return self.error_at(&spot, message, say!("did you mean `{}`?", meant));
+        }
+        let before = entries.split(|one| std::ptr::eq(one, entry)).next();
+        let neighbour = before
+            .and_then(<[Entry]>::last)
+            .and_then(|last| known.iter().find(|key| **key == last.key));
+        let message = match neighbour {
+            Some(key) => say!("the key after `{}` is not known here", *key),
+            None if before.is_some_and(<[Entry]>::is_empty) => {
+                say!("the first key of this section is not known here")
+            }
+            None => say!("a key that is not known here"),
+        };
+        self.error_at(&spot, message, say!("known here: {}", listed(known)));
     }
 
     fn once<'n, K: Copy + Eq + std::hash::Hash>(
@@ -363,34 +393,75 @@ impl Reader {
         keys: &mut HashMap<K, &'n Entry>,
         key: K,
         entry: &'n Entry,
+        told: &Told,
     ) {
         let Some(first) = keys.get(&key) else {
             keys.insert(key, entry);
             return;
         };
-        let also = (say!("first here"), self.here(&first.place));
-        let spot = self.here(&entry.place);
-        self.error_between(
-            &spot,
-            say!("the same key twice"),
-            say!("keep one of them"),
-            also,
-        );
+        let (mut spot, mut earlier) = (self.here(&entry.place), self.here(&first.place));
+        for spot in [&mut spot, &mut earlier] {
+            if let Some(text) = told.text() {
+                spot.path = join(&spot.path, text);
+                spot.key = Arc::from(text);
+            }
+        }
+        let elsewhere = spot.file != earlier.file;
+        // What unites stands in several files; here it stands in one of them twice.
+        let sole = |key: &str| !(self.steps.is_empty() && UNITED.contains(&key));
+        let (message, cure) = match told {
+            Told::Key(key) if elsewhere && sole(key) => (
+                say!("`{}` may stand in one file only", *key),
+                say!("put all of it into one of the two files"),
+            ),
+            Told::Name(_) if elsewhere => (
+                say!("defined twice, in two files"),
+                say!("keep one of them, or give one another name"),
+            ),
+            Told::Name(_) => (
+                say!("defined twice"),
+                say!("keep one of them, or give one another name"),
+            ),
+            Told::Key(_) | Told::Nothing => (say!("the same key twice"), say!("keep one of them")),
+        };
+        self.error_between(&spot, message, cure, (say!("first here"), earlier));
     }
 
-    /// The entries of a map whose keys the user chooses freely, each once.
-    pub fn free<'n>(&mut self, node: &'n Node) -> Option<Vec<&'n Entry>> {
+    /// The entries of a map whose keys the user chooses, each once. `named`: they are names of a fixed grammar, which may be told.
+    pub fn free<'n>(&mut self, node: &'n Node, named: bool) -> Option<Vec<&'n Entry>> {
         let entries = self.entries(node)?;
         let mut keys = HashMap::with_capacity(entries.len());
         let mut kept = Vec::with_capacity(entries.len());
         for entry in entries {
             let before = keys.len();
-            self.once(&mut keys, entry.key.as_str(), entry);
+            let name = Name::parse(&entry.key).filter(|_| named);
+            let told = name.map_or(Told::Nothing, Told::Name);
+            self.once(&mut keys, entry.key.as_str(), entry, &told);
             if keys.len() > before {
                 kept.push(entry);
             }
         }
         Some(kept)
+    }
+}
+
+/// What of a key may be told.
+enum Told {
+    /// It is one of ours.
+    Key(&'static str),
+    /// It is the name of an entry.
+    Name(Name),
+    /// It is the user's own text.
+    Nothing,
+}
+
+impl Told {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Name(name) => Some(name.as_str()),
+            Self::Nothing => None,
+        }
     }
 }
 
@@ -414,7 +485,7 @@ pub struct Named<T>(pub Vec<(Name, Field<T>)>);
 impl<T: Shape> Shape for Named<T> {
     fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
         let mut named = Vec::new();
-        for entry in reader.free(node)? {
+        for entry in reader.free(node, true)? {
             let Some(name) = Name::parse(&entry.key) else {
                 // The text is not repeated: it may be a value that slipped.
                 let spot = reader.here(&entry.place);

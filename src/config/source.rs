@@ -1,8 +1,10 @@
 //! The configuration's files.
 //!
 //! In: the paths of `--config`, files or directories. Out: each file's text, directories replaced by their `*.yaml` in the order of
-//! their names. Refuses what cannot be read, is not UTF-8, or is larger than 8 MiB.
+//! their names. Refuses what cannot be read, is not UTF-8, is larger than 8 MiB or is given twice; tells of files that are probably
+//! meant and not read.
 
+use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,43 +32,100 @@ pub fn read(paths: &[PathBuf], problems: &mut Problems) -> (Vec<File>, Vec<PathB
             &say!("no configuration is named"),
         ));
     }
+    let mut seen = HashMap::new();
     for path in paths {
         watched.push(path.clone());
         if !path.is_dir() {
-            files.extend(file(path, problems));
+            if first(path, None, &mut seen, problems) {
+                files.extend(file(path, problems));
+            }
             continue;
         }
-        let found = yaml_in(path);
+        let (found, skipped) = yaml_in(path);
+        for path in skipped {
+            problems.push(Problem {
+                severity: Severity::Warning,
+                message: say!("{}: this file is not read", shown(&path)),
+                cure: say!("of a directory, files that end in .yaml are read: rename it, or move it elsewhere"),
+                ..problem(&path, &say!(""))
+            });
+        }
         if found.is_empty() {
             problems.push(problem(
                 path,
                 &say!("there is no readable *.yaml in this directory"),
             ));
         }
-        for path in found {
-            files.extend(file(&path, problems));
-            watched.push(path);
+        for inside in found {
+            if first(&inside, Some(path), &mut seen, problems) {
+                files.extend(file(&inside, problems));
+                watched.push(inside);
+            }
         }
     }
     (files, watched)
 }
 
-fn yaml_in(folder: &Path) -> Vec<PathBuf> {
+/// By what a file was named: itself, or a directory.
+type Named<'p> = Option<&'p Path>;
+
+/// Whether this file was not read before; else everything in it would be there twice.
+fn first<'p>(
+    path: &Path,
+    by: Named<'p>,
+    seen: &mut HashMap<PathBuf, Named<'p>>,
+    problems: &mut Problems,
+) -> bool {
+    let Some(earlier) = std::fs::canonicalize(path)
+        .ok()
+        .and_then(|real| seen.insert(real, by))
+    else {
+        return true;
+    };
+    let way = |by: Named<'_>| match by {
+        Some(folder) => say!("in the directory {}", shown(folder)),
+        None => say!("by its own name"),
+    };
+    problems.push(Problem {
+        message: say!(
+            "{}: this file is given twice: {} and {}",
+            shown(path),
+            way(earlier),
+            way(by)
+        ),
+        cure: say!("name it once; a directory brings its *.yaml by itself"),
+        ..problem(path, &say!(""))
+    });
+    false
+}
+
+/// The files of a directory that are read, and those that look as if they were meant to be.
+fn yaml_in(folder: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
     let mut found: Vec<PathBuf> = entries
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|end| end == "yaml") && path.is_file())
         .filter(|path| {
-            !path
+            let hidden = path
                 .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with('.'))
+                .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            !hidden && path.is_file()
         })
         .collect();
     found.sort();
-    found
+    let ends = |path: &Path, end: &str| path.extension().is_some_and(|have| have == end);
+    let skipped = found.iter().filter(|path| {
+        let end = path.extension().unwrap_or_default();
+        !ends(path, "yaml")
+            && ["yml", "yaml"]
+                .iter()
+                .any(|one| end.eq_ignore_ascii_case(one))
+    });
+    let skipped = skipped.cloned().collect();
+    found.retain(|path| ends(path, "yaml"));
+    (found, skipped)
 }
 
 fn file(path: &Path, problems: &mut Problems) -> Option<File> {
@@ -99,13 +158,16 @@ fn file(path: &Path, problems: &mut Problems) -> Option<File> {
     }
 }
 
-/// The path was typed on the command line, not read from a file: it may be shown.
+/// The path was typed on the command line or stands in a directory, and was not read from a file: it may be shown.
+fn shown(path: &Path) -> Words {
+    Words::checked(path.display().to_string())
+}
+
 fn problem(path: &Path, message: &Words) -> Problem {
-    let path = Words::checked(path.display().to_string());
     Problem {
         severity: Severity::Error,
         spot: None,
-        message: say!("{}: {}", path, message.clone()),
+        message: say!("{}: {}", shown(path), message.clone()),
         cure: say!(
             "--config (or FLOWGATE_CONFIG) names a YAML file or a directory of *.yaml files"
         ),

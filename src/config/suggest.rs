@@ -1,7 +1,7 @@
 //! "Did you mean …?"
 //!
-//! In: what was written, and the words or names that are known. Out: the known one that was probably meant. What was written is compared and
-//! never repeated: it may be a secret in the wrong place.
+//! In: what was written, and the words or names that are known. Out: the known one that was probably meant. What was written is compared,
+//! and repeated only where one was meant: else it may be a secret in the wrong place.
 
 use super::problem::{Name, Words};
 
@@ -34,6 +34,16 @@ pub fn closest_name<'k>(
 /// How many letters may differ for a word to have been meant.
 fn allowed(word: &str) -> usize {
     (word.len() / 2).clamp(1, 3)
+}
+
+/// What was written, where it is so close to a known word that [`closest`] or [`closest_name`] found one: three letters away from a
+/// word of ours there is no secret. `None` for anything but letters, digits and joints.
+#[must_use]
+pub fn slip(given: &str) -> Option<Words> {
+    let plain = given
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    plain.then(|| Words::checked(given.to_owned()))
 }
 
 /// Words of ours, with commas.

@@ -351,7 +351,11 @@ fn a_section_in_two_files_names_both_places() {
     let told = examine_files(&texts, Secrets::Required)
         .problems
         .to_string();
-    for place in ["--> b.yaml:2:1", "::: a.yaml:1:1", "the same key twice"] {
+    for place in [
+        "--> b.yaml:2:1",
+        "::: a.yaml:1:1",
+        "`server` may stand in one file only",
+    ] {
         assert!(told.contains(place), "{told}");
     }
 }

@@ -177,7 +177,7 @@ impl Ground<'_> {
             .map_err(|reason| {
                 let which = match source {
                     Source::Environment(name) => telling_variable(name),
-                    Source::File(path) => telling_path(&path.to_string_lossy()),
+                    Source::File(path) => telling_path(path, &at.spot.file),
                     Source::Plain(_) => say!(""),
                 };
                 let severity = self.severity(&at.spot, reason.absent());
@@ -225,7 +225,7 @@ impl Ground<'_> {
                     std::io::ErrorKind::PermissionDenied => "the file may not be read by this user",
                     _ => "the file cannot be read",
                 };
-                let which = telling_path(&path.to_string_lossy());
+                let which = telling_path(&path, &at.spot.file);
                 self.reader.note(
                     severity,
                     &at.spot,
@@ -386,7 +386,13 @@ fn unknown_name(
     section: &'static str,
     known: &[&Name],
 ) {
-    let cure = match super::suggest::closest_name(&at.value.0, known.iter().copied()) {
+    let meant = super::suggest::closest_name(&at.value.0, known.iter().copied());
+    let typed = meant.and_then(|_| super::suggest::slip(&at.value.0));
+    let message = match typed {
+        Some(typed) => say!("no {} is named `{}`", what, typed),
+        None => say!("no {} has this name", what),
+    };
+    let cure = match meant {
         Some(meant) => say!("did you mean `{}`?", meant.clone()),
         None if known.is_empty() => say!("define it under `{}:` first", section),
         None if known.len() > 12 => {
@@ -397,5 +403,5 @@ fn unknown_name(
             say!("defined are: {}", Words::checked(names.join(", ")))
         }
     };
-    reader.error_at(&at.spot, say!("no {} has this name", what), cure);
+    reader.error_at(&at.spot, message, cure);
 }

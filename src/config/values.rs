@@ -4,6 +4,7 @@
 //! found. Durations are `140s`, `5m`, `1h`, `250ms`; sizes `10MiB`, `256KiB` or plain bytes; dates `2026-12-31` (the beginning of
 //! that day, UTC) or RFC 3339.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -211,7 +212,7 @@ impl<T: Shape> Shape for Any<T> {
 impl<T: Shape> Shape for Free<T> {
     fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
         let mut read = Vec::new();
-        for entry in reader.free(node)? {
+        for entry in reader.free(node, false)? {
             // The path shows … for the key: it is the user's text.
             let field = reader.below("…", &entry.place, &entry.value);
             if let Some(at) = field.given() {
@@ -319,17 +320,28 @@ pub fn telling_variable(name: &str) -> Words {
     })
 }
 
-/// ` PATH` where the text looks like a path rather than like a secret that stands in the wrong place.
+/// ` PATH` where what was written in `file` looks like a path rather than like a secret that stands in the wrong place. The folder of
+/// `file` was named on the command line, and tells nothing.
 #[must_use]
-pub fn telling_path(path: &str) -> Words {
-    let tells = path.len() <= 200
-        && (path.starts_with('/') || path.starts_with("./") || path.starts_with("../"))
-        && path.matches('/').count() >= 2
-        && path
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte));
+pub fn telling_path(path: &Path, file: &str) -> Words {
+    let folder = Path::new(file).parent();
+    let written = folder.and_then(|folder| path.strip_prefix(folder).ok());
+    let written = written.unwrap_or(path).to_string_lossy();
+    let plain = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte))
+    };
+    let rooted = ["/", "./", "../"]
+        .iter()
+        .any(|start| written.starts_with(start));
+    // Base64 may have a slash, too; without a single capital it is no base64 that is long enough for a secret.
+    let lower = !written.bytes().any(|byte| byte.is_ascii_uppercase());
+    let parts = written.matches('/').count();
+    let tells = written.len() <= 200
+        && plain(&written)
+        && ((rooted && parts >= 2) || (lower && parts >= 1));
     Words::checked(if tells {
-        format!(" {path}")
+        format!(" {}", path.display())
     } else {
         String::new()
     })

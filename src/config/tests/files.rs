@@ -50,6 +50,75 @@ fn a_directory_is_its_yaml_files_and_nothing_else() {
 }
 
 #[test]
+fn a_file_that_is_not_read_or_read_twice_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("a.yaml", SMALL);
+    write("b.yml", "flows: [");
+    let whole = folder.path().to_owned();
+    let outcome = at(std::slice::from_ref(&whole));
+    assert!(outcome.config.is_some(), "{}", outcome.problems);
+    let told = outcome.problems.to_string();
+    assert!(told.starts_with("warning: "), "{told}");
+    assert!(told.contains("/b.yml: this file is not read"), "{told}");
+    let told = at(&[whole.clone(), whole.join("a.yaml")])
+        .problems
+        .to_string();
+    let twice = format!(
+        "given twice: in the directory {} and by its own name",
+        whole.display()
+    );
+    assert!(told.contains(&twice), "{told}");
+    assert!(!told.contains("first here"), "{told}");
+}
+
+#[test]
+fn the_line_of_hash_key_may_be_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = format!("sha256: {}\n", "ab".repeat(32));
+    fs::write(folder.path().join("key"), line).unwrap();
+    let path = folder.path().join("flowgate.yaml");
+    let text = SMALL.replace(
+        "callers:",
+        "callers:\n  z: { api_key: { sha256: { file: key } } }",
+    );
+    fs::write(&path, text).unwrap();
+    let config = good(&[path]);
+    let crate::identity::Proof::ApiKey(key) = &config.callers.last().unwrap().proof else {
+        panic!("not an API key");
+    };
+    assert_eq!(key.keys[0].digest, [0xab; 32]);
+}
+
+#[test]
+fn a_caller_of_another_company_without_a_filter_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = "8f3b0000-0000-0000-0000-000000000001";
+    for (entra, warned) in [
+        ("tenant: 8f3b0000-0000-0000-0000-000000000002", true),
+        (
+            "tenant: 8f3b0000-0000-0000-0000-000000000002, apps: true",
+            true,
+        ),
+        (
+            "tenant: 8f3b0000-0000-0000-0000-000000000002, roles: Trigger",
+            false,
+        ),
+        ("tenant: 8F3B0000-0000-0000-0000-000000000001", false),
+        ("apps: false", false),
+    ] {
+        let text = format!(
+            "defaults: {{ entra: {{ tenant: {own} }} }}\ncallers: {{ a: {{ entra: {{ audience: x, {entra} }} }} }}\n\
+             flows: {{ f: {{ url: 'http://127.0.0.1:9/x', who_can_trigger: a }} }}"
+        );
+        let told = told(folder.path(), &text);
+        let says =
+            told.contains("warning: callers.a.entra: without a filter this admits every user");
+        assert_eq!(says, warned, "{entra}\n{told}");
+    }
+}
+
+#[test]
 fn the_hash_follows_the_text_and_only_the_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.yaml");

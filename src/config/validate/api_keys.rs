@@ -165,7 +165,7 @@ fn key(
         (Field::Broken, _) | (_, Field::Broken) => return None,
         (Field::Given(sha256), Field::Absent) => {
             let text = ground.secret(&sha256, false)?;
-            let digest = hex(text.expose().trim());
+            let digest = hex(of_line(text.expose()));
             if digest.is_none() {
                 ground.reader.error_at(
                     &sha256.spot,
@@ -260,6 +260,12 @@ fn validity(
         not_before.map(|at| at.value.0),
         expires.map(|at| at.value.0),
     ))
+}
+
+/// The digest in what was given: it may be the whole line that `flowgate hash-key` prints.
+fn of_line(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix("sha256:").map_or(text, str::trim_start)
 }
 
 fn hex(text: &str) -> Option<[u8; 32]> {

@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::super::problem::{Name, Spot, say};
+use super::super::problem::{Name, Severity, Spot, say};
 use super::super::raw;
 use super::super::read::{At, Field, Named};
-use super::super::values::{Free, OneOrMore, Text};
+use super::super::values::{Free, OneOrMore, Text, guid};
 use super::api_keys::{self, Digests};
 use super::{Defaults, Ground, clouds, texts};
 use crate::identity::{self, entra, jwt};
@@ -138,6 +138,9 @@ fn entra_settings(
         "audience",
         say!("list the App ID URI and the client id of the app registration that stands for this gateway"),
     );
+    if let Some(at) = &audience {
+        one_version(ground, &at.value);
+    }
     let audience = audience.and_then(|at| audiences(ground, at.value));
     let tenant = ground.tenant(tenant, defaults, &at.spot).and_then(|at| {
         ground.guid(
@@ -146,12 +149,15 @@ fn entra_settings(
         )
     });
     let which = cloud.clone().or(&defaults.entra.cloud).given();
-    let authority = which
-        .and_then(|which| ground.authority(authority, &cloud, which.value.0, defaults))
-        .map(|(authority, _)| authority);
     let filters = [&object_ids, &client_ids, &roles, &scopes, &groups]
         .iter()
         .any(|filter| !filter.absent());
+    if !filters {
+        strangers(ground, tenant.as_ref(), defaults, &at.spot);
+    }
+    let authority = which
+        .and_then(|which| ground.authority(authority, &cloud, which.value.0, defaults))
+        .map(|(authority, _)| authority);
     let apps = match apps {
         Field::Given(apps) => {
             if apps.value.0 && filters {
@@ -193,6 +199,38 @@ fn entra_settings(
         apps,
     };
     (!broken).then_some(settings)
+}
+
+/// Warns where a caller of another company has no filter: then whoever works there is admitted.
+fn strangers(ground: &mut Ground<'_>, tenant: Option<&String>, defaults: &Defaults, spot: &Spot) {
+    let own = defaults.entra.tenant.as_ref();
+    let own = own.and_then(|at| guid(at.value.0.trim()));
+    if let (Some(own), Some(tenant)) = (own, tenant)
+        && own != *tenant
+    {
+        ground.reader.warn_at(
+            spot,
+            say!("without a filter this admits every user of another company's tenant"),
+            say!("name whom you mean: client_ids for an application, object_ids, or roles"),
+        );
+    }
+}
+
+/// Warns where only v1 tokens have one of the listed audiences: v2 tokens carry the client id without `api://`.
+fn one_version(ground: &mut Ground<'_>, list: &OneOrMore<Text>) {
+    for at in &list.0 {
+        let Some(id) = at.value.0.strip_prefix("api://").and_then(guid) else {
+            continue;
+        };
+        let both = |one: &At<Text>| guid(one.value.0.trim()).as_ref() == Some(&id);
+        if !list.0.iter().any(both) {
+            ground.reader.warn_at(
+                &at.spot,
+                say!("tokens of version 2 carry this client id without `api://`, and they are not accepted"),
+                say!("list both: api://<client id> and <client id>"),
+            );
+        }
+    }
 }
 
 /// Accepted audiences. Microsoft's own services are refused: a token for them is not addressed to the gateway (facts B3.3).
@@ -315,14 +353,16 @@ fn algorithms_of(
     kept
 }
 
-/// Warns of callers no flow lists. `used`: by position.
+/// Notes callers no flow lists: one file of shared callers may serve several environments. `used`: by position.
 pub fn unused(ground: &mut Ground<'_>, callers: &Callers, used: &[bool]) {
     for (caller, used) in callers.0.iter().zip(used) {
         if let (false, Some(spot)) = (used, &caller.spot) {
-            ground.reader.warn_at(
+            ground.reader.note(
+                Severity::Note,
                 spot,
                 say!("no flow lists this caller"),
-                say!("list it in a flow's who_can_trigger, or remove it"),
+                say!("list it in a flow's who_can_trigger, unless other files do"),
+                None,
             );
         }
     }

@@ -162,14 +162,16 @@ fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -
     (None, None)
 }
 
-/// Warns of credentials no flow uses. `used`: by position.
+/// Notes credentials no flow uses: one file of shared ones may serve several environments. `used`: by position.
 pub fn unused(ground: &mut Ground<'_>, credentials: &Credentials, used: &[bool]) {
     for (credential, used) in credentials.0.iter().zip(used) {
         if let (false, Some(spot)) = (used, &credential.spot) {
-            ground.reader.warn_at(
+            ground.reader.note(
+                super::super::Severity::Note,
                 spot,
                 say!("no flow uses this credential"),
-                say!("name it in a flow's `credential`, or remove it"),
+                say!("name it in a flow's `credential`, unless other files do"),
+                None,
             );
         }
     }

@@ -7,10 +7,13 @@
 //!
 //! A test changes what exists while it runs: flows ([`Simulator::add_flow`]), applications, their secrets, certificates and federated
 //! credentials ([`Simulator::set_app`], [`Simulator::outside_token`]), users and what hinders their sign-in ([`Simulator::set_user`]), refresh tokens
-//! ([`Simulator::rotation`], [`Simulator::end_sessions`]), and faults for every place and grant ([`Simulator::fault`]).
+//! ([`Simulator::rotation`], [`Simulator::end_sessions`]), managed identities ([`Simulator::set_identities`]), Key Vault's secrets
+//! ([`Simulator::put_secret`]), and faults for every place and grant ([`Simulator::fault`]).
+//! [`Simulator::requests_to`] has what arrived at each service; on one port they are told apart by their paths ([`Service`]).
 
 mod aadsts;
 mod answer;
+mod arc;
 mod claims;
 pub mod directory;
 mod entra;
@@ -19,21 +22,25 @@ pub mod flow;
 mod keys;
 mod listener;
 mod loops;
+mod managed_identity;
 mod misbehave;
 mod page;
 mod random;
 pub mod record;
 mod reply;
 mod schema;
+mod service;
 mod service_error;
 mod sessions;
 mod setup;
+mod setup_azure;
 mod state;
 #[cfg(test)]
 mod tests;
 pub mod token;
 mod token_endpoint;
 mod trigger;
+pub mod vault;
 mod wire;
 
 use std::io;
@@ -47,17 +54,19 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 pub use directory::{
-    App, Certificate, ClientSecret, Consent, Federated, OutsideToken, PublicKey, Tenant, User,
-    UserState, Version,
+    App, Certificate, ClientSecret, Consent, Federated, ManagedIdentity, OutsideToken, PublicKey,
+    Tenant, User, UserState, Version,
 };
 pub use fault::{Fault, Gate, Place, Times};
 pub use flow::{Flow, FlowState, Mode, Reply, Shape};
 pub use loops::LoopRule;
 pub use record::{Fate, Received, TokenRequest};
+pub use service::Service;
 pub use sessions::{Ended, Rotation};
 pub use token::{Signer, TokenSpec};
 pub use token_endpoint::grant;
 
+use arc::KeyFiles;
 use fault::Script;
 use keys::KeyRing;
 use loops::Loops;
@@ -159,6 +168,10 @@ impl Simulator {
             cluster: OnceLock::new(),
             sessions: Sessions::default(),
             loops: Loops::default(),
+            identities: RwLock::new(ManagedIdentity::demo()),
+            identity_header: random::secret(),
+            arc: KeyFiles::default(),
+            vault: RwLock::default(),
             script: Script::default(),
             records: Records::new(options.keep),
             log: options.log,
@@ -246,10 +259,11 @@ impl Simulator {
         });
     }
 
-    /// Every request that arrived at a flow or at an unknown path, oldest first.
+    /// Every request that arrived at a flow, at Graph or at an unknown path, oldest first.
     #[must_use]
     pub fn received(&self) -> Vec<Received> {
-        self.0.state.records.requests()
+        let upstream = |service| matches!(service, Service::Flow | Service::Graph);
+        self.0.state.records.requests(upstream)
     }
 
     /// How many runs of a flow were really started.

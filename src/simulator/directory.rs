@@ -6,6 +6,7 @@
 mod app;
 mod certificate;
 mod federated;
+mod identity;
 mod resource;
 mod user;
 
@@ -14,6 +15,7 @@ use crate::simulator::random;
 pub use app::{App, ClientSecret, Consent};
 pub use certificate::{Certificate, PublicKey};
 pub use federated::{CLUSTER_ISSUER, EXCHANGE_AUDIENCE, Federated, OutsideToken};
+pub use identity::ManagedIdentity;
 pub(crate) use resource::{GRAPH, Resource, resource};
 pub use user::{User, UserState};
 
@@ -45,6 +47,11 @@ pub const DEMO_USER_NAME: &str = "user@flowgate.example";
 pub const SERVICE_USER: &str = "33330000-0000-4000-8000-000000000002";
 /// User principal name of the demo tenant's service account.
 pub const SERVICE_USER_NAME: &str = "service@flowgate.example";
+
+/// Client id of the simulated machine's own managed identity.
+pub const MACHINE_IDENTITY: &str = "77770000-0000-4000-8000-000000000001";
+/// Client id of the user-assigned managed identity.
+pub const USER_IDENTITY: &str = "77770000-0000-4000-8000-000000000002";
 
 /// Which edition of access token: `sts.windows.net` and `appid` (v1), or `…/v2.0` and `azp` (v2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::simulator::service::Service;
+
 /// Where a fault happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -17,6 +19,8 @@ pub enum Place {
     Token,
     /// The token endpoints of all tenants, for one grant: a value of `grant_type`, see [`grant`](crate::simulator::grant).
     Grant(String),
+    /// Another service: IMDS, Key Vault, Graph …
+    At(Service),
     /// The metadata documents.
     Metadata,
     /// The key sets.
@@ -141,6 +145,17 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Key Vault's 429 (facts B4).
+    #[must_use]
+    pub fn vault_throttled() -> Self {
+        Self::Error {
+            status: 429,
+            code: "Throttled".into(),
+            message: "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached".into(),
+            run: false,
+        }
+    }
+
     /// The flow service's 429 for too many concurrent requests.
     #[must_use]
     pub fn requests_throttled() -> Self {

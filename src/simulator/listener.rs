@@ -23,13 +23,14 @@ use crate::simulator::answer::{Answer, Payload};
 use crate::simulator::directory::Version;
 use crate::simulator::fault::Place;
 use crate::simulator::flow::{Flow, workflow_in};
-use crate::simulator::misbehave::carry_out;
+use crate::simulator::misbehave::{Exchange, carry_out};
 use crate::simulator::record::Recording;
+use crate::simulator::service::Service;
 use crate::simulator::service_error::ServiceError;
 use crate::simulator::state::State;
 use crate::simulator::trigger::Call;
 use crate::simulator::wire::{Stream, Transport, Wire};
-use crate::simulator::{entra, page, reply, token_endpoint};
+use crate::simulator::{entra, managed_identity, page, reply, token_endpoint, vault};
 
 /// Accepts until the task is aborted, which ends all connections with it.
 pub(crate) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
@@ -83,6 +84,10 @@ async fn handle(
     request: Request<Incoming>,
 ) -> (Answer, Option<Recording>) {
     let path = request.uri().path().to_owned();
+    let service = Service::at(&path);
+    if service != Service::Flow {
+        return served(state, connection, request, service).await;
+    }
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let published = match segments.as_slice() {
         [tenant, ".well-known", "openid-configuration"] => {
@@ -119,6 +124,43 @@ async fn token(
     answer
 }
 
+/// One of the services beside Entra ID's own and the flows.
+async fn served(
+    state: &State,
+    connection: u64,
+    request: Request<Incoming>,
+    service: Service,
+) -> (Answer, Option<Recording>) {
+    let recording = state.records.arrived(connection, service, "", &request);
+    let (head, body) = request.into_parts();
+    let exchange = Exchange {
+        origin: &state.origin,
+        now: state.now(),
+        flow: None,
+        authorization: head.headers.get(http::header::AUTHORIZATION),
+        run: None,
+    };
+    let honest = async {
+        let Some(_body) = read(&head, body, Some(&recording)).await else {
+            return Answer::new(400);
+        };
+        match service {
+            Service::Imds | Service::AppService | Service::Arc => {
+                managed_identity::answer(state, &head, service)
+            }
+            Service::KeyVault => vault::answer(state, &head),
+            Service::Graph | Service::Authorize | Service::DeviceCode | Service::Flow => {
+                unknown(state, &head, head.uri.path())
+            }
+        }
+    };
+    let fault = state.script.next(&Place::At(service), false);
+    let answer = carry_out(fault, &exchange, honest).await;
+    let (name, method, status) = (service.name(), &head.method, answer.status.as_u16());
+    state.log(&format!("{name} {method} {status}"));
+    (answer, Some(recording))
+}
+
 async fn triggered(
     state: &State,
     connection: u64,
@@ -127,7 +169,9 @@ async fn triggered(
 ) -> (Answer, Option<Recording>) {
     let found = workflow_in(path).and_then(|(id, tail)| Some((state.flow_by_id(id)?, tail)));
     let name = found.as_ref().map_or("", |(flow, _)| flow.name.as_str());
-    let recording = state.records.arrived(connection, name, &request);
+    let recording = state
+        .records
+        .arrived(connection, Service::Flow, name, &request);
     let (head, body) = request.into_parts();
     let answer = if let Some((flow, tail)) = &found {
         answered(state, flow, tail, &head, body, &recording).await

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::watch;
 
 use crate::simulator::directory::Version;
+use crate::simulator::service::Service;
 
 /// How far a request has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +29,15 @@ pub enum Fate {
     Abandoned,
 }
 
-/// A request as it arrived at a flow.
+/// A request as it arrived at a flow, or at a service other than the token endpoints.
 #[derive(Clone)]
 pub struct Received {
     /// Counts up over all records.
     pub id: u64,
     /// Counts up over the connections.
     pub connection: u64,
+    /// The service.
+    pub service: Service,
     /// Name of the flow; empty if the path is no flow's.
     pub flow: String,
     /// Method.
@@ -180,9 +183,11 @@ impl Records {
         })
     }
 
-    pub(crate) fn requests(&self) -> Vec<Received> {
+    /// The requests to the services that are wanted.
+    pub(crate) fn requests(&self, wanted: impl Fn(Service) -> bool) -> Vec<Received> {
         let requests = lock(&self.requests);
-        let whole = requests.iter().map(|entry| Received {
+        let wanted = requests.iter().filter(|entry| wanted(entry.record.service));
+        let whole = wanted.map(|entry| Received {
             body: Bytes::copy_from_slice(&entry.body),
             ..entry.record.clone()
         });
@@ -220,6 +225,7 @@ impl Records {
     pub(crate) fn arrived<B>(
         self: &Arc<Self>,
         connection: u64,
+        service: Service,
         flow: &str,
         request: &http::Request<B>,
     ) -> Recording {
@@ -230,6 +236,7 @@ impl Records {
         let record = Received {
             id,
             connection,
+            service,
             flow: flow.into(),
             method: request.method().to_string(),
             target: target.map(ToString::to_string).unwrap_or_default(),

@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use crate::simulator::aadsts::Refusal;
-use crate::simulator::directory::Tenant;
+use crate::simulator::arc::KeyFiles;
+use crate::simulator::directory::{ManagedIdentity, Tenant};
 use crate::simulator::fault::Script;
 use crate::simulator::flow::Flow;
 use crate::simulator::keys::{Key, KeyRing};
@@ -15,6 +16,7 @@ use crate::simulator::loops::Loops;
 use crate::simulator::record::Records;
 use crate::simulator::sessions::Sessions;
 use crate::simulator::token::TokenSpec;
+use crate::simulator::vault::Vault;
 use crate::simulator::{Log, Now};
 
 /// What the handlers share.
@@ -29,6 +31,11 @@ pub(crate) struct State {
     pub(crate) cluster: OnceLock<Option<Arc<Key>>>,
     pub(crate) sessions: Sessions,
     pub(crate) loops: Loops,
+    pub(crate) identities: RwLock<Vec<ManagedIdentity>>,
+    /// What App Service wants in `X-IDENTITY-HEADER`.
+    pub(crate) identity_header: String,
+    pub(crate) arc: KeyFiles,
+    pub(crate) vault: RwLock<Vault>,
     pub(crate) script: Script,
     pub(crate) records: Arc<Records>,
     pub(crate) log: Option<Log>,
@@ -49,6 +56,16 @@ impl State {
 
     pub(crate) fn keys(&self) -> RwLockReadGuard<'_, KeyRing> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn identities(&self) -> RwLockReadGuard<'_, Vec<ManagedIdentity>> {
+        self.identities
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn vault(&self) -> RwLockReadGuard<'_, Vault> {
+        self.vault.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn flow_by_id(&self, id: &str) -> Option<Flow> {

@@ -1,6 +1,7 @@
 //! The simulator, driven over real sockets.
 
 mod assertions;
+mod azure;
 mod entra;
 mod faults;
 mod on_behalf_of;

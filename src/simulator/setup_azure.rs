@@ -1,0 +1,108 @@
+//! How does a test change what Azure offers around Entra ID: managed identities and Key Vault?
+//!
+//! Changes count from the next request on; nothing happens where the secret that is named does not exist.
+
+use std::path::PathBuf;
+use std::sync::PoisonError;
+
+use crate::simulator::Simulator;
+use crate::simulator::directory::ManagedIdentity;
+use crate::simulator::record::Received;
+use crate::simulator::service::Service;
+use crate::simulator::vault::{Access, SecretVersion, Vault, VaultSecret};
+
+impl Simulator {
+    /// Every request that arrived at a service, oldest first.
+    #[must_use]
+    pub fn requests_to(&self, service: Service) -> Vec<Received> {
+        self.0.state.records.requests(|known| known == service)
+    }
+
+    /// The managed identities of the simulated machine from now on.
+    pub fn set_identities(&self, identities: Vec<ManagedIdentity>) {
+        let known = &self.0.state.identities;
+        *known.write().unwrap_or_else(PoisonError::into_inner) = identities;
+    }
+
+    /// The managed identities as they are now.
+    #[must_use]
+    pub fn identities(&self) -> Vec<ManagedIdentity> {
+        self.0.state.identities().clone()
+    }
+
+    /// IMDS; the path is the real one's, so a client that is told the origin finds it.
+    #[must_use]
+    pub fn imds_url(&self) -> String {
+        format!("{}/metadata/identity/oauth2/token", self.0.state.origin)
+    }
+
+    /// App Service's endpoint: the value of `IDENTITY_ENDPOINT`.
+    #[must_use]
+    pub fn app_service_url(&self) -> String {
+        format!("{}/msi/token", self.0.state.origin)
+    }
+
+    /// The value of `IDENTITY_HEADER`, fresh at every start.
+    #[must_use]
+    pub fn identity_header(&self) -> String {
+        self.0.state.identity_header.clone()
+    }
+
+    /// Azure Arc's endpoint: the value of `IDENTITY_ENDPOINT` there.
+    #[must_use]
+    pub fn arc_url(&self) -> String {
+        format!("{}/arc/metadata/identity/oauth2/token", self.0.state.origin)
+    }
+
+    /// Where Arc's key files are written, one for each challenge. Without it Arc's endpoint answers 500.
+    pub fn arc_directory(&self, directory: impl Into<PathBuf>) {
+        self.0.state.arc.set_directory(directory.into());
+    }
+
+    /// Has Arc's challenge name this file, whatever it is; `None` for honest ones.
+    pub fn arc_announces(&self, path: Option<&str>) {
+        self.0.state.arc.announce(path.map(ToOwned::to_owned));
+    }
+
+    /// Where the vault is: its URL without `/secrets`.
+    #[must_use]
+    pub fn vault_url(&self) -> String {
+        self.0.state.origin.clone()
+    }
+
+    /// Adds a version to a secret, which begins with it if there was none; returns the version's id.
+    pub fn put_secret(&self, name: &str, version: SecretVersion) -> String {
+        let id = version.id.clone();
+        self.edit_vault(|vault| {
+            if let Some(secret) = vault.secrets.iter_mut().find(|known| known.name == name) {
+                secret.versions.push(version);
+            } else {
+                vault.secrets.push(VaultSecret {
+                    name: name.into(),
+                    versions: vec![version],
+                    deleted: false,
+                });
+            }
+        });
+        id
+    }
+
+    /// Changes a secret: its versions, or whether it is deleted.
+    pub fn set_secret(&self, name: &str, change: impl FnOnce(&mut VaultSecret)) {
+        self.edit_vault(|vault| {
+            if let Some(secret) = vault.secrets.iter_mut().find(|known| known.name == name) {
+                change(secret);
+            }
+        });
+    }
+
+    /// Who may read the vault from now on.
+    pub fn vault_access(&self, access: Access) {
+        self.edit_vault(|vault| vault.access = access);
+    }
+
+    fn edit_vault(&self, change: impl FnOnce(&mut Vault)) {
+        let vault = &self.0.state.vault;
+        change(&mut vault.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}

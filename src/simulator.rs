@@ -7,18 +7,24 @@
 //!
 //! A test changes what exists while it runs: flows ([`Simulator::add_flow`]), applications, their secrets, certificates and federated
 //! credentials ([`Simulator::set_app`], [`Simulator::outside_token`]), users and what hinders their sign-in ([`Simulator::set_user`]), refresh tokens
-//! ([`Simulator::rotation`], [`Simulator::end_sessions`]), managed identities ([`Simulator::set_identities`]), Key Vault's secrets
-//! ([`Simulator::put_secret`]), and faults for every place and grant ([`Simulator::fault`]).
+//! ([`Simulator::rotation`], [`Simulator::end_sessions`]), who signs in at the browser ([`Simulator::sign_in_as`]),
+//! managed identities ([`Simulator::set_identities`]), Key Vault's secrets
+//! ([`Simulator::put_secret`]), the claims Graph demands ([`Simulator::demand_claims`]), and faults for every place and grant ([`Simulator::fault`]).
 //! [`Simulator::requests_to`] has what arrived at each service; on one port they are told apart by their paths ([`Service`]).
 
 mod aadsts;
 mod answer;
 mod arc;
+mod authorize;
 mod claims;
+mod codes;
+mod device_code;
 pub mod directory;
 mod entra;
 pub mod fault;
 pub mod flow;
+mod graph;
+mod html;
 mod keys;
 mod listener;
 mod loops;
@@ -53,6 +59,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+pub use codes::Person;
 pub use directory::{
     App, Certificate, ClientSecret, Consent, Federated, ManagedIdentity, OutsideToken, PublicKey,
     Tenant, User, UserState, Version,
@@ -67,6 +74,7 @@ pub use token::{Signer, TokenSpec};
 pub use token_endpoint::grant;
 
 use arc::KeyFiles;
+use codes::Codes;
 use fault::Script;
 use keys::KeyRing;
 use loops::Loops;
@@ -167,11 +175,13 @@ impl Simulator {
             keys: RwLock::new(KeyRing::fresh()?),
             cluster: OnceLock::new(),
             sessions: Sessions::default(),
+            codes: Codes::default(),
             loops: Loops::default(),
             identities: RwLock::new(ManagedIdentity::demo()),
             identity_header: random::secret(),
             arc: KeyFiles::default(),
             vault: RwLock::default(),
+            graph: RwLock::default(),
             script: Script::default(),
             records: Records::new(options.keep),
             log: options.log,

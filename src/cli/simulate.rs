@@ -1,7 +1,7 @@
 //! `flowgate simulate`: the simulated Entra ID and flows alone, until Ctrl-C.
 //!
 //! In: where to listen, flows to add, the names of environment variables that hold secrets. Out, on standard output: what is
-//! simulated, this start's secrets as `export` lines, a configuration to paste, and `curl` lines that need no gateway; on
+//! simulated, this start's secrets and passwords as `export` lines, a configuration to paste, and `curl` lines that need no gateway; on
 //! standard error, one line per request. Refuses to listen off loopback unless told to (security rule 25).
 
 use std::fmt::Write as _;
@@ -12,9 +12,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::simulator::directory::{
-    API_APP, CALLER_APP, DEMO_TENANT, GATEWAY_APP, GATEWAY_OBJECT, PARTNER_APP, PARTNER_TENANT,
+    API_APP, CALLER_APP, DEMO_TENANT, DEMO_USER, GATEWAY_APP, GATEWAY_OBJECT, PARTNER_APP,
+    PARTNER_TENANT, SERVICE_USER,
 };
 use crate::simulator::flow::FLOW_AUDIENCE;
+use crate::simulator::vault::SecretVersion;
 use crate::simulator::{Flow, Mode, Options, Reply, Simulator};
 
 /// Simulate Entra ID and flows, to test a caller or a configuration without a tenant.
@@ -102,6 +104,9 @@ pub async fn run(arguments: Simulate) -> ExitCode {
             );
         }
     };
+    // What a gateway would keep in a vault is in the simulated one.
+    let secret = simulator.client_secret(GATEWAY_APP);
+    simulator.put_secret("flows-secret", SecretVersion::new(&secret));
     let remote = !simulator.address().ip().is_loopback();
     // A closed standard output does not stop the service.
     let _ = io::stdout().write_all(text(&simulator, remote).as_bytes());
@@ -207,6 +212,19 @@ fn exports(simulator: &Simulator) -> String {
         let secret = quoted(&simulator.client_secret(app));
         let _ = writeln!(lines, "export {name}={secret}");
     }
+    for (name, user) in [
+        ("USER_PASSWORD", DEMO_USER),
+        ("SERVICE_PASSWORD", SERVICE_USER),
+    ] {
+        let password = quoted(&simulator.password(DEMO_TENANT, user));
+        let _ = writeln!(lines, "export {name}={password}");
+    }
+    let header = quoted(&simulator.identity_header());
+    let _ = writeln!(
+        lines,
+        "export IDENTITY_ENDPOINT={}\nexport IDENTITY_HEADER={header}",
+        quoted(&simulator.app_service_url())
+    );
     let key = simulator.sample_key();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
     let _ = writeln!(lines, "export ERP_KEY={}", quoted(&key));
@@ -379,6 +397,22 @@ mod tests {
             assert_eq!(printed.matches(&sig).count(), 1, "{flow}");
         }
         assert!(!text(&simulator, true).contains("credentials:"));
+        for secret in [
+            simulator.password(DEMO_TENANT, DEMO_USER),
+            simulator.password(DEMO_TENANT, SERVICE_USER),
+            simulator.identity_header(),
+        ] {
+            assert_eq!(printed.matches(&secret).count(), 1);
+            assert!(!simulator.page().contains(&secret));
+        }
+        for path in [
+            "/secrets/",
+            "/v1.0/planner/tasks",
+            "/devicelogin",
+            "/metadata/identity",
+        ] {
+            assert!(printed.contains(path), "{path}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@
 //! What concerns users is in `aadsts/sign_in.rs`, what concerns client assertions in `aadsts/assertion.rs`.
 
 mod assertion;
+mod code;
 mod sign_in;
 
 use serde_json::json;

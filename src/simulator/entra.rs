@@ -86,6 +86,7 @@ fn document(state: &State, segment: &str, tenant: &str, version: Version) -> Val
     json!({
         "issuer": issuer(origin, tenant, version),
         "authorization_endpoint": format!("{oauth}/authorize"),
+        "device_authorization_endpoint": format!("{oauth}/devicecode"),
         "token_endpoint": format!("{oauth}/token"),
         "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
         "jwks_uri": keys,

@@ -30,7 +30,9 @@ use crate::simulator::service_error::ServiceError;
 use crate::simulator::state::State;
 use crate::simulator::trigger::Call;
 use crate::simulator::wire::{Stream, Transport, Wire};
-use crate::simulator::{entra, managed_identity, page, reply, token_endpoint, vault};
+use crate::simulator::{
+    authorize, device_code, entra, graph, managed_identity, page, reply, token_endpoint, vault,
+};
 
 /// Accepts until the task is aborted, which ends all connections with it.
 pub(crate) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
@@ -141,7 +143,7 @@ async fn served(
         run: None,
     };
     let honest = async {
-        let Some(_body) = read(&head, body, Some(&recording)).await else {
+        let Some(body) = read(&head, body, Some(&recording)).await else {
             return Answer::new(400);
         };
         match service {
@@ -149,9 +151,10 @@ async fn served(
                 managed_identity::answer(state, &head, service)
             }
             Service::KeyVault => vault::answer(state, &head),
-            Service::Graph | Service::Authorize | Service::DeviceCode | Service::Flow => {
-                unknown(state, &head, head.uri.path())
-            }
+            Service::Authorize => authorize::answer(state, &head, &body),
+            Service::DeviceCode => device_code::answer(state, &head, &body),
+            Service::Graph => graph::answer(state, &head, &body),
+            Service::Flow => unknown(state, &head, head.uri.path()),
         }
     };
     let fault = state.script.next(&Place::At(service), false);

@@ -19,7 +19,7 @@ pub enum Service {
     Arc,
     /// The page where users sign in: `/{tenant}/oauth2/v2.0/authorize`.
     Authorize,
-    /// The start of a sign-in on another device: `/{tenant}/oauth2/v2.0/devicecode`.
+    /// A sign-in on another device: `/{tenant}/oauth2/v2.0/devicecode`, and for the person `/devicelogin`.
     DeviceCode,
 }
 
@@ -34,7 +34,9 @@ impl Service {
             ["msi", "token"] => Self::AppService,
             ["arc", "metadata", "identity", "oauth2", "token"] => Self::Arc,
             [_, "oauth2", "authorize"] | [_, "oauth2", "v2.0", "authorize"] => Self::Authorize,
-            [_, "oauth2", "devicecode"] | [_, "oauth2", "v2.0", "devicecode"] => Self::DeviceCode,
+            ["devicelogin"] | [_, "oauth2", "devicecode"] | [_, "oauth2", "v2.0", "devicecode"] => {
+                Self::DeviceCode
+            }
             _ => Self::Flow,
         }
     }

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::simulator::Simulator;
+use crate::simulator::codes::Person;
 use crate::simulator::directory::{App, OutsideToken, Tenant, User};
 use crate::simulator::loops::LoopRule;
 use crate::simulator::sessions::{Ended, Rotation, SignIn};
@@ -134,6 +135,34 @@ impl Simulator {
         format!(
             "{message}.{}",
             URL_SAFE_NO_PAD.encode(signature.unwrap_or_default())
+        )
+    }
+
+    /// Who signs in from now on, in the browser and on devices that begin after it.
+    pub fn sign_in_as(&self, person: Person) {
+        self.0.state.codes.set_person(person);
+    }
+
+    /// Ends the sign-in of the device that shows this code: by a user (object id or name), or declined. False for an unknown code.
+    #[must_use]
+    pub fn finish_device(&self, user_code: &str, user: Option<&str>) -> bool {
+        self.0.state.codes.finish(user_code, user)
+    }
+
+    /// The authorization endpoint of a tenant: v2 or v1.
+    #[must_use]
+    pub fn authorize_url(&self, tenant: &str, v2: bool) -> String {
+        let version = if v2 { "v2.0/" } else { "" };
+        format!("{}/{tenant}/oauth2/{version}authorize", self.0.state.origin)
+    }
+
+    /// Where a device's sign-in begins.
+    #[must_use]
+    pub fn device_code_url(&self, tenant: &str, v2: bool) -> String {
+        let version = if v2 { "v2.0/" } else { "" };
+        format!(
+            "{}/{tenant}/oauth2/{version}devicecode",
+            self.0.state.origin
         )
     }
 

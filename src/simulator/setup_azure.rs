@@ -1,12 +1,16 @@
-//! How does a test change what Azure offers around Entra ID: managed identities and Key Vault?
+//! How does a test change what is around Entra ID: managed identities, Key Vault and Graph?
 //!
 //! Changes count from the next request on; nothing happens where the secret that is named does not exist.
 
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
+use bytes::Bytes;
+
 use crate::simulator::Simulator;
 use crate::simulator::directory::ManagedIdentity;
+use crate::simulator::fault::Fault;
+use crate::simulator::graph::challenge;
 use crate::simulator::record::Received;
 use crate::simulator::service::Service;
 use crate::simulator::vault::{Access, SecretVersion, Vault, VaultSecret};
@@ -70,9 +74,8 @@ impl Simulator {
         self.0.state.origin.clone()
     }
 
-    /// Adds a version to a secret, which begins with it if there was none; returns the version's id.
-    pub fn put_secret(&self, name: &str, version: SecretVersion) -> String {
-        let id = version.id.clone();
+    /// Adds a version to a secret, which begins with it if there was none.
+    pub fn put_secret(&self, name: &str, version: SecretVersion) {
         self.edit_vault(|vault| {
             if let Some(secret) = vault.secrets.iter_mut().find(|known| known.name == name) {
                 secret.versions.push(version);
@@ -84,7 +87,6 @@ impl Simulator {
                 });
             }
         });
-        id
     }
 
     /// Changes a secret: its versions, or whether it is deleted.
@@ -99,6 +101,30 @@ impl Simulator {
     /// Who may read the vault from now on.
     pub fn vault_access(&self, access: Access) {
         self.edit_vault(|vault| vault.access = access);
+    }
+
+    /// Where the stand-in for Graph is: its URL with `/v1.0`.
+    #[must_use]
+    pub fn graph_url(&self) -> String {
+        format!("{}/v1.0", self.0.state.origin)
+    }
+
+    /// Has Graph refuse every token that lacks these claims, with the challenge for them; the JSON of a claims request.
+    pub fn demand_claims(&self, claims: Option<&str>) {
+        self.0
+            .state
+            .edit_graph(|graph| graph.demanded = claims.map(ToOwned::to_owned));
+    }
+
+    /// A claims challenge as a fault, for any upstream (facts B3.5).
+    #[must_use]
+    pub fn insufficient_claims(&self, claims: &str) -> Fault {
+        let challenge = challenge(&self.0.state.origin, claims);
+        Fault::Status {
+            status: 401,
+            headers: vec![("www-authenticate".into(), challenge)],
+            body: Bytes::new(),
+        }
     }
 
     fn edit_vault(&self, change: impl FnOnce(&mut Vault)) {

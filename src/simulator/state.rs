@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use crate::simulator::aadsts::Refusal;
 use crate::simulator::arc::KeyFiles;
+use crate::simulator::codes::Codes;
 use crate::simulator::directory::{ManagedIdentity, Tenant};
 use crate::simulator::fault::Script;
 use crate::simulator::flow::Flow;
+use crate::simulator::graph::Graph;
 use crate::simulator::keys::{Key, KeyRing};
 use crate::simulator::loops::Loops;
 use crate::simulator::record::Records;
@@ -30,12 +32,14 @@ pub(crate) struct State {
     /// With which the simulator's outside tokens are signed; made when first needed.
     pub(crate) cluster: OnceLock<Option<Arc<Key>>>,
     pub(crate) sessions: Sessions,
+    pub(crate) codes: Codes,
     pub(crate) loops: Loops,
     pub(crate) identities: RwLock<Vec<ManagedIdentity>>,
     /// What App Service wants in `X-IDENTITY-HEADER`.
     pub(crate) identity_header: String,
     pub(crate) arc: KeyFiles,
     pub(crate) vault: RwLock<Vault>,
+    pub(crate) graph: RwLock<Graph>,
     pub(crate) script: Script,
     pub(crate) records: Arc<Records>,
     pub(crate) log: Option<Log>,
@@ -66,6 +70,14 @@ impl State {
 
     pub(crate) fn vault(&self) -> RwLockReadGuard<'_, Vault> {
         self.vault.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn graph(&self) -> RwLockReadGuard<'_, Graph> {
+        self.graph.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn edit_graph<T>(&self, change: impl FnOnce(&mut Graph) -> T) -> T {
+        change(&mut self.graph.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn flow_by_id(&self, id: &str) -> Option<Flow> {

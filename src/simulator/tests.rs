@@ -2,8 +2,10 @@
 
 mod assertions;
 mod azure;
+mod browser;
 mod entra;
 mod faults;
+mod graph;
 mod on_behalf_of;
 mod passwords;
 mod records;

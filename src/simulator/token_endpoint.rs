@@ -6,11 +6,13 @@
 
 mod assertion;
 mod client;
+mod code;
+mod device;
 mod form;
 mod issue;
 mod on_behalf_of;
 mod password;
-mod policy;
+pub(crate) mod policy;
 mod refresh;
 mod scope;
 
@@ -21,7 +23,7 @@ use serde_json::Value;
 use crate::simulator::aadsts::Refusal;
 use crate::simulator::answer::Answer;
 use crate::simulator::claims::Claims;
-use crate::simulator::directory::Version;
+use crate::simulator::directory::{App, Version};
 use crate::simulator::entra::is_shared;
 use crate::simulator::fault::Place;
 use crate::simulator::misbehave::{Exchange, carry_out};
@@ -29,6 +31,7 @@ use crate::simulator::random;
 use crate::simulator::record::{TokenRequest, lines};
 use crate::simulator::state::State;
 use form::{basic, form};
+use scope::Target;
 
 /// Values of `grant_type`, as they travel; also the names of [`Place::Grant`].
 pub mod grant {
@@ -129,6 +132,24 @@ fn dressed(answer: Answer, correlation: Option<&str>) -> Answer {
     }
 }
 
+/// What a sign-in that begins elsewhere is for.
+pub(crate) fn target_of(
+    state: &State,
+    head: &Parts,
+    form: &[(String, String)],
+    version: Version,
+    app: &App,
+    tenant: &str,
+) -> Result<Target, Refusal> {
+    let request = Request {
+        state,
+        head,
+        form,
+        version,
+    };
+    request.target(app, tenant, None)
+}
+
 /// A request at a token endpoint.
 struct Request<'a> {
     state: &'a State,
@@ -153,6 +174,8 @@ impl Request<'_> {
             }
             grant::PASSWORD => self.password(&client, &claims),
             grant::REFRESH_TOKEN => self.refresh(&client, &claims),
+            grant::AUTHORIZATION_CODE => self.code(&client, &claims),
+            grant::DEVICE_CODE => self.device(&client, &claims),
             grant::ON_BEHALF_OF => self.on_behalf_of(&client, &claims),
             other => Err(Refusal::unsupported_grant(other)),
         }
@@ -179,6 +202,16 @@ impl Request<'_> {
                 .sessions
                 .tenant(self.needed("refresh_token")?)
                 .ok_or_else(Refusal::unknown_refresh_token),
+            Some(grant::AUTHORIZATION_CODE) => self
+                .state
+                .codes
+                .code_tenant(self.needed("code")?)
+                .ok_or_else(Refusal::code_unknown),
+            Some(grant::DEVICE_CODE) => self
+                .state
+                .codes
+                .device_tenant(self.needed("device_code")?)
+                .ok_or_else(Refusal::device_code_unknown),
             _ => Err(Refusal::no_tenant()),
         }
     }

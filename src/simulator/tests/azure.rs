@@ -159,7 +159,9 @@ async fn arc_gives_a_token_for_the_content_of_the_file_it_names() {
 #[tokio::test]
 async fn a_vault_challenges_and_then_gives_the_latest_version_or_the_one_named() {
     let simulator = simulator().await;
-    let first = simulator.put_secret("flows", SecretVersion::new("one"));
+    let version = SecretVersion::new("one");
+    let first = version.id.clone();
+    simulator.put_secret("flows", version);
     let mut second = SecretVersion::new("two");
     second.expires = Some(4_000_000_000);
     simulator.put_secret("flows", second);

@@ -1,7 +1,7 @@
 //! What does `GET /` say?
 //!
-//! What is simulated, in plain text: authority, tenants, applications, users, services, flows with their URLs. Secrets are left out and a
-//! `sig` is blotted out, so the page may be shown to anybody.
+//! What is simulated, in plain text: authority, tenants, applications, users, services, flows with their URLs. Secrets are left out and
+//! a `sig` is blotted out, so the page may be shown to anybody.
 
 use std::fmt::Write;
 

@@ -1,11 +1,14 @@
 //! Where secrets come from.
 //!
 //! In: an environment variable's name, a file's path, or the text itself. Out: the value as a [`Secret`], without one trailing newline
-//! (editors and Kubernetes put one there). Refuses empty values, values over 64 KiB and files that are not UTF-8 text; the reason
-//! is a fixed word and never quotes the value.
+//! (editors and Kubernetes put one there). Refuses empty values, values over 64 KiB and files that are not UTF-8 text, unless binary
+//! ones are wanted: those come in base64. The reason is a fixed word and never quotes the value.
 
 use std::io::{ErrorKind, Read as _};
 use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 
 use super::Secret;
 use crate::clock::Environment;
@@ -85,9 +88,31 @@ impl Source {
 
     /// Reads the value.
     pub fn read(&self, environment: &Environment) -> Result<Secret<String>, Unreadable> {
+        self.read_with(environment, |_| Err(Unreadable::NotText))
+    }
+
+    /// Reads the value; a file that is not text comes in base64, which is how places that keep text keep such a file.
+    pub fn read_any(&self, environment: &Environment) -> Result<Secret<String>, Unreadable> {
+        self.read_with(environment, |bytes| Ok(BASE64_STANDARD.encode(bytes)))
+    }
+
+    fn read_with(
+        &self,
+        environment: &Environment,
+        binary: impl Fn(&[u8]) -> Result<String, Unreadable>,
+    ) -> Result<Secret<String>, Unreadable> {
         let mut value = match self {
             Self::Environment(name) => environment.value(name).ok_or(Unreadable::NotSet)?,
-            Self::File(path) => from_file(path)?,
+            Self::File(path) => {
+                let bytes = from_file(path)?;
+                if bytes.len() as u64 > LIMIT {
+                    return Err(Unreadable::TooLarge);
+                }
+                match String::from_utf8(bytes) {
+                    Ok(text) => text,
+                    Err(other) => return binary(other.as_bytes()).map(Secret::new),
+                }
+            }
             Self::Plain(value) => value.expose().clone(),
         };
         if value.len() as u64 > LIMIT {
@@ -102,17 +127,16 @@ impl Source {
     }
 }
 
-fn from_file(path: &std::path::Path) -> Result<String, Unreadable> {
+fn from_file(path: &std::path::Path) -> Result<Vec<u8>, Unreadable> {
     let reason = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => Unreadable::NotFound,
         ErrorKind::PermissionDenied => Unreadable::Denied,
-        ErrorKind::InvalidData => Unreadable::NotText,
         _ => Unreadable::Unreadable,
     };
     let file = std::fs::File::open(path).map_err(reason)?;
-    let mut value = String::new();
+    let mut value = Vec::new();
     file.take(LIMIT + 1)
-        .read_to_string(&mut value)
+        .read_to_end(&mut value)
         .map_err(reason)?;
     Ok(value)
 }
@@ -158,6 +182,8 @@ mod tests {
         assert_eq!(read(&file("none"), &[]), Err(Unreadable::NotFound));
         std::fs::write(folder.path().join("binary"), [0xff, 0xfe]).unwrap();
         assert_eq!(read(&file("binary"), &[]), Err(Unreadable::NotText));
+        let any = file("binary").read_any(&Environment::fixed([("A", "b")]));
+        assert_eq!(any.unwrap().expose(), "//4=");
         std::fs::write(folder.path().join("good"), "value\n").unwrap();
         assert_eq!(read(&file("good"), &[]).as_deref(), Ok("value"));
     }

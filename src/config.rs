@@ -25,6 +25,9 @@ pub use problem::{Problem, Problems, Severity};
 /// Every default, and the only place they stand in.
 const DEFAULTS: &str = include_str!("../config/default.yaml");
 
+/// How long ahead secrets and certificates are told to expire, in seconds: 30 days.
+pub const EXPIRES_SOON: u64 = 30 * 24 * 3600;
+
 /// Everything the gateway is built from.
 pub struct Config {
     /// The callers' listener.

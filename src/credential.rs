@@ -16,10 +16,14 @@ use crate::policy::Permitted;
 
 pub mod answer;
 pub mod application;
+pub mod assertion;
 pub mod cache;
 pub mod cells;
+pub mod certificate;
+pub mod client_certificate;
 pub mod client_credentials;
 pub mod client_secret;
+pub mod federated;
 pub mod proof;
 pub mod source;
 pub mod wallet;

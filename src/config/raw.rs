@@ -16,11 +16,11 @@ mod place;
 mod words;
 
 pub use callers::{ApiKey, Caller, Entra, Jwt, Key};
-pub use credentials::{ClientSecret, Credential};
+pub use credentials::{ClientCertificate, ClientSecret, Credential, WorkloadIdentity};
 pub use flows::{Flow, ResponseHeaders, Trigger};
 pub use place::{Place, Source, beside};
 pub use words::{
-    ClientAuth, Cloud, Endpoint, Format, Kind, Level, Mode, Require, Responds, Scheme,
+    Algorithm, ClientAuth, Cloud, Endpoint, Format, Kind, Level, Mode, Require, Responds, Scheme,
 };
 
 /// Makes a section: a struct with a [`Field`] for each key, its reader and its schema.
@@ -217,8 +217,10 @@ section! {
         api_key: ApiKeyDefaults,
         /// For jwt callers.
         jwt: JwtDefaults,
-        /// For `client_secret` credentials.
+        /// For credentials with a client secret.
         client_secret: ClientSecretDefaults,
+        /// For credentials with a certificate.
+        client_certificate: ClientCertificateDefaults,
     }
 }
 
@@ -269,9 +271,19 @@ section! {
 }
 
 section! {
-    /// For `client_secret` credentials.
+    /// For credentials with a client secret.
     ClientSecretDefaults {
         /// How id and secret travel.
         client_auth: Choice<ClientAuth>,
+    }
+}
+
+section! {
+    /// For credentials with a certificate.
+    ClientCertificateDefaults {
+        /// How assertions are signed.
+        algorithm: Choice<Algorithm>,
+        /// Whether the certificate's chain travels along.
+        send_chain: Flag,
     }
 }

@@ -15,6 +15,7 @@ use crate::secret::Value;
 mod damage;
 mod files;
 mod mistakes;
+mod proofs;
 mod schema;
 
 /// 2026-11-22.
@@ -146,7 +147,7 @@ fn example_yaml_passes_without_an_error_or_a_warning() {
     assert_eq!(severities(&problems)[..2], [0, 0], "{problems}");
     assert_eq!(
         (counts.flows, counts.callers, counts.credentials),
-        (5, 6, 3)
+        (7, 6, 5)
     );
 }
 
@@ -302,12 +303,14 @@ callers:
   app: { entra: { tenant: 8f3b0000-0000-0000-0000-000000000001, audience: a } }
 credentials:
   flows: { client_secret: { tenant: 8f3b0000-0000-0000-0000-000000000001, client_id: 22220000-0000-0000-0000-000000000001, secret: { env: SECRET } } }
+  app: { client_certificate: { tenant: 8f3b0000-0000-0000-0000-000000000001, client_id: 22220000-0000-0000-0000-000000000001, certificate: { env: CERTIFICATE } } }
 flows:
   order: { url: { env: FLOW_URL }, who_can_trigger: [erp, idp, app], credential: flows }
 ";
 
 #[test]
 fn code_has_no_default_of_its_own() {
+    let certificate = proofs::pem(true, 2030, 1, 2);
     let file = || File {
         name: Arc::from("leaning.yaml"),
         text: LEANING.to_owned(),
@@ -315,7 +318,8 @@ fn code_has_no_default_of_its_own() {
     let with = |defaults: &str| {
         let defaults = tree::parse(&Arc::from("default.yaml"), defaults)
             .unwrap_or_else(|problem| panic!("{problem}"));
-        let environment = Environment::fixed(VARIABLES);
+        let certificate = [("CERTIFICATE", certificate.as_str())];
+        let environment = Environment::fixed(VARIABLES.into_iter().chain(certificate));
         let clock = Clock::manual(NOW);
         find_over(
             &defaults,
@@ -339,7 +343,7 @@ fn code_has_no_default_of_its_own() {
         assert!(with(&rest.join("\n")).is_none(), "{gone}");
         seen += 1;
     }
-    assert_eq!(seen, 26);
+    assert_eq!(seen, 28);
 }
 
 #[test]

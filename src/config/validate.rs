@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use super::problem::{Name, Spot, Words, say};
 use super::read::{At, Field, Reader};
 use super::values::{Choice, OneOrMore, Text, telling_path, telling_variable};
-use super::{Parts, Secrets, Severity, raw};
+use super::{EXPIRES_SOON, Parts, Secrets, Severity, raw};
 use crate::client;
-use crate::secret::{Secret, Source};
+use crate::secret::{Secret, Source, Unreadable};
 
 mod api_keys;
 mod asks;
@@ -115,6 +115,7 @@ struct Defaults {
     api_key: raw::ApiKeyDefaults,
     jwt: raw::JwtDefaults,
     client_secret: raw::ClientSecretDefaults,
+    client_certificate: raw::ClientCertificateDefaults,
 }
 
 impl Defaults {
@@ -125,6 +126,7 @@ impl Defaults {
             api_key,
             jwt,
             client_secret,
+            client_certificate,
         } = section.unwrap_or_else(raw::Defaults::silent);
         Self {
             entra: part(entra, raw::EntraDefaults::silent),
@@ -132,6 +134,7 @@ impl Defaults {
             api_key: part(api_key, raw::ApiKeyDefaults::silent),
             jwt: part(jwt, raw::JwtDefaults::silent),
             client_secret: part(client_secret, raw::ClientSecretDefaults::silent),
+            client_certificate: part(client_certificate, raw::ClientCertificateDefaults::silent),
         }
     }
 }
@@ -158,6 +161,20 @@ impl Ground<'_> {
 
     /// A secret's value. An absent one is an error or, when only looking, a note.
     fn secret(&mut self, at: &At<raw::Source>, sensitive: bool) -> Option<Secret<String>> {
+        self.announce(at, sensitive);
+        let value = at.value.0.read(self.reader.environment());
+        self.accounted(&at.spot, &at.value.0, value)
+    }
+
+    /// The same for one that may be a binary file, which comes in base64.
+    fn secret_of_any_kind(&mut self, at: &At<raw::Source>) -> Option<Secret<String>> {
+        self.announce(at, true);
+        let value = at.value.0.read_any(self.reader.environment());
+        self.accounted(&at.spot, &at.value.0, value)
+    }
+
+    /// Has a secret's file watched, and warns of one that stands here itself.
+    fn announce(&mut self, at: &At<raw::Source>, sensitive: bool) {
         let raw::Source(source) = &at.value;
         match source {
             Source::File(path) => self.files.push(path.clone()),
@@ -168,7 +185,15 @@ impl Ground<'_> {
             ),
             Source::Plain(_) | Source::Environment(_) => {}
         }
-        let value = source.read(self.reader.environment());
+    }
+
+    /// Counts what was read, or tells why it could not be.
+    fn accounted<T>(
+        &mut self,
+        spot: &Spot,
+        source: &Source,
+        value: Result<T, Unreadable>,
+    ) -> Option<T> {
         let kind = source.kind();
         if value.is_ok() {
             self.secret_reads.extend(kind);
@@ -177,10 +202,10 @@ impl Ground<'_> {
             .map_err(|reason| {
                 let which = match source {
                     Source::Environment(name) => telling_variable(name),
-                    Source::File(path) => telling_path(path, &at.spot.file),
+                    Source::File(path) => telling_path(path, &spot.file),
                     Source::Plain(_) => say!(""),
                 };
-                let severity = self.severity(&at.spot, reason.absent());
+                let severity = self.severity(spot, reason.absent());
                 let cure = if severity == Severity::Note {
                     say!(
                         "it has to be there when the gateway starts (--secrets makes this an error)"
@@ -190,7 +215,7 @@ impl Ground<'_> {
                 };
                 self.reader.note(
                     severity,
-                    &at.spot,
+                    spot,
                     say!("{}{}", reason.reason(), colon(&which)),
                     cure,
                     None,
@@ -208,6 +233,22 @@ impl Ground<'_> {
             Severity::Note
         } else {
             Severity::Error
+        }
+    }
+
+    /// Warns of what has expired, or will soon. `what`: e.g. `the secret`.
+    fn warn_of_expiry(&mut self, spot: &Spot, expires: u64, what: &'static str, cure: Words) {
+        if expires <= self.now {
+            let message = say!("{} has expired", what);
+            self.reader.warn_at(spot, message, cure);
+        } else if expires <= self.now + EXPIRES_SOON {
+            let days = match (expires - self.now) / (24 * 3600) {
+                0 => say!("less than a day"),
+                1 => say!("1 day"),
+                days => say!("{} days", Words::checked(days.to_string())),
+            };
+            let message = say!("{} expires in {}", what, days);
+            self.reader.warn_at(spot, message, cure);
         }
     }
 

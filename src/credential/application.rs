@@ -13,8 +13,11 @@ use url::form_urlencoded;
 
 use super::proof::{Presented, Proof, Prover};
 use super::source::{Context, Denial, Wish};
-use super::{Ask, answer};
+use super::{Ask, Failure, answer};
 use crate::client::{Limits, Reach};
+
+/// AADSTS numbers of a secret that is wrong, or has expired (facts B2).
+const SECRET_REFUSED: [u32; 2] = [7_000_215, 7_000_222];
 
 /// Who asks which endpoint, as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -52,16 +55,65 @@ impl Client {
         &self.context
     }
 
-    /// Posts one grant's form, once, or a second time with the other secret when the provider refuses the first for itself.
+    /// Posts one grant's form: once, or a second time with another proof when the provider refuses the first for itself.
     pub(super) async fn ask(
         &self,
         grant: &[(&str, &str)],
         ask: &Ask,
         wish: &Wish,
     ) -> Result<Response<Bytes>, Denial> {
-        let presented = self.prover.present(&self.application).await?;
+        let first = self.prover.present(&self.application).await?;
+        let refusal = self.post(grant, ask, wish, &first).await?;
+        if !self.refuses_proof(&refusal) {
+            return Ok(refusal);
+        }
+        let Some(other) = self.prover.refused(&self.application, &first).await? else {
+            return Ok(refusal);
+        };
+        let answer = self.post(grant, ask, wish, &other).await?;
+        if self.refuses_proof(&answer) {
+            // The provider's word on the one that comes first is what helps.
+            return Ok(refusal);
+        }
+        if self.prover.prefer(&other) {
+            tracing::warn!(
+                credential = &*self.context.credential,
+                refused = first.which.key(),
+                accepted = other.which.key(),
+                "the provider refuses one of the credential's secrets; the other comes first from now on"
+            );
+        }
+        Ok(answer)
+    }
+
+    /// Whether the provider refuses the proof itself, as one that is wrong or has expired (facts B2).
+    fn refuses_proof(&self, response: &Response<Bytes>) -> bool {
+        if !response.status().is_client_error() {
+            return false;
+        }
+        let Err(denial) = answer::read(response, self.context.clock.since_epoch()) else {
+            return false;
+        };
+        match &denial.failure {
+            Failure::Rejected { error, codes, .. } if codes.is_empty() => {
+                !self.application.entra && matches!(error.as_str(), "invalid_client" | "http_401")
+            }
+            Failure::Rejected { codes, .. } => {
+                codes.iter().any(|code| SECRET_REFUSED.contains(code))
+            }
+            Failure::Unavailable { .. } => false,
+        }
+    }
+
+    async fn post(
+        &self,
+        grant: &[(&str, &str)],
+        ask: &Ask,
+        wish: &Wish,
+        presented: &Presented,
+    ) -> Result<Response<Bytes>, Denial> {
         let request = self
-            .request(grant, ask, wish, &presented)
+            .request(grant, ask, wish, presented)
             .map_err(|_| Denial::unavailable("request_invalid", None))?;
         let outbound = &self.context.outbound;
         let limits = Limits {

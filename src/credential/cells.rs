@@ -100,6 +100,7 @@ impl Cells {
             return cell;
         }
         let context = Context {
+            credential: Arc::clone(&settings.name),
             outbound: outbound.clone(),
             clock: self.around.clock.clone(),
             random: self.around.random.clone(),

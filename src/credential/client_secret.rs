@@ -1,7 +1,10 @@
-//! Proof by a shared secret.
+//! Proof by a shared secret, or by one of two while they are being rolled over.
 //!
 //! In: the client id and the secret as it is now. Out: form fields (`client_secret_post`) or HTTP Basic, each part form-encoded first
-//! (`client_secret_basic`; RFC 6749 section 2.3.1, facts B1.1). Refuses when the secret cannot be read.
+//! (`client_secret_basic`; RFC 6749 section 2.3.1, facts B1.1). When the provider refuses one of two, the other; the one it last took
+//! comes first. Refuses when the secret cannot be read.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -17,6 +20,8 @@ use crate::secret::{Secret, Secrets, Value};
 pub struct Settings {
     /// The secret.
     pub secret: Value,
+    /// The one that replaces it, or is being replaced by it.
+    pub next: Option<Value>,
     /// How id and secret travel.
     pub client_auth: ClientAuth,
 }
@@ -30,9 +35,38 @@ pub enum ClientAuth {
     Basic,
 }
 
+/// One of the two secrets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Which {
+    /// `secret`.
+    #[default]
+    First,
+    /// `next_secret`.
+    Next,
+}
+
+impl Which {
+    /// Its key in the configuration.
+    pub(super) const fn key(self) -> &'static str {
+        match self {
+            Self::First => "secret",
+            Self::Next => "next_secret",
+        }
+    }
+
+    const fn other(self) -> Self {
+        match self {
+            Self::First => Self::Next,
+            Self::Next => Self::First,
+        }
+    }
+}
+
 pub(super) struct Prover {
     settings: Settings,
     secrets: Secrets,
+    /// Whether `next_secret` comes first. Attempts may run at the same time; whoever looks sees one of two good answers.
+    next_first: AtomicBool,
 }
 
 impl Prover {
@@ -40,28 +74,60 @@ impl Prover {
         Self {
             settings: settings.clone(),
             secrets: secrets.clone(),
+            next_first: AtomicBool::new(false),
         }
     }
 
     pub(super) async fn present(&self, client_id: &str) -> Result<Presented, Denial> {
+        self.made(client_id, self.preferred()).await
+    }
+
+    pub(super) async fn refused(
+        &self,
+        client_id: &str,
+        refused: Which,
+    ) -> Result<Option<Presented>, Denial> {
+        if self.settings.next.is_none() {
+            return Ok(None);
+        }
+        self.made(client_id, refused.other()).await.map(Some)
+    }
+
+    pub(super) fn prefer(&self, accepted: Which) -> bool {
+        let next = accepted == Which::Next;
+        self.next_first.swap(next, Ordering::Relaxed) != next
+    }
+
+    fn preferred(&self) -> Which {
+        if self.next_first.load(Ordering::Relaxed) {
+            Which::Next
+        } else {
+            Which::First
+        }
+    }
+
+    async fn made(&self, client_id: &str, which: Which) -> Result<Presented, Denial> {
+        let value = match (which, &self.settings.next) {
+            (Which::Next, Some(next)) => next,
+            (Which::First, _) | (Which::Next, None) => &self.settings.secret,
+        };
         let secret = self
             .secrets
-            .read(&self.settings.secret)
+            .read(value)
             .await
             .map_err(|_| Denial::unavailable("secret_unreadable", None))?;
-        match self.settings.client_auth {
-            ClientAuth::Post => Ok(Presented {
-                fields: vec![
-                    ("client_id", Secret::new(client_id.to_owned())),
-                    ("client_secret", secret),
-                ],
-                authorization: None,
-            }),
-            ClientAuth::Basic => Ok(Presented {
-                fields: Vec::new(),
-                authorization: Some(basic(client_id, &secret)?),
-            }),
-        }
+        let (fields, authorization) = match self.settings.client_auth {
+            ClientAuth::Post => {
+                let id = ("client_id", Secret::new(client_id.to_owned()));
+                (vec![id, ("client_secret", secret)], None)
+            }
+            ClientAuth::Basic => (Vec::new(), Some(basic(client_id, &secret)?)),
+        };
+        Ok(Presented {
+            fields,
+            authorization,
+            which,
+        })
     }
 }
 

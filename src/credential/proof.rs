@@ -1,13 +1,14 @@
 //! How an application proves to a token endpoint that it is that application.
 //!
 //! In: the configured [`Proof`]. Out: form fields or a header for one request ([`Presented`]), made anew each time: a secret may have
-//! been rolled over, an assertion lives for minutes (facts B1.1, RFC 6749 section 2.3). Refuses when the secret cannot be read.
+//! been rolled over, an assertion lives for minutes (facts B1.1, RFC 6749 section 2.3). After the provider refused one, another, where
+//! there is another. Refuses when what it needs cannot be read.
 
 use http::HeaderValue;
 
 use super::application::Application;
-use super::client_secret;
 use super::source::{Context, Denial};
+use super::{client_certificate, client_secret, federated};
 use crate::secret::Secret;
 
 /// The ways of proof.
@@ -15,6 +16,10 @@ use crate::secret::Secret;
 pub enum Proof {
     /// A shared secret.
     Secret(client_secret::Settings),
+    /// A certificate's key.
+    Certificate(client_certificate::Settings),
+    /// Another issuer's token.
+    Federated(federated::Settings),
     /// None: a public client, for the grants that are open to one.
     Nothing,
 }
@@ -22,15 +27,20 @@ pub enum Proof {
 /// A proof at work.
 pub(super) enum Prover {
     Secret(client_secret::Prover),
+    Certificate(client_certificate::Prover),
+    Federated(federated::Prover),
     Nothing,
 }
 
 /// What goes into one request.
+#[derive(Default)]
 pub(super) struct Presented {
     /// Form fields, `client_id` among them unless it travels in the header.
     pub(super) fields: Vec<(&'static str, Secret<String>)>,
     /// `Authorization`, marked sensitive.
     pub(super) authorization: Option<HeaderValue>,
+    /// Which one it is, where the proof has several.
+    pub(super) which: client_secret::Which,
 }
 
 impl Prover {
@@ -39,6 +49,10 @@ impl Prover {
             Proof::Secret(settings) => {
                 Self::Secret(client_secret::Prover::new(settings, &context.secrets))
             }
+            Proof::Certificate(settings) => {
+                Self::Certificate(client_certificate::Prover::new(settings, context))
+            }
+            Proof::Federated(settings) => Self::Federated(federated::Prover::new(settings)),
             Proof::Nothing => Self::Nothing,
         }
     }
@@ -47,10 +61,33 @@ impl Prover {
     pub(super) async fn present(&self, application: &Application) -> Result<Presented, Denial> {
         match self {
             Self::Secret(prover) => prover.present(&application.client_id).await,
+            Self::Certificate(prover) => prover.present(application).await,
+            Self::Federated(prover) => prover.present(application).await,
             Self::Nothing => Ok(Presented {
                 fields: vec![("client_id", Secret::new(application.client_id.clone()))],
-                authorization: None,
+                ..Presented::default()
             }),
+        }
+    }
+
+    /// Another proof, after the provider refused this one for itself: for one more request of the same attempt. `None`: there is
+    /// none. The place to look for a newer version of what is kept elsewhere, too.
+    pub(super) async fn refused(
+        &self,
+        application: &Application,
+        refused: &Presented,
+    ) -> Result<Option<Presented>, Denial> {
+        match self {
+            Self::Secret(prover) => prover.refused(&application.client_id, refused.which).await,
+            Self::Certificate(_) | Self::Federated(_) | Self::Nothing => Ok(None),
+        }
+    }
+
+    /// Notes that the provider took `accepted` after it refused another: it comes first from now on. Whether that is news.
+    pub(super) fn prefer(&self, accepted: &Presented) -> bool {
+        match self {
+            Self::Secret(prover) => prover.prefer(accepted.which),
+            Self::Certificate(_) | Self::Federated(_) | Self::Nothing => false,
         }
     }
 }

@@ -27,6 +27,8 @@ pub trait Source: Send + Sync + 'static {
 /// What every source works with.
 #[derive(Clone)]
 pub struct Context {
+    /// The credential's configured name.
+    pub credential: Arc<str>,
     /// The way out.
     pub outbound: Outbound,
     /// Wall-clock time.

@@ -1,16 +1,20 @@
 //! The grammar of `credentials:`.
 
 use super::super::read::Field;
-use super::super::values::{Choice, Free, Moment, OneOrMore, Text};
-use super::{ClientAuth, Cloud, Endpoint, Source, section};
+use super::super::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
+use super::{Algorithm, ClientAuth, Cloud, Endpoint, Source, section};
 
 section! {
     /// One way for the gateway to prove itself: exactly one of the keys.
     Credential {
         /// OAuth 2.0 client credentials with a shared secret.
         client_secret: ClientSecret,
+        /// OAuth 2.0 client credentials with a certificate.
+        client_certificate: ClientCertificate,
+        /// OAuth 2.0 client credentials with another issuer's token, e.g. that of a Kubernetes service account.
+        workload_identity: WorkloadIdentity,
     }
-    later { client_certificate, workload_identity, managed_identity, refresh_token, password, on_behalf_of, bearer, }
+    later { managed_identity, refresh_token, password, on_behalf_of, bearer, }
 }
 
 section! {
@@ -20,6 +24,8 @@ section! {
         client_id: Text,
         /// Its client secret.
         secret: Source,
+        /// The other client secret while they are being rolled over: tried when the provider refuses the one.
+        next_secret: Source,
         /// When the secret expires: for metrics and warnings.
         expires: Moment,
         /// Tenant id or domain.
@@ -42,5 +48,59 @@ section! {
         parameters: Free<Text>,
     }
     required { client_id, secret, }
-    later { next_secret, }
+}
+
+section! {
+    /// OAuth 2.0 client credentials with a certificate, from Entra ID or, with `token_url`, from another server.
+    ClientCertificate {
+        /// The application's client id.
+        client_id: Text,
+        /// Certificate, chain and private key: PEM or PKCS#12, binary or in base64.
+        certificate: Source,
+        /// What opens the key or the PKCS#12 file.
+        passphrase: Source,
+        /// How assertions are signed.
+        algorithm: Choice<Algorithm>,
+        /// Whether the certificate's chain travels along.
+        send_chain: Flag,
+        /// Tenant id or domain.
+        tenant: Text,
+        /// The cloud the tenant is in.
+        cloud: Choice<Cloud>,
+        /// A sovereign or simulated Entra ID instead of the cloud's.
+        authority: Text,
+        /// v2 asks with scope, v1 with resource.
+        endpoint: Choice<Endpoint>,
+        /// Token endpoint of a server that is not Entra ID.
+        token_url: Text,
+        /// What to ask for; default: what the flow's host wants.
+        scope: OneOrMore<Text>,
+        /// What to ask for at a v1 endpoint; default: what the flow's host wants.
+        resource: Text,
+        /// Further form fields for a server that is not Entra ID.
+        parameters: Free<Text>,
+    }
+    required { client_id, certificate, }
+}
+
+section! {
+    /// OAuth 2.0 client credentials at Entra ID with another issuer's token.
+    WorkloadIdentity {
+        /// The application's client id; default: `AZURE_CLIENT_ID`.
+        client_id: Text,
+        /// File with the issuer's token, read again for each request; default: `AZURE_FEDERATED_TOKEN_FILE`.
+        token_file: Text,
+        /// Tenant id or domain; default: `AZURE_TENANT_ID`.
+        tenant: Text,
+        /// The cloud the tenant is in.
+        cloud: Choice<Cloud>,
+        /// A sovereign or simulated Entra ID instead of the cloud's; default: `AZURE_AUTHORITY_HOST`.
+        authority: Text,
+        /// v2 asks with scope, v1 with resource.
+        endpoint: Choice<Endpoint>,
+        /// What to ask for; default: what the flow's host wants.
+        scope: OneOrMore<Text>,
+        /// What to ask for at a v1 endpoint; default: what the flow's host wants.
+        resource: Text,
+    }
 }

@@ -62,6 +62,18 @@ words! {
 }
 
 words! {
+    /// How assertions are signed.
+    Algorithm {
+        /// RSA-PSS.
+        Ps256 = "PS256",
+        /// RSA PKCS#1 v1.5.
+        Rs256 = "RS256",
+        /// ECDSA on P-256.
+        Es256 = "ES256",
+    }
+}
+
+words! {
     /// Where an API key travels if not in a header of its own.
     Scheme {
         /// `Authorization: Bearer`.

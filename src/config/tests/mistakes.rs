@@ -150,8 +150,6 @@ fn kinds_that_are_not_built_yet_are_refused_by_name() {
         )
     });
     let credentials = [
-        "client_certificate",
-        "workload_identity",
         "managed_identity",
         "refresh_token",
         "password",
@@ -169,10 +167,6 @@ fn kinds_that_are_not_built_yet_are_refused_by_name() {
         (
             "secrets.key_vault",
             "secrets: { key_vault: { credential: x } }",
-        ),
-        (
-            "credentials.x.client_secret.next_secret",
-            "credentials: { x: { client_secret: { next_secret: a } } }",
         ),
         (
             "flows.x.url.key_vault",

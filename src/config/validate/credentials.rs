@@ -12,8 +12,10 @@ use super::{Defaults, Ground, asks, clouds};
 use crate::credential::{self, Ask};
 
 mod application;
+mod client_certificate;
 mod client_secret;
 mod proof;
+mod workload_identity;
 
 /// Every credential, in the order of their names.
 pub struct Credentials(pub Vec<Judged>);
@@ -136,11 +138,19 @@ fn judge(
 }
 
 fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -> Half {
-    let raw::Credential { client_secret } = at.value;
-    let given: Vec<Spot> = [application::spot_of(&client_secret)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let raw::Credential {
+        client_secret,
+        client_certificate,
+        workload_identity,
+    } = at.value;
+    let given: Vec<Spot> = [
+        application::spot_of(&client_secret),
+        application::spot_of(&client_certificate),
+        application::spot_of(&workload_identity),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     if let [_, second, ..] = given.as_slice() {
         ground.reader.error_at(
             second,
@@ -149,15 +159,22 @@ fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -
         );
         return (None, None);
     }
-    if let Field::Given(at) = client_secret {
-        return client_secret::judge(ground, at, defaults);
-    }
-    if client_secret.absent() {
+    let none = client_secret.absent() && client_certificate.absent() && workload_identity.absent();
+    if none {
         ground.reader.error_at(
             &at.spot,
             say!("this credential has no kind that is built"),
-            say!("give it client_secret"),
+            say!("give it client_secret, client_certificate or workload_identity"),
         );
+    }
+    if let Field::Given(at) = client_secret {
+        return client_secret::judge(ground, at, defaults);
+    }
+    if let Field::Given(at) = client_certificate {
+        return client_certificate::judge(ground, at, defaults);
+    }
+    if let Field::Given(at) = workload_identity {
+        return workload_identity::judge(ground, at, defaults);
     }
     (None, None)
 }

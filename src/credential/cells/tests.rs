@@ -54,6 +54,7 @@ fn settings(simulator: &Simulator) -> Settings {
 fn proof(secret: &str, client_auth: ClientAuth) -> Proof {
     Proof::Secret(client_secret::Settings {
         secret: Value::Fixed(Secret::new(secret.to_owned())),
+        next: None,
         client_auth,
     })
 }
@@ -136,6 +137,9 @@ mod rule_22_keys {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::credential::assertion::Manner;
+    use crate::credential::certificate::Algorithm;
+    use crate::credential::{client_certificate, federated};
 
     /// Small pools of near-equal parts, so that two draws often differ in one input alone.
     fn part() -> impl Strategy<Value = String> {
@@ -147,13 +151,77 @@ mod rule_22_keys {
         prop_oneof![part().prop_map(Ask::Scope), part().prop_map(Ask::Resource)]
     }
 
+    fn value(text: String) -> Value {
+        Value::Fixed(Secret::new(text))
+    }
+
+    #[derive(Clone)]
+    struct Proven(Proof);
+
+    impl std::fmt::Debug for Proven {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(&told(&self.0))
+        }
+    }
+
+    fn proofs() -> impl Strategy<Value = Proven> {
+        let secret = (part(), prop::option::of(part()), any::<bool>());
+        let secret = secret.prop_map(|(secret, next, basic)| {
+            Proven(Proof::Secret(client_secret::Settings {
+                secret: value(secret),
+                next: next.map(value),
+                client_auth: if basic {
+                    ClientAuth::Basic
+                } else {
+                    ClientAuth::Post
+                },
+            }))
+        });
+        let algorithm = prop::sample::select(vec![Algorithm::Ps256, Algorithm::Rs256]);
+        let certificate = (part(), prop::option::of(part()), algorithm, any::<bool>());
+        let certificate =
+            certificate.prop_map(|(certificate, passphrase, algorithm, send_chain)| {
+                Proven(Proof::Certificate(client_certificate::Settings {
+                    certificate: value(certificate),
+                    passphrase: passphrase.map(value),
+                    manner: Manner {
+                        algorithm,
+                        send_chain,
+                    },
+                }))
+            });
+        let federated = part()
+            .prop_map(|file| Proven(Proof::Federated(federated::Settings { file: file.into() })));
+        prop_oneof![secret, certificate, federated, Just(Proven(Proof::Nothing))]
+    }
+
+    /// Every input of a proof, in words.
+    fn told(proof: &Proof) -> String {
+        let word = |value: &Value| {
+            let Value::Fixed(secret) = value;
+            secret.expose().clone()
+        };
+        match proof {
+            Proof::Secret(own) => {
+                let next = own.next.as_ref().map(word);
+                format!("{:?}", ("secret", word(&own.secret), next, own.client_auth))
+            }
+            Proof::Certificate(own) => {
+                let passphrase = own.passphrase.as_ref().map(word);
+                let text = word(&own.certificate);
+                format!("{:?}", ("certificate", text, passphrase, own.manner))
+            }
+            Proof::Federated(own) => format!("{:?}", ("federated", &own.file)),
+            Proof::Nothing => "nothing".to_owned(),
+        }
+    }
+
     prop_compose! {
         fn drawn()(
             name in part(),
             url in prop::sample::select(vec!["https://a.example/t", "https://a.example/T", "https://b.example/t"]),
             client_id in part(),
-            secret in part(),
-            basic in any::<bool>(),
+            proof in proofs(),
             parameters in prop::collection::btree_map(part(), part(), 0..3),
             entra in any::<bool>(),
             ask in asked(),
@@ -161,7 +229,7 @@ mod rule_22_keys {
             let kind = Kind::ClientCredentials(Application {
                 token_url: url.parse().unwrap(),
                 client_id,
-                proof: proof(&secret, if basic { ClientAuth::Basic } else { ClientAuth::Post }),
+                proof: proof.0,
                 parameters,
                 entra,
             });
@@ -176,21 +244,37 @@ mod rule_22_keys {
     impl std::fmt::Debug for Drawn {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             let Kind::ClientCredentials(own) = &self.0.kind;
-            let Proof::Secret(secret) = &own.proof else {
-                unreachable!("only secrets are drawn")
-            };
-            let Value::Fixed(value) = &secret.secret;
             f.debug_list()
                 .entry(&self.0.name)
                 .entry(&own.token_url.as_str())
                 .entry(&own.client_id)
-                .entry(value.expose())
-                .entry(&secret.client_auth)
+                .entry(&told(&own.proof))
                 .entry(&own.parameters)
                 .entry(&own.entra)
                 .entry(&self.1)
                 .finish()
         }
+    }
+
+    /// Changes the proof itself, or how it is presented.
+    fn change(proof: &mut Proof, manner: bool) {
+        match proof {
+            Proof::Secret(own) if manner => {
+                own.client_auth = match own.client_auth {
+                    ClientAuth::Basic => ClientAuth::Post,
+                    ClientAuth::Post => ClientAuth::Basic,
+                };
+            }
+            Proof::Secret(own) => own.next = other(own.next.as_ref()),
+            Proof::Certificate(own) if manner => own.manner.send_chain = !own.manner.send_chain,
+            Proof::Certificate(own) => own.passphrase = other(own.passphrase.as_ref()),
+            Proof::Federated(own) => own.file.push("x"),
+            Proof::Nothing => *proof = self::proof("", ClientAuth::Post),
+        }
+    }
+
+    fn other(before: Option<&Value>) -> Option<Value> {
+        before.is_none().then(|| value(String::new()))
     }
 
     proptest! {
@@ -204,18 +288,12 @@ mod rule_22_keys {
         fn one_changed_input_alone_makes_another_cell(base in drawn(), which in 0_usize..8) {
             let mut changed = base.clone();
             let Kind::ClientCredentials(own) = &mut changed.0.kind;
-            let Proof::Secret(secret) = &mut own.proof else {
-                unreachable!("only secrets are drawn")
-            };
             match which {
                 0 => changed.0.name = format!("{}x", changed.0.name).into(),
                 1 => own.token_url.set_path("/other"),
                 2 => own.client_id.push('x'),
-                3 => {
-                    let Value::Fixed(value) = &secret.secret;
-                    secret.secret = Value::Fixed(Secret::new(format!("{}x", value.expose())));
-                }
-                4 => secret.client_auth = if secret.client_auth == ClientAuth::Basic { ClientAuth::Post } else { ClientAuth::Basic },
+                3 => change(&mut own.proof, false),
+                4 => change(&mut own.proof, true),
                 5 => { own.parameters.insert("x".into(), "x".into()); }
                 6 => own.entra = !own.entra,
                 _ => changed.1 = match changed.1 {

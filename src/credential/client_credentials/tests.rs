@@ -14,6 +14,9 @@ use crate::credential::{Failure, source::Denial, source::Grant};
 use crate::secret::{Secret, Secrets, Value};
 use crate::simulator::{App, Fault, Options, Place, Simulator, Times, directory};
 
+mod assertions;
+mod rolling_over;
+
 const SCOPE: &str = "https://service.flow.microsoft.com//.default";
 
 fn outbound(token_timeout: Duration) -> Outbound {
@@ -35,6 +38,7 @@ async fn simulator() -> Simulator {
 
 fn context(token_timeout: Duration) -> Context {
     Context {
+        credential: "flows".into(),
         outbound: outbound(token_timeout),
         clock: Clock::system(),
         random: Random::system(),
@@ -59,6 +63,7 @@ fn settings(simulator: &Simulator) -> Application {
 fn proof(secret: &str, client_auth: ClientAuth) -> Proof {
     Proof::Secret(client_secret::Settings {
         secret: Value::Fixed(Secret::new(secret.to_owned())),
+        next: None,
         client_auth,
     })
 }

@@ -11,9 +11,9 @@ use super::super::super::raw::{Cloud, Endpoint};
 use super::super::super::read::{At, Field};
 use super::super::super::values::{Choice, Free, OneOrMore, Text, guid};
 use super::super::{Defaults, Ground, asks};
-use super::{Entra, Manner, Permissions};
+use super::{Entra, Kinded, Manner, Permissions};
 use crate::credential::proof::Proof;
-use crate::credential::{Application, Ask};
+use crate::credential::{self, Application, Ask};
 
 /// Where a key stands, if it is given.
 pub fn spot_of<T>(field: &Field<T>) -> Option<Spot> {
@@ -64,6 +64,23 @@ impl Judged {
         let application = assemble().filter(|_| self.manner.is_some());
         (self.manner, application)
     }
+}
+
+/// Client credentials: the application asks for itself. `expires`: when its proof does.
+#[expect(
+    clippy::option_option,
+    reason = "outer: whether the proof is sound; inner: whether its end is known"
+)]
+pub fn for_itself(
+    application: Option<Application>,
+    expires: Option<Option<u64>>,
+) -> Option<Kinded> {
+    application
+        .zip(expires)
+        .map(|(application, expires)| Kinded {
+            kind: credential::Kind::ClientCredentials(application),
+            expires,
+        })
 }
 
 /// Judges them. `owner` is the section they stand in.

@@ -7,14 +7,14 @@ use super::super::super::problem::say;
 use super::super::super::raw;
 use super::super::super::read::{At, Field};
 use super::super::{Defaults, Ground};
-use super::{Half, Kinded, Permissions, application, proof};
-use crate::credential;
+use super::{Half, Permissions, application, proof};
 
 pub fn judge(ground: &mut Ground<'_>, at: At<raw::ClientSecret>, defaults: &Defaults) -> Half {
     let owner = at.spot;
     let raw::ClientSecret {
         client_id,
         secret,
+        next_secret,
         expires,
         tenant,
         cloud,
@@ -47,17 +47,13 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::ClientSecret>, defaults: &Defa
     let keys = proof::Keys {
         // A missing one has been told.
         secret: secret.map_or(Field::Broken, Field::Given),
+        next_secret,
         client_auth,
         expires,
+        ..proof::Keys::silent()
     };
     let proven = proof::judge(ground, &owner, keys, false, judged.entra(), defaults);
     let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
     let (manner, application) = judged.with(proof);
-    let kinded = application
-        .zip(expires)
-        .map(|(application, expires)| Kinded {
-            kind: credential::Kind::ClientCredentials(application),
-            expires,
-        });
-    (manner, kinded)
+    (manner, application::for_itself(application, expires))
 }

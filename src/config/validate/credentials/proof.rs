@@ -1,22 +1,49 @@
 //! How an application proves itself to its token endpoint: the keys that every kind of credential has for that.
 //!
-//! In: whichever of them is given. Out: a [`Proof`], and when it expires where that is known. Refuses the secret's ID in place of the
-//! secret (facts C, 13), and no proof at all where the grant belongs to confidential clients only.
+//! In: whichever of them is given: a secret, a certificate, or the file of another issuer's token. Out: a [`Proof`], and when it expires
+//! where that is known. Refuses two proofs at once, the secret's ID in place of the secret (facts C, 13), and no proof at all where
+//! the grant belongs to confidential clients only. A certificate is judged in [`certificate`].
 
 use super::super::super::problem::{Spot, say};
 use super::super::super::raw;
 use super::super::super::read::{At, Field};
-use super::super::super::values::{Choice, Moment, guid};
+use super::super::super::values::{Choice, Flag, Moment, Text, guid};
 use super::super::{Defaults, Ground};
-use crate::credential::client_secret;
+use super::application::spot_of;
 use crate::credential::proof::Proof;
-use crate::secret::Value;
+use crate::credential::{client_secret, federated};
+use crate::secret::{Source, Value};
+
+mod certificate;
 
 /// The keys of a proof.
 pub struct Keys {
     pub secret: Field<raw::Source>,
+    pub next_secret: Field<raw::Source>,
     pub client_auth: Field<Choice<raw::ClientAuth>>,
     pub expires: Field<Moment>,
+    pub certificate: Field<raw::Source>,
+    pub passphrase: Field<raw::Source>,
+    pub algorithm: Field<Choice<raw::Algorithm>>,
+    pub send_chain: Field<Flag>,
+    pub federated_token_file: Field<Text>,
+}
+
+impl Keys {
+    /// None given: for the kinds that have some of them only.
+    pub fn silent() -> Self {
+        Self {
+            secret: Field::Absent,
+            next_secret: Field::Absent,
+            client_auth: Field::Absent,
+            expires: Field::Absent,
+            certificate: Field::Absent,
+            passphrase: Field::Absent,
+            algorithm: Field::Absent,
+            send_chain: Field::Absent,
+            federated_token_file: Field::Absent,
+        }
+    }
 }
 
 /// What they came to.
@@ -37,32 +64,118 @@ pub fn judge(
     entra: bool,
     defaults: &Defaults,
 ) -> Option<Judged> {
+    let proofs = [
+        spot_of(&keys.secret),
+        spot_of(&keys.certificate),
+        spot_of(&keys.federated_token_file),
+    ];
+    let given: Vec<&Spot> = proofs.iter().flatten().collect();
+    if let [_, second, ..] = given.as_slice() {
+        ground.reader.error_at(
+            second,
+            say!("the application has two proofs of its own"),
+            say!("keep one of `secret`, `certificate` and `federated_token_file`"),
+        );
+        return None;
+    }
+    stray(ground, &keys)?;
+    if !keys.certificate.absent() {
+        return certificate::judge(ground, keys, entra, defaults);
+    }
+    if !keys.federated_token_file.absent() {
+        return keys
+            .federated_token_file
+            .given()
+            .and_then(|at| federated(ground, &at));
+    }
+    if !keys.secret.absent() {
+        return secret(ground, keys, entra, defaults);
+    }
+    if public {
+        return Some(Judged {
+            proof: Proof::Nothing,
+            expires: None,
+        });
+    }
+    ground.reader.error_at(
+        owner,
+        say!("the application's own proof is missing"),
+        say!("give its `secret`, `certificate` or `federated_token_file`"),
+    );
+    None
+}
+
+/// Keys of a proof that is not there.
+fn stray(ground: &mut Ground<'_>, keys: &Keys) -> Option<()> {
+    let no_secret = keys.secret.absent();
+    let no_certificate = keys.certificate.absent();
+    let strays = [
+        (
+            no_secret,
+            "next_secret",
+            spot_of(&keys.next_secret),
+            "secret",
+        ),
+        (
+            no_secret,
+            "client_auth",
+            spot_of(&keys.client_auth),
+            "secret",
+        ),
+        (no_secret, "expires", spot_of(&keys.expires), "secret"),
+        (
+            no_certificate,
+            "passphrase",
+            spot_of(&keys.passphrase),
+            "certificate",
+        ),
+        (
+            no_certificate,
+            "algorithm",
+            spot_of(&keys.algorithm),
+            "certificate",
+        ),
+        (
+            no_certificate,
+            "send_chain",
+            spot_of(&keys.send_chain),
+            "certificate",
+        ),
+    ];
+    let mut sound = Some(());
+    for (missing, key, spot, other) in strays {
+        if let (true, Some(spot)) = (missing, spot) {
+            ground.reader.error_at(
+                &spot,
+                say!("`{}` belongs to a `{}`, and there is none", key, other),
+                say!("leave it out, or give the `{}`", other),
+            );
+            sound = None;
+        }
+    }
+    sound
+}
+
+fn secret(ground: &mut Ground<'_>, keys: Keys, entra: bool, defaults: &Defaults) -> Option<Judged> {
     let expires = expiry(ground, keys.expires);
     let client_auth = client_auth_of(keys.client_auth, defaults);
-    let proof = match keys.secret {
+    let secret = keys
+        .secret
+        .given()
+        .and_then(|at| secret_value(ground, &at, entra));
+    let next = match keys.next_secret {
+        Field::Absent => Some(None),
         Field::Broken => None,
-        Field::Given(at) => {
-            let secret = secret_value(ground, &at, entra);
-            secret.zip(client_auth).map(|(secret, client_auth)| {
-                Proof::Secret(client_secret::Settings {
-                    secret,
-                    client_auth,
-                })
-            })
-        }
-        Field::Absent if public => Some(Proof::Nothing),
-        Field::Absent => {
-            ground.reader.error_at(
-                owner,
-                say!("the application's own proof is missing"),
-                say!("give its `secret`"),
-            );
-            None
-        }
+        Field::Given(at) => secret_value(ground, &at, entra).map(Some),
     };
-    proof
-        .zip(expires)
-        .map(|(proof, expires)| Judged { proof, expires })
+    Some(Judged {
+        proof: Proof::Secret(client_secret::Settings {
+            secret: secret?,
+            next: next?,
+            client_auth: client_auth?,
+        }),
+        expires: expires?,
+    })
 }
 
 /// How id and secret travel.
@@ -102,12 +215,24 @@ fn expiry(ground: &mut Ground<'_>, expires: Field<Moment>) -> Option<Option<u64>
         Field::Broken => return None,
         Field::Given(at) => at,
     };
-    if at.value.0 <= ground.now {
-        ground.reader.warn_at(
-            &at.spot,
-            say!("the secret has expired"),
-            say!("make a new one and change the date"),
-        );
-    }
+    ground.warn_of_expiry(
+        &at.spot,
+        at.value.0,
+        "the secret",
+        say!(
+            "make a new one, give it as `next_secret` until the change is over, and change the date"
+        ),
+    );
     Some(Some(at.value.0))
+}
+
+/// Its file is not watched: it is read anew for each request, and changes every hour.
+fn federated(ground: &mut Ground<'_>, at: &At<Text>) -> Option<Judged> {
+    let file = raw::beside(&at.spot.file, &at.value.0);
+    let read = federated::read(&file).map(drop);
+    ground.accounted(&at.spot, &Source::File(file.clone()), read)?;
+    Some(Judged {
+        proof: Proof::Federated(federated::Settings { file }),
+        expires: None,
+    })
 }

@@ -1,0 +1,146 @@
+//! A certificate as an application's proof.
+//!
+//! In: `certificate` and what goes with it. Out: a [`Proof`], and when the certificate expires. Refuses what does not hold a certificate and its
+//! key, a key that cannot sign as wished, and for Entra ID anything but RSA (facts B1.4): each would be refused at the first call.
+
+use super::super::super::super::problem::{Words, say};
+use super::super::super::super::raw;
+use super::super::super::super::read::{At, Field};
+use super::super::super::super::values::Choice;
+use super::super::super::{Defaults, Ground};
+use super::{Judged, Keys};
+use crate::credential::assertion::Manner;
+use crate::credential::certificate::{Algorithm, Certified, Invalid};
+use crate::credential::client_certificate::Settings;
+use crate::credential::proof::Proof;
+use crate::secret::Value;
+
+pub fn judge(
+    ground: &mut Ground<'_>,
+    keys: Keys,
+    entra: bool,
+    defaults: &Defaults,
+) -> Option<Judged> {
+    let passphrase = match keys.passphrase {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(at) => ground.secret(&at, true).map(Some),
+    };
+    let algorithm = keys.algorithm.or(&defaults.client_certificate.algorithm);
+    let send_chain = keys.send_chain.or(&defaults.client_certificate.send_chain);
+    let at = keys.certificate.given()?;
+    let text = ground.secret_of_any_kind(&at);
+    let (text, passphrase) = (text?, passphrase?);
+    let opened = passphrase.as_ref().map(|one| one.expose().as_str());
+    let certified = match Certified::read(text.expose(), opened) {
+        Ok(certified) => certified,
+        Err(reason) => {
+            let (message, cure) = explained(reason, opened.is_some());
+            ground.reader.error_at(&at.spot, message, cure);
+            return None;
+        }
+    };
+    let algorithm = fits(ground, &at, &certified, &algorithm.given()?, entra)?;
+    if let Some(expires) = certified.expires() {
+        ground.warn_of_expiry(
+            &at.spot,
+            expires,
+            "the certificate",
+            say!("make a new one, upload it to the app registration, and put it in place"),
+        );
+    }
+    Some(Judged {
+        proof: Proof::Certificate(Settings {
+            certificate: Value::Fixed(text),
+            passphrase: passphrase.map(Value::Fixed),
+            manner: Manner {
+                algorithm,
+                send_chain: send_chain.given()?.value.0,
+            },
+        }),
+        expires: certified.expires(),
+    })
+}
+
+/// The algorithm, when this key can sign so and the provider takes it.
+fn fits(
+    ground: &mut Ground<'_>,
+    at: &At<raw::Source>,
+    certified: &Certified,
+    wished: &At<Choice<raw::Algorithm>>,
+    entra: bool,
+) -> Option<Algorithm> {
+    if entra && !certified.rsa() {
+        ground.reader.error_at(
+            &at.spot,
+            say!("Entra ID takes certificates with RSA keys only, and this one has an EC key"),
+            say!("make a certificate with an RSA key of 2048 bits or more"),
+        );
+        return None;
+    }
+    let algorithm = match wished.value.0 {
+        raw::Algorithm::Ps256 => Algorithm::Ps256,
+        raw::Algorithm::Rs256 => Algorithm::Rs256,
+        raw::Algorithm::Es256 => Algorithm::Es256,
+    };
+    if !certified.signs(algorithm) {
+        let cure = if certified.rsa() {
+            say!("write algorithm: PS256, or RS256")
+        } else {
+            say!("write algorithm: ES256")
+        };
+        ground.reader.error_at(
+            &at.spot,
+            say!(
+                "this certificate's key cannot sign as `{}`",
+                algorithm.name()
+            ),
+            cure,
+        );
+        return None;
+    }
+    Some(algorithm)
+}
+
+fn explained(reason: Invalid, passphrase: bool) -> (Words, Words) {
+    match reason {
+        Invalid::Format => (
+            say!("this is neither PEM nor PKCS#12"),
+            say!("give the certificate and its private key as PEM, or as a .pfx or .p12 file"),
+        ),
+        Invalid::NoCertificate => (
+            say!("there is no certificate in this"),
+            say!("PEM has to hold both, BEGIN CERTIFICATE and BEGIN PRIVATE KEY"),
+        ),
+        Invalid::NoKey => (
+            say!("there is no private key in this"),
+            say!(
+                "PEM has to hold both, BEGIN CERTIFICATE and BEGIN PRIVATE KEY; a .cer or .crt file has no key"
+            ),
+        ),
+        Invalid::NoPassphrase => (
+            say!("the private key is encrypted"),
+            say!("give its `passphrase`"),
+        ),
+        Invalid::Passphrase if passphrase => (
+            say!("the passphrase does not open this"),
+            say!("correct `passphrase`; if it is right, the file is damaged"),
+        ),
+        Invalid::Passphrase => (
+            say!("this cannot be opened without a passphrase"),
+            say!("give its `passphrase`"),
+        ),
+        Invalid::OldEncryption => (
+            say!("the private key is encrypted in an old way that is not read"),
+            say!("write it anew: openssl pkcs8 -topk8 -in KEY"),
+        ),
+        Invalid::Key => (
+            say!("the private key is of a kind that is not read"),
+            say!("use RSA of 2048 to 8192 bits, or EC on P-256 where the provider is not Entra ID"),
+        ),
+        Invalid::Mismatch => (
+            say!("the private key is not the certificate's"),
+            say!("put the certificate of this very key beside it"),
+        ),
+    }
+}

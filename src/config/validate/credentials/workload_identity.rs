@@ -1,0 +1,122 @@
+//! `workload_identity:`: client credentials with another issuer's token.
+//!
+//! In: the section, and the variables that the webhook of Azure Workload Identity sets where a key is left out (facts B1.5). Out: an
+//! application that asks for itself and proves itself by that token. Refuses what its [`application`] and its [`proof`] refuse, and the
+//! authority of another cloud than the credential's.
+
+use super::super::super::problem::{Spot, say};
+use super::super::super::raw;
+use super::super::super::read::{At, Field};
+use super::super::super::values::Text;
+use super::super::{Defaults, Ground, clouds};
+use super::{Half, Permissions, application, proof};
+
+pub fn judge(ground: &mut Ground<'_>, at: At<raw::WorkloadIdentity>, defaults: &Defaults) -> Half {
+    let owner = at.spot;
+    let raw::WorkloadIdentity {
+        client_id,
+        token_file,
+        tenant,
+        cloud,
+        authority,
+        endpoint,
+        scope,
+        resource,
+    } = at.value;
+    let client_id = or_variable(ground, &owner, client_id, "client_id", "AZURE_CLIENT_ID");
+    let tenant = match variable(ground, &owner, "AZURE_TENANT_ID") {
+        Some(at) => tenant.or(&Field::Given(at)),
+        // The defaults may have one.
+        None if !defaults.entra.tenant.absent() => tenant,
+        None => or_variable(ground, &owner, tenant, "tenant", "AZURE_TENANT_ID"),
+    };
+    let token_file = or_variable(
+        ground,
+        &owner,
+        token_file,
+        "token_file",
+        "AZURE_FEDERATED_TOKEN_FILE",
+    );
+    let authority = if authority.absent() && cloud.absent() {
+        host(ground, &owner, defaults)
+    } else {
+        authority
+    };
+    let keys = application::Keys {
+        client_id,
+        tenant,
+        cloud,
+        authority,
+        endpoint,
+        token_url: Field::Absent,
+        scope,
+        resource,
+        parameters: Field::Absent,
+    };
+    let judged = application::judge(ground, &owner, keys, Permissions::Application, defaults);
+    let keys = proof::Keys {
+        federated_token_file: token_file,
+        ..proof::Keys::silent()
+    };
+    let proven = proof::judge(ground, &owner, keys, false, judged.entra(), defaults);
+    let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
+    let (manner, application) = judged.with(proof);
+    (manner, application::for_itself(application, expires))
+}
+
+/// What a variable says, at the section's place.
+fn variable(ground: &Ground<'_>, owner: &Spot, name: &'static str) -> Option<At<Text>> {
+    let value = ground.reader.environment().value(name)?;
+    (!value.trim().is_empty()).then(|| At {
+        value: Text(value.trim().to_owned()),
+        spot: owner.clone(),
+    })
+}
+
+/// The key's value, or the variable's. Without either a problem is told: a note where the configuration is only looked at, for the
+/// webhook sets the variables in the cluster alone.
+fn or_variable(
+    ground: &mut Ground<'_>,
+    owner: &Spot,
+    own: Field<Text>,
+    key: &'static str,
+    name: &'static str,
+) -> Field<Text> {
+    if !own.absent() {
+        return own;
+    }
+    if let Some(at) = variable(ground, owner, name) {
+        return Field::Given(at);
+    }
+    ground.reader.note(
+        ground.severity(owner, true),
+        owner,
+        say!(
+            "neither `{}` nor the environment variable {} is there",
+            key,
+            name
+        ),
+        say!("label the pod azure.workload.identity/use: \"true\", or give the key"),
+        None,
+    );
+    Field::Broken
+}
+
+/// `AZURE_AUTHORITY_HOST`, which has to be of the credential's cloud: a token of another cloud fits no flow.
+fn host(ground: &mut Ground<'_>, owner: &Spot, defaults: &Defaults) -> Field<Text> {
+    let Some(at) = variable(ground, owner, "AZURE_AUTHORITY_HOST") else {
+        return Field::Absent;
+    };
+    let given = at.value.0.trim_end_matches('/');
+    let of = |cloud| clouds::authority(cloud).trim_end_matches('/') == given;
+    let cloud = defaults.entra.cloud.as_ref().map(|at| at.value.0);
+    if clouds::ALL.into_iter().any(of) && !cloud.is_some_and(of) {
+        ground.reader.error_at(
+            owner,
+            say!("AZURE_AUTHORITY_HOST is of another cloud than this credential"),
+            say!("give the credential its `cloud`, or set it under defaults.entra"),
+        );
+        return Field::Broken;
+    }
+    Field::Given(at)
+}

@@ -1,0 +1,116 @@
+//! A client assertion: a short-lived JWT instead of a secret.
+//!
+//! In: who asks which endpoint, and a certificate's key, or a JWT that somebody else has signed. Out: the form fields of RFC 7523
+//! section 2.2 (facts B1.4, B1.5). Each assertion is new: its `jti` is random, and it lives for minutes by our clock.
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use serde_json::json;
+
+use super::certificate::{Algorithm, Certified};
+use super::proof::Presented;
+use crate::clock::{Clock, Random};
+use crate::secret::Secret;
+
+/// What kind of assertion it is.
+const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// How long one is valid, in seconds.
+const LIFE: u64 = 300;
+
+/// How far before now it begins, in seconds: the provider's clock may be behind ours.
+const BEFORE: u64 = 30;
+
+/// How an assertion is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Manner {
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// Whether the chain travels along (`x5c`), for providers that trust an issuer rather than one certificate.
+    pub send_chain: bool,
+}
+
+/// The form fields that present an assertion.
+pub(super) fn presented(client_id: &str, assertion: Secret<String>) -> Presented {
+    Presented {
+        fields: vec![
+            ("client_id", Secret::new(client_id.to_owned())),
+            ("client_assertion_type", Secret::new(TYPE.to_owned())),
+            ("client_assertion", assertion),
+        ],
+        ..Presented::default()
+    }
+}
+
+/// Signs one. `None`: the key cannot sign so.
+pub(super) fn signed(
+    certified: &Certified,
+    manner: Manner,
+    client_id: &str,
+    audience: &url::Url,
+    clock: &Clock,
+    random: &Random,
+) -> Option<Secret<String>> {
+    let now = clock.unix();
+    let claims = json!({
+        "aud": audience.as_str(),
+        "iss": client_id,
+        "sub": client_id,
+        "jti": guid(random.bytes()),
+        "nbf": now.saturating_sub(BEFORE),
+        "iat": now.saturating_sub(BEFORE),
+        "exp": now + LIFE,
+    });
+    let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let header = header(certified, manner)?.to_string();
+    let mut token = format!(
+        "{}.{}",
+        encode(header.as_bytes()),
+        encode(claims.to_string().as_bytes())
+    );
+    let signature = certified.sign(manner.algorithm, token.as_bytes())?;
+    token.push('.');
+    token.push_str(&encode(&signature));
+    Some(Secret::new(token))
+}
+
+/// By which the provider finds the certificate: its SHA-256, or its SHA-1 with the older algorithm.
+fn header(certified: &Certified, manner: Manner) -> Option<serde_json::Value> {
+    let leaf = certified.chain().first()?;
+    let (name, hash) = match manner.algorithm {
+        Algorithm::Rs256 => ("x5t", &SHA1_FOR_LEGACY_USE_ONLY),
+        Algorithm::Ps256 | Algorithm::Es256 => ("x5t#S256", &SHA256),
+    };
+    let print = BASE64_URL_SAFE_NO_PAD.encode(digest(hash, leaf));
+    let mut header = json!({ "alg": manner.algorithm.name(), "typ": "JWT", name: print });
+    if manner.send_chain {
+        let chain: Vec<String> = certified
+            .chain()
+            .iter()
+            .map(|one| BASE64_STANDARD.encode(one))
+            .collect();
+        header
+            .as_object_mut()?
+            .insert("x5c".to_owned(), json!(chain));
+    }
+    Some(header)
+}
+
+/// Random bytes as a version 4 UUID (RFC 9562 section 5.4).
+fn guid(mut bytes: [u8; 16]) -> String {
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let value = u128::from_be_bytes(bytes);
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        value >> 96,
+        (value >> 80) & 0xffff,
+        (value >> 64) & 0xffff,
+        (value >> 48) & 0xffff,
+        value & 0xffff_ffff_ffff
+    )
+}
+
+#[cfg(test)]
+mod tests;

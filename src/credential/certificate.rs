@@ -1,0 +1,225 @@
+//! A certificate with its private key, to sign assertions with.
+//!
+//! In: one text that holds both: PEM, or a PKCS#12 file in base64, which is how a binary file is read and how Azure Key Vault gives it;
+//! and a passphrase. Out: the chain, the certificate of the key first, and signatures (facts B1.4). Refuses what does not hold both,
+//! a key that is not the certificate's, and keys other than RSA of 2048 bits or more and EC on P-256.
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+    RsaKeyPair,
+};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::secret::Secret;
+
+mod pem;
+mod pkcs12;
+#[cfg(test)]
+mod tests;
+
+/// How assertions are signed (RFC 7518 section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    /// RSA-PSS; what Entra ID recommends.
+    Ps256,
+    /// RSA PKCS#1 v1.5.
+    Rs256,
+    /// ECDSA on P-256; not for Entra ID.
+    Es256,
+}
+
+impl Algorithm {
+    /// As the header names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ps256 => "PS256",
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+        }
+    }
+}
+
+/// Why a text is no certificate with its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// Neither PEM nor PKCS#12.
+    #[error("neither PEM nor PKCS#12")]
+    Format,
+    /// No certificate in it.
+    #[error("no certificate")]
+    NoCertificate,
+    /// No private key in it.
+    #[error("no private key")]
+    NoKey,
+    /// The key is encrypted and there is no passphrase.
+    #[error("no passphrase")]
+    NoPassphrase,
+    /// It cannot be decrypted, or its check sum is wrong.
+    #[error("the passphrase does not open it")]
+    Passphrase,
+    /// Encrypted in OpenSSL's old way, by a header in the PEM.
+    #[error("an encryption of the key that is not read")]
+    OldEncryption,
+    /// Another kind of key, or a short one.
+    #[error("a key of another kind")]
+    Key,
+    /// No certificate is that of the key.
+    #[error("the key is not the certificate's")]
+    Mismatch,
+}
+
+/// Certificates and keys as they were found, in DER. No `Debug`: it holds keys.
+#[derive(Default)]
+struct Found {
+    certificates: Vec<Vec<u8>>,
+    keys: Vec<Secret<Vec<u8>>>,
+}
+
+/// A certificate with its key. No `Debug`: it holds the key.
+pub struct Certified {
+    chain: Vec<Vec<u8>>,
+    key: Key,
+    expires: Option<u64>,
+}
+
+enum Key {
+    Rsa(RsaKeyPair),
+    Ec(EcdsaKeyPair),
+}
+
+impl Certified {
+    /// Reads a text that holds both.
+    pub fn read(text: &str, passphrase: Option<&str>) -> Result<Self, Invalid> {
+        let found = if text.contains("-----BEGIN ") {
+            pem::read(text, passphrase)?
+        } else {
+            pkcs12::read(text, passphrase.unwrap_or_default())?
+        };
+        if found.certificates.is_empty() {
+            return Err(Invalid::NoCertificate);
+        }
+        if found.keys.is_empty() {
+            return Err(Invalid::NoKey);
+        }
+        let keys: Result<Vec<Key>, Invalid> = found
+            .keys
+            .iter()
+            .map(|der| Key::read(der.expose()))
+            .collect();
+        for key in keys? {
+            let own = |der: &Vec<u8>| key.belongs_to(der);
+            if let Some(leaf) = found.certificates.iter().position(own) {
+                let chain = chain(&found.certificates, leaf);
+                let expires = chain.first().and_then(|leaf| expiry(leaf));
+                return Ok(Self {
+                    chain,
+                    key,
+                    expires,
+                });
+            }
+        }
+        Err(Invalid::Mismatch)
+    }
+
+    /// The chain in DER, the key's own certificate first.
+    #[must_use]
+    pub fn chain(&self) -> &[Vec<u8>] {
+        &self.chain
+    }
+
+    /// Unix seconds at which the certificate expires.
+    #[must_use]
+    pub const fn expires(&self) -> Option<u64> {
+        self.expires
+    }
+
+    /// Whether this key can sign so.
+    #[must_use]
+    pub const fn signs(&self, algorithm: Algorithm) -> bool {
+        match self.key {
+            Key::Rsa(_) => matches!(algorithm, Algorithm::Ps256 | Algorithm::Rs256),
+            Key::Ec(_) => matches!(algorithm, Algorithm::Es256),
+        }
+    }
+
+    /// Whether the key is an RSA key.
+    #[must_use]
+    pub const fn rsa(&self) -> bool {
+        matches!(self.key, Key::Rsa(_))
+    }
+
+    /// The signature, as a JWS carries it. `None`: the key cannot sign so.
+    #[must_use]
+    pub fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Option<Vec<u8>> {
+        let random = SystemRandom::new();
+        match (&self.key, algorithm) {
+            (Key::Rsa(key), Algorithm::Ps256 | Algorithm::Rs256) => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                let padding: &'static dyn aws_lc_rs::signature::RsaEncoding =
+                    if algorithm == Algorithm::Ps256 {
+                        &RSA_PSS_SHA256
+                    } else {
+                        &RSA_PKCS1_SHA256
+                    };
+                key.sign(padding, &random, message, &mut signature).ok()?;
+                Some(signature)
+            }
+            (Key::Ec(key), Algorithm::Es256) => {
+                Some(key.sign(&random, message).ok()?.as_ref().to_vec())
+            }
+            (Key::Rsa(_), Algorithm::Es256) | (Key::Ec(_), Algorithm::Ps256 | Algorithm::Rs256) => {
+                None
+            }
+        }
+    }
+}
+
+impl Key {
+    /// PKCS#8, PKCS#1 or SEC1.
+    fn read(der: &[u8]) -> Result<Self, Invalid> {
+        if let Ok(key) = RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der)) {
+            return Ok(Self::Rsa(key));
+        }
+        EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, der)
+            .map(Self::Ec)
+            .map_err(|_| Invalid::Key)
+    }
+
+    fn belongs_to(&self, certificate: &[u8]) -> bool {
+        let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+            return false;
+        };
+        let public = match self {
+            Self::Rsa(key) => key.public_key().as_ref(),
+            Self::Ec(key) => key.public_key().as_ref(),
+        };
+        certificate.public_key().subject_public_key.data.as_ref() == public
+    }
+}
+
+/// From the key's own certificate to the last issuer that is there; others are left out.
+fn chain(certificates: &[Vec<u8>], leaf: usize) -> Vec<Vec<u8>> {
+    let mut chain: Vec<Vec<u8>> = certificates.get(leaf).cloned().into_iter().collect();
+    while let Some(issuer) = chain.last().and_then(|last| issuer(certificates, last)) {
+        if chain.contains(issuer) {
+            break;
+        }
+        chain.push(issuer.clone());
+    }
+    chain
+}
+
+fn issuer<'c>(certificates: &'c [Vec<u8>], of: &[u8]) -> Option<&'c Vec<u8>> {
+    let (_, of) = X509Certificate::from_der(of).ok()?;
+    certificates.iter().find(|der| {
+        X509Certificate::from_der(der)
+            .is_ok_and(|(_, other)| other.subject().as_raw() == of.issuer().as_raw())
+    })
+}
+
+fn expiry(certificate: &[u8]) -> Option<u64> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    u64::try_from(certificate.validity().not_after.timestamp()).ok()
+}

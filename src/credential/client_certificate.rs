@@ -1,0 +1,95 @@
+//! Proof by a certificate.
+//!
+//! In: the certificate with its key as it is now. Out: an assertion signed with the key, made anew for each request (facts B1.4).
+//! Refuses when the certificate cannot be read.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::application::Application;
+use super::assertion::{self, Manner};
+use super::certificate::Certified;
+use super::proof::Presented;
+use super::source::{Context, Denial};
+use crate::secret::{Secret, Value};
+
+/// A certificate as configured and validated.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// Certificate and key, PEM or PKCS#12 in base64.
+    pub certificate: Value,
+    /// What opens it.
+    pub passphrase: Option<Value>,
+    /// How assertions are signed.
+    pub manner: Manner,
+}
+
+pub(super) struct Prover {
+    settings: Settings,
+    context: Context,
+    /// The last one read: opening it again takes a good part of a second, by design of its encryption.
+    last: Mutex<Option<Arc<Opened>>>,
+}
+
+struct Opened {
+    text: Secret<String>,
+    passphrase: Option<Secret<String>>,
+    certified: Certified,
+}
+
+impl Prover {
+    pub(super) fn new(settings: &Settings, context: &Context) -> Self {
+        Self {
+            settings: settings.clone(),
+            context: context.clone(),
+            last: Mutex::default(),
+        }
+    }
+
+    pub(super) async fn present(&self, application: &Application) -> Result<Presented, Denial> {
+        let opened = self.opened().await?;
+        let Context { clock, random, .. } = &self.context;
+        let id = &application.client_id;
+        assertion::signed(
+            &opened.certified,
+            self.settings.manner,
+            id,
+            &application.token_url,
+            clock,
+            random,
+        )
+        .map(|assertion| assertion::presented(id, assertion))
+        .ok_or(Denial::unavailable("certificate_invalid", None))
+    }
+
+    async fn opened(&self) -> Result<Arc<Opened>, Denial> {
+        let unreadable = |_| Denial::unavailable("secret_unreadable", None);
+        let secrets = &self.context.secrets;
+        let text = secrets.read(&self.settings.certificate).await;
+        let text = text.map_err(unreadable)?;
+        let passphrase = match &self.settings.passphrase {
+            Some(value) => Some(secrets.read(value).await.map_err(unreadable)?),
+            None => None,
+        };
+        let last = self.last().clone();
+        if let Some(last) = last.filter(|last| last.text == text && last.passphrase == passphrase) {
+            return Ok(last);
+        }
+        let open = move || {
+            let opened = passphrase.as_ref().map(|one| one.expose().as_str());
+            Certified::read(text.expose(), opened).map(|certified| Opened {
+                text,
+                passphrase,
+                certified,
+            })
+        };
+        let opened = tokio::task::spawn_blocking(open).await;
+        let opened = opened.ok().and_then(Result::ok).map(Arc::new);
+        let opened = opened.ok_or(Denial::unavailable("certificate_invalid", None))?;
+        *self.last() = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, Option<Arc<Opened>>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

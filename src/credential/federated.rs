@@ -1,0 +1,48 @@
+//! Proof by a token of another issuer: workload identity federation.
+//!
+//! In: a file that somebody else keeps fresh, e.g. Kubernetes. Out: its token as the client's assertion, read anew for each request:
+//! who keeps it is refused after an hour (AADSTS700024; facts B1.5). Refuses what cannot be read or is no token.
+
+use std::path::{Path, PathBuf};
+
+use super::application::Application;
+use super::assertion;
+use super::proof::Presented;
+use super::source::Denial;
+use crate::clock::Environment;
+use crate::secret::{self, Secret, Unreadable};
+
+/// Where the token is.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// The file.
+    pub file: PathBuf,
+}
+
+pub(super) struct Prover {
+    file: PathBuf,
+}
+
+impl Prover {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            file: settings.file.clone(),
+        }
+    }
+
+    pub(super) async fn present(&self, application: &Application) -> Result<Presented, Denial> {
+        let file = self.file.clone();
+        let token = tokio::task::spawn_blocking(move || read(&file)).await;
+        let token = token.ok().and_then(Result::ok);
+        let token = token.ok_or(Denial::unavailable("secret_unreadable", None))?;
+        Ok(assertion::presented(&application.client_id, token))
+    }
+}
+
+/// The token as it is now, without the white space around it.
+pub fn read(file: &Path) -> Result<Secret<String>, Unreadable> {
+    let source = secret::Source::File(file.to_owned());
+    // A file needs no variable.
+    let text = source.read(&Environment::fixed::<String, String>([]))?;
+    Ok(Secret::new(text.expose().trim().to_owned()))
+}

@@ -22,6 +22,7 @@ use crate::server;
 use crate::telemetry::AccessLog;
 use crate::upstream::{self, Upstream};
 
+pub mod expiry;
 pub mod health;
 pub mod reload;
 
@@ -67,6 +68,7 @@ struct Current {
     outbound: Outbound,
     budget: Budget,
     summary: health::Summary,
+    expiring: Vec<expiry::Expiring>,
     /// Keeps tokens warm although no flow's wallet may hold them at this moment.
     _wallet: Arc<Wallet>,
 }
@@ -122,6 +124,7 @@ impl App {
                 outbound,
                 budget,
                 summary: health::Summary::of(config, surroundings.clock.unix()),
+                expiring: expiry::of(config),
                 _wallet: wallet,
             }),
             surroundings,
@@ -154,6 +157,7 @@ impl App {
             outbound,
             budget,
             summary: health::Summary::of(config, self.surroundings.clock.unix()),
+            expiring: expiry::of(config),
             _wallet: wallet,
         };
         Ok(())

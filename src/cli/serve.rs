@@ -115,6 +115,7 @@ async fn serve(
         &config,
     );
     let reloads = tokio::spawn(reloader.run(hangups));
+    let reminders = tokio::spawn(Arc::clone(&app).remind_daily());
 
     // The admin port outlives the drain: somebody wants to see how it goes.
     let (end, ended) = server::drain();
@@ -135,6 +136,7 @@ async fn serve(
         () = stopping => return Ok(()),
     };
     reloads.abort();
+    reminders.abort();
     end.begin();
     // Its connections are probes and scrapers.
     let _ = admin.await;

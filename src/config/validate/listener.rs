@@ -223,7 +223,18 @@ fn tls_settings(
         client_ca: None,
     });
     let (problem, cure) = match config {
-        Ok(config) => return Some((config, tls::expiry(&chain))),
+        Ok(config) => {
+            let expires = tls::expiry(&chain);
+            if let Some(expires) = expires {
+                ground.warn_of_expiry(
+                    &certificate.spot,
+                    expires,
+                    "the certificate",
+                    say!("put a new one in place, with its private key"),
+                );
+            }
+            return Some((config, expires));
+        }
         Err(tls::Error::PrivateKey) => (
             say!("there is no private key in this file"),
             say!("the file has to be PEM, with BEGIN PRIVATE KEY, and without a passphrase"),

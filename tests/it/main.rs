@@ -13,6 +13,7 @@
 mod back_pressure;
 mod bad_input;
 mod canaries;
+mod certificates;
 mod diagnosis;
 mod diagnostics;
 mod frames;

@@ -67,6 +67,11 @@ pub struct Client {
 impl Provider {
     /// Starts a provider with fresh keys on a free port, and returns when it listens. `None`: no Node.js here.
     pub fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same with clients `certified-ALG` that prove themselves with the key of a certificate: each algorithm and its PEM file.
+    pub fn start_with(certificates: &[(&str, &Path)]) -> Option<Self> {
         if !node_is_here() {
             assert!(
                 std::env::var_os("CI").is_none(),
@@ -78,15 +83,19 @@ impl Provider {
             return None;
         }
         let home = installed();
-        let mut process = Command::new("node")
-            .arg("server.mjs")
-            .current_dir(home)
-            .env_remove("NODE_OPTIONS")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("node starts");
+        let mut process =
+            Command::new("node")
+                .arg("server.mjs")
+                .args(certificates.iter().map(|(algorithm, file)| {
+                    format!("--certificate={algorithm}:{}", file.display())
+                }))
+                .current_dir(home)
+                .env_remove("NODE_OPTIONS")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("node starts");
         let stdout = process.stdout.take().expect("standard output is piped");
         let (said, heard) = mpsc::channel();
         std::thread::spawn(move || {

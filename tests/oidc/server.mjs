@@ -1,7 +1,8 @@
 // A real OpenID provider, which nobody here wrote, for the integration tests: the issuer of callers' tokens (JWT access
 // tokens, RFC 9068) and the token endpoint of a `client_secret` credential.
 //
-// Goes in:  --port N (default 0: any free one), loopback only.
+// Goes in:  --port N (default 0: any free one), loopback only; --certificate ALG:FILE, any number of times: a client named
+//           certified-ALG that proves itself by assertions signed so with the key of that certificate (private_key_jwt).
 // Comes out: one JSON line on standard output once it listens, which tests/it/provider.rs reads.
 // It ends when its standard input ends, so that a test that was killed leaves nothing behind.
 //
@@ -10,11 +11,17 @@
 // Non-ASCII secrets cannot be tried here: the provider allows the VSCHAR of RFC 6749 appendix A.2 only.
 
 import { createServer } from 'node:http';
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import Provider, { errors } from 'oidc-provider';
 
-const { values } = parseArgs({ options: { port: { type: 'string', default: '0' } } });
+const { values } = parseArgs({
+  options: {
+    port: { type: 'string', default: '0' },
+    certificate: { type: 'string', multiple: true, default: [] },
+  },
+});
 
 const AWKWARD = 'a~b+c/d&e%f=g:h%2Bi j"k\\l?m#n;o,p';
 
@@ -43,6 +50,16 @@ const CLIENTS = [
   client('id:with+odd/marks%&=~', AWKWARD, 'client_secret_basic'),
 ];
 
+const CERTIFIED = values.certificate.map((given) => {
+  const [alg, file] = given.split(':');
+  const { publicKey } = new X509Certificate(readFileSync(file));
+  return {
+    ...client(`certified-${alg}`, undefined, 'private_key_jwt'),
+    token_endpoint_auth_signing_alg: alg,
+    jwks: { keys: [{ ...publicKey.export({ format: 'jwk' }), alg, use: 'sig', kid: alg }] },
+  };
+});
+
 // Standard output carries the ready line and nothing else: the provider's own notices join the warnings.
 console.info = console.warn;
 
@@ -58,7 +75,8 @@ const http = createServer();
 http.listen(Number(values.port), '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${http.address().port}`;
   const provider = new Provider(issuer, {
-    clients: CLIENTS,
+    clients: [...CLIENTS, ...CERTIFIED],
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
     jwks: {
       keys: [
         privateJwk('rsa-1', 'RS256', 'rsa', { modulusLength: 2048 }),

@@ -82,7 +82,13 @@ pub enum Reach {
     /// The address came from a discovery document: plain http and private, loopback and link-local addresses are refused at
     /// connect time (rule 17). Through a proxy only literal addresses can be judged: there, names are the proxy's to resolve.
     Discovered,
+    /// The address is the platform's own, for managed identities: besides what is configured, plain http may go to literal addresses
+    /// that are not public and to `localhost`; connected to within [`PLATFORM`], never through the proxy (rule 21, facts B1.6).
+    Platform,
 }
+
+/// Longest wait for a connection to the platform's own address: where there is none, nothing answers at all.
+const PLATFORM: Duration = Duration::from_secs(1);
 
 /// Bounds of one [`Outbound::fetch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +108,7 @@ struct Clients {
     // Separate pools: a connection opened with the reach of the configuration must not serve a discovered address.
     configured: Client<Connector, Body>,
     discovered: Client<Connector, Body>,
+    platform: Client<Connector, Body>,
     flows: FlowClient,
 }
 
@@ -113,6 +120,7 @@ impl Outbound {
             settings: settings.clone(),
             configured: pooled(Connector::new(&shared, Reach::Configured), 8),
             discovered: pooled(Connector::new(&shared, Reach::Discovered), 2),
+            platform: pooled(Connector::new(&shared, Reach::Platform), 1),
             flows: FlowClient::new(Connector::new(&shared, Reach::Configured)),
         })))
     }
@@ -166,6 +174,7 @@ impl Outbound {
         let client = match reach {
             Reach::Configured => &self.0.configured,
             Reach::Discovered => &self.0.discovered,
+            Reach::Platform => &self.0.platform,
         };
         let mut request = request.map(Body::full);
         let headers = request.headers_mut();

@@ -9,6 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Azure's instance metadata service: plain http by design, link-local, never through a proxy (facts B1.6).
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
+/// The machine's own name for itself. A name all the same: it resolves to whatever the machine's resolver says.
+pub const LOCALHOST: &str = "localhost";
+
 /// The address a host is written as, brackets removed; `None` for a name.
 #[must_use]
 pub fn literal(host: &str) -> Option<IpAddr> {
@@ -27,11 +30,22 @@ pub fn plain_http_allowed(host: &str, insecure_hosts: &[String]) -> bool {
         || insecure_hosts.iter().any(|one| same_host(one, host))
 }
 
+/// Whether plain http may go to this host because the platform names it as its identity endpoint: a literal address that is not
+/// public (App Service has had 127.0.0.1, 169.254.x.y and 172.16.x.y), or `localhost` (Container Apps, Azure Arc), which then has to
+/// resolve to loopback (facts B1.6).
+#[must_use]
+pub fn of_the_platform(host: &str) -> bool {
+    literal(host).map_or_else(
+        || same_host(host, LOCALHOST),
+        |ip| !(is_public(ip) || ip.is_unspecified() || ip.is_multicast()),
+    )
+}
+
 /// Whether the proxy must not be asked for this host: loopback, by literal or name, and the metadata service.
 #[must_use]
 pub fn never_proxied(host: &str) -> bool {
     literal(host).map_or_else(
-        || same_host(host, "localhost") || is_below(host, "localhost"),
+        || same_host(host, LOCALHOST) || is_below(host, LOCALHOST),
         |ip| ip.is_loopback() || ip == METADATA,
     )
 }
@@ -98,7 +112,7 @@ fn public_v6(ip: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_public, never_proxied, plain_http_allowed};
+    use super::{is_public, never_proxied, of_the_platform, plain_http_allowed};
 
     #[test]
     fn private_local_and_embedded_addresses_are_not_public() {
@@ -180,6 +194,33 @@ mod tests {
             "2130706433",
         ] {
             assert!(!plain_http_allowed(host, &listed), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_platform_is_at_an_address_that_is_not_public() {
+        for host in [
+            "127.0.0.1",
+            "[::1]",
+            "169.254.169.254",
+            "169.254.129.2",
+            "172.16.2.6",
+            "[fe80::1]",
+            "localhost",
+            "LOCALHOST.",
+        ] {
+            assert!(of_the_platform(host), "{host}");
+        }
+        for host in [
+            "a.localhost",
+            "localhost.example",
+            "metadata.google.internal",
+            "0.0.0.0",
+            "224.0.0.1",
+            "8.8.8.8",
+            "20.190.151.7",
+        ] {
+            assert!(!of_the_platform(host), "{host}");
         }
     }
 

@@ -3,7 +3,7 @@
 //! In: scheme, host and port of a URI. Out: a stream to exactly that host, TLS verified, HTTP/2 where both sides want it. The proxy is
 //! asked (CONNECT, RFC 9110 section 9.3.6) for https alone. Refuses plain http off loopback and `insecure_hosts`, and for a
 //! discovered address everything not public: the very addresses that DNS gave are judged and then connected to, so that a second
-//! look-up cannot differ (security rules 17, 21).
+//! look-up cannot differ (security rules 17, 21). The platform's own addresses are the one more place for plain http, and see no proxy.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -27,8 +27,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
-use super::address::{is_public, literal, never_proxied, plain_http_allowed};
-use super::{Error, Reach, Reason, Settings};
+use super::address::{
+    LOCALHOST, is_public, literal, never_proxied, of_the_platform, plain_http_allowed,
+};
+use super::{Error, PLATFORM, Reach, Reason, Settings};
 
 /// To the proxy or to the host itself.
 type Hop = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -164,33 +166,39 @@ pub struct Connector {
     direct: HttpConnector<Names>,
     /// To the proxy, whose address is the operator's own.
     to_proxy: HttpConnector<Names>,
+    timeout: Duration,
 }
 
 impl Connector {
     pub(super) fn new(shared: &Arc<Shared>, reach: Reach) -> Self {
-        let tcp = |public_only| {
+        let timeout = match reach {
+            Reach::Platform => shared.timeout.min(PLATFORM),
+            Reach::Configured | Reach::Discovered => shared.timeout,
+        };
+        let tcp = |reach| {
             let mut tcp = HttpConnector::new_with_resolver(Names {
                 resolver: GaiResolver::new(),
-                public_only,
+                reach,
             });
             tcp.enforce_http(false);
             tcp.set_nodelay(true);
             // Divided among a host's addresses, so that a dead first one does not use up the time of the next.
-            tcp.set_connect_timeout(Some(shared.timeout));
+            tcp.set_connect_timeout(Some(timeout));
             tcp.set_keepalive(Some(Duration::from_mins(1)));
             tcp
         };
         Self {
             shared: Arc::clone(shared),
             reach,
-            direct: tcp(reach == Reach::Discovered),
-            to_proxy: tcp(false),
+            direct: tcp(reach),
+            to_proxy: tcp(Reach::Configured),
+            timeout,
         }
     }
 
     /// Connects to a URI's host, within the time allowed.
     pub(super) async fn open(&self, uri: Uri) -> Result<Stream, ConnectError> {
-        tokio::time::timeout(self.shared.timeout, self.connect(uri))
+        tokio::time::timeout(self.timeout, self.connect(uri))
             .await
             .unwrap_or(Err(ConnectError::Timeout))
     }
@@ -202,9 +210,13 @@ impl Connector {
             if uri.scheme() != Some(&Scheme::HTTP) {
                 return Err(ConnectError::Address);
             }
-            if self.reach == Reach::Discovered
-                || !plain_http_allowed(host, &self.shared.insecure_hosts)
-            {
+            let listed = plain_http_allowed(host, &self.shared.insecure_hosts);
+            let allowed = match self.reach {
+                Reach::Configured => listed,
+                Reach::Discovered => false,
+                Reach::Platform => listed || of_the_platform(host),
+            };
+            if !allowed {
                 return Err(ConnectError::PlainHttp);
             }
         }
@@ -217,7 +229,7 @@ impl Connector {
             .shared
             .proxy
             .as_ref()
-            .filter(|_| https)
+            .filter(|_| https && self.reach != Reach::Platform)
             .and_then(|proxy| proxy.tunnel_for(&uri, host));
         let hop = match tunnel {
             None => Hop::Http(
@@ -295,18 +307,19 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// DNS that keeps private addresses back where only public ones may be reached.
+/// DNS that keeps addresses back that may not be reached: all but public ones of a discovered name, all but loopback of the platform's
+/// `localhost`.
 #[derive(Clone)]
 struct Names {
     resolver: GaiResolver,
-    public_only: bool,
+    reach: Reach,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum NamesError {
     #[error("the name cannot be resolved")]
     Dns(#[source] std::io::Error),
-    #[error("the name has no public address")]
+    #[error("the name has no address that may be reached")]
     NotPublic,
 }
 
@@ -320,15 +333,21 @@ impl Service<Name> for Names {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
+        let own = name
+            .as_str()
+            .trim_end_matches('.')
+            .eq_ignore_ascii_case(LOCALHOST);
         let resolving = self.resolver.call(name);
-        let public_only = self.public_only;
+        let reach = self.reach;
         Box::pin(async move {
             let mut addresses: Vec<_> = resolving.await.map_err(NamesError::Dns)?.collect();
-            if public_only {
-                addresses.retain(|address| is_public(address.ip()));
-                if addresses.is_empty() {
-                    return Err(NamesError::NotPublic);
-                }
+            addresses.retain(|address| match reach {
+                Reach::Configured => true,
+                Reach::Discovered => is_public(address.ip()),
+                Reach::Platform => !own || address.ip().to_canonical().is_loopback(),
+            });
+            if addresses.is_empty() {
+                return Err(NamesError::NotPublic);
             }
             Ok(addresses.into_iter())
         })

@@ -164,6 +164,19 @@ impl FetchError {
         }
     }
 
+    /// Whether it failed before there was a connection: nobody can have received the request.
+    #[must_use]
+    pub fn unconnected(&self) -> bool {
+        let mut next = StdError::source(self);
+        while let Some(error) = next {
+            if error.is::<ConnectError>() {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
+
     /// Why.
     #[must_use]
     pub const fn reason(&self) -> Reason {

@@ -12,18 +12,24 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use crate::client::Reason;
 use crate::policy::Permitted;
 
 pub mod answer;
 pub mod application;
 pub mod assertion;
+pub mod bearer;
 pub mod cache;
+#[cfg(test)]
+mod canned;
 pub mod cells;
 pub mod certificate;
 pub mod client_certificate;
 pub mod client_credentials;
 pub mod client_secret;
 pub mod federated;
+pub mod managed_identity;
+pub mod password;
 pub mod proof;
 pub mod source;
 pub mod wallet;
@@ -52,6 +58,12 @@ pub struct Settings {
 pub enum Kind {
     /// OAuth 2.0 client credentials: the application for itself, whatever its proof.
     ClientCredentials(Application),
+    /// Resource owner password credentials: a user's name and password.
+    Password(password::Settings),
+    /// The identity the platform gives the machine.
+    ManagedIdentity(managed_identity::Settings),
+    /// One fixed token.
+    Bearer(bearer::Settings),
 }
 
 /// What a token is asked for.
@@ -70,8 +82,8 @@ pub struct Token {
     pub authorization: HeaderValue,
     /// Which fetch of its cell it came from.
     pub generation: u64,
-    /// Unix seconds at which it stops being valid.
-    pub expires: u64,
+    /// Unix seconds at which it stops being valid, where that is known.
+    pub expires: Option<u64>,
     /// Its claims when it is a JWT: to compare with what the flow wants, never to decide anything.
     pub claims: Option<Arc<serde_json::Map<String, serde_json::Value>>>,
 }
@@ -144,6 +156,17 @@ impl Failure {
         match self {
             Self::Rejected { .. } => "rejected",
             Self::Unavailable { reason, .. } => reason,
+        }
+    }
+
+    /// What to change, where the reason alone says it.
+    #[must_use]
+    pub fn cure(&self) -> Option<&'static str> {
+        match self {
+            Self::Rejected { .. } => None,
+            Self::Unavailable { reason, .. } => managed_identity::cure(reason)
+                .or_else(|| bearer::cure(reason))
+                .or_else(|| Reason::of_word(reason).and_then(Reason::cure)),
         }
     }
 

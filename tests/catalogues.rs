@@ -293,6 +293,17 @@ fn sections() -> Vec<(&'static str, Vec<Keys>, Keys)> {
             vec![raw::ClientSecret::KEYS],
             raw::ClientSecret::LATER,
         ),
+        (
+            "### `password`",
+            vec![raw::Password::KEYS],
+            raw::Password::LATER,
+        ),
+        (
+            "### `managed_identity`",
+            vec![raw::ManagedIdentity::KEYS],
+            raw::ManagedIdentity::LATER,
+        ),
+        ("### `bearer`", vec![raw::Bearer::KEYS], raw::Bearer::LATER),
         ("## `flows`", vec![raw::Flow::KEYS], raw::Flow::LATER),
         (
             "### `trigger`",

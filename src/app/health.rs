@@ -80,7 +80,7 @@ impl App {
         }
         for cell in self.cells.health() {
             if let Some(trouble) = cell.trouble {
-                let held = if cell.expires.is_some() {
+                let held = if cell.valid {
                     "the old one is still valid"
                 } else {
                     "none is held"
@@ -129,6 +129,7 @@ impl App {
             .map(|cell| {
                 json!({
                     "credential": &*cell.credential,
+                    "token_valid": cell.valid,
                     "token_expires": cell.expires,
                     "trouble": cell.trouble.map(|trouble| {
                         let known = entra::first(&trouble.codes);
@@ -137,7 +138,7 @@ impl App {
                             "codes": trouble.codes,
                             "meaning": known.map(|known| known.meaning),
                             "fault": known.map(|known| known.fault.as_str()),
-                            "cure": known.map(|known| known.cure),
+                            "cure": known.map(|known| known.cure).or(trouble.cure),
                             "since": trouble.since,
                             "next_try": trouble.next_try,
                         })

@@ -70,6 +70,9 @@ pub fn run(args: &Args) -> ExitCode {
         Err(error) => {
             complain(&error);
             if let Error::Token(failure) = &error {
+                if let Some(cure) = failure.cure() {
+                    say(&format!("Cure: {cure}."));
+                }
                 for code in failure.codes() {
                     if let Some(known) = entra::find(*code) {
                         say(&format!(

@@ -16,7 +16,10 @@ mod place;
 mod words;
 
 pub use callers::{ApiKey, Caller, Entra, Jwt, Key};
-pub use credentials::{ClientCertificate, ClientSecret, Credential, WorkloadIdentity};
+pub use credentials::{
+    Bearer, ClientCertificate, ClientSecret, Credential, ManagedIdentity, Password,
+    WorkloadIdentity,
+};
 pub use flows::{Flow, ResponseHeaders, Trigger};
 pub use place::{Place, Source, beside};
 pub use words::{

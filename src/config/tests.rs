@@ -14,6 +14,7 @@ use crate::secret::Value;
 
 mod damage;
 mod files;
+mod kinds;
 mod mistakes;
 mod proofs;
 mod schema;
@@ -21,7 +22,7 @@ mod schema;
 /// 2026-11-22.
 pub(super) const NOW: u64 = 1_795_305_600;
 
-pub(super) const VARIABLES: [(&str, &str); 9] = [
+pub(super) const VARIABLES: [(&str, &str); 10] = [
     ("SECRET", "s~e+c/r&e%t=ü"),
     (
         "KEY_HASH",
@@ -35,6 +36,7 @@ pub(super) const VARIABLES: [(&str, &str); 9] = [
         "SIGNED_URL",
         "https://a.b.environment.api.powerplatform.com/powerautomate/automations/direct/workflows/0/triggers/manual/paths/invoke?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=abc",
     ),
+    ("BLANKS", " two words "),
     ("EMPTY", ""),
     ("SHORT", "fifteen-letters"),
     ("COMMA", "one-half-of-it,the-other-half"),
@@ -63,7 +65,9 @@ pub(super) fn examine(text: &str) -> Outcome {
 
 /// The application behind the first credential, and its secret.
 pub(super) fn application(config: &Config) -> &Application {
-    let Kind::ClientCredentials(application) = &config.credentials[0].kind;
+    let Kind::ClientCredentials(application) = &config.credentials[0].kind else {
+        panic!("another kind")
+    };
     application
 }
 

@@ -36,6 +36,8 @@ struct Ground<'r> {
     files: Vec<PathBuf>,
     /// Where each secret that was read comes from.
     secret_reads: Vec<&'static str>,
+    /// Whether the advice against passwords has been given.
+    passwords_advised: bool,
 }
 
 /// Judges a whole document.
@@ -64,6 +66,7 @@ pub(super) fn document(
         insecure_hosts: Vec::new(),
         files: Vec::new(),
         secret_reads: Vec::new(),
+        passwords_advised: false,
     };
     // It has no keys that are built; those it may have one day were refused by name.
     let _: Field<raw::Secrets> = stores;

@@ -58,22 +58,34 @@ pub fn read(response: &Response<Bytes>, now: Duration) -> Result<Grant, Denial> 
 }
 
 fn grant(answer: &Map<String, Value>, now: Duration) -> Option<Grant> {
-    let bearer = text(answer, "token_type")?.eq_ignore_ascii_case("bearer");
-    let token = text(answer, "access_token")?;
-    let sendable =
-        (1..=TOKEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
-    if !bearer || !sendable {
+    if !text(answer, "token_type")?.eq_ignore_ascii_case("bearer") {
         return None;
     }
-    let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
-    authorization.set_sensitive(true);
+    let token = text(answer, "access_token")?;
+    let authorization = bearer(token)?;
     let claims = claims(token);
     Some(Grant {
         authorization,
-        lifetime: lifetime(answer, claims.as_ref(), now),
+        lifetime: Some(lifetime(answer, claims.as_ref(), now)),
         refresh_in: number(answer.get("refresh_in")).filter(|wish| *wish < LONGEST),
         claims: claims.map(Arc::new),
     })
+}
+
+/// The header that carries a token; `None` when it cannot be in one.
+#[must_use]
+pub fn bearer(token: &str) -> Option<HeaderValue> {
+    let sendable =
+        (1..=TOKEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
+    let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    authorization.set_sensitive(true);
+    sendable.then_some(authorization)
+}
+
+/// When a token says that it stops being valid, since the Unix epoch.
+#[must_use]
+pub fn expiry(claims: Option<&Map<String, Value>>) -> Option<Duration> {
+    number(claims?.get("exp"))
 }
 
 /// `expires_in`, else v1's `expires_on`, else the token's own `exp`, else five minutes. A duration is preferred to an instant: it does
@@ -87,7 +99,7 @@ fn lifetime(
     [
         number(answer.get("expires_in")),
         left(number(answer.get("expires_on"))),
-        left(number(claims.and_then(|claims| claims.get("exp")))),
+        left(expiry(claims)),
     ]
     .into_iter()
     .flatten()
@@ -97,7 +109,8 @@ fn lifetime(
 }
 
 /// A JWT's claims, unverified: good for diagnosis and expiry, for no decision.
-fn claims(token: &str) -> Option<Map<String, Value>> {
+#[must_use]
+pub fn claims(token: &str) -> Option<Map<String, Value>> {
     let mut parts = token.split('.');
     let (_, body, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
         return None;
@@ -164,7 +177,7 @@ fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
     (!pause.is_zero()).then(|| pause.min(PAUSE))
 }
 
-fn text<'a>(answer: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(answer: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     answer.get(name)?.as_str()
 }
 

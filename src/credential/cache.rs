@@ -249,10 +249,12 @@ impl Cell {
         let state = self.shared.state.borrow();
         Health {
             credential: Arc::clone(&self.shared.name),
-            expires: state.usable(now).map(|held| held.token.expires),
+            valid: state.usable(now).is_some(),
+            expires: state.usable(now).and_then(|held| held.token.expires),
             trouble: state.failure.as_ref().map(|remembered| Trouble {
                 word: remembered.failure.word(),
                 codes: remembered.failure.codes().to_vec(),
+                cure: remembered.failure.cure(),
                 since: remembered.since.as_secs(),
                 next_try: remembered.unasked.as_secs(),
             }),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::cache::{Cell, Surroundings};
 use super::source::Context;
-use super::{Ask, Kind, Settings, client_credentials};
+use super::{Ask, Kind, Settings, bearer, client_credentials, managed_identity, password};
 use crate::client::Outbound;
 use crate::secret::Secrets;
 
@@ -43,6 +43,7 @@ impl Key {
 pub struct Cells {
     around: Surroundings,
     known: Mutex<HashMap<Key, Known>>,
+    refused_passwords: password::Refused,
 }
 
 struct Known {
@@ -55,7 +56,9 @@ struct Known {
 pub struct Health {
     /// The credential's configured name.
     pub credential: Arc<str>,
-    /// Unix seconds at which its token expires; `None`: there is no valid token.
+    /// Whether there is a token that can be sent now.
+    pub valid: bool,
+    /// Unix seconds at which that token expires, where that is known.
     pub expires: Option<u64>,
     /// The failure of the last attempt, if it failed.
     pub trouble: Option<Trouble>,
@@ -70,6 +73,8 @@ pub struct Trouble {
     pub word: &'static str,
     /// AADSTS numbers.
     pub codes: Vec<u32>,
+    /// What to change, where the word alone says it.
+    pub cure: Option<&'static str>,
     /// Unix seconds of the first failure in a row.
     pub since: u64,
     /// Unix seconds of the next attempt that nobody has to ask for.
@@ -83,6 +88,7 @@ impl Cells {
         Self {
             around,
             known: Mutex::default(),
+            refused_passwords: password::Refused::default(),
         }
     }
 
@@ -108,6 +114,9 @@ impl Cells {
         };
         let source = match &settings.kind {
             Kind::ClientCredentials(own) => client_credentials::source(own, ask, &context),
+            Kind::Password(own) => password::source(own, ask, &context, &self.refused_passwords),
+            Kind::ManagedIdentity(own) => managed_identity::source(own, ask, &context),
+            Kind::Bearer(own) => bearer::source(own, &context),
         };
         let cell = Cell::new(
             Arc::clone(&settings.name),

@@ -50,8 +50,8 @@ pub struct Wish {
 pub struct Grant {
     /// `Bearer …`, marked sensitive.
     pub authorization: HeaderValue,
-    /// How long it is valid, from now.
-    pub lifetime: Duration,
+    /// How long it is valid, from now; `None`: nobody can know, so it is sent until it is refused.
+    pub lifetime: Option<Duration>,
     /// When the provider wants it renewed, from now.
     pub refresh_in: Option<Duration>,
     /// Its claims when it is a JWT.

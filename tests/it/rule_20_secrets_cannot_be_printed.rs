@@ -606,7 +606,7 @@ async fn printing_a_value_that_holds_a_secret_prints_none() {
             flowgate::credential::Token {
                 authorization,
                 generation: 1,
-                expires: 2,
+                expires: Some(2),
                 claims: None
             }
         ),

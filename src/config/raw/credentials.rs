@@ -13,8 +13,87 @@ section! {
         client_certificate: ClientCertificate,
         /// OAuth 2.0 client credentials with another issuer's token, e.g. that of a Kubernetes service account.
         workload_identity: WorkloadIdentity,
+        /// A user's name and password (resource owner password credentials): the last resort.
+        password: Password,
+        /// The identity that Azure gives the machine, app or container.
+        managed_identity: ManagedIdentity,
+        /// One fixed token.
+        bearer: Bearer,
     }
-    later { managed_identity, refresh_token, password, on_behalf_of, bearer, }
+    later { refresh_token, on_behalf_of, }
+}
+
+section! {
+    /// OAuth 2.0 resource owner password credentials: a service account's name and password, from Entra ID or, with `token_url`, from
+    /// another server. It cannot do multi-factor authentication.
+    Password {
+        /// The application's client id.
+        client_id: Text,
+        /// Its client secret; with no proof at all it is a public client.
+        secret: Source,
+        /// The secret that follows, while it is rolled over.
+        next_secret: Source,
+        /// When the secret expires: for metrics and warnings.
+        expires: Moment,
+        /// Its certificate with the private key, instead of a secret.
+        certificate: Source,
+        /// Opens the certificate's key.
+        passphrase: Source,
+        /// Signature algorithm of the certificate's assertions.
+        algorithm: Choice<Algorithm>,
+        /// Whether the certificate's chain travels along.
+        send_chain: Flag,
+        /// File with another issuer's token, instead of a secret.
+        federated_token_file: Text,
+        /// The account's sign-in name.
+        username: Text,
+        /// The account's password.
+        password: Source,
+        /// Tenant id or domain, or `organizations`.
+        tenant: Text,
+        /// The cloud the tenant is in.
+        cloud: Choice<Cloud>,
+        /// A sovereign or simulated Entra ID instead of the cloud's.
+        authority: Text,
+        /// v2 asks with scope, v1 with resource.
+        endpoint: Choice<Endpoint>,
+        /// Token endpoint of a server that is not Entra ID.
+        token_url: Text,
+        /// How id and secret travel.
+        client_auth: Choice<ClientAuth>,
+        /// What to ask for; default: everything consented to at what the flow's host wants.
+        scope: OneOrMore<Text>,
+        /// What to ask for at a v1 endpoint; default: what the flow's host wants.
+        resource: Text,
+        /// Further form fields for a server that is not Entra ID.
+        parameters: Free<Text>,
+    }
+    required { client_id, username, password, }
+}
+
+section! {
+    /// The identity that Azure gives the machine, app or container: the system-assigned one, or a user-assigned one by one of its ids.
+    ManagedIdentity {
+        /// A user-assigned identity by its client id.
+        client_id: Text,
+        /// A user-assigned identity by its object (principal) id.
+        object_id: Text,
+        /// A user-assigned identity by its Azure resource id.
+        resource_id: Text,
+        /// The cloud: decides the flow service's audience.
+        cloud: Choice<Cloud>,
+        /// What to ask for; default: what the flow's host wants.
+        resource: Text,
+    }
+}
+
+section! {
+    /// One fixed token, sent as it is and never renewed.
+    Bearer {
+        /// The token, without `Bearer`.
+        token: Source,
+    }
+    required { token, }
 }
 
 section! {

@@ -18,13 +18,17 @@ flows:
 ";
 
 /// What the cases abbreviate.
-const SHORT: [(&str, &str); 6] = [
+const SHORT: [(&str, &str); 7] = [
     ("\\n", "\n"),
     ("\\t", "\t"),
     ("TENANT", "8f3b0000-0000-0000-0000-000000000001"),
     (
         "CLIENT",
         "client_id: 22220000-0000-0000-0000-000000000002, secret: { env: SECRET }",
+    ),
+    (
+        "ACCOUNT",
+        "client_id: 22220000-0000-0000-0000-000000000002, username: a@b.example, password: { env: SECRET }",
     ),
     ("URL,", "url: { env: FLOW_URL },"),
     ("ERP", "who_can_trigger: erp, credential: flows"),
@@ -53,7 +57,14 @@ fn judge(table: &str, file: impl Fn(&str, &str) -> String) {
             _ => (Severity::Note, Secrets::Optional),
         };
         let outcome = examine_files(&[("base.yaml", &base), ("case.yaml", &text)], secrets);
-        let problems: Vec<_> = outcome.problems.iter().collect();
+        // Told about every password, and once: by a case of its own.
+        let advice = "Microsoft advises against it";
+        let own = |told: &str| case.contains(advice) || !told.contains(advice);
+        let problems: Vec<_> = outcome
+            .problems
+            .iter()
+            .filter(|problem| own(problem.message.as_str()))
+            .collect();
         let [problem] = problems[..] else {
             panic!(
                 "{text}\nhas {} problems:\n{}",
@@ -149,14 +160,7 @@ fn kinds_that_are_not_built_yet_are_refused_by_name() {
             format!("callers: {{ x: {{ {kind}: {{ a: b }} }} }}"),
         )
     });
-    let credentials = [
-        "managed_identity",
-        "refresh_token",
-        "password",
-        "on_behalf_of",
-        "bearer",
-    ]
-    .map(|kind| {
+    let credentials = ["refresh_token", "on_behalf_of"].map(|kind| {
         (
             format!("credentials.x.{kind}"),
             format!("credentials: {{ x: {{ {kind}: {{ a: b }} }} }}"),

@@ -44,7 +44,9 @@ fn told(folder: &Path, credential: &str, more: &[(&str, &str)]) -> String {
 }
 
 fn application(config: &Config) -> &Application {
-    let Kind::ClientCredentials(application) = &config.credentials[0].kind;
+    let Kind::ClientCredentials(application) = &config.credentials[0].kind else {
+        panic!("another kind")
+    };
     application
 }
 

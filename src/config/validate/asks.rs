@@ -1,7 +1,8 @@
 //! What a token is asked for: `scope:` and `resource:`.
 //!
 //! In: the keys, on a credential or a flow, or an audience. Out: an [`Ask`]. Refuses what Entra ID answers with an error or, worse, with a token
-//! the flow then refuses: v1's `resource` at v2 and the reverse, no `/.default`, the flow service with a slash missing (facts A2.2, B1.3).
+//! the flow then refuses: v1's `resource` at v2 and the reverse, no `/.default` for an application, `/.default` beside other scopes, the flow
+//! service with a slash missing (facts A2.2, B1.3).
 
 use super::super::problem::{Spot, say};
 use super::super::raw::Endpoint;
@@ -58,22 +59,28 @@ pub fn explicit(
 }
 
 fn scope_fits(ground: &mut Ground<'_>, spot: &Spot, scope: &str, entra: Entra) -> bool {
+    let words: Vec<&str> = scope.split_ascii_whitespace().collect();
     let one_slash = clouds::ALL
         .map(clouds::flow_audience)
         .into_iter()
-        .find(|audience| scope == format!("{}/.default", audience.trim_end_matches('/')));
+        .find(|audience| words.iter().any(|word| lacks_slash(word, audience)));
     let (message, cure) = if entra.endpoint == Endpoint::V1 {
         (
-            say!("the v1 endpoint asks with `resource`, not with `scope`"),
-            say!("write `resource:`, without /.default, or set endpoint: v2"),
+            say!("the v1 endpoint and managed identities ask with `resource`, not with `scope`"),
+            say!("write `resource:`, without /.default; an application may set endpoint: v2"),
         )
     } else if let Some(audience) = one_slash {
         (
             say!("this scope needs two slashes: the audience itself ends in one"),
             say!("write {}/.default", audience),
         )
+    } else if entra.permissions == Permissions::Delegated && mixed(&words) {
+        (
+            say!("/.default means every permission consented to, and stands alone"),
+            say!("keep /.default, or list the permissions one by one"),
+        )
     } else if entra.permissions == Permissions::Application
-        && (scope.split_ascii_whitespace().count() != 1 || !scope.ends_with("/.default"))
+        && (words.len() != 1 || !scope.ends_with("/.default"))
     {
         (
             say!("client credentials ask for exactly one scope that ends in /.default"),
@@ -86,6 +93,25 @@ fn scope_fits(ground: &mut Ground<'_>, spot: &Spot, scope: &str, entra: Entra) -
     };
     ground.reader.error_at(spot, message, cure);
     false
+}
+
+/// Whether a scope of this audience has one of its two slashes missing.
+fn lacks_slash(scope: &str, audience: &str) -> bool {
+    scope
+        .strip_prefix(audience.trim_end_matches('/'))
+        .and_then(|rest| rest.strip_prefix('/'))
+        .is_some_and(|rest| !rest.starts_with('/'))
+}
+
+/// Whether `/.default` stands beside permissions, which Entra ID refuses (AADSTS70011). OpenID Connect's own scopes may go with it.
+fn mixed(scopes: &[&str]) -> bool {
+    let resources = scopes
+        .iter()
+        .filter(|scope| !["openid", "profile", "email", "offline_access"].contains(scope));
+    let all = resources
+        .clone()
+        .any(|scope| *scope == ".default" || scope.ends_with("/.default"));
+    all && resources.count() > 1
 }
 
 fn resource_fits(ground: &mut Ground<'_>, at: &At<Text>, endpoint: Endpoint) -> bool {

@@ -12,8 +12,11 @@ use super::{Defaults, Ground, asks, clouds};
 use crate::credential::{self, Ask};
 
 mod application;
+mod bearer;
 mod client_certificate;
 mod client_secret;
+mod managed_identity;
+mod password;
 mod proof;
 mod workload_identity;
 
@@ -40,6 +43,8 @@ pub struct Manner {
     pub tenant: Option<String>,
     /// What it asks for by its own settings.
     pub ask: Option<Ask>,
+    /// Whether nothing can be asked for: it has one token and no other.
+    pub fixed: bool,
 }
 
 /// How a credential asks Entra ID.
@@ -58,6 +63,8 @@ pub struct Entra {
 pub enum Permissions {
     /// The application's own: all of them or none.
     Application,
+    /// A user's, as far as they were consented to: one by one, or all with `/.default`.
+    Delegated,
 }
 
 impl Credentials {
@@ -142,15 +149,20 @@ fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -
         client_secret,
         client_certificate,
         workload_identity,
+        password,
+        managed_identity,
+        bearer,
     } = at.value;
-    let given: Vec<Spot> = [
+    let spots = [
         application::spot_of(&client_secret),
         application::spot_of(&client_certificate),
         application::spot_of(&workload_identity),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+        application::spot_of(&password),
+        application::spot_of(&managed_identity),
+        application::spot_of(&bearer),
+    ];
+    let none = spots.iter().all(Option::is_none);
+    let given: Vec<Spot> = spots.into_iter().flatten().collect();
     if let [_, second, ..] = given.as_slice() {
         ground.reader.error_at(
             second,
@@ -159,12 +171,11 @@ fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -
         );
         return (None, None);
     }
-    let none = client_secret.absent() && client_certificate.absent() && workload_identity.absent();
     if none {
         ground.reader.error_at(
             &at.spot,
             say!("this credential has no kind that is built"),
-            say!("give it client_secret, client_certificate or workload_identity"),
+            say!("give it client_secret, client_certificate, workload_identity, managed_identity, password or bearer"),
         );
     }
     if let Field::Given(at) = client_secret {
@@ -175,6 +186,15 @@ fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -
     }
     if let Field::Given(at) = workload_identity {
         return workload_identity::judge(ground, at, defaults);
+    }
+    if let Field::Given(at) = password {
+        return password::judge(ground, at, defaults);
+    }
+    if let Field::Given(at) = managed_identity {
+        return managed_identity::judge(ground, at, defaults);
+    }
+    if let Field::Given(at) = bearer {
+        return bearer::judge(ground, at);
     }
     (None, None)
 }

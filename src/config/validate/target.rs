@@ -70,17 +70,14 @@ pub fn judge(
         resource,
         allow_host,
     } = wish;
-    if matches!(credential, Chosen::None)
-        && let Some(spot) = scope
-            .as_ref()
-            .map(|at| &at.spot)
-            .or(resource.as_ref().map(|at| &at.spot))
+    let asking = scope
+        .as_ref()
+        .map(|at| &at.spot)
+        .or(resource.as_ref().map(|at| &at.spot));
+    if let Some(spot) = asking
+        && nothing_to_ask(ground, spot, credential, manner)
     {
-        ground.reader.error_at(
-            spot,
-            say!("there is no credential that could ask for this"),
-            say!("name one with `credential:`, or leave this out"),
-        );
+        return None;
     }
     let own_ask = match manner {
         Some(manner) => asks::explicit(ground, scope, resource, manner.entra),
@@ -148,6 +145,33 @@ pub fn judge(
         audience,
         credential: Some((index, ask)),
     })
+}
+
+/// Whether `scope:` or `resource:` stand where nobody can ask.
+fn nothing_to_ask(
+    ground: &mut Ground<'_>,
+    spot: &Spot,
+    credential: &Chosen,
+    manner: Option<&Manner>,
+) -> bool {
+    if matches!(credential, Chosen::None) {
+        ground.reader.error_at(
+            spot,
+            say!("there is no credential that could ask for this"),
+            say!("name one with `credential:`, or leave this out"),
+        );
+        // The rest of the flow is judged all the same.
+        return false;
+    }
+    let fixed = manner.is_some_and(|manner| manner.fixed);
+    if fixed {
+        ground.reader.error_at(
+            spot,
+            say!("a `bearer` credential has one token: nothing can be asked for"),
+            say!("leave this out, or use a kind of credential that obtains tokens"),
+        );
+    }
+    fixed
 }
 
 /// A flow at the gateway's own port would call itself until every place is taken.

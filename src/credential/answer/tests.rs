@@ -37,6 +37,7 @@ fn life(changes: Value) -> u64 {
     with(changes)
         .unwrap_or_else(|denial| panic!("{denial:?}"))
         .lifetime
+        .unwrap()
         .as_secs()
 }
 

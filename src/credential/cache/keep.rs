@@ -11,7 +11,6 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Held, Remembered, Shared, State, schedule};
-use crate::client::Reason;
 use crate::credential::source::{Attempt, Denial, Grant, Wish};
 use crate::credential::{Failure, Token};
 use crate::diagnosis::entra;
@@ -145,17 +144,13 @@ impl Shared {
         let last = state.held.as_ref().map_or(0, |held| held.token.generation);
         let failed = state.failure.as_ref().map(|failure| failure.failures);
         drop(state);
-        let renewal = schedule::renewal(grant.lifetime, grant.refresh_in, fraction);
-        let expires = (obtained + grant.lifetime).as_secs();
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a double holds seconds since 1970 exactly"
-        )]
-        self.around
-            .metrics
-            .token_expiry_timestamp_seconds
-            .with_label_values(&[&*self.name])
-            .set(expires as f64);
+        let renewal = grant
+            .lifetime
+            .map(|lifetime| schedule::renewal(lifetime, grant.refresh_in, fraction));
+        let expires = grant
+            .lifetime
+            .map(|lifetime| obtained.saturating_add(lifetime).as_secs());
+        self.show(expires);
         let credential = &*self.name;
         if let Some(failed) = failed {
             tracing::info!(credential, failed, "tokens are given again");
@@ -170,9 +165,26 @@ impl Shared {
                 claims: grant.claims,
             }),
             obtained,
-            usable_until: obtained + schedule::usable(grant.lifetime),
-            renew_at: obtained + renewal,
-            kept_warm: renewal >= schedule::KEPT_WARM,
+            usable_until: grant.lifetime.map_or(Duration::MAX, |lifetime| {
+                obtained.saturating_add(schedule::usable(lifetime))
+            }),
+            renew_at: renewal.map_or(Duration::MAX, |renewal| obtained.saturating_add(renewal)),
+            kept_warm: renewal.is_some_and(|renewal| renewal >= schedule::KEPT_WARM),
+        }
+    }
+
+    /// The token's expiry as a metric; no series where it is not known.
+    fn show(&self, expires: Option<u64>) {
+        let gauge = &self.around.metrics.token_expiry_timestamp_seconds;
+        match expires {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a double holds seconds since 1970 exactly"
+            )]
+            Some(expires) => gauge.with_label_values(&[&*self.name]).set(expires as f64),
+            None => {
+                let _ = gauge.remove_label_values(&[&*self.name]);
+            }
         }
     }
 
@@ -208,7 +220,6 @@ impl Shared {
             Failure::Unavailable { .. } => (None, None),
         };
         let known = entra::first(failure.codes());
-        let way_out = Reason::of_word(failure.word()).and_then(Reason::cure);
         tracing::warn!(
             credential = &*self.name,
             reason = failure.word(),
@@ -217,7 +228,7 @@ impl Shared {
             trace_id,
             meaning = known.map(|known| known.meaning),
             fault = known.map(|known| known.fault.as_str()),
-            cure = known.map(|known| known.cure).or(way_out),
+            cure = known.map(|known| known.cure).or(failure.cure()),
             valid_token_left = valid,
             next_try_seconds = next_try.as_secs(),
             "no new token"

@@ -67,7 +67,7 @@ impl Source for Script {
 fn grant(token: &str, lifetime: Duration) -> Grant {
     Grant {
         authorization: HeaderValue::try_from(format!("Bearer {token}")).unwrap(),
-        lifetime,
+        lifetime: Some(lifetime),
         refresh_in: None,
         claims: None,
     }

@@ -1,5 +1,7 @@
 //! Which cells are shared, kept and forgotten.
 
+mod every_kind;
+
 use std::collections::BTreeMap;
 
 use super::*;
@@ -139,7 +141,8 @@ mod rule_22_keys {
     use super::*;
     use crate::credential::assertion::Manner;
     use crate::credential::certificate::Algorithm;
-    use crate::credential::{client_certificate, federated};
+    use crate::credential::managed_identity::{Identity, Platform};
+    use crate::credential::{bearer, client_certificate, federated, managed_identity, password};
 
     /// Small pools of near-equal parts, so that two draws often differ in one input alone.
     fn part() -> impl Strategy<Value = String> {
@@ -225,14 +228,39 @@ mod rule_22_keys {
             parameters in prop::collection::btree_map(part(), part(), 0..3),
             entra in any::<bool>(),
             ask in asked(),
+            which in (0..8_usize, 0..3_usize),
+            others in (part(), part()),
         ) -> Drawn {
-            let kind = Kind::ClientCredentials(Application {
-                token_url: url.parse().unwrap(),
-                client_id,
+            let url: url::Url = url.parse().unwrap();
+            let application = Application {
+                token_url: url.clone(),
+                client_id: client_id.clone(),
                 proof: proof.0,
                 parameters,
                 entra,
-            });
+            };
+            let (one, other) = others;
+            let platform = match which.1 {
+                0 => Platform::Metadata { base: url },
+                1 => Platform::AppService { endpoint: url, header: Secret::new(one.clone()) },
+                _ => Platform::Arc { endpoint: url, keys: one.clone().into() },
+            };
+            let machine = |identity| {
+                Kind::ManagedIdentity(managed_identity::Settings { platform: platform.clone(), identity })
+            };
+            let kind = match which.0 {
+                0..=1 => Kind::ClientCredentials(application),
+                2 => Kind::Password(password::Settings {
+                    application,
+                    username: one,
+                    password: value(other),
+                }),
+                3 => machine(Identity::System),
+                4 => machine(Identity::ClientId(other)),
+                5 => machine(Identity::ObjectId(other)),
+                6 => machine(Identity::ResourceId(other)),
+                _ => Kind::Bearer(bearer::Settings { token: value(one) }),
+            };
             Drawn(Settings { name: name.into(), kind, ask: None, expires: None }, ask)
         }
     }
@@ -243,17 +271,81 @@ mod rule_22_keys {
     /// Every input, written out independently of the key.
     impl std::fmt::Debug for Drawn {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            let Kind::ClientCredentials(own) = &self.0.kind;
+            let kind: Vec<String> = match &self.0.kind {
+                Kind::ClientCredentials(own) => [vec!["client".into()], inputs(own)].concat(),
+                Kind::Password(own) => [
+                    vec![
+                        "password".into(),
+                        own.username.clone(),
+                        exposed(&own.password),
+                    ],
+                    inputs(&own.application),
+                ]
+                .concat(),
+                Kind::ManagedIdentity(own) => {
+                    let platform = match &own.platform {
+                        Platform::Metadata { base } => {
+                            ["metadata", base.as_str(), ""].map(str::to_owned)
+                        }
+                        Platform::AppService { endpoint, header } => {
+                            ["app", endpoint.as_str(), header.expose()].map(str::to_owned)
+                        }
+                        Platform::Arc { endpoint, keys } => {
+                            ["arc", endpoint.as_str(), keys.to_str().unwrap()].map(str::to_owned)
+                        }
+                    };
+                    let identity = match &own.identity {
+                        Identity::System => ["system", ""],
+                        Identity::ClientId(id) => ["client", id],
+                        Identity::ObjectId(id) => ["object", id],
+                        Identity::ResourceId(id) => ["resource", id],
+                    };
+                    [platform.to_vec(), identity.map(str::to_owned).to_vec()].concat()
+                }
+                Kind::Bearer(own) => vec!["bearer".into(), exposed(&own.token)],
+            };
             f.debug_list()
                 .entry(&self.0.name)
-                .entry(&own.token_url.as_str())
-                .entry(&own.client_id)
-                .entry(&told(&own.proof))
-                .entry(&own.parameters)
-                .entry(&own.entra)
+                .entries(kind)
                 .entry(&self.1)
                 .finish()
         }
+    }
+
+    fn exposed(value: &Value) -> String {
+        let Value::Fixed(secret) = value;
+        secret.expose().clone()
+    }
+
+    fn inputs(own: &Application) -> Vec<String> {
+        vec![
+            own.token_url.to_string(),
+            own.client_id.clone(),
+            told(&own.proof),
+            format!("{:?}", own.parameters),
+            own.entra.to_string(),
+        ]
+    }
+
+    /// The same with each one of its inputs changed alone.
+    fn changed(application: &Application) -> Vec<Application> {
+        let with = |change: fn(&mut Application)| {
+            let mut changed = application.clone();
+            change(&mut changed);
+            changed
+        };
+        let mut all = vec![
+            with(|own| own.token_url.set_path("/other")),
+            with(|own| own.client_id.push('x')),
+            with(|own| own.entra = !own.entra),
+            with(|own| drop(own.parameters.insert("x".into(), "x".into()))),
+        ];
+        all.extend([false, true].map(|manner| {
+            let mut changed = application.clone();
+            change(&mut changed.proof, manner);
+            changed
+        }));
+        all
     }
 
     /// Changes the proof itself, or how it is presented.
@@ -277,6 +369,72 @@ mod rule_22_keys {
         before.is_none().then(|| value(String::new()))
     }
 
+    fn kinds_changed(kind: &Kind) -> Vec<Kind> {
+        match kind {
+            Kind::ClientCredentials(own) => changed(own)
+                .into_iter()
+                .map(Kind::ClientCredentials)
+                .collect(),
+            Kind::Password(own) => {
+                let mut all: Vec<_> = changed(&own.application)
+                    .into_iter()
+                    .map(|application| password::Settings {
+                        application,
+                        ..own.clone()
+                    })
+                    .collect();
+                all.push(password::Settings {
+                    username: format!("{}x", own.username),
+                    ..own.clone()
+                });
+                let password = value(format!("{}x", exposed(&own.password)));
+                all.push(password::Settings {
+                    password,
+                    ..own.clone()
+                });
+                all.into_iter().map(Kind::Password).collect()
+            }
+            Kind::ManagedIdentity(own) => {
+                let identity = match &own.identity {
+                    Identity::System => Identity::ClientId(String::new()),
+                    Identity::ClientId(id) => Identity::ObjectId(id.clone()),
+                    Identity::ObjectId(id) => Identity::ResourceId(id.clone()),
+                    Identity::ResourceId(id) => Identity::ResourceId(format!("{id}x")),
+                };
+                let platform = match own.platform.clone() {
+                    Platform::Metadata { base } => Platform::Arc {
+                        endpoint: base,
+                        keys: "".into(),
+                    },
+                    Platform::AppService { endpoint, header } => Platform::AppService {
+                        endpoint,
+                        header: Secret::new(format!("{}x", header.expose())),
+                    },
+                    Platform::Arc { endpoint, keys } => Platform::Arc {
+                        endpoint,
+                        keys: keys.join("x"),
+                    },
+                };
+                [
+                    managed_identity::Settings {
+                        identity,
+                        ..own.clone()
+                    },
+                    managed_identity::Settings {
+                        platform,
+                        ..own.clone()
+                    },
+                ]
+                .map(Kind::ManagedIdentity)
+                .to_vec()
+            }
+            Kind::Bearer(own) => {
+                let token = value(format!("{}x", exposed(&own.token)));
+                vec![Kind::Bearer(bearer::Settings { token })]
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn two_credentials_share_a_cell_only_when_every_input_is_equal(one in drawn(), other in drawn()) {
@@ -285,23 +443,20 @@ mod rule_22_keys {
         }
 
         #[test]
-        fn one_changed_input_alone_makes_another_cell(base in drawn(), which in 0_usize..8) {
-            let mut changed = base.clone();
-            let Kind::ClientCredentials(own) = &mut changed.0.kind;
-            match which {
-                0 => changed.0.name = format!("{}x", changed.0.name).into(),
-                1 => own.token_url.set_path("/other"),
-                2 => own.client_id.push('x'),
-                3 => change(&mut own.proof, false),
-                4 => change(&mut own.proof, true),
-                5 => { own.parameters.insert("x".into(), "x".into()); }
-                6 => own.entra = !own.entra,
-                _ => changed.1 = match changed.1 {
-                    Ask::Scope(text) => Ask::Resource(text),
-                    Ask::Resource(text) => Ask::Scope(text),
-                },
+        fn one_changed_input_alone_makes_another_cell(base in drawn()) {
+            let own = Key::new(&base.0, &base.1);
+            let name = format!("{}x", base.0.name).into();
+            let renamed = Settings { name, ..base.0.clone() };
+            prop_assert!(own != Key::new(&renamed, &base.1));
+            let ask = match base.1.clone() {
+                Ask::Scope(text) => Ask::Resource(text),
+                Ask::Resource(text) => Ask::Scope(text),
+            };
+            prop_assert!(own != Key::new(&base.0, &ask));
+            for kind in kinds_changed(&base.0.kind) {
+                let other = Settings { kind, ..base.0.clone() };
+                prop_assert!(own != Key::new(&other, &base.1));
             }
-            prop_assert!(Key::new(&base.0, &base.1) != Key::new(&changed.0, &changed.1));
         }
     }
 
@@ -312,7 +467,9 @@ mod rule_22_keys {
         let old = cells.cell(&settings(&simulator), &ask(), &outbound);
         old.token().await.unwrap();
         let mut changed = settings(&simulator);
-        let Kind::ClientCredentials(own) = &mut changed.kind;
+        let Kind::ClientCredentials(own) = &mut changed.kind else {
+            panic!("another kind")
+        };
         own.proof = proof("wrong", ClientAuth::Post);
         let new = cells.cell(&changed, &ask(), &outbound);
         assert_eq!(new.token().await.unwrap_err().codes(), [7_000_215]);

@@ -86,12 +86,12 @@ async fn a_v2_endpoint_is_asked_by_scope_and_a_v1_endpoint_by_resource() {
     let grant = fetched(&settings, scope()).await.ok().unwrap();
     let claims = grant.claims.unwrap();
     assert_eq!(claims["aud"], "https://service.flow.microsoft.com/");
-    assert_eq!(grant.lifetime, Duration::from_secs(3599));
+    assert_eq!(grant.lifetime, Some(Duration::from_secs(3599)));
     let url = simulator.token_url(directory::DEMO_TENANT, false);
     settings.token_url = url.parse().unwrap();
     let resource = Ask::Resource("https://service.flow.microsoft.com/".to_owned());
     let grant = fetched(&settings, resource).await.ok().unwrap();
-    assert_eq!(grant.lifetime, Duration::from_secs(3599));
+    assert_eq!(grant.lifetime, Some(Duration::from_secs(3599)));
     let requests = simulator.token_requests();
     assert_eq!(requests[0].field("scope"), Some(SCOPE));
     assert_eq!(requests[0].field("resource"), None);

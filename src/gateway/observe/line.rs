@@ -10,11 +10,10 @@ use serde::Serialize;
 
 use crate::body::End;
 use crate::call::{Connection, Notes, RequestId};
-use crate::client::Reason;
 use crate::diagnosis::entra;
 use crate::refusal::{Fault, Refusal, Run};
 use crate::telemetry::Format;
-use crate::{credential, upstream};
+use crate::upstream;
 
 /// What is said of one request.
 pub struct Line<'a> {
@@ -175,12 +174,9 @@ impl Line<'_> {
 fn cure(refusal: &Refusal) -> Option<&'static str> {
     match refusal {
         Refusal::Upstream(upstream::Failure::Service { finding, .. }) => Some(finding.cure),
-        Refusal::Credential(failure @ credential::Failure::Rejected { .. }) => {
-            entra::first(failure.codes()).map(|known| known.cure)
-        }
-        Refusal::Credential(credential::Failure::Unavailable { reason, .. }) => {
-            Reason::of_word(reason).and_then(Reason::cure)
-        }
+        Refusal::Credential(failure) => entra::first(failure.codes())
+            .map(|known| known.cure)
+            .or(failure.cure()),
         _ => None,
     }
 }

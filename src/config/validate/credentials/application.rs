@@ -127,7 +127,7 @@ fn entra(
     let cloud = keys.cloud.clone().or(&defaults.entra.cloud).given();
     let endpoint = keys.endpoint.clone().or(&defaults.entra.endpoint).given();
     let tenant = ground.tenant(keys.tenant.clone(), defaults, owner);
-    let tenant = tenant.and_then(|at| concrete_tenant(ground, &at));
+    let tenant = tenant.and_then(|at| fitting_tenant(ground, &at, permissions));
     let (Some(cloud), Some(endpoint)) = (cloud, endpoint) else {
         return (None, None);
     };
@@ -169,14 +169,31 @@ fn entra(
         entra: Some(entra),
         tenant: tenant.as_deref().and_then(guid),
         ask,
+        fixed: false,
     });
     (manner, token_url)
 }
 
-/// Client credentials need one tenant, not `common` (facts B1.1).
-fn concrete_tenant(ground: &mut Ground<'_>, at: &At<Text>) -> Option<String> {
+/// An application needs one tenant (facts B1.1). A user's can be left to the account with `organizations`, but not with `common` or
+/// `consumers`: AADSTS9001023 (facts B1.7).
+fn fitting_tenant(
+    ground: &mut Ground<'_>,
+    at: &At<Text>,
+    permissions: Permissions,
+) -> Option<String> {
     let text = at.value.0.trim();
     let wildcard = ["common", "organizations", "consumers"].contains(&text);
+    if wildcard && permissions == Permissions::Delegated {
+        if text == "organizations" {
+            return Some(text.to_owned());
+        }
+        ground.reader.error_at(
+            &at.spot,
+            say!("Entra ID refuses this kind of sign-in here (AADSTS9001023)"),
+            say!("give the tenant's id (a GUID), one of its domains, or organizations"),
+        );
+        return None;
+    }
     let domain = text.contains('.')
         && text
             .bytes()
@@ -217,12 +234,13 @@ fn elsewhere(ground: &mut Ground<'_>, keys: &Keys) -> (Option<Manner>, Option<ur
         tenant: None,
         // Without a scope the parameter is left out.
         ask: ask.or_else(|| Some(Ask::Scope(String::new()))),
+        fixed: false,
     });
     (manner, url)
 }
 
 /// Form fields the request sets itself.
-const RESERVED: [&str; 7] = [
+const RESERVED: [&str; 9] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -230,6 +248,8 @@ const RESERVED: [&str; 7] = [
     "resource",
     "client_assertion",
     "client_assertion_type",
+    "username",
+    "password",
 ];
 
 fn extra(

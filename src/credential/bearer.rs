@@ -1,0 +1,82 @@
+//! A fixed token from a secret, for upstreams that give one out and for trials.
+//!
+//! In: the secret as it is now. Out: a [`Source`] whose every attempt is that token, valid until the `exp` it carries where it is a JWT,
+//! else until it is refused. It renews nothing: another token is another secret. Refuses a token that has expired and text that
+//! cannot be a header (rule 21).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answer;
+use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
+use crate::secret::Value;
+
+/// A fixed token as configured and validated.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// The token, without `Bearer`.
+    pub token: Value,
+}
+
+/// The token's own `exp` has passed.
+const EXPIRED: &str = "token_expired";
+
+/// The secret cannot be sent as a token.
+const INVALID: &str = "token_invalid";
+
+/// What to change, where the reason alone says it.
+pub(super) fn cure(reason: &str) -> Option<&'static str> {
+    match reason {
+        EXPIRED => Some("put a new token into the secret of this `bearer` credential"),
+        INVALID => Some("let the secret hold the token alone, in one line, without `Bearer`"),
+        _ => None,
+    }
+}
+
+/// Gives the one token there is.
+pub(super) fn source(settings: &Settings, context: &Context) -> Arc<dyn Source> {
+    Arc::new(Bearer {
+        settings: settings.clone(),
+        context: context.clone(),
+    })
+}
+
+struct Bearer {
+    settings: Settings,
+    context: Context,
+}
+
+impl Source for Bearer {
+    fn fetch(&self, _: Wish) -> Attempt {
+        let (settings, context) = (self.settings.clone(), self.context.clone());
+        Box::pin(async move {
+            let token = context
+                .secrets
+                .read(&settings.token)
+                .await
+                .map_err(|_| Denial::unavailable("secret_unreadable", None))?;
+            grant(token.expose(), context.clock.since_epoch())
+        })
+    }
+}
+
+fn grant(token: &str, now: Duration) -> Result<Grant, Denial> {
+    let authorization = answer::bearer(token).ok_or(Denial::unavailable(INVALID, None))?;
+    let claims = answer::claims(token);
+    let lifetime = match answer::expiry(claims.as_ref()) {
+        None => None,
+        Some(expiry) => match expiry.checked_sub(now) {
+            Some(left) if !left.is_zero() => Some(left),
+            _ => return Err(Denial::unavailable(EXPIRED, None)),
+        },
+    };
+    Ok(Grant {
+        authorization,
+        lifetime,
+        refresh_in: None,
+        claims: claims.map(Arc::new),
+    })
+}
+
+#[cfg(test)]
+mod tests;

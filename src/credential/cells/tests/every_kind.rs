@@ -1,0 +1,349 @@
+//! One table for all kinds of credential: each obtains, renews ahead, survives the provider's outage with a valid token, and recovers
+//! after a token was refused. A new kind is a new row.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
+use super::*;
+use crate::credential::cache::Renewal;
+use crate::credential::canned::{self, Canned, Reply, Seen};
+use crate::credential::managed_identity::{Identity, Platform};
+use crate::credential::{Token, bearer, managed_identity, password};
+
+/// When every test begins.
+const START: u64 = 1_800_000_000;
+
+/// How long the provider's tokens live.
+const LIFE: u64 = 3600;
+
+/// A kind, as it is set up against a provider.
+struct Row {
+    kind: &'static str,
+    settings: fn(&Canned, &tempfile::TempDir) -> Kind,
+    ask: fn() -> Ask,
+    /// Requests to the provider for one token; 0: the kind has none to ask.
+    requests: usize,
+}
+
+const ROWS: [Row; 8] = [
+    Row {
+        kind: "client_secret",
+        settings: |provider, _| Kind::ClientCredentials(application(provider, secret())),
+        ask: scope,
+        requests: 1,
+    },
+    Row {
+        kind: "password, confidential client",
+        settings: |provider, _| account(provider, secret()),
+        ask: scope,
+        requests: 1,
+    },
+    Row {
+        kind: "password, public client, v1",
+        settings: |provider, _| account(provider, Proof::Nothing),
+        ask: resource,
+        requests: 1,
+    },
+    Row {
+        kind: "managed_identity of a machine",
+        settings: |provider, _| {
+            let base = provider.url.clone();
+            machine(Platform::Metadata { base })
+        },
+        ask: resource,
+        requests: 1,
+    },
+    Row {
+        kind: "managed_identity of an app",
+        settings: |provider, _| {
+            machine(Platform::AppService {
+                endpoint: provider.at("msi/token"),
+                header: Secret::new("header".into()),
+            })
+        },
+        ask: resource,
+        requests: 1,
+    },
+    Row {
+        kind: "managed_identity of an Arc server",
+        settings: |provider, folder| {
+            machine(Platform::Arc {
+                endpoint: provider.at("arc"),
+                keys: folder.path().to_owned(),
+            })
+        },
+        ask: resource,
+        requests: 2,
+    },
+    Row {
+        kind: "bearer that says when it ends",
+        settings: |_, _| fixed(&jwt(START + LIFE)),
+        ask: scope,
+        requests: 0,
+    },
+    Row {
+        kind: "bearer that does not",
+        settings: |_, _| fixed("opaque"),
+        ask: scope,
+        requests: 0,
+    },
+];
+
+fn application(provider: &Canned, proof: Proof) -> Application {
+    Application {
+        token_url: provider.at("token"),
+        client_id: "client".into(),
+        proof,
+        parameters: BTreeMap::new(),
+        entra: true,
+    }
+}
+
+fn secret() -> Proof {
+    proof("secret", ClientAuth::Post)
+}
+
+fn account(provider: &Canned, proof: Proof) -> Kind {
+    Kind::Password(password::Settings {
+        application: application(provider, proof),
+        username: "svc@flowgate.example".into(),
+        password: value("pass"),
+    })
+}
+
+fn machine(platform: Platform) -> Kind {
+    Kind::ManagedIdentity(managed_identity::Settings {
+        platform,
+        identity: Identity::System,
+    })
+}
+
+fn fixed(token: &str) -> Kind {
+    Kind::Bearer(bearer::Settings {
+        token: value(token),
+    })
+}
+
+fn value(text: &str) -> Value {
+    Value::Fixed(Secret::new(text.to_owned()))
+}
+
+fn scope() -> Ask {
+    Ask::Scope("https://service.flow.microsoft.com//.default".into())
+}
+
+fn resource() -> Ask {
+    Ask::Resource("https://service.flow.microsoft.com/".into())
+}
+
+fn jwt(expiry: u64) -> String {
+    use base64::Engine as _;
+    let part =
+        |json: serde_json::Value| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
+    format!(
+        "{}.{}.c2lnbmF0dXJl",
+        part(json!({"alg": "RS256"})),
+        part(json!({"exp": expiry}))
+    )
+}
+
+/// A kind's cell, its provider, and the clock.
+struct Scene {
+    row: &'static Row,
+    cell: Arc<Cell>,
+    provider: Canned,
+    up: Arc<AtomicBool>,
+    clock: Clock,
+    metrics: Metrics,
+    _folder: tempfile::TempDir,
+}
+
+async fn scene(row: &'static Row) -> Scene {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.key"), "key").unwrap();
+    let key = folder.path().join("a.key").display().to_string();
+    let up = Arc::new(AtomicBool::new(true));
+    let state = Arc::clone(&up);
+    let provider = Canned::start(move |seen: &Seen, before| -> Reply {
+        if !state.load(Ordering::SeqCst) {
+            return (503, Vec::new(), "down".into());
+        }
+        if seen.target.starts_with("/arc") && seen.header("authorization").is_none() {
+            let challenge = format!("Basic realm={key}");
+            return (401, vec![("www-authenticate", challenge)], String::new());
+        }
+        canned::json(
+            200,
+            &json!({
+                "token_type": "Bearer",
+                "expires_in": LIFE.to_string(),
+                "access_token": format!("token-{before}"),
+            }),
+        )
+    })
+    .await;
+    let clock = Clock::manual(START);
+    let metrics = Metrics::new().unwrap();
+    let cells = Cells::new(Surroundings {
+        clock: clock.clone(),
+        random: Random::from_fn(|bytes| bytes.fill(0)),
+        metrics: metrics.clone(),
+    });
+    let settings = Settings {
+        name: "c".into(),
+        kind: (row.settings)(&provider, &folder),
+        ask: None,
+        expires: None,
+    };
+    let outbound = Outbound::new(&outbound_settings()).unwrap();
+    let cell = cells.cell(&settings, &(row.ask)(), &outbound);
+    Scene {
+        row,
+        cell,
+        provider,
+        up,
+        clock,
+        metrics,
+        _folder: folder,
+    }
+}
+
+impl Scene {
+    async fn token(&self) -> Arc<Token> {
+        let kind = self.row.kind;
+        let token = self.cell.token().await;
+        token.unwrap_or_else(|failure| panic!("{kind}: {failure}"))
+    }
+
+    fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    async fn until(&self, what: &str, reached: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !reached(self) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let kind = self.row.kind;
+        let within = Duration::from_secs(20);
+        let waited = tokio::time::timeout(within, waiting).await;
+        waited.unwrap_or_else(|_| panic!("{kind}: {what}"));
+    }
+
+    fn asked(&self) -> usize {
+        self.provider.seen().len()
+    }
+}
+
+#[tokio::test]
+async fn each_obtains_a_token_with_one_exchange_for_ten_thousand_callers() {
+    for row in &ROWS {
+        let scene = scene(row).await;
+        let callers: Vec<_> = (0..10_000)
+            .map(|_| {
+                let cell = Arc::clone(&scene.cell);
+                tokio::spawn(async move { cell.token().await.unwrap().generation })
+            })
+            .collect();
+        for caller in callers {
+            assert_eq!(caller.await.unwrap(), 1, "{}", row.kind);
+        }
+        assert_eq!(scene.asked(), row.requests, "{}", row.kind);
+        let token = scene.token().await;
+        assert!(token.authorization.is_sensitive(), "{}", row.kind);
+    }
+}
+
+#[tokio::test]
+async fn each_renews_ahead_of_expiry_without_being_asked() {
+    for row in ROWS.iter().filter(|row| row.requests > 0) {
+        let scene = scene(row).await;
+        let first = scene.token().await;
+        assert_eq!(first.expires, Some(START + LIFE), "{}", row.kind);
+        scene.advance(LIFE - 301);
+        assert_eq!(scene.asked(), row.requests, "{}: too early", row.kind);
+        scene.advance(1);
+        scene
+            .until(
+                "renews",
+                |scene| matches!(scene.cell.ready(), Some(Ok(token)) if token.generation == 2),
+            )
+            .await;
+        assert_eq!(scene.asked(), 2 * row.requests, "{}", row.kind);
+    }
+}
+
+#[tokio::test]
+async fn each_survives_the_providers_outage_as_long_as_its_token_is_valid() {
+    for row in ROWS.iter().filter(|row| row.requests > 0) {
+        let scene = scene(row).await;
+        let first = scene.token().await;
+        scene.up.store(false, Ordering::SeqCst);
+        scene.advance(LIFE - 300);
+        scene
+            .until("notices", |scene| scene.cell.health().trouble.is_some())
+            .await;
+        let trouble = scene.cell.health().trouble.unwrap();
+        assert_eq!(trouble.word, "provider_error", "{}", row.kind);
+        let still = scene.token().await;
+        assert_eq!(still.generation, first.generation, "{}", row.kind);
+        scene.advance(300);
+        let failure = scene.cell.token().await.err();
+        assert_eq!(failure.unwrap().word(), "provider_error", "{}", row.kind);
+        scene.up.store(true, Ordering::SeqCst);
+        scene.advance(60);
+        scene
+            .until("recovers", |scene| scene.cell.health().trouble.is_none())
+            .await;
+        assert_eq!(scene.token().await.generation, 2, "{}", row.kind);
+    }
+}
+
+#[tokio::test]
+async fn each_recovers_after_a_refused_token_where_there_is_another() {
+    for row in &ROWS {
+        let scene = scene(row).await;
+        let first = scene.token().await;
+        match scene.cell.renewed(&first).await.unwrap() {
+            Renewal::Different(next) => {
+                assert!(row.requests > 0, "{}", row.kind);
+                assert_ne!(next.authorization, first.authorization, "{}", row.kind);
+            }
+            Renewal::Same => assert_eq!(row.requests, 0, "{}", row.kind),
+        }
+        assert_eq!(scene.asked(), 2 * row.requests, "{}", row.kind);
+    }
+}
+
+#[tokio::test]
+async fn the_gauge_says_when_a_token_ends_and_nothing_where_nobody_knows() {
+    for row in &ROWS {
+        let scene = scene(row).await;
+        let token = scene.token().await;
+        let shown = scene.metrics.text().unwrap();
+        let series = shown.contains("flowgate_token_expiry_timestamp_seconds{");
+        assert_eq!(series, token.expires.is_some(), "{}", row.kind);
+        let health = scene.cell.health();
+        assert!(health.valid, "{}", row.kind);
+        assert_eq!(health.expires, token.expires, "{}", row.kind);
+    }
+}
+
+#[tokio::test]
+async fn a_fixed_token_is_served_until_it_ends_or_forever() {
+    let [.., ending, endless] = &ROWS;
+    let scene_of_both = (scene(ending).await, scene(endless).await);
+    let (ending, endless) = &scene_of_both;
+    ending.token().await;
+    endless.token().await;
+    for scene in [ending, endless] {
+        scene.advance(LIFE);
+    }
+    let failure = ending.cell.token().await.unwrap_err();
+    assert_eq!(failure.word(), "token_expired");
+    assert!(failure.cure().unwrap().contains("new token"));
+    endless.advance(10 * 365 * 86_400);
+    assert_eq!(endless.token().await.generation, 1);
+}

@@ -1,0 +1,98 @@
+//! OAuth 2.0 resource owner password credentials: a service account's name and password.
+//!
+//! In: an [`Application`] with whatever proof or none, the account, and what to ask for. Out: a [`Source`] (facts B1.7, RFC 6749 section
+//! 4.3). Name and password are form-encoded like every other field, so any character arrives as it is. A password that was refused is
+//! not sent again for a while, whoever asks: see [`Refused`].
+
+use std::sync::Arc;
+
+use super::application::{Application, Client};
+use super::source::{Attempt, Context, Denial, Source, Wish};
+use super::{Ask, Failure, answer};
+use crate::secret::Value;
+
+mod refused;
+
+pub use refused::Refused;
+use refused::Tried;
+
+/// An account and the application that signs in with it, as configured and validated.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// The application.
+    pub application: Application,
+    /// The account's sign-in name.
+    pub username: String,
+    /// Its password.
+    pub password: Value,
+}
+
+/// Obtains tokens for a user by password. `refused` is the process's memory of refused passwords.
+pub(super) fn source(
+    settings: &Settings,
+    ask: &Ask,
+    context: &Context,
+    refused: &Refused,
+) -> Arc<dyn Source> {
+    Arc::new(Password {
+        client: Arc::new(Client::new(&settings.application, context)),
+        settings: settings.clone(),
+        ask: ask.clone(),
+        refused: refused.clone(),
+    })
+}
+
+struct Password {
+    client: Arc<Client>,
+    settings: Settings,
+    ask: Ask,
+    refused: Refused,
+}
+
+impl Source for Password {
+    fn fetch(&self, wish: Wish) -> Attempt {
+        let (client, settings) = (Arc::clone(&self.client), self.settings.clone());
+        let (ask, refused) = (self.ask.clone(), self.refused.clone());
+        Box::pin(async move {
+            let context = client.context();
+            let password = context
+                .secrets
+                .read(&settings.password)
+                .await
+                .map_err(|_| Denial::unavailable("secret_unreadable", None))?;
+            let tried = Tried::new(&settings, &password);
+            if let Some(denial) = refused.recall(&tried, context.clock.since_epoch()) {
+                return Err(denial);
+            }
+            let grant = [
+                ("grant_type", "password"),
+                ("username", settings.username.as_str()),
+                ("password", password.expose()),
+            ];
+            let response = client.ask(&grant, &ask, &wish).await?;
+            let now = context.clock.since_epoch();
+            match answer::read(&response, now) {
+                Ok(grant) => {
+                    refused.forget(&tried);
+                    Ok(grant)
+                }
+                Err(denial) if counts(&denial.failure) => Err(refused.remember(tried, denial, now)),
+                Err(denial) => Err(denial),
+            }
+        })
+    }
+}
+
+/// Whether a failure may have been counted against the account. A refused application was judged before the password was (RFC 6749
+/// section 5.2: `invalid_client`, `unauthorized_client`); an answer nobody can read may well have been a refusal.
+fn counts(failure: &Failure) -> bool {
+    match failure {
+        Failure::Rejected { error, .. } => {
+            !matches!(error.as_str(), "invalid_client" | "unauthorized_client")
+        }
+        Failure::Unavailable { reason, .. } => *reason == "answer_invalid",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! Passwords that were refused, remembered so that the gateway does not lock the account.
+//!
+//! In: the application, account and password of an attempt, and what came of it. Out: the denial an attempt would get again, without
+//! asking. Identity providers count wrong passwords and lock the account at about ten (facts B2.2, AADSTS50053), directories on premises
+//! often sooner; so the same password goes out once, and again after 10, 20, 40 and then every 60 minutes, whichever flow, audience or
+//! reload asks. A changed password, account or application is tried at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::Settings;
+use crate::credential::Failure;
+use crate::credential::application::Application;
+use crate::credential::source::Denial;
+use crate::secret::Secret;
+
+/// After the first refusal.
+const FIRST: Duration = Duration::from_mins(10);
+
+/// Between two attempts at most: long enough for a directory to forget the one before, short enough to notice a cure.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// How far a corrected clock may step back before what it said is no longer trusted.
+const SLACK: Duration = Duration::from_mins(1);
+
+/// What was tried, down to the last input.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Tried {
+    application: Application,
+    username: String,
+    password: Secret<String>,
+}
+
+impl Tried {
+    pub(super) fn new(settings: &Settings, password: &Secret<String>) -> Self {
+        Self {
+            application: settings.application.clone(),
+            username: settings.username.clone(),
+            password: password.clone(),
+        }
+    }
+}
+
+/// The process's memory of refused passwords. Cloning shares it.
+#[derive(Clone, Default)]
+pub struct Refused(Arc<Mutex<HashMap<Tried, Memory>>>);
+
+struct Memory {
+    failure: Failure,
+    refusals: u32,
+    /// When it was last refused. Times are since the Unix epoch.
+    at: Duration,
+    /// Before this it is not sent again.
+    until: Duration,
+}
+
+impl Refused {
+    /// What this would be answered, where it is too early to try again.
+    pub(super) fn recall(&self, tried: &Tried, now: Duration) -> Option<Denial> {
+        let memories = self.memories();
+        let memory = memories.get(tried)?;
+        let left = memory.until.checked_sub(now)?;
+        let early = !left.is_zero() && now + SLACK >= memory.at;
+        early.then(|| memory.denial(left))
+    }
+
+    /// Notes a refusal. The denial says how long to leave the provider alone.
+    pub(super) fn remember(&self, tried: Tried, denial: Denial, now: Duration) -> Denial {
+        let mut memories = self.memories();
+        // Bounded: what nobody tried for so long belongs to a configuration that is gone.
+        memories.retain(|_, memory| now < memory.until + LONGEST * 2);
+        let refusals = memories
+            .get(&tried)
+            .map_or(0, |memory| memory.refusals)
+            .saturating_add(1);
+        let pause = pause(refusals).max(denial.retry_after.unwrap_or_default());
+        let memory = Memory {
+            failure: denial.failure,
+            refusals,
+            at: now,
+            until: now + pause,
+        };
+        let denial = memory.denial(pause);
+        memories.insert(tried, memory);
+        denial
+    }
+
+    /// Notes a success.
+    pub(super) fn forget(&self, tried: &Tried) {
+        self.memories().remove(tried);
+    }
+
+    fn memories(&self) -> MutexGuard<'_, HashMap<Tried, Memory>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    fn denial(&self, left: Duration) -> Denial {
+        Denial {
+            failure: self.failure.clone(),
+            retry_after: Some(left),
+        }
+    }
+}
+
+fn pause(refusals: u32) -> Duration {
+    FIRST
+        .saturating_mul(2_u32.saturating_pow(refusals.saturating_sub(1).min(8)))
+        .min(LONGEST)
+}

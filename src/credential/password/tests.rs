@@ -1,0 +1,139 @@
+//! The password grant as an endpoint sees it, why it fails, and that a refused password does not lock an account.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::client::{self, Outbound};
+use crate::clock::{Clock, Random};
+use crate::credential::cache::{Cell, Surroundings};
+use crate::credential::canned::{self, Canned};
+use crate::credential::cells::Cells;
+use crate::credential::client_secret::{self, ClientAuth};
+use crate::credential::proof::Proof;
+use crate::credential::source::Grant;
+use crate::credential::{Kind, Settings as Credential};
+use crate::metrics::Metrics;
+use crate::secret::{Secret, Secrets};
+
+mod lockout;
+mod simulated;
+
+const START: u64 = 1_800_000_000;
+
+fn outbound() -> Outbound {
+    Outbound::new(&client::Settings {
+        ca: Vec::new(),
+        proxy: None,
+        no_proxy: Vec::new(),
+        insecure_hosts: Vec::new(),
+        connect_timeout: Duration::from_secs(5),
+        token_timeout: Duration::from_secs(10),
+        believe_simulator: true,
+    })
+    .unwrap()
+}
+
+fn value(text: &str) -> Value {
+    Value::Fixed(Secret::new(text.to_owned()))
+}
+
+fn secret(text: &str, client_auth: ClientAuth) -> Proof {
+    Proof::Secret(client_secret::Settings {
+        secret: value(text),
+        next: None,
+        client_auth,
+    })
+}
+
+fn settings(token_url: url::Url, proof: Proof) -> Settings {
+    Settings {
+        application: Application {
+            token_url,
+            client_id: "client".into(),
+            proof,
+            parameters: BTreeMap::new(),
+            entra: true,
+        },
+        username: "svc@flowgate.example".into(),
+        password: value("pass"),
+    }
+}
+
+fn graph() -> Ask {
+    Ask::Scope("https://graph.microsoft.com/.default".into())
+}
+
+async fn fetched(settings: &Settings, ask: &Ask) -> Result<Grant, Denial> {
+    let context = Context {
+        credential: "c".into(),
+        outbound: outbound(),
+        clock: Clock::system(),
+        random: Random::system(),
+        secrets: Secrets::default(),
+    };
+    source(settings, ask, &context, &Refused::default())
+        .fetch(Wish::default())
+        .await
+}
+
+fn token() -> canned::Reply {
+    let body = json!({"token_type": "Bearer", "expires_in": "3599", "access_token": "token"});
+    canned::json(200, &body)
+}
+
+#[tokio::test]
+async fn name_password_and_secret_arrive_whatever_their_characters() {
+    let provider = Canned::start(|_, _| token()).await;
+    for text in [
+        "~a+b/c&d%e=f",
+        "100%25 sure? #1;:@",
+        " blanks at both ends ",
+        "grüße-ß-日本語-🔑",
+        "'\"\\<>{}|^`$!*()",
+    ] {
+        let mut settings = settings(provider.at("token"), secret(text, ClientAuth::Post));
+        settings.username = format!("{text}@flowgate.example");
+        settings.password = value(text);
+        assert!(fetched(&settings, &graph()).await.is_ok(), "{text}");
+        let request = provider.seen().pop().unwrap();
+        assert_eq!(request.method, "POST");
+        assert_eq!(request.field("grant_type").as_deref(), Some("password"));
+        assert_eq!(request.field("username"), Some(settings.username));
+        assert_eq!(request.field("password").as_deref(), Some(text));
+        assert_eq!(request.field("client_secret").as_deref(), Some(text));
+    }
+}
+
+#[tokio::test]
+async fn v2_asks_with_scope_v1_with_resource_and_a_public_client_sends_no_secret() {
+    let provider = Canned::start(|_, _| token()).await;
+    let confidential = settings(provider.at("token"), secret("s", ClientAuth::Post));
+    let public = settings(provider.at("token"), Proof::Nothing);
+    let basic = settings(provider.at("token"), secret("s", ClientAuth::Basic));
+    let resource = Ask::Resource("https://graph.microsoft.com".into());
+    for (settings, ask) in [
+        (&confidential, &resource),
+        (&public, &graph()),
+        (&basic, &graph()),
+    ] {
+        fetched(settings, ask).await.ok().unwrap();
+    }
+    let seen = provider.seen();
+    for (seen, own) in [
+        (&seen[0], "client_id client_secret resource"),
+        (&seen[1], "client_id scope"),
+        (&seen[2], "scope"),
+    ] {
+        let names = format!("grant_type username password {own}");
+        assert_eq!(seen.names().join(" "), names);
+    }
+    assert!(
+        seen[2]
+            .header("authorization")
+            .unwrap()
+            .starts_with("Basic ")
+    );
+}

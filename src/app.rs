@@ -18,6 +18,7 @@ use crate::gateway::{Draining, Gateway, Places, Surroundings, World};
 use crate::identity::{self, Callers, KeySets};
 use crate::metrics::{Metrics, seconds};
 use crate::policy::Policy;
+use crate::secret::{self, Secrets};
 use crate::server;
 use crate::telemetry::AccessLog;
 use crate::upstream::{self, Upstream};
@@ -25,6 +26,7 @@ use crate::upstream::{self, Upstream};
 pub mod expiry;
 pub mod health;
 pub mod reload;
+pub mod vaults;
 
 /// What the gateway takes from the machine: parameters, so that a test turns the hands.
 #[derive(Clone, Debug)]
@@ -53,14 +55,20 @@ impl Ambient {
 pub struct App {
     gateway: Gateway,
     surroundings: Surroundings,
-    key_sets: KeySets,
-    cells: Cells,
+    kept: Kept,
     server: Arc<ArcSwap<server::Settings>>,
     /// Callers' and admin's, as they were bound: a reload cannot move them.
     addresses: (SocketAddr, SocketAddr),
     /// Of the start: a reload does not move the listener, whatever the new configuration says.
     believe_simulator: bool,
     current: Mutex<Current>,
+}
+
+/// What is expensive to lose and outlives a configuration: keys, tokens, secrets of vaults.
+struct Kept {
+    key_sets: KeySets,
+    cells: Cells,
+    secrets: Secrets,
 }
 
 /// What is remembered of the configuration in force.
@@ -102,21 +110,31 @@ impl App {
             ambient.random.clone(),
             metrics.clone(),
         );
-        let cells = Cells::new(credential::cache::Surroundings {
+        let secrets = Secrets::new(secret::store::Surroundings {
             clock: ambient.clock.clone(),
             random: ambient.random.clone(),
             metrics: metrics.clone(),
         });
+        let cells = Cells::new(credential::cache::Surroundings {
+            clock: ambient.clock.clone(),
+            random: ambient.random.clone(),
+            metrics: metrics.clone(),
+            secrets: secrets.clone(),
+        });
         let outbound = Outbound::new(&config.outbound)?;
         let budget = Budget::new(config.limits.buffer_memory);
-        let (world, wallet) = build(config, &outbound, &budget, &surroundings, &key_sets, &cells);
-        let gateway = Gateway::new(world, surroundings.clone());
+        let kept = Kept {
+            key_sets,
+            cells,
+            secrets,
+        };
         expose(config, metrics);
+        let (world, wallet) = build(config, &outbound, &budget, &surroundings, &kept);
+        let gateway = Gateway::new(world, surroundings.clone());
         metrics.config_last_reload_success.set(1);
         Ok(Self {
             gateway,
-            key_sets,
-            cells,
+            kept,
             server: Arc::new(ArcSwap::from_pointee(config.server.clone())),
             addresses: (config.server.listen, config.admin),
             believe_simulator: config.outbound.believe_simulator,
@@ -139,20 +157,13 @@ impl App {
             ..config.outbound.clone()
         })?;
         let budget = current.budget.with(config.limits.buffer_memory);
-        let (world, wallet) = build(
-            config,
-            &outbound,
-            &budget,
-            &self.surroundings,
-            &self.key_sets,
-            &self.cells,
-        );
+        expose(config, &self.surroundings.metrics);
+        let (world, wallet) = build(config, &outbound, &budget, &self.surroundings, &self.kept);
         if (config.server.listen, config.admin) != self.addresses {
             tracing::warn!("a changed listening address takes effect at a restart");
         }
         self.gateway.replace(world);
         self.server.store(Arc::new(config.server.clone()));
-        expose(config, &self.surroundings.metrics);
         *current = Current {
             outbound,
             budget,
@@ -188,8 +199,8 @@ impl App {
 
     /// Waits until key sets and first tokens have been tried, whatever came of it.
     pub async fn tried(&self) {
-        self.key_sets.first_tried().await;
-        self.cells.tried().await;
+        self.kept.key_sets.first_tried().await;
+        self.kept.cells.tried().await;
     }
 }
 
@@ -200,8 +211,7 @@ fn build(
     outbound: &Outbound,
     budget: &Budget,
     surroundings: &Surroundings,
-    key_sets: &KeySets,
-    cells: &Cells,
+    kept: &Kept,
 ) -> (World, Arc<Wallet>) {
     let Surroundings {
         metrics,
@@ -222,6 +232,12 @@ fn build(
         names.collect(),
         metrics.clone(),
     );
+    let Kept {
+        key_sets,
+        cells,
+        secrets,
+    } = kept;
+    vaults::lend(config, cells, secrets, outbound);
     let cell = |entry: &Entry| {
         let (position, ask) = entry.credential.as_ref()?;
         let settings = config.credentials.get(*position)?;
@@ -235,6 +251,7 @@ fn build(
             hosts: config.limits.hosts.clone(),
             verified_tokens: config.limits.verified_tokens,
             clock,
+            secrets: secrets.clone(),
             outbound: outbound.clone().into(),
         },
         key_sets,

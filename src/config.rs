@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::{Clock, Environment};
+use crate::secret::vault::Address;
 use crate::{client, credential, flow, identity, policy, server, telemetry};
 
 mod merge;
@@ -44,6 +45,8 @@ pub struct Config {
     pub callers: Vec<identity::Caller>,
     /// Credentials in the order of their names.
     pub credentials: Vec<credential::Settings>,
+    /// Secrets that are read from vaults while the gateway runs.
+    pub vaults: Vaults,
     /// Flows in the order of their names; `FlowId` is the position.
     pub flows: Vec<Entry>,
     /// Configuration and secret files whose change means a reload.
@@ -69,6 +72,19 @@ pub struct Limits {
     pub buffer_memory: u64,
     /// Caller tokens remembered.
     pub verified_tokens: u64,
+}
+
+/// What is read from vaults, and by whom.
+#[derive(Clone)]
+pub struct Vaults {
+    /// How often the latest version is read again.
+    pub refresh: std::time::Duration,
+    /// Which credential (position in [`Config::credentials`]) asks for what to read them; those first that need no vault themselves.
+    pub readers: Vec<(usize, credential::Ask)>,
+    /// Credentials whose own secret is in a vault.
+    pub owners: Vec<(Arc<str>, Address)>,
+    /// Every secret, once.
+    pub used: Vec<Address>,
 }
 
 /// One flow and what each stage needs to know of it.
@@ -112,6 +128,8 @@ pub struct Parts {
     pub outbound: Option<client::Settings>,
     /// Credentials in the order of their names.
     pub credentials: Vec<Part>,
+    /// Secrets that are read from vaults.
+    pub vaults: Option<Vaults>,
     /// Flows in the order of their names.
     pub flows: Vec<Option<Entry>>,
     server: Option<(server::Settings, Limits)>,
@@ -149,6 +167,7 @@ impl Parts {
             log: self.log?,
             callers: self.callers?,
             credentials: credentials?,
+            vaults: self.vaults?,
             flows: flows?,
             files: self.files,
             secret_reads: self.secret_reads,

@@ -14,6 +14,7 @@ use http::HeaderValue;
 
 use crate::client::Reason;
 use crate::policy::Permitted;
+use crate::secret::vault;
 
 pub mod answer;
 pub mod application;
@@ -28,6 +29,7 @@ pub mod client_certificate;
 pub mod client_credentials;
 pub mod client_secret;
 pub mod federated;
+pub mod lent;
 pub mod managed_identity;
 pub mod password;
 pub mod proof;
@@ -139,6 +141,9 @@ pub enum Failure {
         /// What the provider's support wants to know.
         trace_id: Option<String>,
     },
+    /// The credential's own secret cannot be read from its vault.
+    #[error("the credential's secret cannot be read")]
+    SecretUnavailable(#[source] vault::Trouble),
     /// The provider is unreachable, slow, throttling or broken; worth another try after `retry_after`.
     #[error("no token is available ({reason})")]
     Unavailable {
@@ -155,6 +160,7 @@ impl Failure {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Rejected { .. } => "rejected",
+            Self::SecretUnavailable(_) => "secret_unavailable",
             Self::Unavailable { reason, .. } => reason,
         }
     }
@@ -164,6 +170,7 @@ impl Failure {
     pub fn cure(&self) -> Option<&'static str> {
         match self {
             Self::Rejected { .. } => None,
+            Self::SecretUnavailable(trouble) => trouble.cure(),
             Self::Unavailable { reason, .. } => managed_identity::cure(reason)
                 .or_else(|| bearer::cure(reason))
                 .or_else(|| Reason::of_word(reason).and_then(Reason::cure)),
@@ -175,7 +182,7 @@ impl Failure {
     pub fn codes(&self) -> &[u32] {
         match self {
             Self::Rejected { codes, .. } => codes,
-            Self::Unavailable { .. } => &[],
+            Self::SecretUnavailable(_) | Self::Unavailable { .. } => &[],
         }
     }
 }

@@ -101,6 +101,9 @@ pub enum Failure {
     /// The issuer's key set was never fetched or is too old.
     #[error("the issuer's keys are not available")]
     KeySetUnavailable,
+    /// A caller's key cannot be read from its vault, and nobody else has the key that came.
+    #[error("a caller's key cannot be read from its vault")]
+    KeyUnreadable,
     /// Too many calls wait to be identified.
     #[error("too many calls wait to be identified")]
     Overloaded,

@@ -63,6 +63,7 @@ impl Refusal {
                 identity::Failure::Ambiguous => Code::AmbiguousCredentials,
                 identity::Failure::Nobody { .. } => Code::Unauthenticated,
                 identity::Failure::KeySetUnavailable => Code::KeySetUnavailable,
+                identity::Failure::KeyUnreadable => Code::CredentialUnavailable,
                 identity::Failure::Overloaded => Code::Overloaded,
             },
             Self::Policy(denied) => match denied {
@@ -79,6 +80,7 @@ impl Refusal {
             Self::Draining => Code::Draining,
             Self::Credential(failure) => match failure {
                 credential::Failure::Rejected { .. } => Code::CredentialRejected,
+                credential::Failure::SecretUnavailable(_) => Code::CredentialUnavailable,
                 credential::Failure::Unavailable { .. } => Code::TokenUnavailable,
             },
             Self::Upstream(failure) => match failure {

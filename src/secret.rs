@@ -7,6 +7,7 @@ use std::fmt;
 
 pub mod source;
 pub mod store;
+pub mod vault;
 
 pub use source::{Source, Unreadable};
 pub use store::{Secrets, Value};

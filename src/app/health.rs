@@ -69,7 +69,7 @@ impl App {
         if draining {
             reasons.push("draining".to_owned());
         }
-        for set in self.key_sets.health() {
+        for set in self.kept.key_sets.health() {
             if let Some(trouble) = set.trouble {
                 let name = match set.part {
                     "-" => set.name.to_string(),
@@ -78,7 +78,7 @@ impl App {
                 reasons.push(format!("key set of {name}: {trouble}"));
             }
         }
-        for cell in self.cells.health() {
+        for cell in self.kept.cells.health() {
             if let Some(trouble) = cell.trouble {
                 let held = if cell.valid {
                     "the old one is still valid"
@@ -91,7 +91,21 @@ impl App {
                 ));
             }
         }
-        let tried = self.key_sets.all_tried() && self.cells.first_tried();
+        for secret in self.kept.secrets.health() {
+            if let Some(trouble) = secret.trouble {
+                let held = if secret.held {
+                    "the last value is in use"
+                } else {
+                    "there is none"
+                };
+                reasons.push(format!(
+                    "secret {}: not readable ({}), {held}",
+                    secret.secret,
+                    trouble.word()
+                ));
+            }
+        }
+        let tried = self.kept.key_sets.all_tried() && self.kept.cells.first_tried();
         if !tried {
             reasons.push("key sets and first tokens are still being tried".to_owned());
         }
@@ -110,6 +124,7 @@ impl App {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let summary = &current.summary;
         let key_sets: Vec<Value> = self
+            .kept
             .key_sets
             .health()
             .into_iter()
@@ -123,6 +138,7 @@ impl App {
             })
             .collect();
         let credentials: Vec<Value> = self
+            .kept
             .cells
             .health()
             .into_iter()

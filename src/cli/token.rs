@@ -6,12 +6,13 @@
 use std::process::ExitCode;
 
 use super::{ConfigArgs, complain, print, say};
-use crate::app::Ambient;
+use crate::app::{self, Ambient};
 use crate::client::Outbound;
 use crate::config::Parts;
 use crate::credential::{self, Ask, Cells};
 use crate::diagnosis::entra;
 use crate::metrics::Metrics;
+use crate::secret::{self, Secrets};
 
 /// Arguments of `token`.
 #[derive(clap::Args)]
@@ -108,13 +109,23 @@ async fn obtain(args: &Args, config: &Parts, ambient: &Ambient) -> Result<(), Er
         .and_then(|one| one.settings.as_ref())
         .ok_or(Error::Incomplete)?;
     let ask = ask(config, position).ok_or(Error::NothingToAsk)?;
+    let metrics = Metrics::new()?;
+    let secrets = Secrets::new(secret::store::Surroundings {
+        clock: ambient.clock.clone(),
+        random: ambient.random.clone(),
+        metrics: metrics.clone(),
+    });
     let cells = Cells::new(credential::cache::Surroundings {
         clock: ambient.clock.clone(),
         random: ambient.random.clone(),
-        metrics: Metrics::new()?,
+        metrics,
+        secrets: secrets.clone(),
     });
     let outbound = config.outbound.as_ref().ok_or(Error::Incomplete)?;
     let outbound = Outbound::new(outbound)?;
+    let vaults = config.vaults.as_ref().ok_or(Error::Incomplete)?;
+    let at = |position: usize| config.credentials.get(position)?.settings.as_ref();
+    app::vaults::lend_to(vaults, at, &cells, &secrets, &outbound);
     let token = cells.cell(settings, &ask, &outbound).token().await?;
     if args.raw {
         say(
@@ -131,18 +142,14 @@ async fn obtain(args: &Args, config: &Parts, ambient: &Ambient) -> Result<(), Er
     Ok(())
 }
 
-/// What the credential would ask for: its own `scope:` or `resource:`, or what the first flow that uses it wants.
+/// What the credential would ask for: what the first flow that uses it wants, else its own `scope:` or `resource:`.
 fn ask(config: &Parts, position: usize) -> Option<Ask> {
-    let own = config
-        .credentials
-        .get(position)
-        .and_then(|one| one.settings.as_ref()?.ask.clone());
-    own.or_else(|| {
-        config
-            .flows
-            .iter()
-            .flatten()
-            .filter_map(|entry| entry.credential.clone())
-            .find_map(|(used, ask)| (used == position).then_some(ask))
+    let flows = config.flows.iter().flatten();
+    let wanted = flows
+        .filter_map(|entry| entry.credential.clone())
+        .find_map(|(used, ask)| (used == position).then_some(ask));
+    wanted.or_else(|| {
+        let credential = config.credentials.get(position)?;
+        credential.settings.as_ref()?.ask.clone()
     })
 }

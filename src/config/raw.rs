@@ -193,8 +193,20 @@ section! {
 
 section! {
     /// Where secrets come from besides environment and files.
-    Secrets {}
-    later { key_vault, }
+    Secrets {
+        /// Azure Key Vault.
+        key_vault: KeyVault,
+    }
+}
+
+section! {
+    /// How `{key_vault: URL}` is read.
+    KeyVault {
+        /// The credential that reads it.
+        credential: Text,
+        /// How often the latest version is read again.
+        refresh: Span,
+    }
 }
 
 section! {

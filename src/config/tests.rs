@@ -75,7 +75,9 @@ pub(super) fn secret_of(application: &Application) -> &str {
     let Proof::Secret(settings) = &application.proof else {
         panic!("another proof")
     };
-    let Value::Fixed(secret) = &settings.secret;
+    let Value::Fixed(secret) = &settings.secret else {
+        panic!("the secret is in a vault");
+    };
     secret.expose()
 }
 
@@ -347,7 +349,7 @@ fn code_has_no_default_of_its_own() {
         assert!(with(&rest.join("\n")).is_none(), "{gone}");
         seen += 1;
     }
-    assert_eq!(seen, 28);
+    assert_eq!(seen, 29);
 }
 
 #[test]
@@ -502,4 +504,40 @@ fn the_proxy_of_the_environment_is_used_unless_the_file_names_one() {
     );
     assert!(!odd.problems.to_string().contains("hunter2"));
     assert_eq!(host(odd), (None, inherited));
+}
+
+#[test]
+fn readers_of_vaults_come_before_those_whose_secret_they_read() {
+    const TENANT_ID: &str = "8f3b0000-0000-0000-0000-000000000001";
+    let vault = "https://acme.vault.azure.net/secrets";
+    let text = format!(
+        "{}
+secrets: {{ key_vault: {{ credential: zz-cluster, refresh: 1m }} }}
+",
+        SMALL
+            .replace("{ env: SECRET }", &format!("{{ key_vault: {vault}/flows }}"))
+            .replace(
+                "credentials:
+",
+                &format!(
+                    "credentials:
+  zz-cluster: {{ client_secret: {{ tenant: {TENANT_ID}, client_id: {TENANT_ID}, secret: {{ key_vault: {vault}/cluster, credential: zz-root }} }} }}
+  zz-root: {{ client_secret: {{ tenant: {TENANT_ID}, client_id: {TENANT_ID}, secret: {{ env: SECRET }} }} }}
+"
+                ),
+            )
+    );
+    let config = good(&text);
+    let readers: Vec<_> = config
+        .vaults
+        .readers
+        .iter()
+        .map(|(position, ask)| (&*config.credentials[*position].name, ask.clone()))
+        .collect();
+    let ask = Ask::Scope("https://vault.azure.net/.default".into());
+    assert_eq!(readers, [("zz-root", ask.clone()), ("zz-cluster", ask)]);
+    assert_eq!(config.vaults.refresh.as_secs(), 60);
+    let names: Vec<_> = config.vaults.used.iter().map(|one| &*one.name).collect();
+    assert_eq!(names, ["flows", "cluster"]);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }

@@ -22,6 +22,7 @@ mod listener;
 mod lists;
 mod outbound;
 mod target;
+mod vaults;
 mod wanted;
 
 /// What every judgement needs.
@@ -38,6 +39,12 @@ struct Ground<'r> {
     secret_reads: Vec<&'static str>,
     /// Whether the advice against passwords has been given.
     passwords_advised: bool,
+    /// What `secrets:` says.
+    stores: vaults::Stores,
+    /// Secrets that are read from vaults.
+    vault_uses: Vec<vaults::Use>,
+    /// The credential that is being judged.
+    owner: Option<std::sync::Arc<str>>,
 }
 
 /// Judges a whole document.
@@ -67,9 +74,10 @@ pub(super) fn document(
         files: Vec::new(),
         secret_reads: Vec::new(),
         passwords_advised: false,
+        stores: vaults::stores(stores),
+        vault_uses: Vec::new(),
+        owner: None,
     };
-    // It has no keys that are built; those it may have one day were refused by name.
-    let _: Field<raw::Secrets> = stores;
     let defaults = defaults.value();
     let defaults = Defaults::from(defaults);
     let outbound = outbound::outbound(&mut ground, outbound);
@@ -77,7 +85,8 @@ pub(super) fn document(
     let server = listener::server(&mut ground, server);
     let admin = listener::admin(&mut ground, admin, server.as_ref());
     let callers = callers::callers(&mut ground, callers, &defaults);
-    let credentials = credentials::credentials(&mut ground, credentials, &defaults);
+    let mut credentials = credentials::credentials(&mut ground, credentials, &defaults);
+    let vaults = vaults::judge(&mut ground, &mut credentials);
     let flows = flows::flows(
         &mut ground,
         flows,
@@ -104,6 +113,7 @@ pub(super) fn document(
         log,
         callers: callers.settings(),
         credentials: credentials.parts(),
+        vaults,
         flows,
         files,
         secret_reads,
@@ -186,7 +196,7 @@ impl Ground<'_> {
                 say!("a secret in plain text"),
                 say!("move it out: {{ env: NAME }} or {{ file: PATH }}"),
             ),
-            Source::Plain(_) | Source::Environment(_) => {}
+            Source::Plain(_) | Source::Environment(_) | Source::KeyVault { .. } => {}
         }
     }
 
@@ -206,10 +216,12 @@ impl Ground<'_> {
                 let which = match source {
                     Source::Environment(name) => telling_variable(name),
                     Source::File(path) => telling_path(path, &spot.file),
-                    Source::Plain(_) => say!(""),
+                    Source::KeyVault { .. } | Source::Plain(_) => say!(""),
                 };
                 let severity = self.severity(spot, reason.absent());
-                let cure = if severity == Severity::Note {
+                let cure = if reason == crate::secret::Unreadable::InVault {
+                    say!("write {{ env: NAME }} or {{ file: PATH }}: it is needed before a vault can be read")
+                } else if severity == Severity::Note {
                     say!(
                         "it has to be there when the gateway starts (--secrets makes this an error)"
                     )

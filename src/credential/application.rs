@@ -16,8 +16,8 @@ use super::source::{Context, Denial, Wish};
 use super::{Ask, Failure, answer};
 use crate::client::{Limits, Reach};
 
-/// AADSTS numbers of a secret that is wrong, or has expired (facts B2).
-const SECRET_REFUSED: [u32; 2] = [7_000_215, 7_000_222];
+/// AADSTS numbers of a secret that is wrong or has expired, and of a certificate that is not known (facts B2).
+const PROOF_REFUSED: [u32; 3] = [7_000_215, 7_000_222, 700_027];
 
 /// Who asks which endpoint, as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -99,9 +99,9 @@ impl Client {
                 !self.application.entra && matches!(error.as_str(), "invalid_client" | "http_401")
             }
             Failure::Rejected { codes, .. } => {
-                codes.iter().any(|code| SECRET_REFUSED.contains(code))
+                codes.iter().any(|code| PROOF_REFUSED.contains(code))
             }
-            Failure::Unavailable { .. } => false,
+            Failure::SecretUnavailable(_) | Failure::Unavailable { .. } => false,
         }
     }
 

@@ -54,7 +54,7 @@ impl Source for Bearer {
                 .secrets
                 .read(&settings.token)
                 .await
-                .map_err(|_| Denial::unavailable("secret_unreadable", None))?;
+                .map_err(Denial::secret)?;
             grant(token.expose(), context.clock.since_epoch())
         })
     }

@@ -17,6 +17,7 @@ use super::{Failure, Health, Source, Token, Trouble};
 use crate::clock::{Clock, Random};
 use crate::flow::FlowId;
 use crate::metrics::Metrics;
+use crate::secret::Secrets;
 
 mod keep;
 mod schedule;
@@ -38,6 +39,8 @@ pub struct Surroundings {
     pub random: Random,
     /// Where look-ups and fetches are counted.
     pub metrics: Metrics,
+    /// The values of secrets, as they are now.
+    pub secrets: Secrets,
 }
 
 struct Shared {
@@ -349,7 +352,7 @@ impl State {
 impl Remembered {
     fn as_of(&self, now: Duration) -> Failure {
         match &self.failure {
-            rejected @ Failure::Rejected { .. } => rejected.clone(),
+            same @ (Failure::Rejected { .. } | Failure::SecretUnavailable(_)) => same.clone(),
             Failure::Unavailable { reason, .. } => Failure::Unavailable {
                 reason,
                 retry_after: self.until.saturating_sub(now).max(Duration::from_secs(1)),

@@ -12,7 +12,6 @@ use super::cache::{Cell, Surroundings};
 use super::source::Context;
 use super::{Ask, Kind, Settings, bearer, client_credentials, managed_identity, password};
 use crate::client::Outbound;
-use crate::secret::Secrets;
 
 /// Every input of a token request. No `Debug`: what it holds is not for logs.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -110,7 +109,7 @@ impl Cells {
             outbound: outbound.clone(),
             clock: self.around.clock.clone(),
             random: self.around.random.clone(),
-            secrets: Secrets::default(),
+            secrets: self.around.secrets.clone(),
         };
         let source = match &settings.kind {
             Kind::ClientCredentials(own) => client_credentials::source(own, ask, &context),

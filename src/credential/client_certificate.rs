@@ -57,17 +57,35 @@ impl Prover {
             clock,
             random,
         )
-        .map(|assertion| assertion::presented(id, assertion))
+        .map(|assertion| Presented {
+            made_from: Some(opened.text.clone()),
+            ..assertion::presented(id, assertion)
+        })
         .ok_or(Denial::unavailable("certificate_invalid", None))
     }
 
+    /// Another proof where the vault has a newer certificate than the one that was refused.
+    pub(super) async fn refused(
+        &self,
+        application: &Application,
+        refused: &Presented,
+    ) -> Result<Option<Presented>, Denial> {
+        let Some(text) = &refused.made_from else {
+            return Ok(None);
+        };
+        let secrets = &self.context.secrets;
+        match secrets.newer(&self.settings.certificate, text).await {
+            Some(_) => self.present(application).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     async fn opened(&self) -> Result<Arc<Opened>, Denial> {
-        let unreadable = |_| Denial::unavailable("secret_unreadable", None);
         let secrets = &self.context.secrets;
         let text = secrets.read(&self.settings.certificate).await;
-        let text = text.map_err(unreadable)?;
+        let text = text.map_err(Denial::secret)?;
         let passphrase = match &self.settings.passphrase {
-            Some(value) => Some(secrets.read(value).await.map_err(unreadable)?),
+            Some(value) => Some(secrets.read(value).await.map_err(Denial::secret)?),
             None => None,
         };
         let last = self.last().clone();

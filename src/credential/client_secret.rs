@@ -85,12 +85,18 @@ impl Prover {
     pub(super) async fn refused(
         &self,
         client_id: &str,
-        refused: Which,
+        refused: &Presented,
     ) -> Result<Option<Presented>, Denial> {
+        let which = refused.which;
+        if let Some(secret) = &refused.made_from
+            && let Some(newer) = self.secrets.newer(self.value(which), secret).await
+        {
+            return self.presented(client_id, newer, which).map(Some);
+        }
         if self.settings.next.is_none() {
             return Ok(None);
         }
-        self.made(client_id, refused.other()).await.map(Some)
+        self.made(client_id, which.other()).await.map(Some)
     }
 
     pub(super) fn prefer(&self, accepted: Which) -> bool {
@@ -107,15 +113,24 @@ impl Prover {
     }
 
     async fn made(&self, client_id: &str, which: Which) -> Result<Presented, Denial> {
-        let value = match (which, &self.settings.next) {
+        let secret = self.secrets.read(self.value(which)).await;
+        self.presented(client_id, secret.map_err(Denial::secret)?, which)
+    }
+
+    fn value(&self, which: Which) -> &Value {
+        match (which, &self.settings.next) {
             (Which::Next, Some(next)) => next,
             (Which::First, _) | (Which::Next, None) => &self.settings.secret,
-        };
-        let secret = self
-            .secrets
-            .read(value)
-            .await
-            .map_err(|_| Denial::unavailable("secret_unreadable", None))?;
+        }
+    }
+
+    fn presented(
+        &self,
+        client_id: &str,
+        secret: Secret<String>,
+        which: Which,
+    ) -> Result<Presented, Denial> {
+        let made_from = Some(secret.clone());
         let (fields, authorization) = match self.settings.client_auth {
             ClientAuth::Post => {
                 let id = ("client_id", Secret::new(client_id.to_owned()));
@@ -126,6 +141,7 @@ impl Prover {
         Ok(Presented {
             fields,
             authorization,
+            made_from,
             which,
         })
     }

@@ -55,14 +55,17 @@ impl Source for Password {
         let (ask, refused) = (self.ask.clone(), self.refused.clone());
         Box::pin(async move {
             let context = client.context();
-            let password = context
+            let mut password = context
                 .secrets
                 .read(&settings.password)
                 .await
-                .map_err(|_| Denial::unavailable("secret_unreadable", None))?;
-            let tried = Tried::new(&settings, &password);
+                .map_err(Denial::secret)?;
+            let mut tried = Tried::new(&settings, &password);
             if let Some(denial) = refused.recall(&tried, context.clock.since_epoch()) {
-                return Err(denial);
+                // One in a vault may have been changed since; the same one is not sent again.
+                let newer = context.secrets.newer(&settings.password, &password).await;
+                password = newer.ok_or(denial)?;
+                tried = Tried::new(&settings, &password);
             }
             let grant = [
                 ("grant_type", "password"),
@@ -91,6 +94,7 @@ fn counts(failure: &Failure) -> bool {
             !matches!(error.as_str(), "invalid_client" | "unauthorized_client")
         }
         Failure::Unavailable { reason, .. } => *reason == "answer_invalid",
+        Failure::SecretUnavailable(_) => false,
     }
 }
 

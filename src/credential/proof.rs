@@ -39,6 +39,8 @@ pub(super) struct Presented {
     pub(super) fields: Vec<(&'static str, Secret<String>)>,
     /// `Authorization`, marked sensitive.
     pub(super) authorization: Option<HeaderValue>,
+    /// The secret or certificate it was made from.
+    pub(super) made_from: Option<Secret<String>>,
     /// Which one it is, where the proof has several.
     pub(super) which: client_secret::Which,
 }
@@ -71,15 +73,16 @@ impl Prover {
     }
 
     /// Another proof, after the provider refused this one for itself: for one more request of the same attempt. `None`: there is
-    /// none. The place to look for a newer version of what is kept elsewhere, too.
+    /// none. A newer version of what is kept in a vault comes before `next_secret`.
     pub(super) async fn refused(
         &self,
         application: &Application,
         refused: &Presented,
     ) -> Result<Option<Presented>, Denial> {
         match self {
-            Self::Secret(prover) => prover.refused(&application.client_id, refused.which).await,
-            Self::Certificate(_) | Self::Federated(_) | Self::Nothing => Ok(None),
+            Self::Secret(prover) => prover.refused(&application.client_id, refused).await,
+            Self::Certificate(prover) => prover.refused(application, refused).await,
+            Self::Federated(_) | Self::Nothing => Ok(None),
         }
     }
 

@@ -14,6 +14,7 @@ use super::Failure;
 use crate::client::Outbound;
 use crate::clock::{Clock, Random};
 use crate::secret::Secrets;
+use crate::secret::vault::Trouble;
 
 /// One attempt under way.
 pub type Attempt = Pin<Box<dyn Future<Output = Result<Grant, Denial>> + Send>>;
@@ -68,6 +69,15 @@ pub struct Denial {
 }
 
 impl Denial {
+    /// The credential's own secret cannot be read.
+    #[must_use]
+    pub const fn secret(trouble: Trouble) -> Self {
+        Self {
+            failure: Failure::SecretUnavailable(trouble),
+            retry_after: None,
+        }
+    }
+
     /// Without a token for now.
     #[must_use]
     pub const fn unavailable(reason: &'static str, retry_after: Option<Duration>) -> Self {

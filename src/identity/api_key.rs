@@ -2,13 +2,18 @@
 //!
 //! In: what a caller sent as its key. Out: the callers whose key it is. Only digests are compared, each in constant time and all of
 //! them whatever the first ones say, so that the time taken tells nothing about any key. Several keys per caller overlap while one
-//! replaces the other; `not_before` and `expires` are judged by our clock at every call.
+//! replaces the other; `not_before` and `expires` are judged by our clock at every call. A key that is kept in a vault is looked up there
+//! at every call; while it cannot be, a key that nobody has is not refused but unknown (503).
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::HeaderName;
 
 use super::CallerId;
 use super::reason::Reason;
+use crate::secret::{Secrets, Value};
+
+/// Shortest API key, in bytes: 128 bits, if it is random.
+pub const SHORTEST: usize = 16;
 
 /// An `api_key` caller as configured and validated.
 #[derive(Clone)]
@@ -28,15 +33,61 @@ pub enum Place {
     Bearer,
 }
 
-/// One key: only its digest is ever kept.
+/// One key.
 #[derive(Clone)]
 pub struct Key {
-    /// SHA-256 of the key.
-    pub digest: [u8; 32],
+    /// What it is compared with.
+    pub digest: Digest,
     /// Unix seconds from which it counts.
     pub not_before: Option<u64>,
     /// Unix seconds from which it no longer counts.
     pub expires: Option<u64>,
+}
+
+/// The SHA-256 of a key: nothing else of it is kept here.
+#[derive(Clone)]
+pub enum Digest {
+    /// Known from the configuration.
+    Fixed([u8; 32]),
+    /// Of the key in a vault.
+    OfVault(Value),
+    /// Kept in a vault, in hex.
+    InVault(Value),
+}
+
+impl Digest {
+    /// As it is now; `None` while the vault's value cannot be had or used.
+    fn current(&self, secrets: &Secrets) -> Option<[u8; 32]> {
+        match self {
+            Self::Fixed(digest) => Some(*digest),
+            Self::OfVault(value) => {
+                let key = secrets.peek(value).ok()?;
+                let key = key.expose().as_bytes();
+                let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key);
+                digest
+                    .as_ref()
+                    .try_into()
+                    .ok()
+                    .filter(|_| key.len() >= SHORTEST)
+            }
+            Self::InVault(value) => of_hex(secrets.peek(value).ok()?.expose()),
+        }
+    }
+}
+
+/// A SHA-256 written as 64 hex digits, or as the whole line that `flowgate hash-key` prints.
+#[must_use]
+pub fn of_hex(text: &str) -> Option<[u8; 32]> {
+    let text = text.trim();
+    let text = text.strip_prefix("sha256:").map_or(text, str::trim_start);
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
 }
 
 impl Key {
@@ -72,26 +123,43 @@ pub fn can_travel(key: &str) -> bool {
 
 /// Every key that travels in one place.
 #[derive(Default)]
-pub(crate) struct Keys(Vec<(CallerId, Key)>);
+pub(crate) struct Keys {
+    all: Vec<(CallerId, Key)>,
+    secrets: Secrets,
+}
 
 impl Keys {
+    /// None yet; those in a vault are read through `secrets`.
+    pub(crate) fn new(secrets: &Secrets) -> Self {
+        Self {
+            all: Vec::new(),
+            secrets: secrets.clone(),
+        }
+    }
+
     /// Adds a caller's keys.
     pub(crate) fn add(&mut self, caller: CallerId, keys: &[Key]) {
-        self.0.extend(keys.iter().map(|key| (caller, key.clone())));
+        self.all
+            .extend(keys.iter().map(|key| (caller, key.clone())));
     }
 
     /// Whether no caller sends a key here.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// The callers whose key has this SHA-256, in configuration order.
     pub(crate) fn owners(&self, digest: &[u8; 32], now: u64) -> Result<Vec<CallerId>, Reason> {
         let mut owners = Vec::new();
         let mut reason = Reason::KeyUnknown;
-        for (caller, key) in &self.0 {
+        let mut unreadable = false;
+        for (caller, key) in &self.all {
+            let Some(known) = key.digest.current(&self.secrets) else {
+                unreadable = true;
+                continue;
+            };
             // No early exit: a good key further down must not take longer than one at the top.
-            if verify_slices_are_equal(digest, &key.digest).is_err() {
+            if verify_slices_are_equal(digest, &known).is_err() {
                 continue;
             }
             match key.check(now) {
@@ -100,7 +168,9 @@ impl Keys {
                 Err(why) => reason = why,
             }
         }
-        if owners.is_empty() {
+        if owners.is_empty() && unreadable && reason == Reason::KeyUnknown {
+            Err(Reason::KeyUnreadable)
+        } else if owners.is_empty() {
             Err(reason)
         } else {
             Ok(owners)
@@ -114,7 +184,7 @@ mod tests {
 
     fn key(digest: u8, not_before: Option<u64>, expires: Option<u64>) -> Key {
         Key {
-            digest: [digest; 32],
+            digest: Digest::Fixed([digest; 32]),
             not_before,
             expires,
         }

@@ -23,6 +23,7 @@ use super::{Caller, CallerId, Failure, Identified, Identity, Proof};
 use crate::call::{Call, Record, framing};
 use crate::clock::Clock;
 use crate::flow::Flows;
+use crate::secret::Secrets;
 
 /// The callers of one configuration.
 pub struct Callers {
@@ -48,6 +49,8 @@ pub struct Surroundings {
     pub verified_tokens: u64,
     /// Judges times and ages; the same one the key sets go by.
     pub clock: Clock,
+    /// Where keys are that are kept in a vault.
+    pub secrets: Secrets,
     /// The way to the issuers; made from an [`Outbound`](crate::client::Outbound).
     pub outbound: Fetch,
 }
@@ -83,7 +86,7 @@ impl Callers {
     ) -> Self {
         let fetch = &surroundings.outbound;
         let mut watched = Watched::default();
-        let mut bearer_keys = Keys::default();
+        let mut bearer_keys = Keys::new(&surroundings.secrets);
         let mut header_keys = Vec::new();
         let mut verifiers: Vec<(Terms, Verifier)> = Vec::new();
         let expiry = &key_sets.metrics().caller_key_expiry_timestamp_seconds;
@@ -97,7 +100,7 @@ impl Callers {
                     Place::Header(name) => {
                         let place = watched.header(name);
                         if place >= header_keys.len() {
-                            header_keys.resize_with(place + 1, Keys::default);
+                            header_keys.resize_with(place + 1, || Keys::new(&surroundings.secrets));
                         }
                         // Just made, if it was not there.
                         header_keys.get_mut(place).unwrap_or(&mut bearer_keys)
@@ -390,6 +393,9 @@ fn by_key(owners: Vec<CallerId>) -> Identity {
 }
 
 fn nobody(method: &'static str, reason: Reason) -> Failure {
+    if reason == Reason::KeyUnreadable {
+        return Failure::KeyUnreadable;
+    }
     Failure::Nobody {
         method,
         reason: reason.word(),
@@ -412,6 +418,7 @@ fn note(record: &Record, settled: &Result<Identity, Failure>) {
         Err(Failure::Nobody { method, reason }) => (Some(*method), Some(*reason)),
         Err(Failure::Ambiguous) => (None, Some("ambiguous")),
         Err(Failure::KeySetUnavailable) => (None, Some("key_set_unavailable")),
+        Err(Failure::KeyUnreadable) => (None, Some(Reason::KeyUnreadable.word())),
         Err(Failure::Overloaded) => (None, Some("overloaded")),
         Err(Failure::Malformed(_)) => (None, None),
     };

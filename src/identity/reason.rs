@@ -48,11 +48,13 @@ pub enum Reason {
     KeyExpired,
     /// The API key is before `not_before`.
     KeyNotYetValid,
+    /// Nobody known has this API key, and a caller's key cannot be read from its vault.
+    KeyUnreadable,
 }
 
 impl Reason {
     /// Every reason, for the documentation's test.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::NoCredential,
         Self::TooLong,
         Self::Malformed,
@@ -74,6 +76,7 @@ impl Reason {
         Self::KeyUnknown,
         Self::KeyExpired,
         Self::KeyNotYetValid,
+        Self::KeyUnreadable,
     ];
 
     /// As metrics and logs write it.
@@ -101,6 +104,7 @@ impl Reason {
             Self::KeyUnknown => "key_unknown",
             Self::KeyExpired => "key_expired",
             Self::KeyNotYetValid => "key_not_yet_valid",
+            Self::KeyUnreadable => "key_unreadable",
         }
     }
 }

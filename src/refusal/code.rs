@@ -41,6 +41,7 @@ pub enum Code {
     CredentialRejected,
     UpstreamRejectedCredential,
     TokenUnavailable,
+    CredentialUnavailable,
     KeySetUnavailable,
     Overloaded,
     Draining,
@@ -118,7 +119,7 @@ pub struct Entry {
 
 impl Code {
     /// Every code, by status.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::MalformedRequest,
         Self::AmbiguousCredentials,
         Self::ForbiddenPath,
@@ -147,6 +148,7 @@ impl Code {
         Self::CredentialRejected,
         Self::UpstreamRejectedCredential,
         Self::TokenUnavailable,
+        Self::CredentialUnavailable,
         Self::KeySetUnavailable,
         Self::Overloaded,
         Self::Draining,
@@ -520,6 +522,18 @@ impl Code {
                         "No token can be had",
                         "The identity provider cannot be reached, is throttling or answers something unreadable.",
                         "Send again after Retry-After.",
+                    )
+                }
+            }
+            Self::CredentialUnavailable => {
+                const {
+                    &later(
+                        "credential_unavailable",
+                        Gateway,
+                        10,
+                        "A secret cannot be read",
+                        "A secret the gateway needs for this request cannot be read from its vault.",
+                        "Send again after Retry-After; if it stays so, have the gateway's operator look at the log: it names the vault's reason and the cure.",
                     )
                 }
             }

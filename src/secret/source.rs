@@ -2,7 +2,8 @@
 //!
 //! In: an environment variable's name, a file's path, or the text itself. Out: the value as a [`Secret`], without one trailing newline
 //! (editors and Kubernetes put one there). Refuses empty values, values over 64 KiB and files that are not UTF-8 text, unless binary
-//! ones are wanted: those come in base64. The reason is a fixed word and never quotes the value.
+//! ones are wanted: those come in base64. The reason is a fixed word and never quotes the value. What is in a vault is read while the
+//! gateway runs, by [`super::vault`], not here.
 
 use std::io::{ErrorKind, Read as _};
 use std::path::PathBuf;
@@ -23,6 +24,13 @@ pub enum Source {
     Environment(String),
     /// `{file: PATH}`.
     File(PathBuf),
+    /// `{key_vault: URL}`, with `credential:` where another one reads it than `secrets.key_vault` says.
+    KeyVault {
+        /// `https://<vault>/secrets/<name>`, with a version by option.
+        url: String,
+        /// Who reads it.
+        credential: Option<String>,
+    },
     /// The text itself.
     Plain(Secret<String>),
 }
@@ -51,6 +59,9 @@ pub enum Unreadable {
     /// Nothing there.
     #[error("the value is empty")]
     Empty,
+    /// In a vault, whose values are not there before the gateway runs.
+    #[error("this cannot come from Key Vault")]
+    InVault,
 }
 
 impl Unreadable {
@@ -71,6 +82,7 @@ impl Unreadable {
             Self::NotText => "the file is not text",
             Self::TooLarge => "the value is over 64 KiB",
             Self::Empty => "the value is empty",
+            Self::InVault => "this cannot come from Key Vault",
         }
     }
 }
@@ -82,6 +94,7 @@ impl Source {
         match self {
             Self::Environment(_) => Some("env"),
             Self::File(_) => Some("file"),
+            Self::KeyVault { .. } => Some("key_vault"),
             Self::Plain(_) => None,
         }
     }
@@ -113,6 +126,7 @@ impl Source {
                     Err(other) => return binary(other.as_bytes()).map(Secret::new),
                 }
             }
+            Self::KeyVault { .. } => return Err(Unreadable::InVault),
             Self::Plain(value) => value.expose().clone(),
         };
         if value.len() as u64 > LIMIT {

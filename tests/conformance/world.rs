@@ -167,6 +167,7 @@ impl World {
                 hosts: Vec::new(),
                 verified_tokens: 1000,
                 clock: self.clock.clone(),
+                secrets: flowgate::secret::Secrets::default(),
                 outbound: self.net.fetch(),
             },
             &self.key_sets,
@@ -234,6 +235,7 @@ pub fn word(outcome: &Result<Identity, Failure>) -> String {
         Err(Failure::Nobody { reason, .. }) => (*reason).to_owned(),
         Err(Failure::Ambiguous) => "ambiguous".into(),
         Err(Failure::KeySetUnavailable) => "key_set_unavailable".into(),
+        Err(Failure::KeyUnreadable) => "key_unreadable".into(),
         Err(Failure::Overloaded) => "overloaded".into(),
         Err(Failure::Malformed(_)) => "malformed".into(),
     }
@@ -294,7 +296,7 @@ pub fn caller(name: &str, proof: Proof) -> Caller {
 pub fn key_caller(name: &str, place: api_key::Place, key: &str) -> Caller {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
     let key = api_key::Key {
-        digest: digest.as_ref().try_into().unwrap(),
+        digest: flowgate::identity::api_key::Digest::Fixed(digest.as_ref().try_into().unwrap()),
         not_before: None,
         expires: None,
     };

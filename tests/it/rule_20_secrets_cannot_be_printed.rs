@@ -50,6 +50,7 @@ credentials:
   html: { client_secret: { token_url: "${STUB}/html", client_id: x, secret: { env: SECRET }, scope: s } }
   text: { client_secret: { token_url: "${STUB}/text", client_id: x, secret: { env: SECRET }, scope: s } }
   odd: { client_secret: { token_url: "${STUB}/odd", client_id: x, secret: { env: SECRET }, scope: s } }
+  vaulted: { client_secret: { token_url: "${STUB}/html", client_id: x, secret: { key_vault: "${STUB}/secrets/x", credential: flows }, scope: s } }
   redirect: { client_secret: { token_url: "${STUB}/redirect", client_id: x, secret: { env: SECRET }, scope: s } }
 flows:
   order-created: { url: { env: ORDER_CREATED_URL }, who_can_trigger: [erp, shared, billing, partner, strange] }
@@ -67,6 +68,7 @@ flows:
   text: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: text }
   odd: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: odd }
   redirect: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: redirect }
+  vaulted: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: vaulted }
 "#;
 
 /// A provider that answers everything with canaries.
@@ -563,6 +565,7 @@ async fn providers(scene: &mut Scene) {
             .known("token_unavailable", &format!("POST /{flow}"))
             .await;
     }
+    scene.known("credential_unavailable", "POST /vaulted").await;
 }
 
 /// No place left, and the end.

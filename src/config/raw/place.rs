@@ -9,7 +9,7 @@ use super::super::values::Text;
 use super::section;
 use crate::secret::{self, Secret};
 
-/// A secret: `{env: NAME}`, `{file: PATH}` or the text itself.
+/// A secret: `{env: NAME}`, `{file: PATH}`, `{key_vault: URL}` or the text itself.
 #[derive(Clone)]
 pub struct Source(pub secret::Source);
 
@@ -26,20 +26,35 @@ impl Shape for Source {
             }
             return Some(Self(secret::Source::Plain(Secret::new(text))));
         }
-        let Place { env, file } = Place::read(reader, node)?;
-        match (env, file) {
-            (Field::Given(env), Field::Absent) => {
+        let Place {
+            env,
+            file,
+            key_vault,
+            credential,
+        } = Place::read(reader, node)?;
+        let reads_itself = key_vault.absent() && !credential.absent();
+        match (env, file, key_vault) {
+            (Field::Broken, ..) | (_, Field::Broken, _) | (.., Field::Broken) => None,
+            (Field::Given(env), Field::Absent, Field::Absent) if !reads_itself => {
                 Some(Self(secret::Source::Environment(env.value.0)))
             }
-            (Field::Absent, Field::Given(file)) => {
+            (Field::Absent, Field::Given(file), Field::Absent) if !reads_itself => {
                 let path = beside(&file.spot.file, &file.value.0);
                 Some(Self(secret::Source::File(path)))
             }
-            (Field::Broken, _) | (_, Field::Broken) => None,
-            (Field::Absent, Field::Absent) | (Field::Given(_), Field::Given(_)) => {
+            (Field::Absent, Field::Absent, Field::Given(url)) => {
+                Some(Self(secret::Source::KeyVault {
+                    url: url.value.0,
+                    credential: match credential {
+                        Field::Broken => return None,
+                        field => field.given().map(|at| at.value.0),
+                    },
+                }))
+            }
+            _ => {
                 reader.error(
                     say!("a secret comes from exactly one place"),
-                    say!("write {{ env: NAME }} or {{ file: PATH }}"),
+                    say!("write {{ env: NAME }}, {{ file: PATH }} or {{ key_vault: URL }}; `credential` goes with key_vault"),
                 );
                 None
             }
@@ -58,8 +73,11 @@ section! {
         env: Text,
         /// Path of a file, re-read on change; relative to the configuration file.
         file: Text,
+        /// Address of a secret in Azure Key Vault: https://<vault>.vault.azure.net/secrets/<name>.
+        key_vault: Text,
+        /// The credential that reads it, if not the one under `secrets.key_vault`.
+        credential: Text,
     }
-    later { key_vault, }
 }
 
 /// A path as written in a configuration file: relative ones start beside that file, wherever the process was started.

@@ -153,6 +153,13 @@ fn flows_that_cannot_work_or_would_lend_too_much_are_refused() {
 }
 
 #[test]
+fn secrets_in_vaults_need_a_vault_and_somebody_else_to_read_them() {
+    judge(include_str!("mistakes/vaults.txt"), |_, text| {
+        text.to_owned()
+    });
+}
+
+#[test]
 fn kinds_that_are_not_built_yet_are_refused_by_name() {
     let callers = ["basic", "client_certificate", "hmac", "network"].map(|kind| {
         (
@@ -168,14 +175,6 @@ fn kinds_that_are_not_built_yet_are_refused_by_name() {
     });
     let others = [
         ("server.tls.client_ca", "server: { tls: { client_ca: x } }"),
-        (
-            "secrets.key_vault",
-            "secrets: { key_vault: { credential: x } }",
-        ),
-        (
-            "flows.x.url.key_vault",
-            "flows: { x: { url: { key_vault: 'https://a' } } }",
-        ),
         ("flows.x.schema", "flows: { x: { schema: { file: a } } }"),
     ]
     .map(|(path, text)| (path.to_owned(), text.to_owned()));

@@ -85,7 +85,9 @@ fn a_certificate_becomes_a_proof_its_file_is_watched_and_its_end_is_known() {
     let Proof::Certificate(settings) = &application(&config).proof else {
         panic!("another proof");
     };
-    let Value::Fixed(kept) = &settings.certificate;
+    let Value::Fixed(kept) = &settings.certificate else {
+        panic!("the certificate is in a vault");
+    };
     assert_eq!(kept.expose(), text.trim_end_matches('\n'));
     assert_eq!(settings.manner.algorithm, Algorithm::Ps256);
     assert!(!settings.manner.send_chain);

@@ -12,10 +12,8 @@ use super::super::raw;
 use super::super::read::{At, Field};
 use super::super::values::{Choice, Moment, Text};
 use super::{Defaults, Ground};
-use crate::identity::api_key;
-
-/// Shortest API key: 128 bits, if it is random.
-const KEY_BYTES: usize = 16;
+use crate::identity::api_key::{self, Digest, SHORTEST};
+use crate::secret::Value;
 
 /// Headers that cannot carry an API key because they mean something else on the way.
 const TAKEN: [&str; 16] = [
@@ -94,7 +92,7 @@ pub fn settings(
                 .value
                 .0
                 .into_iter()
-                .map(|at| key(ground, name, at, digests))
+                .map(|at| key(ground, name, at, defaults, digests))
                 .collect();
             keys.into_iter().collect()
         }
@@ -109,7 +107,7 @@ pub fn settings(
                 value: only,
                 spot: at.spot,
             };
-            key(ground, name, at, digests).map(|key| vec![key])
+            key(ground, name, at, defaults, digests).map(|key| vec![key])
         }
     };
     Some(api_key::Settings {
@@ -153,6 +151,7 @@ fn key(
     ground: &mut Ground<'_>,
     name: &Name,
     at: At<raw::Key>,
+    defaults: &Defaults,
     digests: &mut Digests,
 ) -> Option<api_key::Key> {
     let raw::Key {
@@ -164,8 +163,13 @@ fn key(
     let (digest, spot) = match (sha256, plain) {
         (Field::Broken, _) | (_, Field::Broken) => return None,
         (Field::Given(sha256), Field::Absent) => {
-            let text = ground.secret(&sha256, false)?;
-            let digest = hex(of_line(text.expose()));
+            let text = match ground.value(&sha256, false, defaults)? {
+                Value::Fixed(text) => text,
+                vault @ Value::Vault(_) => {
+                    return kept(ground, Digest::InVault(vault), not_before, expires);
+                }
+            };
+            let digest = api_key::of_hex(text.expose());
             if digest.is_none() {
                 ground.reader.error_at(
                     &sha256.spot,
@@ -176,13 +180,18 @@ fn key(
             (digest?, sha256.spot)
         }
         (Field::Absent, Field::Given(plain)) => {
-            let text = ground.secret(&plain, true)?;
-            if text.expose().len() < KEY_BYTES {
+            let text = match ground.value(&plain, true, defaults)? {
+                Value::Fixed(text) => text,
+                vault @ Value::Vault(_) => {
+                    return kept(ground, Digest::OfVault(vault), not_before, expires);
+                }
+            };
+            if text.expose().len() < SHORTEST {
                 ground.reader.error_at(
                     &plain.spot,
                     say!(
                         "the key is shorter than {} bytes and can be guessed",
-                        KEY_BYTES
+                        SHORTEST
                     ),
                     say!("`flowgate hash-key --generate` makes a strong one"),
                 );
@@ -218,6 +227,15 @@ fn key(
             digests.insert(digest, (name.clone(), spot.clone()));
         }
     }
+    kept(ground, Digest::Fixed(digest), not_before, expires)
+}
+
+fn kept(
+    ground: &mut Ground<'_>,
+    digest: Digest,
+    not_before: Field<Moment>,
+    expires: Field<Moment>,
+) -> Option<api_key::Key> {
     let (not_before, expires) = validity(ground, not_before, expires)?;
     Some(api_key::Key {
         digest,
@@ -260,21 +278,4 @@ fn validity(
         not_before.map(|at| at.value.0),
         expires.map(|at| at.value.0),
     ))
-}
-
-/// The digest in what was given: it may be the whole line that `flowgate hash-key` prints.
-fn of_line(text: &str) -> &str {
-    let text = text.trim();
-    text.strip_prefix("sha256:").map_or(text, str::trim_start)
-}
-
-fn hex(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut digest = [0; 32];
-    for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(digest)
 }

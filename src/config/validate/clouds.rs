@@ -191,6 +191,24 @@ pub fn audience(name: &str, cloud: Cloud) -> &'static str {
     }
 }
 
+/// What tokens for a cloud's Key Vault are for (facts B4): without a trailing slash.
+#[must_use]
+pub fn vault_audience(cloud: Cloud) -> &'static str {
+    match cloud {
+        Cloud::Public | Cloud::Gcc => "https://vault.azure.net",
+        Cloud::GccHigh | Cloud::Dod => "https://vault.usgovcloudapi.net",
+        Cloud::China => "https://vault.azure.cn",
+    }
+}
+
+/// Whether a host is a vault: a name below one of the three domains.
+#[must_use]
+pub fn is_vault(name: &str) -> bool {
+    known(name).is_some_and(|host| {
+        host.suffix.starts_with("vault.") && !host.suffix.eq_ignore_ascii_case(name)
+    })
+}
+
 /// Whether an audience, scope or resource means one of Microsoft's own services.
 #[must_use]
 pub fn microsofts(asked: &str) -> bool {

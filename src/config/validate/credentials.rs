@@ -31,6 +31,8 @@ pub struct Judged {
     pub spot: Option<Spot>,
     /// How it asks; `None` when it is broken.
     pub manner: Option<Manner>,
+    /// Whether secrets are read with it.
+    pub reads_vaults: bool,
     settings: Option<credential::Settings>,
 }
 
@@ -99,13 +101,16 @@ pub fn credentials(
                     say!("choose another name"),
                 );
             }
+            ground.owner = Some(name.shared());
             let (manner, settings) = field
                 .given()
                 .map_or((None, None), |at| judge(ground, &name, at, defaults));
+            ground.owner = None;
             Judged {
                 name,
                 spot,
                 manner,
+                reads_vaults: false,
                 settings,
             }
         })
@@ -194,7 +199,7 @@ fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -
         return managed_identity::judge(ground, at, defaults);
     }
     if let Field::Given(at) = bearer {
-        return bearer::judge(ground, at);
+        return bearer::judge(ground, at, defaults);
     }
     (None, None)
 }
@@ -202,6 +207,7 @@ fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -
 /// Notes credentials no flow uses: one file of shared ones may serve several environments. `used`: by position.
 pub fn unused(ground: &mut Ground<'_>, credentials: &Credentials, used: &[bool]) {
     for (credential, used) in credentials.0.iter().zip(used) {
+        let used = *used || credential.reads_vaults;
         if let (false, Some(spot)) = (used, &credential.spot) {
             ground.reader.note(
                 super::super::Severity::Note,

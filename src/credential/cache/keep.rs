@@ -217,6 +217,7 @@ impl Shared {
             Failure::Rejected {
                 error, trace_id, ..
             } => (Some(error.as_str()), trace_id.as_deref()),
+            Failure::SecretUnavailable(trouble) => (Some(trouble.word()), None),
             Failure::Unavailable { .. } => (None, None),
         };
         let known = entra::first(failure.codes());

@@ -66,7 +66,7 @@ pub(super) fn hold(
     let first = match failure {
         Failure::Rejected { .. } => Duration::from_secs(10),
         Failure::Unavailable { reason, .. } if *reason == "throttled" => Duration::from_secs(10),
-        Failure::Unavailable { .. } => Duration::from_secs(1),
+        Failure::SecretUnavailable(_) | Failure::Unavailable { .. } => Duration::from_secs(1),
     };
     let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16)));
     let backoff = doubled.min(LONGEST_HOLD).mul_f64(0.75 + fraction / 4.0);
@@ -75,7 +75,7 @@ pub(super) fn hold(
     let hold = backoff.max(wished + (wished / 10).mul_f64(fraction));
     let unasked = match failure {
         Failure::Rejected { .. } => hold.max(REFUSED_TRY),
-        Failure::Unavailable { .. } => hold,
+        Failure::SecretUnavailable(_) | Failure::Unavailable { .. } => hold,
     };
     (hold, unasked)
 }

@@ -111,6 +111,7 @@ fn stage_with_patience(steps: impl IntoIterator<Item = Step>, attempt: Duration)
     let clock = Clock::manual(START);
     let metrics = Metrics::new().unwrap();
     let around = Surroundings {
+        secrets: crate::secret::Secrets::default(),
         clock: clock.clone(),
         random: Random::from_fn(|bytes| bytes.fill(0)),
         metrics: metrics.clone(),

@@ -16,6 +16,7 @@ use crate::simulator::{Options, Simulator, directory};
 
 fn cells() -> Cells {
     Cells::new(Surroundings {
+        secrets: crate::secret::Secrets::default(),
         clock: Clock::system(),
         random: Random::system(),
         metrics: Metrics::new().unwrap(),
@@ -201,7 +202,9 @@ mod rule_22_keys {
     /// Every input of a proof, in words.
     fn told(proof: &Proof) -> String {
         let word = |value: &Value| {
-            let Value::Fixed(secret) = value;
+            let Value::Fixed(secret) = value else {
+                unreachable!("only fixed values are drawn")
+            };
             secret.expose().clone()
         };
         match proof {
@@ -313,7 +316,9 @@ mod rule_22_keys {
     }
 
     fn exposed(value: &Value) -> String {
-        let Value::Fixed(secret) = value;
+        let Value::Fixed(secret) = value else {
+            unreachable!("only fixed values are drawn")
+        };
         secret.expose().clone()
     }
 

@@ -6,13 +6,13 @@
 use super::super::super::problem::say;
 use super::super::super::raw;
 use super::super::super::read::At;
-use super::super::Ground;
+use super::super::{Defaults, Ground};
 use super::{Half, Kinded, Manner};
 use crate::credential::bearer::Settings;
 use crate::credential::{self, Ask, answer};
 use crate::secret::Value;
 
-pub fn judge(ground: &mut Ground<'_>, at: At<raw::Bearer>) -> Half {
+pub fn judge(ground: &mut Ground<'_>, at: At<raw::Bearer>, defaults: &Defaults) -> Half {
     let owner = at.spot;
     let raw::Bearer { token } = at.value;
     let token = ground.required(
@@ -32,8 +32,15 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::Bearer>) -> Half {
         return (None, None);
     };
     // Absent on this machine, perhaps: the flows are judged all the same.
-    let Some(secret) = ground.secret(&at, true) else {
-        return (Some(fixed(nothing)), None);
+    let kinded = |token| Kinded {
+        kind: credential::Kind::Bearer(Settings { token }),
+        expires: None,
+    };
+    let secret = match ground.value(&at, true, defaults) {
+        None => return (Some(fixed(nothing)), None),
+        // What is in a vault can be looked at only when it is there.
+        Some(vault @ Value::Vault(_)) => return (Some(fixed(nothing)), Some(kinded(vault))),
+        Some(Value::Fixed(secret)) => secret,
     };
     if answer::bearer(secret.expose()).is_none() {
         ground.reader.error_at(
@@ -56,11 +63,5 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::Bearer>) -> Half {
         .and_then(|claims| claims.get("aud"))
         .and_then(serde_json::Value::as_str);
     let ask = audience.map_or(nothing, |audience| Ask::Resource(audience.to_owned()));
-    let kinded = Kinded {
-        kind: credential::Kind::Bearer(Settings {
-            token: Value::Fixed(secret),
-        }),
-        expires: None,
-    };
-    (Some(fixed(ask)), Some(kinded))
+    (Some(fixed(ask)), Some(kinded(Value::Fixed(secret))))
 }

@@ -77,7 +77,7 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::Password>, defaults: &Defaults
     let proven = proof::judge(ground, &owner, keys, true, judged.entra(), defaults);
     let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
     let username = username.and_then(|at| username_value(ground, &at));
-    let password = password.and_then(|at| password_value(ground, &at));
+    let password = password.and_then(|at| password_value(ground, &at, defaults));
     let (manner, application) = judged.with(proof);
     let assemble = || {
         Some(Kinded {
@@ -118,15 +118,20 @@ fn username_value(ground: &mut Ground<'_>, at: &At<Text>) -> Option<String> {
 }
 
 /// Blanks at the ends are sent as they are, and Entra ID is known to fail on them (facts B1.7).
-fn password_value(ground: &mut Ground<'_>, at: &At<raw::Source>) -> Option<Value> {
-    let password = ground.secret(at, true)?;
-    let text = password.expose();
-    if text.trim() != text {
+fn password_value(
+    ground: &mut Ground<'_>,
+    at: &At<raw::Source>,
+    defaults: &Defaults,
+) -> Option<Value> {
+    let password = ground.value(at, true, defaults)?;
+    if let Value::Fixed(text) = &password
+        && text.expose().trim() != text.expose()
+    {
         ground.reader.warn_at(
             &at.spot,
             say!("the password begins or ends with a blank or a line end, and Entra ID cannot take it here"),
             say!("remove it if it is a slip, else give the account another password"),
         );
     }
-    Some(Value::Fixed(password))
+    Some(password)
 }

@@ -162,11 +162,11 @@ fn secret(ground: &mut Ground<'_>, keys: Keys, entra: bool, defaults: &Defaults)
     let secret = keys
         .secret
         .given()
-        .and_then(|at| secret_value(ground, &at, entra));
+        .and_then(|at| secret_value(ground, &at, entra, defaults));
     let next = match keys.next_secret {
         Field::Absent => Some(None),
         Field::Broken => None,
-        Field::Given(at) => secret_value(ground, &at, entra).map(Some),
+        Field::Given(at) => secret_value(ground, &at, entra, defaults).map(Some),
     };
     Some(Judged {
         proof: Proof::Secret(client_secret::Settings {
@@ -191,9 +191,17 @@ fn client_auth_of(
 }
 
 /// A client's secret. At Entra ID a GUID is the secret's ID.
-fn secret_value(ground: &mut Ground<'_>, at: &At<raw::Source>, entra: bool) -> Option<Value> {
-    let secret = ground.secret(at, true)?;
-    if entra && guid(secret.expose().trim()).is_some() {
+fn secret_value(
+    ground: &mut Ground<'_>,
+    at: &At<raw::Source>,
+    entra: bool,
+    defaults: &Defaults,
+) -> Option<Value> {
+    let value = ground.value(at, true, defaults)?;
+    if entra
+        && let Value::Fixed(secret) = &value
+        && guid(secret.expose().trim()).is_some()
+    {
         ground.reader.error_at(
             &at.spot,
             say!("this has the form of the secret's ID, not of the secret"),
@@ -201,7 +209,7 @@ fn secret_value(ground: &mut Ground<'_>, at: &At<raw::Source>, entra: bool) -> O
         );
         return None;
     }
-    Some(Value::Fixed(secret))
+    Some(value)
 }
 
 /// When a secret expires, where the configuration says so.

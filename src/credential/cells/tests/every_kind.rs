@@ -186,6 +186,7 @@ async fn scene(row: &'static Row) -> Scene {
     let clock = Clock::manual(START);
     let metrics = Metrics::new().unwrap();
     let cells = Cells::new(Surroundings {
+        secrets: crate::secret::Secrets::default(),
         clock: clock.clone(),
         random: Random::from_fn(|bytes| bytes.fill(0)),
         metrics: metrics.clone(),

@@ -38,6 +38,7 @@ async fn scene(first: u16) -> Scene {
     .await;
     let clock = Clock::manual(START);
     let cells = Cells::new(Surroundings {
+        secrets: crate::secret::Secrets::default(),
         clock: clock.clone(),
         random: Random::from_fn(|bytes| bytes.fill(0)),
         metrics: Metrics::new().unwrap(),

@@ -24,14 +24,25 @@ pub fn judge(
     let passphrase = match keys.passphrase {
         Field::Absent => Some(None),
         Field::Broken => None,
-        Field::Given(at) => ground.secret(&at, true).map(Some),
+        Field::Given(at) => ground.value(&at, true, defaults).map(Some),
     };
     let algorithm = keys.algorithm.or(&defaults.client_certificate.algorithm);
     let send_chain = keys.send_chain.or(&defaults.client_certificate.send_chain);
     let at = keys.certificate.given()?;
-    let text = ground.secret_of_any_kind(&at);
-    let (text, passphrase) = (text?, passphrase?);
-    let opened = passphrase.as_ref().map(|one| one.expose().as_str());
+    let certificate = ground.value_of_any_kind(&at, defaults);
+    let (certificate, passphrase) = (certificate?, passphrase?);
+    let (text, opened) = match (&certificate, &passphrase) {
+        (Value::Fixed(text), None) => (text, None),
+        (Value::Fixed(text), Some(Value::Fixed(passphrase))) => {
+            (text, Some(passphrase.expose().as_str()))
+        }
+        // What is in a vault can be looked at only when it is there.
+        (Value::Vault(_), _) | (_, Some(Value::Vault(_))) => {
+            let algorithm = algorithm_of(algorithm.given()?.value.0);
+            let send_chain = send_chain.given()?.value.0;
+            return Some(judged(certificate, passphrase, algorithm, send_chain, None));
+        }
+    };
     let certified = match Certified::read(text.expose(), opened) {
         Ok(certified) => certified,
         Err(reason) => {
@@ -41,7 +52,8 @@ pub fn judge(
         }
     };
     let algorithm = fits(ground, &at, &certified, &algorithm.given()?, entra)?;
-    if let Some(expires) = certified.expires() {
+    let expires = certified.expires();
+    if let Some(expires) = expires {
         ground.warn_of_expiry(
             &at.spot,
             expires,
@@ -49,17 +61,42 @@ pub fn judge(
             say!("make a new one, upload it to the app registration, and put it in place"),
         );
     }
-    Some(Judged {
+    let send_chain = send_chain.given()?.value.0;
+    Some(judged(
+        certificate,
+        passphrase,
+        algorithm,
+        send_chain,
+        expires,
+    ))
+}
+
+fn judged(
+    certificate: Value,
+    passphrase: Option<Value>,
+    algorithm: Algorithm,
+    send_chain: bool,
+    expires: Option<u64>,
+) -> Judged {
+    Judged {
         proof: Proof::Certificate(Settings {
-            certificate: Value::Fixed(text),
-            passphrase: passphrase.map(Value::Fixed),
+            certificate,
+            passphrase,
             manner: Manner {
                 algorithm,
-                send_chain: send_chain.given()?.value.0,
+                send_chain,
             },
         }),
-        expires: certified.expires(),
-    })
+        expires,
+    }
+}
+
+fn algorithm_of(word: raw::Algorithm) -> Algorithm {
+    match word {
+        raw::Algorithm::Ps256 => Algorithm::Ps256,
+        raw::Algorithm::Rs256 => Algorithm::Rs256,
+        raw::Algorithm::Es256 => Algorithm::Es256,
+    }
 }
 
 /// The algorithm, when this key can sign so and the provider takes it.
@@ -78,11 +115,7 @@ fn fits(
         );
         return None;
     }
-    let algorithm = match wished.value.0 {
-        raw::Algorithm::Ps256 => Algorithm::Ps256,
-        raw::Algorithm::Rs256 => Algorithm::Rs256,
-        raw::Algorithm::Es256 => Algorithm::Es256,
-    };
+    let algorithm = algorithm_of(wished.value.0);
     if !certified.signs(algorithm) {
         let cure = if certified.rsa() {
             say!("write algorithm: PS256, or RS256")

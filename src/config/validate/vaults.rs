@@ -1,0 +1,301 @@
+//! `secrets:` and every `{key_vault: URL}`: where secrets are, and who reads them.
+//!
+//! In: the addresses that callers and credentials name. Out: for the running gateway, each address with its reader, readers before those
+//! whose own secret they read. Refuses addresses that are no Key Vault's (a token for the vault must not travel elsewhere, security
+//! rule 21), readers that do not exist, and a credential whose secret is read with itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::problem::{Spot, say};
+use super::super::read::{At, Field};
+use super::super::values::Text;
+use super::super::{Vaults, raw};
+use super::credentials::Credentials;
+use super::{Defaults, Ground, asks, clouds, unknown_name};
+use crate::credential::Ask;
+use crate::secret::vault::Address;
+use crate::secret::{Source, Value};
+
+/// One secret that is read from a vault.
+pub struct Use {
+    /// The credential it belongs to; `None`: a caller.
+    pub owner: Option<Arc<str>>,
+    /// Where it is and who reads it.
+    pub address: Address,
+    /// Where that is said.
+    pub spot: Spot,
+}
+
+/// What `secrets:` says by itself.
+pub struct Stores {
+    reader: Option<At<Text>>,
+    refresh: Option<Duration>,
+}
+
+/// Judges `secrets:`.
+pub fn stores(section: Field<raw::Secrets>) -> Stores {
+    let raw::Secrets { key_vault } = section.value().unwrap_or_else(raw::Secrets::silent);
+    let raw::KeyVault {
+        credential,
+        refresh,
+    } = key_vault.value().unwrap_or_else(raw::KeyVault::silent);
+    Stores {
+        reader: credential.given(),
+        refresh: refresh.value().map(|span| span.0),
+    }
+}
+
+impl Ground<'_> {
+    /// A setting's secret: its value, or where a running gateway finds it.
+    pub fn value(
+        &mut self,
+        at: &At<raw::Source>,
+        sensitive: bool,
+        defaults: &Defaults,
+    ) -> Option<Value> {
+        match &at.value.0 {
+            Source::KeyVault { url, credential } => {
+                self.kept_in_vault(at, url, credential.as_deref(), defaults)
+            }
+            _ => self.secret(at, sensitive).map(Value::Fixed),
+        }
+    }
+
+    /// The same for what may be binary.
+    pub fn value_of_any_kind(
+        &mut self,
+        at: &At<raw::Source>,
+        defaults: &Defaults,
+    ) -> Option<Value> {
+        match &at.value.0 {
+            Source::KeyVault { url, credential } => {
+                self.kept_in_vault(at, url, credential.as_deref(), defaults)
+            }
+            _ => self.secret_of_any_kind(at).map(Value::Fixed),
+        }
+    }
+
+    fn kept_in_vault(
+        &mut self,
+        at: &At<raw::Source>,
+        url: &str,
+        credential: Option<&str>,
+        defaults: &Defaults,
+    ) -> Option<Value> {
+        let reader = match (credential, &self.stores.reader) {
+            (Some(name), _) => Arc::from(name),
+            (None, Some(at)) => Arc::from(at.value.0.as_str()),
+            (None, None) => {
+                self.reader.error_at(
+                    &at.spot,
+                    say!("nobody is named who may read this vault"),
+                    say!("write secrets: {{ key_vault: {{ credential: NAME }} }}, or `credential` beside `key_vault`"),
+                );
+                return None;
+            }
+        };
+        let address = address(self, &at.spot, url, reader, defaults)?;
+        self.vault_uses.push(Use {
+            owner: self.owner.clone(),
+            address: address.clone(),
+            spot: at.spot.clone(),
+        });
+        Some(Value::Vault(address))
+    }
+}
+
+fn address(
+    ground: &mut Ground<'_>,
+    spot: &Spot,
+    url: &str,
+    reader: Arc<str>,
+    defaults: &Defaults,
+) -> Option<Address> {
+    let text = At {
+        value: Text(url.to_owned()),
+        spot: spot.clone(),
+    };
+    let url = ground.https(&text)?;
+    let host = url.host_str().unwrap_or_default();
+    let cloud = defaults.entra.cloud.as_ref().map(|at| at.value.0)?;
+    let audience = match clouds::known(host).map(|host| host.service) {
+        Some(clouds::Service::Api(audience)) if clouds::is_vault(host) => audience,
+        // A simulated vault.
+        _ if ground.plain_allowed(host) => clouds::vault_audience(cloud),
+        _ => {
+            ground.reader.error_at(
+                spot,
+                say!("this host is no Azure Key Vault, and the token that reads it would go there"),
+                say!("write https://<vault>.vault.azure.net/secrets/<name>, or the same of a sovereign cloud"),
+            );
+            return None;
+        }
+    };
+    let segments: Vec<&str> = url.path().split('/').skip(1).collect();
+    let (name, version) = match segments.as_slice() {
+        ["secrets", name] | ["secrets", name, ""] => (*name, None),
+        ["secrets", name, version] => (*name, Some((*version).to_owned())),
+        _ => ("", None),
+    };
+    let plain = |text: &str| {
+        (1..=127).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if !plain(name) || !version.as_deref().is_none_or(plain) {
+        ground.reader.error_at(
+            spot,
+            say!("this is not the address of a secret"),
+            say!("write /secrets/<name> after the vault's host; a certificate is found under the same path as a secret"),
+        );
+        return None;
+    }
+    let name = name.to_owned();
+    let mut vault = url;
+    vault.set_path("/");
+    Some(Address {
+        vault,
+        name,
+        version,
+        reader,
+        audience: audience.to_owned(),
+    })
+}
+
+/// Everything that is read from vaults, once the credentials are known. Marks the readers as used.
+pub fn judge(ground: &mut Ground<'_>, credentials: &mut Credentials) -> Option<Vaults> {
+    let uses = std::mem::take(&mut ground.vault_uses);
+    let stated = ground.stores.reader.clone();
+    let mut fine = true;
+    let mut order: Vec<(usize, Ask)> = Vec::new();
+    if let Some(at) = &stated {
+        fine &= position(ground, credentials, at).is_some();
+    }
+    for one in &uses {
+        let at = At {
+            value: Text(one.address.reader.to_string()),
+            spot: one.spot.clone(),
+        };
+        let already_told = stated
+            .as_ref()
+            .is_some_and(|stated| stated.value.0 == at.value.0);
+        let found = if already_told && !fine {
+            None
+        } else {
+            position(ground, credentials, &at)
+        };
+        let Some(index) = found else {
+            fine = false;
+            continue;
+        };
+        if reads_itself(&uses, one) {
+            ground.reader.error_at(
+                &one.spot,
+                say!("this credential's own secret is read with itself"),
+                say!("read it with another credential, one that needs no secret: managed_identity or workload_identity"),
+            );
+            fine = false;
+            continue;
+        }
+        let Some(reader) = credentials.0.get_mut(index) else {
+            continue;
+        };
+        reader.reads_vaults = true;
+        // A broken credential has been told.
+        let Some(manner) = &reader.manner else {
+            fine = false;
+            continue;
+        };
+        let ask = match (manner.entra, &manner.ask) {
+            (Some(entra), _) => asks::of(&one.address.audience, entra.endpoint),
+            (None, Some(ask)) => ask.clone(),
+            (None, None) => Ask::Scope(String::new()),
+        };
+        match order.iter().find(|(known, _)| *known == index) {
+            Some((_, known)) if *known != ask => {
+                ground.reader.error_at(
+                    &one.spot,
+                    say!("this credential reads a vault of another cloud already"),
+                    say!("read each cloud's vaults with a credential of their own"),
+                );
+                fine = false;
+            }
+            Some(_) => {}
+            None => order.push((index, ask)),
+        }
+    }
+    // Readers first whose own secret is in no vault: the others wait for them.
+    let depth = |index: usize| {
+        let mut depth = 0;
+        let mut name = credentials.0.get(index).map(|one| one.name.shared());
+        while let Some(next) = name.and_then(|name| read_by(&uses, &name)) {
+            depth += 1;
+            name = Some(next);
+        }
+        depth
+    };
+    if fine {
+        order.sort_by_key(|(index, _)| depth(*index));
+    }
+    let owners = uses
+        .iter()
+        .filter_map(|one| Some((one.owner.clone()?, one.address.clone())))
+        .collect();
+    let mut addresses: Vec<Address> = Vec::new();
+    for one in uses {
+        if !addresses.contains(&one.address) {
+            addresses.push(one.address);
+        }
+    }
+    let refresh = ground.stores.refresh?;
+    fine.then_some(Vaults {
+        refresh,
+        readers: order,
+        owners,
+        used: addresses,
+    })
+}
+
+fn position(ground: &mut Ground<'_>, credentials: &Credentials, at: &At<Text>) -> Option<usize> {
+    let found = credentials
+        .0
+        .binary_search_by(|one| one.name.as_str().cmp(&at.value.0));
+    if found.is_err() {
+        let known: Vec<_> = credentials.0.iter().map(|one| &one.name).collect();
+        unknown_name(ground.reader, at, "credential", "credentials", &known);
+    }
+    found.ok()
+}
+
+/// Who reads a secret of this credential, if it has one in a vault.
+fn read_by(uses: &[Use], credential: &str) -> Option<Arc<str>> {
+    uses.iter()
+        .find(|one| one.owner.as_deref() == Some(credential))
+        .map(|one| Arc::clone(&one.address.reader))
+}
+
+/// Whether this secret's reader needs, at the end, this very secret's owner.
+fn reads_itself(uses: &[Use], one: &Use) -> bool {
+    let Some(owner) = &one.owner else {
+        return false;
+    };
+    let mut seen: Vec<Arc<str>> = vec![Arc::clone(&one.address.reader)];
+    let mut at = 0;
+    while let Some(name) = seen.get(at).cloned() {
+        if name == *owner {
+            return true;
+        }
+        for next in uses
+            .iter()
+            .filter(|next| next.owner.as_deref() == Some(&*name))
+        {
+            if !seen.contains(&next.address.reader) {
+                seen.push(Arc::clone(&next.address.reader));
+            }
+        }
+        at += 1;
+    }
+    false
+}

@@ -1,0 +1,41 @@
+//! A credential's tokens, lent to whoever reads secrets from a vault: the same cell, so the same token, that flows would get.
+//!
+//! In: a [`Cell`] whose audience is the vault's. Out: [`Tokens`], as [`crate::secret::vault`] asks for them. A token the vault refused is
+//! renewed under the cell's own limits.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::Token;
+use super::cache::Cell;
+use crate::secret::vault::{Lent, Tokens};
+
+/// A cell on loan.
+pub struct Lender(pub Arc<Cell>);
+
+impl Tokens for Lender {
+    fn token(&self) -> Pin<Box<dyn Future<Output = Result<Lent, &'static str>> + Send + '_>> {
+        Box::pin(async {
+            let token = self.0.token().await.map_err(|failure| failure.word())?;
+            Ok(Lent {
+                authorization: token.authorization.clone(),
+                expires: token.expires,
+                generation: token.generation,
+            })
+        })
+    }
+
+    fn refused(&self, lent: &Lent) {
+        let token = Token {
+            authorization: lent.authorization.clone(),
+            generation: lent.generation,
+            expires: lent.expires,
+            claims: None,
+        };
+        let cell = Arc::clone(&self.0);
+        // Nobody waits for it: the next read finds the new token.
+        tokio::spawn(async move {
+            let _ = cell.renewed(&token).await;
+        });
+    }
+}

@@ -1,0 +1,186 @@
+//! Secrets in Azure Key Vault.
+//!
+//! In: an [`Address`] and a [`Reader`], the credential that may read there. Out: the [`Reading`] as it is now, kept fresh by a task of
+//! its own ([`keep`]): the latest version is read again on a schedule, and at once when a provider refuses the secret; the last good
+//! value stays (facts B4). Refuses with a [`Trouble`], a fixed word with its cure; never quotes an answer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::Secret;
+use crate::client::{Outbound, Reason};
+
+mod fetch;
+mod keep;
+mod transport;
+
+#[cfg(test)]
+mod tests;
+
+pub use keep::Surroundings;
+pub(super) use keep::{Entry, Readers};
+
+/// Where a secret is, and who reads it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// Scheme, host and port of the vault.
+    pub vault: url::Url,
+    /// The secret's name.
+    pub name: String,
+    /// One version of it; `None`: the latest.
+    pub version: Option<String>,
+    /// The configured name of the credential that reads it.
+    pub reader: Arc<str>,
+    /// What a token for this vault is for: a challenge that names anything else is not answered (security rule 21).
+    pub audience: String,
+}
+
+impl Address {
+    /// `vault/name`, for people.
+    #[must_use]
+    pub fn display(&self) -> String {
+        format!(
+            "{}/{}",
+            self.vault.host_str().unwrap_or_default(),
+            self.name
+        )
+    }
+}
+
+/// Who reads secrets: a source of tokens, and the way out.
+#[derive(Clone)]
+pub struct Reader {
+    /// Its tokens.
+    pub tokens: Arc<dyn Tokens>,
+    /// The way out.
+    pub outbound: Outbound,
+}
+
+/// A credential's tokens, as the vault's client needs them.
+pub trait Tokens: Send + Sync + 'static {
+    /// A valid token, or the fixed word for why there is none.
+    fn token(&self) -> Pin<Box<dyn Future<Output = Result<Lent, &'static str>> + Send + '_>>;
+
+    /// The vault refused this token: another one is wanted for the next time.
+    fn refused(&self, lent: &Lent);
+}
+
+/// A token, lent for one read.
+#[derive(Clone)]
+pub struct Lent {
+    /// `Bearer …`, marked sensitive.
+    pub authorization: HeaderValue,
+    /// Unix seconds at which it expires, where that is known.
+    pub expires: Option<u64>,
+    /// Which token of its credential it is.
+    pub generation: u64,
+}
+
+/// A secret as it was read.
+#[derive(Clone)]
+pub struct Reading {
+    /// Its value.
+    pub value: Secret<String>,
+    /// Unix seconds at which it expires, where the vault knows (`exp`).
+    pub expires: Option<u64>,
+}
+
+/// Why a secret cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// The configuration in force names no such reader any more.
+    #[error("nobody reads this vault")]
+    NoReader,
+    /// The reading credential has no token.
+    #[error("the credential that reads the vault has no token ({0})")]
+    Token(&'static str),
+    /// The challenge names another audience than the vault's.
+    #[error("the vault's challenge asks for a token of another audience")]
+    Challenge,
+    /// No answer, or not an HTTP one.
+    #[error("the vault cannot be reached ({})", .0.word())]
+    Unreachable(Reason),
+    /// 401 in spite of a token.
+    #[error("the vault does not accept the token")]
+    Unauthorized,
+    /// 403 for want of a role or an access policy.
+    #[error("the reading credential may not read this secret")]
+    Forbidden,
+    /// 403 of the vault's firewall.
+    #[error("the vault's firewall keeps the gateway out")]
+    Firewall,
+    /// 403 because the secret is switched off.
+    #[error("the secret is disabled")]
+    Disabled,
+    /// 404.
+    #[error("there is no such secret in the vault")]
+    NotFound,
+    /// 429.
+    #[error("the vault throttles")]
+    Throttled,
+    /// 5xx.
+    #[error("the vault has a problem")]
+    Service,
+    /// An answer without a usable value.
+    #[error("the vault's answer cannot be used")]
+    Invalid,
+    /// Not done in time.
+    #[error("the vault did not answer in time")]
+    Timeout,
+}
+
+impl Trouble {
+    /// As metrics and logs write it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NoReader => "no_reader",
+            Self::Token(_) => "token_unavailable",
+            Self::Challenge => "challenge_mismatch",
+            Self::Unreachable(reason) => reason.word(),
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Firewall => "firewall",
+            Self::Disabled => "disabled",
+            Self::NotFound => "not_found",
+            Self::Throttled => "throttled",
+            Self::Service => "vault_error",
+            Self::Invalid => "answer_invalid",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    /// What to change.
+    #[must_use]
+    pub const fn cure(self) -> Option<&'static str> {
+        match self {
+            Self::NoReader => Some("name the reading credential under `secrets.key_vault`"),
+            Self::Token(_) => Some("see the log lines and `flowgate token` of that credential"),
+            Self::Challenge => Some(
+                "check the vault's address and `cloud:` of the reading credential: a token is sent to its own vault only",
+            ),
+            Self::Unreachable(reason) => reason.cure(),
+            Self::Unauthorized => Some(
+                "check the reading credential's tenant: a vault takes tokens of its own tenant only",
+            ),
+            Self::Forbidden => Some(
+                "give the reading identity the role `Key Vault Secrets User` on the vault, or the access policy `get`; a new grant takes minutes to count",
+            ),
+            Self::Firewall => Some(
+                "allow the gateway's address in the vault's networking settings, or use a private endpoint",
+            ),
+            Self::Disabled => Some("enable the secret's version in the vault"),
+            Self::NotFound => Some(
+                "check the name; a deleted secret can be recovered for 7 to 90 days, and blocks its name as long",
+            ),
+            Self::Throttled => {
+                Some("read fewer secrets from one vault, or raise `secrets.key_vault.refresh`")
+            }
+            Self::Invalid => Some("a secret has to be text, not empty and at most 64 KiB"),
+            Self::Service | Self::Timeout => None,
+        }
+    }
+}

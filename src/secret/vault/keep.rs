@@ -1,0 +1,230 @@
+//! The task that keeps one secret's value fresh.
+//!
+//! In: an [`Address`], the readers in force, the clock. Out: the value, read on a schedule with jitter, again with growing pauses while that
+//! fails, and at once when somebody has reason to think it changed, but never twice within half a minute. The last good value stays,
+//! whatever the vault says. Logs a failure when it changes and when it is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use super::{Address, Reader, Reading, Trouble, fetch};
+use crate::clock::{Clock, Random};
+use crate::metrics::Metrics;
+
+/// Between two reads that somebody asked for.
+const ASKED: Duration = Duration::from_secs(30);
+
+/// Longest wait of somebody who needs a value now.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longest pause between attempts while they fail.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// What entries take from the rest of the gateway.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Wall-clock time.
+    pub clock: Clock,
+    /// For jitter.
+    pub random: Random,
+    /// Where reads are counted.
+    pub metrics: Metrics,
+}
+
+/// The readers in force and how often they read; looked up at each attempt, so that a reload reaches every entry.
+pub(in crate::secret) trait Readers: Send + Sync + 'static {
+    fn reader(&self, name: &str) -> Option<Reader>;
+    fn refresh(&self) -> Duration;
+    fn read(&self, address: &Address, reading: &Reading);
+}
+
+/// One secret of a vault, kept as long as the entry lives.
+pub(in crate::secret) struct Entry {
+    shared: Arc<Shared>,
+    keeper: JoinHandle<()>,
+}
+
+struct Shared {
+    address: Address,
+    readers: Arc<dyn Readers>,
+    around: Surroundings,
+    state: watch::Sender<State>,
+    again: Notify,
+}
+
+#[derive(Default, Clone)]
+struct State {
+    held: Option<Reading>,
+    trouble: Option<Trouble>,
+    attempts: u64,
+    /// When the last attempt ended, since the Unix epoch.
+    at: Duration,
+    failures: u32,
+}
+
+impl Entry {
+    /// An entry that starts reading at once. Needs a tokio runtime.
+    pub(in crate::secret) fn new(
+        address: Address,
+        readers: Arc<dyn Readers>,
+        around: Surroundings,
+    ) -> Arc<Self> {
+        let shared = Arc::new(Shared {
+            address,
+            readers,
+            around,
+            state: watch::Sender::new(State::default()),
+            again: Notify::new(),
+        });
+        let keeper = tokio::spawn(keep(Arc::clone(&shared)));
+        Arc::new(Self { shared, keeper })
+    }
+
+    /// The value, waiting for the first attempt where none has ended.
+    pub(in crate::secret) async fn current(&self) -> Result<Reading, Trouble> {
+        self.ended(0).await;
+        self.peek().unwrap_or(Err(Trouble::Timeout))
+    }
+
+    /// What is known without waiting; `None` before the first attempt has ended.
+    pub(in crate::secret) fn peek(&self) -> Option<Result<Reading, Trouble>> {
+        let state = self.shared.state.borrow();
+        match (&state.held, state.trouble) {
+            (Some(reading), _) => Some(Ok(reading.clone())),
+            (None, Some(trouble)) => Some(Err(trouble)),
+            (None, None) => None,
+        }
+    }
+
+    /// Why the last attempt failed, if it did.
+    pub(in crate::secret) fn trouble(&self) -> Option<Trouble> {
+        self.shared.state.borrow().trouble
+    }
+
+    /// Reads once more, unless that was done a moment ago.
+    pub(in crate::secret) async fn again(&self) {
+        let (attempts, at) = {
+            let state = self.shared.state.borrow();
+            (state.attempts, state.at)
+        };
+        let now = self.shared.around.clock.since_epoch();
+        if attempts > 0 && now.abs_diff(at) < ASKED {
+            return;
+        }
+        self.shared.again.notify_one();
+        self.ended(attempts).await;
+    }
+
+    async fn ended(&self, attempts: u64) {
+        let mut state = self.shared.state.subscribe();
+        let ended = state.wait_for(|state| state.attempts > attempts);
+        // In time or not: the caller looks at what is there.
+        let _ = tokio::time::timeout(PATIENCE, ended).await;
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+async fn keep(shared: Arc<Shared>) {
+    loop {
+        attempt(&shared).await;
+        let pause = {
+            let state = shared.state.borrow();
+            pause(
+                &state,
+                shared.readers.refresh(),
+                shared.around.random.fraction(),
+            )
+        };
+        let until = shared.around.clock.since_epoch() + pause;
+        tokio::select! {
+            () = shared.again.notified() => {}
+            () = shared.around.clock.sleep_until(until) => {}
+        }
+    }
+}
+
+/// How long to wait after an attempt.
+fn pause(state: &State, refresh: Duration, fraction: f64) -> Duration {
+    if state.trouble.is_none() {
+        return refresh.mul_f64(1.0 - fraction / 10.0);
+    }
+    let doubled = 2_u32.saturating_pow(state.failures.saturating_sub(1).min(16));
+    Duration::from_secs(1)
+        .saturating_mul(doubled)
+        .min(LONGEST_PAUSE)
+        .mul_f64(0.75 + fraction / 4.0)
+}
+
+async fn attempt(shared: &Shared) {
+    let outcome = match shared.readers.reader(&shared.address.reader) {
+        Some(reader) => fetch::read(&shared.address, &reader).await,
+        None => Err(Trouble::NoReader),
+    };
+    let result = outcome
+        .as_ref()
+        .map_or_else(|trouble| trouble.word(), |_| "ok");
+    shared
+        .around
+        .metrics
+        .secret_reads_total
+        .with_label_values(&["key_vault", result])
+        .inc();
+    if let Ok(reading) = &outcome {
+        shared.readers.read(&shared.address, reading);
+    }
+    let before = shared.state.borrow().clone();
+    log(shared, &before, &outcome);
+    let now = shared.around.clock.since_epoch();
+    shared.state.send_modify(|state| {
+        state.attempts += 1;
+        state.at = now;
+        match outcome {
+            Ok(reading) => {
+                state.held = Some(reading);
+                state.trouble = None;
+                state.failures = 0;
+            }
+            Err(trouble) => {
+                state.trouble = Some(trouble);
+                state.failures = state.failures.saturating_add(1);
+            }
+        }
+    });
+}
+
+fn log(shared: &Shared, before: &State, outcome: &Result<Reading, Trouble>) {
+    let secret = shared.address.display();
+    let reader = &*shared.address.reader;
+    match outcome {
+        Err(trouble) if before.trouble != Some(*trouble) => {
+            tracing::warn!(
+                secret,
+                credential = reader,
+                reason = trouble.word(),
+                cure = trouble.cure(),
+                last_value_kept = before.held.is_some(),
+                "a secret cannot be read from the vault"
+            );
+        }
+        Ok(_) if before.trouble.is_some() => {
+            tracing::info!(secret, "the secret can be read from the vault again");
+        }
+        Ok(reading)
+            if before
+                .held
+                .as_ref()
+                .is_some_and(|held| held.value != reading.value) =>
+        {
+            tracing::info!(secret, "the secret has a new value in the vault");
+        }
+        Ok(_) | Err(_) => {}
+    }
+}

@@ -1,0 +1,364 @@
+//! Reading from a vault over real sockets: a canned one, which answers as facts B4 say.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response};
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+
+use super::*;
+use crate::client::{self, Outbound};
+use crate::clock::{Clock, Random};
+use crate::metrics::Metrics;
+use crate::secret::store::{Secrets, Surroundings, Value};
+
+const AUDIENCE: &str = "https://vault.azure.net";
+
+/// What the canned vault does next, and what it has seen.
+#[derive(Default)]
+struct Canned {
+    status: u16,
+    body: String,
+    challenge: Option<String>,
+    tokens: Vec<String>,
+    paths: Vec<String>,
+}
+
+type Shared = Arc<Mutex<Canned>>;
+
+async fn vault(canned: Shared) -> url::Url {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let canned = Arc::clone(&canned);
+            let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let mut canned = canned.lock().unwrap();
+                let token = request.headers().get(AUTHORIZATION).cloned();
+                canned.paths.push(request.uri().to_string());
+                let answer = match token {
+                    None => {
+                        let challenge = canned.challenge.clone().unwrap_or_else(|| {
+                            format!(r#"Bearer authorization="https://login.example/t", resource="{AUDIENCE}""#)
+                        });
+                        Response::builder()
+                            .status(401)
+                            .header(WWW_AUTHENTICATE, challenge)
+                            .body(Full::default())
+                    }
+                    Some(token) => {
+                        canned.tokens.push(token.to_str().unwrap().to_owned());
+                        let body = Full::new(Bytes::from(canned.body.clone()));
+                        Response::builder().status(canned.status).body(body)
+                    }
+                };
+                async move { answer }
+            });
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), answer),
+            );
+        }
+    });
+    url.parse().unwrap()
+}
+
+#[derive(Default)]
+struct Purse {
+    refused: Mutex<Vec<u64>>,
+    empty: bool,
+}
+
+impl Tokens for Purse {
+    fn token(&self) -> Pin<Box<dyn Future<Output = Result<Lent, &'static str>> + Send + '_>> {
+        Box::pin(async {
+            if self.empty {
+                return Err("rejected");
+            }
+            Ok(Lent {
+                authorization: HeaderValue::from_static("Bearer reader"),
+                expires: Some(4_000_000_000),
+                generation: 7,
+            })
+        })
+    }
+
+    fn refused(&self, lent: &Lent) {
+        self.refused.lock().unwrap().push(lent.generation);
+    }
+}
+
+fn outbound() -> Outbound {
+    Outbound::new(&client::Settings {
+        ca: Vec::new(),
+        proxy: None,
+        no_proxy: Vec::new(),
+        insecure_hosts: Vec::new(),
+        connect_timeout: Duration::from_secs(5),
+        token_timeout: Duration::from_secs(10),
+        believe_simulator: true,
+    })
+    .unwrap()
+}
+
+fn value(text: &str) -> String {
+    format!(
+        r#"{{"value":"{text}","id":"https://a.vault.azure.net/secrets/s/1","attributes":{{"enabled":true,"exp":1900000000}}}}"#
+    )
+}
+
+fn error(code: &str, inner: &str) -> String {
+    format!(
+        r#"{{"error":{{"code":"{code}","message":"CANARY","innererror":{{"code":"{inner}"}}}}}}"#
+    )
+}
+
+struct Stage {
+    canned: Shared,
+    purse: Arc<Purse>,
+    secrets: Secrets,
+    address: Address,
+    clock: Clock,
+    metrics: Metrics,
+}
+
+impl Stage {
+    async fn new(status: u16, body: String) -> Self {
+        Self::with(
+            Canned {
+                status,
+                body,
+                ..Canned::default()
+            },
+            Purse::default(),
+        )
+        .await
+    }
+
+    async fn with(canned: Canned, purse: Purse) -> Self {
+        let canned = Arc::new(Mutex::new(canned));
+        let address = Address {
+            vault: vault(Arc::clone(&canned)).await,
+            name: "s".into(),
+            version: None,
+            reader: "cluster".into(),
+            audience: AUDIENCE.into(),
+        };
+        let (clock, metrics, purse) = (
+            Clock::manual(1_795_305_600),
+            Metrics::new().unwrap(),
+            Arc::new(purse),
+        );
+        let secrets = Secrets::new(Surroundings {
+            clock: clock.clone(),
+            random: Random::system(),
+            metrics: metrics.clone(),
+        });
+        let stage = Self {
+            canned,
+            purse,
+            secrets,
+            address,
+            clock,
+            metrics,
+        };
+        stage.secrets.lend("cluster".into(), stage.reader());
+        stage.settle();
+        stage
+    }
+
+    fn reader(&self) -> Reader {
+        Reader {
+            tokens: Arc::clone(&self.purse) as _,
+            outbound: outbound(),
+        }
+    }
+
+    fn settle(&self) {
+        let owners = vec![("flows".into(), self.address.clone())];
+        self.secrets.settle(
+            Duration::from_mins(5),
+            owners,
+            std::slice::from_ref(&self.address),
+        );
+    }
+
+    async fn read(&self) -> Result<String, Trouble> {
+        let value = Value::Vault(self.address.clone());
+        self.secrets
+            .read(&value)
+            .await
+            .map(|secret| secret.expose().clone())
+    }
+
+    fn answers(&self, status: u16, body: String) {
+        let mut canned = self.canned.lock().unwrap();
+        (canned.status, canned.body) = (status, body);
+    }
+
+    /// Waits until something holds that another task brings about.
+    async fn until(&self, holds: impl Fn(&Self) -> bool) {
+        for _ in 0..500 {
+            if holds(self) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it did not come about");
+    }
+
+    fn troubled(&self) -> Option<&'static str> {
+        self.secrets.health().first()?.trouble.map(Trouble::word)
+    }
+}
+
+#[tokio::test]
+async fn the_latest_version_is_read_with_the_readers_token_after_a_challenge() {
+    let stage = Stage::new(200, value("s3cret~+/&%=")).await;
+    assert_eq!(stage.read().await.as_deref(), Ok("s3cret~+/&%="));
+    let canned = stage.canned.lock().unwrap();
+    assert_eq!(canned.tokens, ["Bearer reader"]);
+    assert!(
+        canned
+            .paths
+            .iter()
+            .all(|path| path.starts_with("/secrets/s/?api-version=7.6")
+                || path.starts_with("/secrets/s?api-version=7.6")),
+        "{:?}",
+        canned.paths
+    );
+    drop(canned);
+    let text = stage.metrics.text().unwrap();
+    assert!(
+        text.contains(r#"flowgate_secret_expiry_timestamp_seconds{credential="flows"} 1900000000"#),
+        "{text}"
+    );
+    assert!(
+        text.contains(r#"flowgate_secret_reads_total{result="ok",source="key_vault"} 1"#),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn every_way_a_vault_can_refuse_ends_in_its_fixed_word() {
+    for (status, body, word) in [
+        (401, error("Unauthorized", ""), "unauthorized"),
+        (403, error("Forbidden", "ForbiddenByRbac"), "forbidden"),
+        (403, error("Forbidden", "AccessDenied"), "forbidden"),
+        (403, error("Forbidden", "ForbiddenByFirewall"), "firewall"),
+        (403, error("Forbidden", "SecretDisabled"), "disabled"),
+        (403, "no JSON".into(), "forbidden"),
+        (404, error("SecretNotFound", ""), "not_found"),
+        (429, error("Throttled", ""), "throttled"),
+        (503, String::new(), "vault_error"),
+        (200, "{}".into(), "answer_invalid"),
+        (200, value(" "), "answer_invalid"),
+        (200, "no JSON".into(), "answer_invalid"),
+        (400, error("BadParameter", ""), "answer_invalid"),
+        (302, String::new(), "redirected"),
+    ] {
+        let stage = Stage::new(status, body).await;
+        assert_eq!(stage.read().await.unwrap_err().word(), word, "{status}");
+        let tokens = stage.canned.lock().unwrap().tokens.len();
+        assert!((1..=2).contains(&tokens), "{status}: {tokens} attempts");
+        let refused = stage.purse.refused.lock().unwrap().clone();
+        assert_eq!(!refused.is_empty(), status == 401);
+    }
+    let empty = Purse {
+        empty: true,
+        ..Purse::default()
+    };
+    let stage = Stage::with(Canned::default(), empty).await;
+    assert_eq!(stage.read().await, Err(Trouble::Token("rejected")));
+}
+
+#[tokio::test]
+async fn the_last_good_value_stays_and_a_new_version_is_taken_up() {
+    let stage = Stage::new(200, value("first")).await;
+    assert_eq!(stage.read().await.as_deref(), Ok("first"));
+    stage.answers(503, String::new());
+    stage.clock.advance(Duration::from_mins(6));
+    stage
+        .until(|stage| stage.troubled() == Some("vault_error"))
+        .await;
+    assert_eq!(stage.read().await.as_deref(), Ok("first"));
+    stage.answers(200, value("second"));
+    stage.clock.advance(Duration::from_secs(2));
+    stage.until(|stage| stage.troubled().is_none()).await;
+    assert_eq!(stage.read().await.as_deref(), Ok("second"));
+}
+
+#[tokio::test]
+async fn a_refused_value_is_read_again_at_once_but_not_twice_in_half_a_minute() {
+    let stage = Stage::new(200, value("old")).await;
+    let old = Secret::new(stage.read().await.unwrap());
+    let value_of = Value::Vault(stage.address.clone());
+    stage.answers(200, value("new"));
+    assert!(
+        stage.secrets.newer(&value_of, &old).await.is_none(),
+        "it was read a moment ago"
+    );
+    stage.clock.advance(Duration::from_secs(31));
+    let new = stage.secrets.newer(&value_of, &old).await.unwrap();
+    assert_eq!(new.expose(), "new");
+    stage.clock.advance(Duration::from_secs(31));
+    assert!(stage.secrets.newer(&value_of, &new).await.is_none());
+    let fixed = Value::Fixed(Secret::new("x".to_owned()));
+    assert!(
+        stage
+            .secrets
+            .newer(&fixed, &Secret::new("x".to_owned()))
+            .await
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_secret_nobody_uses_any_more_is_forgotten_and_readers_come_and_go_with_the_configuration()
+{
+    let stage = Stage::new(200, value("v")).await;
+    stage.read().await.unwrap();
+    stage
+        .secrets
+        .settle(Duration::from_mins(5), Vec::new(), &[]);
+    assert!(stage.secrets.health().is_empty());
+    assert_eq!(stage.read().await, Err(Trouble::NoReader));
+    stage.secrets.lend("cluster".into(), stage.reader());
+    stage.settle();
+    stage.clock.advance(Duration::from_secs(2));
+    stage.until(|stage| stage.troubled().is_none()).await;
+    assert_eq!(stage.read().await.as_deref(), Ok("v"));
+}
+
+mod rule_21_outbound_trust {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_challenge_chooses_neither_audience_nor_authority() {
+        for challenge in [
+            r#"Bearer authorization="https://evil.example/t", resource="https://graph.microsoft.com""#,
+            r#"Bearer authorization="https://evil.example/t", scope="https://vault.azure.net.evil.example/.default""#,
+            r#"Bearer authorization="https://evil.example/t", resource="https://vault.azure.net/""#,
+            "Bearer",
+        ] {
+            let canned = Canned {
+                challenge: Some(challenge.to_owned()),
+                ..Canned::default()
+            };
+            let stage = Stage::with(canned, Purse::default()).await;
+            let word = stage.read().await.unwrap_err().word();
+            assert!(
+                ["challenge_mismatch", "answer_invalid", "unauthorized"].contains(&word),
+                "{challenge}: {word}"
+            );
+            assert!(
+                stage.canned.lock().unwrap().tokens.is_empty(),
+                "{challenge}"
+            );
+        }
+    }
+}

@@ -238,12 +238,12 @@ fn build(
         secrets,
     } = kept;
     vaults::lend(config, cells, secrets, outbound);
-    let cell = |entry: &Entry| {
+    let supply = |entry: &Entry| {
         let (position, ask) = entry.credential.as_ref()?;
         let settings = config.credentials.get(*position)?;
-        Some(cells.cell(settings, ask, outbound))
+        Some(cells.supply(settings, ask, outbound))
     };
-    let wallet = Arc::new(Wallet::new(config.flows.iter().map(cell).collect()));
+    let wallet = Arc::new(Wallet::new(config.flows.iter().map(supply).collect()));
     let callers = Arc::new(Callers::new(
         &config.callers,
         flows,

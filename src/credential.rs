@@ -25,19 +25,23 @@ pub mod cache;
 mod canned;
 pub mod cells;
 pub mod certificate;
+pub mod claims;
 pub mod client_certificate;
 pub mod client_credentials;
 pub mod client_secret;
 pub mod federated;
 pub mod lent;
 pub mod managed_identity;
+pub mod on_behalf_of;
 pub mod password;
 pub mod proof;
 pub mod source;
 pub mod wallet;
 
 pub use application::Application;
-pub use cells::{Cells, Health, Trouble};
+pub use cells::{Cells, Health, Supply, Trouble};
+pub use claims::Claims;
+pub use on_behalf_of::Need;
 pub use source::Source;
 pub use wallet::{Renewed, Wallet};
 
@@ -66,6 +70,8 @@ pub enum Kind {
     ManagedIdentity(managed_identity::Settings),
     /// One fixed token.
     Bearer(bearer::Settings),
+    /// On-behalf-of: the caller's own token, exchanged by the application.
+    OnBehalfOf(Application),
 }
 
 /// What a token is asked for.
@@ -144,6 +150,16 @@ pub enum Failure {
     /// The credential's own secret cannot be read from its vault.
     #[error("the credential's secret cannot be read")]
     SecretUnavailable(#[source] vault::Trouble),
+    /// The caller's own token is not exchanged, and that is the caller's to mend: nothing of it concerns other callers.
+    #[error("the caller's token is not exchanged ({})", need.word())]
+    Caller {
+        /// What is wanted.
+        need: Need,
+        /// AADSTS numbers.
+        codes: Vec<u32>,
+        /// What the provider's support wants to know.
+        trace_id: Option<String>,
+    },
     /// The provider is unreachable, slow, throttling or broken; worth another try after `retry_after`.
     #[error("no token is available ({reason})")]
     Unavailable {
@@ -161,6 +177,7 @@ impl Failure {
         match self {
             Self::Rejected { .. } => "rejected",
             Self::SecretUnavailable(_) => "secret_unavailable",
+            Self::Caller { need, .. } => need.word(),
             Self::Unavailable { reason, .. } => reason,
         }
     }
@@ -169,7 +186,7 @@ impl Failure {
     #[must_use]
     pub fn cure(&self) -> Option<&'static str> {
         match self {
-            Self::Rejected { .. } => None,
+            Self::Rejected { .. } | Self::Caller { .. } => None,
             Self::SecretUnavailable(trouble) => trouble.cure(),
             Self::Unavailable { reason, .. } => managed_identity::cure(reason)
                 .or_else(|| bearer::cure(reason))
@@ -177,11 +194,28 @@ impl Failure {
         }
     }
 
+    /// The same; where the caller has to sign in and the provider does not say with what, with what the upstream demands.
+    #[must_use]
+    pub fn demanding(self, claims: Option<&Claims>) -> Self {
+        match self {
+            Self::Caller {
+                need: Need::SignIn(None),
+                codes,
+                trace_id,
+            } => Self::Caller {
+                need: Need::SignIn(claims.cloned()),
+                codes,
+                trace_id,
+            },
+            other => other,
+        }
+    }
+
     /// AADSTS numbers, where the provider gave any.
     #[must_use]
     pub fn codes(&self) -> &[u32] {
         match self {
-            Self::Rejected { codes, .. } => codes,
+            Self::Rejected { codes, .. } | Self::Caller { codes, .. } => codes,
             Self::SecretUnavailable(_) | Self::Unavailable { .. } => &[],
         }
     }

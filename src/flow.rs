@@ -20,6 +20,10 @@ pub use url::{Forbidden, TriggerUrl};
 pub struct FlowId(pub usize);
 
 /// A flow as configured and validated. No `Debug`: its URL may be a secret.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each answers a question of its own, for one stage"
+)]
 pub struct Flow {
     /// Its number: every stage keeps its own settings of the flow under it.
     pub id: FlowId,
@@ -39,6 +43,8 @@ pub struct Flow {
     pub audience: Option<String>,
     /// Whether nobody needs to prove anything.
     pub anyone: bool,
+    /// Whether its token is got for the caller's own, which identity then keeps (on-behalf-of).
+    pub on_behalf_of: bool,
     /// Accepted methods.
     pub methods: Vec<Method>,
     /// From sending the request to the response head.

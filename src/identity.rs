@@ -11,6 +11,7 @@ use crate::call::framing::Malformed;
 use crate::flow::Flow;
 
 pub mod api_key;
+mod assertion;
 mod callers;
 mod claims;
 pub mod entra;
@@ -23,6 +24,7 @@ pub mod reason;
 mod token;
 mod verifier;
 
+pub use assertion::Assertion;
 pub use callers::{Callers, Surroundings};
 pub use key_set::KeySets;
 pub use reason::Reason;
@@ -64,6 +66,8 @@ pub struct Identity {
     pub tenant: Option<Arc<str>>,
     /// The application that called: `appid`, `azp` or `client_id`.
     pub client_id: Option<Arc<str>>,
+    /// The user's own token, for a flow that exchanges it; `None` elsewhere, and for whoever is no user of Entra ID.
+    pub assertion: Option<Box<Assertion>>,
 }
 
 /// A call whose caller is known. Made only here.

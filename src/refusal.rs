@@ -13,6 +13,7 @@ use http::{HeaderValue, Response, StatusCode, Version};
 use crate::body::{self, Body};
 use crate::call::RequestId;
 use crate::call::framing::Malformed;
+use crate::credential::{Claims, Need};
 use crate::diagnosis::service::Verdict;
 use crate::flow::Forbidden;
 use crate::{credential, identity, policy, upstream};
@@ -81,6 +82,12 @@ impl Refusal {
             Self::Credential(failure) => match failure {
                 credential::Failure::Rejected { .. } => Code::CredentialRejected,
                 credential::Failure::SecretUnavailable(_) => Code::CredentialUnavailable,
+                credential::Failure::Caller { need, .. } => match need {
+                    Need::SignIn(_) => Code::InsufficientClaims,
+                    Need::Consent => Code::ConsentRequired,
+                    Need::Fresh => Code::Unauthenticated,
+                    Need::User => Code::UserTokenRequired,
+                },
                 credential::Failure::Unavailable { .. } => Code::TokenUnavailable,
             },
             Self::Upstream(failure) => match failure {
@@ -96,7 +103,10 @@ impl Refusal {
                     Code::FlowAnswerInvalid
                 }
                 upstream::Failure::Redirected => Code::FlowRedirected,
-                upstream::Failure::TokenRefused => Code::UpstreamRejectedCredential,
+                upstream::Failure::TokenRefused { claims: Some(_) } => Code::InsufficientClaims,
+                upstream::Failure::TokenRefused { claims: None } => {
+                    Code::UpstreamRejectedCredential
+                }
                 upstream::Failure::Service { finding, .. } => match finding.verdict {
                     Verdict::RejectedGateway => Code::FlowRejectedGateway,
                     Verdict::NotFound => Code::FlowNotFound,
@@ -148,7 +158,26 @@ impl Refusal {
         )
     }
 
-    /// The answer. `challenge` is the configuration's one `WWW-Authenticate`: every 401 is the same but for the request id.
+    /// What the caller's next token has to bring. Outer `None`: this refusal is about something else.
+    #[expect(
+        clippy::option_option,
+        reason = "outer: whether the user has to sign in; inner: whether it is known with what"
+    )]
+    fn demand(&self) -> Option<Option<&Claims>> {
+        match self {
+            Self::Credential(credential::Failure::Caller {
+                need: Need::SignIn(claims),
+                ..
+            }) => Some(claims.as_ref()),
+            Self::Upstream(upstream::Failure::TokenRefused {
+                claims: Some(claims),
+            }) => Some(Some(claims)),
+            _ => None,
+        }
+    }
+
+    /// The answer. `challenge` is the configuration's one `WWW-Authenticate`: every 401 to a stranger is the same but for the request id.
+    /// A user who is known and has to sign in again is told so (facts B1.11).
     #[must_use]
     pub fn into_response(
         self,
@@ -161,7 +190,11 @@ impl Refusal {
         let mut response = problem(code, self.run(), id);
         let headers = response.headers_mut();
         if entry.status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, challenge.clone());
+            let challenge = match self.demand() {
+                Some(claims) => sign_in(claims),
+                None => challenge.clone(),
+            };
+            headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if let Some(after) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
@@ -179,6 +212,19 @@ impl Refusal {
             .insert(Refused(std::sync::Arc::new(self)));
         response
     }
+}
+
+/// The challenge for a user who has to sign in again (facts B1.11, B3.5). It names no authority: clients know theirs.
+fn sign_in(claims: Option<&Claims>) -> HeaderValue {
+    const FRESH: HeaderValue =
+        HeaderValue::from_static(r#"Bearer realm="flowgate", error="invalid_token""#);
+    let Some(claims) = claims else { return FRESH };
+    let text = format!(
+        r#"Bearer realm="flowgate", error="insufficient_claims", claims="{}""#,
+        claims.encoded()
+    );
+    // Base64 is always a header value.
+    HeaderValue::try_from(text).unwrap_or(FRESH)
 }
 
 /// The refusal behind a response, for `observe`; it never leaves the process.

@@ -14,11 +14,12 @@ use http::{HeaderName, Method, Request, Response, StatusCode};
 use crate::body::{self, Body, Budget};
 use crate::client::{CallError, FlowClient, Outbound};
 use crate::clock::Random;
-use crate::credential::Credentialed;
+use crate::credential::{Claims, Credentialed, Token};
 use crate::diagnosis::compare::{Wanted, differences, sent};
 use crate::diagnosis::service::{self, Finding, Renewal};
 use crate::flow::{Flow, Kind};
 
+mod challenge;
 pub mod headers;
 pub mod request;
 pub mod response;
@@ -61,6 +62,8 @@ pub enum Outcome {
         call: Credentialed,
         /// What the flow's service said; `None` for upstreams that are not flows.
         finding: Option<&'static Finding>,
+        /// What another token has to bring.
+        claims: Option<Claims>,
     },
 }
 
@@ -87,7 +90,10 @@ pub enum Failure {
     Redirected,
     /// An upstream that is not a flow says 401 to a fresh token.
     #[error("the upstream refuses the token")]
-    TokenRefused,
+    TokenRefused {
+        /// What the caller's own token has to bring before the exchanged one can; `None` where none is exchanged.
+        claims: Option<Claims>,
+    },
     /// An error code of the flow's service.
     #[error("the flow's service says {}", finding.code)]
     Service {
@@ -154,13 +160,19 @@ impl Upstream {
         }
         if let Some(no) = call
             .token()
-            .and_then(|_| Refused::read(&flow, &answer, finding))
+            .and_then(|token| Refused::read(&flow, &answer, finding, token))
         {
+            let claims = no.claims;
             if no.replay && kept {
-                return Ok(Outcome::TokenRefused { call, finding });
+                return Ok(Outcome::TokenRefused {
+                    call,
+                    finding,
+                    claims,
+                });
             }
             if finding.is_none() {
-                return Err(Failure::TokenRefused);
+                let claims = claims.filter(|_| flow.on_behalf_of);
+                return Err(Failure::TokenRefused { claims });
             }
         }
         if let Some(finding) = finding {
@@ -258,6 +270,8 @@ fn acceptable(answer: &Response<Body>, conditional: bool) -> Result<(), Failure>
 struct Refused {
     /// Whether the answer proves that the flow did not run, so that the call may be sent again (design decision 5).
     replay: bool,
+    /// What another token has to bring.
+    claims: Option<Claims>,
 }
 
 impl Refused {
@@ -267,6 +281,7 @@ impl Refused {
         flow: &Flow,
         answer: &Response<Body>,
         finding: Option<&'static Finding>,
+        token: &Token,
     ) -> Option<Self> {
         if answer.status() != StatusCode::UNAUTHORIZED || response::ran(answer.headers()) {
             return None;
@@ -274,10 +289,19 @@ impl Refused {
         match flow.kind {
             Kind::Trigger => finding
                 .filter(|finding| finding.renewal == Renewal::Replay)
-                .map(|_| Self { replay: true }),
-            Kind::Other => Some(Self {
-                replay: response::challenged(answer.headers()),
-            }),
+                .map(|_| Self {
+                    replay: true,
+                    claims: None,
+                }),
+            Kind::Other => {
+                let challenge = challenge::read(answer.headers());
+                let replay = challenge.is_some();
+                // They may go on to the caller: nothing in them may tell where the upstream is or what opens it (security rule 8).
+                let claims = challenge
+                    .and_then(|challenge| challenge.claims)
+                    .filter(|claims| !response::reveals(claims.as_str(), flow, token));
+                Some(Self { replay, claims })
+            }
         }
     }
 }

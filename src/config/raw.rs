@@ -17,7 +17,7 @@ mod words;
 
 pub use callers::{ApiKey, Caller, Entra, Jwt, Key};
 pub use credentials::{
-    Bearer, ClientCertificate, ClientSecret, Credential, ManagedIdentity, Password,
+    Bearer, ClientCertificate, ClientSecret, Credential, ManagedIdentity, OnBehalfOf, Password,
     WorkloadIdentity,
 };
 pub use flows::{Flow, ResponseHeaders, Trigger};

@@ -14,8 +14,8 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
 
-use super::Failure;
 use super::source::{Denial, Grant};
+use super::{Claims, Failure};
 
 /// Largest answer, in bytes (rule 21).
 pub const LIMIT: usize = 1024 * 1024;
@@ -145,6 +145,18 @@ fn denial(
         },
         retry_after,
     }
+}
+
+/// What a refusal says beyond its error: `suberror`, and the claims that a sign-in has to bring (facts B1.11, B2.1).
+pub fn demand(response: &Response<Bytes>) -> (Option<String>, Option<Claims>) {
+    let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(response.body()) else {
+        return (None, None);
+    };
+    let claims = text(&answer, "claims").map(str::as_bytes);
+    (
+        text(&answer, "suberror").and_then(harmless),
+        claims.and_then(Claims::of_json),
+    )
 }
 
 fn unreadable(status: StatusCode, retry_after: Option<Duration>) -> Denial {

@@ -13,7 +13,7 @@ use url::form_urlencoded;
 
 use super::proof::{Presented, Proof, Prover};
 use super::source::{Context, Denial, Wish};
-use super::{Ask, Failure, answer};
+use super::{Ask, Claims, Failure, answer};
 use crate::client::{Limits, Reach};
 
 /// AADSTS numbers of a secret that is wrong or has expired, and of a certificate that is not known (facts B2).
@@ -32,6 +32,8 @@ pub struct Application {
     pub parameters: BTreeMap<String, String>,
     /// Whether the provider is Entra ID: its errors carry AADSTS codes.
     pub entra: bool,
+    /// Whether tokens are asked for that end with what they rest on: the upstreams may challenge them (facts B3.5).
+    pub cae: bool,
 }
 
 /// An application at work.
@@ -101,7 +103,9 @@ impl Client {
             Failure::Rejected { codes, .. } => {
                 codes.iter().any(|code| PROOF_REFUSED.contains(code))
             }
-            Failure::SecretUnavailable(_) | Failure::Unavailable { .. } => false,
+            Failure::SecretUnavailable(_)
+            | Failure::Caller { .. }
+            | Failure::Unavailable { .. } => false,
         }
     }
 
@@ -162,8 +166,12 @@ impl Client {
                 form.append_pair("resource", resource);
             }
         }
-        if let Some(claims) = &wish.claims {
-            form.append_pair("claims", claims);
+        let capable = self
+            .application
+            .cae
+            .then(|| Claims::with_capability(wish.claims.as_ref()));
+        if let Some(claims) = capable.as_ref().or(wish.claims.as_ref()) {
+            form.append_pair("claims", claims.as_str());
         }
         for (name, value) in &self.application.parameters {
             form.append_pair(name, value);

@@ -13,7 +13,7 @@ use prometheus::IntCounter;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::{Failure, Health, Source, Token, Trouble};
+use super::{Claims, Failure, Health, Source, Token, Trouble};
 use crate::clock::{Clock, Random};
 use crate::flow::FlowId;
 use crate::metrics::Metrics;
@@ -28,6 +28,18 @@ mod tests;
 pub struct Cell {
     shared: Arc<Shared>,
     keeper: JoinHandle<()>,
+}
+
+/// Whose token a cell keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The gateway's own, for whoever calls: renewed ahead though nobody asks, and its expiry is a metric.
+    Gateway,
+    /// One caller's: asked for only while that caller asks, and never served past `until`, the end of what it was exchanged for.
+    Caller {
+        /// Since the Unix epoch.
+        until: Duration,
+    },
 }
 
 /// What cells take from the rest of the gateway.
@@ -49,6 +61,7 @@ struct Shared {
     around: Surroundings,
     /// Longest duration of one attempt.
     attempt: Duration,
+    owner: Owner,
     state: watch::Sender<State>,
     /// Somebody needs a token, or a renewal was forced.
     wanted: Notify,
@@ -94,6 +107,8 @@ struct Remembered {
 struct Forced {
     /// The generation whose renewal is wanted or under way.
     pending: Option<u64>,
+    /// What a resource demanded of that renewal.
+    claims: Option<Claims>,
     last: Option<Duration>,
     by_flow: HashMap<FlowId, Duration>,
 }
@@ -116,6 +131,7 @@ impl Cell {
         source: Arc<dyn Source>,
         attempt: Duration,
         around: Surroundings,
+        owner: Owner,
     ) -> Arc<Self> {
         let lookups = |result| {
             around
@@ -130,6 +146,7 @@ impl Cell {
             name,
             source,
             attempt,
+            owner,
             around,
             state: watch::Sender::new(State::default()),
             wanted: Notify::new(),
@@ -191,14 +208,19 @@ impl Cell {
 
     /// Another token after a flow refused this one. Does nothing unless that generation is still current; at most one renewal in
     /// 30 s is forced, whoever asks, so that a flow that refuses everything cannot starve its siblings. The refused token is still
-    /// served to others until there is a new one: they may well be accepted with it.
-    pub async fn renewed(&self, refused: &Token) -> Result<Renewal, Failure> {
+    /// served to others until there is a new one: they may well be accepted with it. `claims`: what the new one has to bring; calls that
+    /// are challenged while it is under way share it.
+    pub async fn renewed(
+        &self,
+        refused: &Token,
+        claims: Option<&Claims>,
+    ) -> Result<Renewal, Failure> {
         let attempts = self.shared.attempts();
         if !self.shared.is_current(refused) {
             // Renewed meanwhile, or run out.
             return Ok(other_than(refused, self.token().await?));
         }
-        if self.shared.may_force(refused) {
+        if self.shared.may_force(refused, claims) {
             self.attempted(attempts).await;
         }
         let now = self.shared.now();
@@ -226,10 +248,16 @@ impl Cell {
         {
             return;
         }
-        if self.shared.is_current(refused) && self.shared.may_force(refused) {
+        if self.shared.is_current(refused) && self.shared.may_force(refused, None) {
             self.shared.forced().by_flow.insert(flow, now);
             self.shared.wanted.notify_one();
         }
+    }
+
+    /// Whether nothing can come of it any more: it is a caller's, and what it exchanges has ended.
+    #[must_use]
+    pub fn ended(&self, now: Duration) -> bool {
+        matches!(self.shared.owner, Owner::Caller { until } if until <= now)
     }
 
     /// Whether at least one attempt has ended.
@@ -314,7 +342,7 @@ impl Shared {
 
     /// Notes that this token's renewal is wanted, unless another was forced a moment ago or the provider wants to be left alone.
     /// True also when that very renewal is under way.
-    fn may_force(&self, refused: &Token) -> bool {
+    fn may_force(&self, refused: &Token, claims: Option<&Claims>) -> bool {
         let now = self.now();
         if self.state.borrow().in_force(now).is_some() {
             return false;
@@ -328,6 +356,7 @@ impl Shared {
             return false;
         }
         forced.pending = Some(refused.generation);
+        forced.claims = claims.cloned();
         forced.last = Some(now);
         true
     }
@@ -352,7 +381,9 @@ impl State {
 impl Remembered {
     fn as_of(&self, now: Duration) -> Failure {
         match &self.failure {
-            same @ (Failure::Rejected { .. } | Failure::SecretUnavailable(_)) => same.clone(),
+            same @ (Failure::Rejected { .. }
+            | Failure::SecretUnavailable(_)
+            | Failure::Caller { .. }) => same.clone(),
             Failure::Unavailable { reason, .. } => Failure::Unavailable {
                 reason,
                 retry_after: self.until.saturating_sub(now).max(Duration::from_secs(1)),

@@ -1,16 +1,19 @@
 //! Every cell of the process, shared across reloads.
 //!
-//! In: a credential's settings, what it asks for, the way out. Out: its [`Cell`], the same one as before where nothing changed, so that
-//! a reload costs no token. Two credentials that differ in any input never share one (security rule 22): the key is the settings
+//! In: a credential's settings, what it asks for, the way out. Out: its [`Cell`], or the [`Exchange`] that has one for each caller; the
+//! same one as before where nothing changed, so that a reload costs no token. Two credentials that differ in any input never share one (security rule 22): the key is the settings
 //! themselves, not a concatenation of them. Cells nobody holds any more are gone.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use super::cache::{Cell, Surroundings};
+use super::cache::{Cell, Owner, Surroundings};
+use super::on_behalf_of::{self, Exchange};
 use super::source::Context;
-use super::{Ask, Kind, Settings, bearer, client_credentials, managed_identity, password};
+use super::{
+    Application, Ask, Kind, Settings, bearer, client_credentials, managed_identity, password,
+};
 use crate::client::Outbound;
 
 /// Every input of a token request. No `Debug`: what it holds is not for logs.
@@ -41,13 +44,36 @@ impl Key {
 /// The cells, by key.
 pub struct Cells {
     around: Surroundings,
-    known: Mutex<HashMap<Key, Known>>,
+    known: Mutex<HashMap<Key, Known<Cell>>>,
+    exchanges: Mutex<HashMap<Key, Known<Exchange>>>,
     refused_passwords: password::Refused,
 }
 
-struct Known {
-    cell: Weak<Cell>,
+struct Known<T> {
+    what: Weak<T>,
     outbound: Outbound,
+}
+
+impl<T> Known<T> {
+    fn new(what: &Arc<T>, outbound: &Outbound) -> Self {
+        Self {
+            what: Arc::downgrade(what),
+            outbound: outbound.clone(),
+        }
+    }
+
+    /// What it is, if somebody still holds it and the way out is the same.
+    fn same(&self, outbound: &Outbound) -> Option<Arc<T>> {
+        self.what.upgrade().filter(|_| self.outbound.same(outbound))
+    }
+}
+
+/// Where a flow's tokens come from.
+pub enum Supply {
+    /// One token for all.
+    Own(Arc<Cell>),
+    /// One for each caller's.
+    Callers(Arc<Exchange>),
 }
 
 /// How one cell is.
@@ -88,6 +114,56 @@ impl Cells {
             around,
             known: Mutex::default(),
             refused_passwords: password::Refused::default(),
+            exchanges: Mutex::default(),
+        }
+    }
+
+    /// Where tokens of this credential for this audience come from. A changed secret, endpoint or way out means another place (rules 21,
+    /// 22). Needs a tokio runtime.
+    #[must_use]
+    pub fn supply(&self, settings: &Settings, ask: &Ask, outbound: &Outbound) -> Supply {
+        if let Kind::OnBehalfOf(own) = &settings.kind {
+            Supply::Callers(self.exchange(settings, own, ask, outbound))
+        } else {
+            Supply::Own(self.cell(settings, ask, outbound))
+        }
+    }
+
+    fn exchange(
+        &self,
+        settings: &Settings,
+        own: &Application,
+        ask: &Ask,
+        outbound: &Outbound,
+    ) -> Arc<Exchange> {
+        let key = Key::new(settings, ask);
+        let mut known = self
+            .exchanges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, known| known.what.strong_count() > 0);
+        if let Some(exchange) = known.get(&key).and_then(|known| known.same(outbound)) {
+            return exchange;
+        }
+        let exchange = Arc::new(Exchange::new(
+            Arc::clone(&settings.name),
+            own,
+            ask,
+            &self.context(settings, outbound),
+            patience(outbound),
+            self.around.clone(),
+        ));
+        known.insert(key, Known::new(&exchange, outbound));
+        exchange
+    }
+
+    fn context(&self, settings: &Settings, outbound: &Outbound) -> Context {
+        Context {
+            credential: Arc::clone(&settings.name),
+            outbound: outbound.clone(),
+            clock: self.around.clock.clone(),
+            random: self.around.random.clone(),
+            secrets: self.around.secrets.clone(),
         }
     }
 
@@ -97,37 +173,25 @@ impl Cells {
     pub fn cell(&self, settings: &Settings, ask: &Ask, outbound: &Outbound) -> Arc<Cell> {
         let key = Key::new(settings, ask);
         let mut known = self.known();
-        let living = known
-            .get(&key)
-            .filter(|known| known.outbound.same(outbound))
-            .and_then(|known| known.cell.upgrade());
-        if let Some(cell) = living {
+        if let Some(cell) = known.get(&key).and_then(|known| known.same(outbound)) {
             return cell;
         }
-        let context = Context {
-            credential: Arc::clone(&settings.name),
-            outbound: outbound.clone(),
-            clock: self.around.clock.clone(),
-            random: self.around.random.clone(),
-            secrets: self.around.secrets.clone(),
-        };
+        let context = self.context(settings, outbound);
         let source = match &settings.kind {
             Kind::ClientCredentials(own) => client_credentials::source(own, ask, &context),
             Kind::Password(own) => password::source(own, ask, &context, &self.refused_passwords),
             Kind::ManagedIdentity(own) => managed_identity::source(own, ask, &context),
             Kind::Bearer(own) => bearer::source(own, &context),
+            Kind::OnBehalfOf(_) => on_behalf_of::nobody(),
         };
         let cell = Cell::new(
             Arc::clone(&settings.name),
             source,
-            outbound.token_timeout() + Duration::from_millis(500),
+            patience(outbound),
             self.around.clone(),
+            Owner::Gateway,
         );
-        let entry = Known {
-            cell: Arc::downgrade(&cell),
-            outbound: outbound.clone(),
-        };
-        known.insert(key, entry);
+        known.insert(key, Known::new(&cell, outbound));
         cell
     }
 
@@ -157,7 +221,7 @@ impl Cells {
         let mut living = Vec::new();
         let mut gone = HashSet::new();
         self.known().retain(|key, known| {
-            let cell = known.cell.upgrade();
+            let cell = known.what.upgrade();
             if cell.is_none() {
                 gone.insert(Arc::clone(&key.name));
             }
@@ -175,9 +239,14 @@ impl Cells {
         living
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Key, Known>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<Key, Known<Cell>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Longest duration of one attempt: a last resort, the way out has bounds of its own.
+fn patience(outbound: &Outbound) -> Duration {
+    outbound.token_timeout() + Duration::from_millis(500)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl Tokens for Lender {
         let cell = Arc::clone(&self.0);
         // Nobody waits for it: the next read finds the new token.
         tokio::spawn(async move {
-            let _ = cell.renewed(&token).await;
+            let _ = cell.renewed(&token, None).await;
         });
     }
 }

@@ -94,7 +94,8 @@ fn counts(failure: &Failure) -> bool {
             !matches!(error.as_str(), "invalid_client" | "unauthorized_client")
         }
         Failure::Unavailable { reason, .. } => *reason == "answer_invalid",
-        Failure::SecretUnavailable(_) => false,
+        // Before the account was asked for, and of an exchange alone.
+        Failure::SecretUnavailable(_) | Failure::Caller { .. } => false,
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::Failure;
+use super::{Claims, Failure};
 use crate::client::Outbound;
 use crate::clock::{Clock, Random};
 use crate::secret::Secrets;
@@ -43,8 +43,8 @@ pub struct Context {
 /// What is special about one attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
-    /// Claims that a resource demanded, as JSON (a claims challenge, facts B3.5).
-    pub claims: Option<Arc<str>>,
+    /// Claims that a resource demanded (a claims challenge, facts B3.5).
+    pub claims: Option<Claims>,
 }
 
 /// What a provider gave.

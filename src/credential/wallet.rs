@@ -1,4 +1,4 @@
-//! The obtain stage: which cell a flow's token comes from.
+//! The obtain stage: where a flow's token comes from.
 //!
 //! In: a [`Permitted`] call. Out: a [`Credentialed`] one. A flow without a credential gets no token: its URL's own signature counts.
 //! After a flow refused a token and cannot have run, the wallet says whether there is another one to try with (design decision 5).
@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::cache::{Cell, Renewal};
-use super::{Credentialed, Failure, Token};
+use super::cells::Supply;
+use super::{Claims, Credentialed, Failure, Need, Token};
 use crate::flow::FlowId;
+use crate::identity::Assertion;
 use crate::policy::Permitted;
 
-/// Each flow's cell, by the flow's number: one for each configuration, which it keeps alive.
+/// Where each flow's tokens come from, by the flow's number: one for each configuration, which it keeps alive.
 pub struct Wallet {
-    cells: Vec<Option<Arc<Cell>>>,
+    supplies: Vec<Option<Supply>>,
 }
 
 /// What came of a renewal for one call.
@@ -25,31 +27,42 @@ pub enum Renewed {
 }
 
 impl Wallet {
-    /// `cells` by flow number; `None` where the URL's own signature counts.
+    /// `supplies` by flow number; `None` where the URL's own signature counts.
     #[must_use]
-    pub fn new(cells: Vec<Option<Arc<Cell>>>) -> Self {
-        Self { cells }
+    pub fn new(supplies: Vec<Option<Supply>>) -> Self {
+        Self { supplies }
     }
 
     /// Gives a call the token its flow wants. The time it waited is noted in its record.
     pub async fn obtain(&self, permitted: Permitted) -> Result<Credentialed, Failure> {
-        let token = match self.cell(permitted.flow().id)? {
+        let token = match self.supply(permitted.flow().id)? {
             None => None,
-            Some(cell) => Some(match cell.ready() {
-                Some(answer) => answer?,
-                None => waited(&permitted, cell.token()).await?,
-            }),
+            Some(Supply::Own(cell)) => Some(taken(cell, &permitted).await?),
+            Some(Supply::Callers(exchange)) => {
+                let cell = exchange.cell(assertion(&permitted)?);
+                Some(taken(&cell, &permitted).await?)
+            }
         };
         Ok(Credentialed { permitted, token })
     }
 
-    /// Another token for a call whose token the flow refused; the caller has made sure that the flow cannot have run and that the
-    /// body can be sent again.
-    pub async fn renewed(&self, permitted: Permitted, refused: &Token) -> Result<Renewed, Failure> {
-        let Some(cell) = self.cell(permitted.flow().id)? else {
-            return Ok(Renewed::Same(permitted));
+    /// Another token for a call whose token the flow refused, with the claims it demands, if any; the caller has made sure that the flow
+    /// cannot have run and that the body can be sent again.
+    pub async fn renewed(
+        &self,
+        permitted: Permitted,
+        refused: &Token,
+        claims: Option<&Claims>,
+    ) -> Result<Renewed, Failure> {
+        let renewal = match self.supply(permitted.flow().id)? {
+            None => return Ok(Renewed::Same(permitted)),
+            Some(Supply::Own(cell)) => waited(&permitted, cell.renewed(refused, claims)).await?,
+            Some(Supply::Callers(exchange)) => {
+                let cell = exchange.cell(assertion(&permitted)?);
+                waited(&permitted, cell.renewed(refused, claims)).await?
+            }
         };
-        Ok(match waited(&permitted, cell.renewed(refused)).await? {
+        Ok(match renewal {
             Renewal::Same => Renewed::Same(permitted),
             Renewal::Different(token) => Renewed::Different(Credentialed {
                 permitted,
@@ -58,22 +71,43 @@ impl Wallet {
         })
     }
 
-    /// Renews in the background after a claims mismatch; see [`Cell::renew_later`].
+    /// Renews in the background after a claims mismatch; see [`Cell::renew_later`]. A caller's own token says what its claims are: another
+    /// one would say the same.
     pub fn renew_later(&self, flow: FlowId, refused: &Token) {
-        if let Ok(Some(cell)) = self.cell(flow) {
+        if let Ok(Some(Supply::Own(cell))) = self.supply(flow) {
             cell.renew_later(flow, refused);
         }
     }
 
-    fn cell(&self, flow: FlowId) -> Result<Option<&Arc<Cell>>, Failure> {
+    fn supply(&self, flow: FlowId) -> Result<Option<&Supply>, Failure> {
         // A flow the wallet does not know must not be sent without the token it may need.
-        self.cells
+        self.supplies
             .get(flow.0)
             .map(Option::as_ref)
             .ok_or(Failure::Unavailable {
                 reason: "unknown_flow",
                 retry_after: std::time::Duration::from_secs(1),
             })
+    }
+}
+
+/// The caller's own token. An application's makes no assertion.
+fn assertion(permitted: &Permitted) -> Result<&Assertion, Failure> {
+    permitted
+        .identity()
+        .assertion
+        .as_deref()
+        .ok_or_else(|| Failure::Caller {
+            need: Need::User,
+            codes: Vec::new(),
+            trace_id: None,
+        })
+}
+
+async fn taken(cell: &Cell, permitted: &Permitted) -> Result<Arc<Token>, Failure> {
+    match cell.ready() {
+        Some(answer) => answer,
+        None => waited(permitted, cell.token()).await,
     }
 }
 

@@ -11,7 +11,7 @@ use tower::Service;
 
 use super::stage::Around;
 use crate::body::Body;
-use crate::credential::{Credentialed, Renewed, Wallet};
+use crate::credential::{Claims, Credentialed, Renewed, Wallet};
 use crate::diagnosis::service::{Finding, Renewal};
 use crate::policy::Permitted;
 use crate::refusal::Refusal;
@@ -49,44 +49,55 @@ where
 
     async fn run(&self, permitted: Permitted, mut next: Next) -> Result<Response<Body>, Refusal> {
         let call = self.0.obtain(permitted).await?;
-        let flow = call.permitted().flow().id;
+        let flow = call.permitted().flow();
+        let (id, exchanged) = (flow.id, flow.on_behalf_of);
         let token = call.token().cloned();
-        let (call, finding) = match next.call(call).await {
+        let (call, finding, claims) = match next.call(call).await {
             Ok(Outcome::Answered(answer)) => return Ok(answer),
-            Ok(Outcome::TokenRefused { call, finding }) => (call, finding),
+            Ok(Outcome::TokenRefused {
+                call,
+                finding,
+                claims,
+            }) => (call, finding, claims),
             Err(failure) => {
                 if let (Some(token), upstream::Failure::Service { finding, .. }) =
                     (&token, &failure)
                     && finding.renewal == Renewal::Later
                 {
-                    self.0.renew_later(flow, token);
+                    self.0.renew_later(id, token);
                 }
                 return Err(failure.into());
             }
         };
         let Some(token) = token else {
-            return Err(refused(finding));
+            return Err(refused(finding, None));
         };
-        match self.0.renewed(call.into_permitted(), &token).await? {
-            Renewed::Same(_) => Err(refused(finding)),
+        let permitted = call.into_permitted();
+        let renewed = self.0.renewed(permitted, &token, claims.as_ref()).await;
+        // What the upstream demands of a token exchanged for the caller's own, only the caller's next one can bring.
+        let told = claims.filter(|_| exchanged);
+        match renewed.map_err(|failure| failure.demanding(told.as_ref()))? {
+            Renewed::Same(_) => Err(refused(finding, told)),
             Renewed::Different(call) => {
                 call.permitted().call().record.notes().replayed = true;
                 match next.call(call).await? {
                     Outcome::Answered(answer) => Ok(answer),
-                    Outcome::TokenRefused { finding, .. } => Err(refused(finding)),
+                    Outcome::TokenRefused {
+                        finding, claims, ..
+                    } => Err(refused(finding, claims.filter(|_| exchanged))),
                 }
             }
         }
     }
 }
 
-/// The refusal for a token that stays refused.
-fn refused(finding: Option<&'static Finding>) -> Refusal {
+/// The refusal for a token that stays refused. `claims`: what the caller is to bring.
+fn refused(finding: Option<&'static Finding>, claims: Option<Claims>) -> Refusal {
     Refusal::Upstream(match finding {
         Some(finding) => upstream::Failure::Service {
             finding,
             retry_after: None,
         },
-        None => upstream::Failure::TokenRefused,
+        None => upstream::Failure::TokenRefused { claims },
     })
 }

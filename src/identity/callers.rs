@@ -19,7 +19,7 @@ use super::presented::{Ambiguous, Presented, Watched};
 use super::reason::Reason;
 use super::token::{LONGEST, Unverified};
 use super::verifier::{Claims, Obstacle, Terms, Verifier};
-use super::{Caller, CallerId, Failure, Identified, Identity, Proof};
+use super::{Assertion, Caller, CallerId, Failure, Identified, Identity, Proof};
 use crate::call::{Call, Record, framing};
 use crate::clock::Clock;
 use crate::flow::Flows;
@@ -59,7 +59,14 @@ pub struct Surroundings {
 enum Seen {
     Settled(Result<Identity, Failure>),
     /// These verifiers, by number, could say more after a refresh of their keys.
-    Unsettled(Box<[u8]>, Digest, Vec<usize>),
+    Unsettled(Box<[u8]>, Proven, Vec<usize>),
+}
+
+/// A token as it was presented.
+struct Proven {
+    digest: Digest,
+    /// Its header, where the flow exchanges the token for another.
+    kept: Option<HeaderValue>,
 }
 
 /// What came of verifying with the keys at hand.
@@ -175,13 +182,14 @@ impl Callers {
                 ..Identity::default()
             }))
         } else {
-            self.look(&call.headers)
+            let exchanged = flow.as_ref().is_some_and(|flow| flow.on_behalf_of);
+            self.look(&call.headers, exchanged)
         };
         let settled = match seen {
             Seen::Settled(settled) => settled,
             // Boxed: rare, and the usual call should not carry its state about.
-            Seen::Unsettled(token, digest, verifiers) => {
-                Box::pin(self.settle(token, digest, verifiers, &call.record.clone())).await
+            Seen::Unsettled(token, proven, verifiers) => {
+                Box::pin(self.settle(token, proven, verifiers, &call.record.clone())).await
             }
         };
         note(&call.record, &settled);
@@ -193,7 +201,8 @@ impl Callers {
         })
     }
 
-    fn look(&self, headers: &HeaderMap) -> Seen {
+    /// `exchanged`: the flow's token is got for the caller's own.
+    fn look(&self, headers: &HeaderMap, exchanged: bool) -> Seen {
         let now = self.clock.since_epoch();
         let presented = match self.watched.look(headers) {
             Ok(Some(presented)) => presented,
@@ -208,19 +217,24 @@ impl Callers {
                 });
                 Seen::Settled(owners.map(by_key).map_err(|why| nobody("api_key", why)))
             }
-            Presented::Bearer(token) => self.bearer(token, now),
+            Presented::Bearer(token) => {
+                // A reference to the header's memory: the token is not copied.
+                let kept = exchanged.then(|| headers.get(AUTHORIZATION).cloned());
+                self.bearer(token, kept.flatten(), now)
+            }
         }
     }
 
-    fn bearer(&self, token: &[u8], now: Duration) -> Seen {
+    fn bearer(&self, token: &[u8], kept: Option<HeaderValue>, now: Duration) -> Seen {
         let digest = match sha256(token) {
             Ok(digest) => digest,
             Err(reason) => return Seen::Settled(Err(nobody(self.token_method(), reason))),
         };
+        let proven = Proven { digest, kept };
         if let Some(entry) = self.memory.recall(&digest, now)
             && self.stands(&entry, now)
         {
-            return Seen::Settled(self.identity(&entry, now));
+            return Seen::Settled(self.identity(&entry, &proven, now));
         }
         // A bearer may be a shared key instead of a token: that is one credential with two readings, not a fallback.
         let key = match self.bearer_keys.owners(&digest, now.as_secs()) {
@@ -230,11 +244,11 @@ impl Callers {
         if self.verifiers.is_empty() {
             return Seen::Settled(Err(nobody("api_key", key)));
         }
-        match self.verify(token, digest, now) {
+        match self.verify(token, &proven, now) {
             Ok(identity) => Seen::Settled(Ok(identity)),
             Err(Trouble::Lacking(verifiers)) => {
                 let verifiers = verifiers.into_iter().map(|(number, _)| number).collect();
-                Seen::Unsettled(token.into(), digest, verifiers)
+                Seen::Unsettled(token.into(), proven, verifiers)
             }
             Err(Trouble::Failed(Failure::Nobody {
                 reason: "token_malformed",
@@ -245,7 +259,7 @@ impl Callers {
     }
 
     /// Verifies a token with the keys at hand, and remembers it where that worked.
-    fn verify(&self, token: &[u8], digest: Digest, now: Duration) -> Result<Identity, Trouble> {
+    fn verify(&self, token: &[u8], proven: &Proven, now: Duration) -> Result<Identity, Trouble> {
         let method = self.token_method();
         let token = Unverified::parse(token).map_err(|reason| nobody(method, reason))?;
         let issuer = token
@@ -273,9 +287,9 @@ impl Callers {
             {
                 Arc::new(Entry::new(verified, now))
             } else {
-                self.memory.keep(digest, verified, now)
+                self.memory.keep(proven.digest, verified, now)
             };
-            return Ok(self.identity(&entry, now)?);
+            return Ok(self.identity(&entry, proven, now)?);
         }
         if !lacking.is_empty() {
             return Err(Trouble::Lacking(lacking));
@@ -289,7 +303,7 @@ impl Callers {
     async fn settle(
         &self,
         token: Box<[u8]>,
-        digest: Digest,
+        proven: Proven,
         verifiers: Vec<usize>,
         record: &Record,
     ) -> Result<Identity, Failure> {
@@ -299,7 +313,7 @@ impl Callers {
             .filter_map(|number| self.verifiers.get(*number));
         let asked = join_all(lacking.map(|verifier| verifier.set().refreshed())).await;
         record.notes().key_set += started.elapsed();
-        let lacking = match self.verify(&token, digest, self.clock.since_epoch()) {
+        let lacking = match self.verify(&token, &proven, self.clock.since_epoch()) {
             Ok(identity) => return Ok(identity),
             Err(Trouble::Failed(failure)) => return Err(failure),
             Err(Trouble::Lacking(lacking)) => lacking,
@@ -327,7 +341,7 @@ impl Callers {
     }
 
     /// Who a verified token is from, by our clock and this configuration's filters.
-    fn identity(&self, entry: &Entry, now: Duration) -> Result<Identity, Failure> {
+    fn identity(&self, entry: &Entry, proven: &Proven, now: Duration) -> Result<Identity, Failure> {
         let mut identity = Identity::default();
         let mut failure = None;
         for verified in &entry.verified {
@@ -342,9 +356,18 @@ impl Callers {
             if identity.matches.len() == before {
                 let why = why.unwrap_or(Reason::NoCallerMatches);
                 failure.get_or_insert_with(|| nobody(method, why));
-            } else if before == 0 {
+                continue;
+            }
+            if before == 0 {
                 identity.method = method;
                 describe(&mut identity, &verified.claims, verifier);
+            }
+            if let (Some(header), Claims::Entra(claims)) = (&proven.kept, &verified.claims)
+                && !claims.application
+            {
+                let expires = verified.times.expires();
+                let assertion = Assertion::new(proven.digest, expires, header);
+                identity.assertion = Some(Box::new(assertion));
             }
         }
         if identity.matches.is_empty() {

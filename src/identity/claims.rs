@@ -4,6 +4,8 @@
 //! beyond 2^63, an `iss` that is a list, an `aud` that is an object (CVE-2026-25537; RFC 7519 section 4.1). Nothing is rounded, and
 //! nothing absent is assumed.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::reason::Reason;
@@ -33,6 +35,11 @@ impl Times {
             expires,
             not_before,
         })
+    }
+
+    /// When it ends, since the Unix epoch. The leeway is not for those the token is sent on to.
+    pub(crate) fn expires(self) -> Duration {
+        Duration::from_secs(u64::try_from(self.expires).unwrap_or_default())
     }
 
     /// Whether the token counts at `now`, Unix seconds by our clock.

@@ -39,6 +39,24 @@ pub struct Settings {
     pub apps: bool,
 }
 
+impl Settings {
+    /// Whether a user's token may fit: alone, or as one of several alternatives, client ids match applications only, and another
+    /// filter has to be there to admit a user.
+    #[must_use]
+    pub fn admits_users(&self) -> bool {
+        let Self {
+            object_ids,
+            client_ids,
+            roles,
+            scopes,
+            groups,
+            ..
+        } = self;
+        let others = [object_ids, roles, scopes, groups];
+        client_ids.is_empty() || others.iter().any(|filter| !filter.is_empty())
+    }
+}
+
 /// How several filters combine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Require {
@@ -51,7 +69,8 @@ pub enum Require {
 /// What is kept of a verified token: what some filter looks at, and who it was.
 pub(crate) struct Claims {
     audience: Vec<Arc<str>>,
-    application: bool,
+    /// Whether an application speaks for itself, and for no user.
+    pub(crate) application: bool,
     /// `oid`.
     pub(crate) subject: Option<Arc<str>>,
     /// `appid` or `azp`.

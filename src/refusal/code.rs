@@ -20,7 +20,10 @@ pub enum Code {
     UpgradeNotSupported,
     FlowBodyInvalid,
     Unauthenticated,
+    InsufficientClaims,
     NotAllowed,
+    ConsentRequired,
+    UserTokenRequired,
     CrossSiteBrowser,
     NoSuchFlow,
     MethodNotAllowed,
@@ -119,7 +122,7 @@ pub struct Entry {
 
 impl Code {
     /// Every code, by status.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Self::MalformedRequest,
         Self::AmbiguousCredentials,
         Self::ForbiddenPath,
@@ -127,7 +130,10 @@ impl Code {
         Self::UpgradeNotSupported,
         Self::FlowBodyInvalid,
         Self::Unauthenticated,
+        Self::InsufficientClaims,
         Self::NotAllowed,
+        Self::ConsentRequired,
+        Self::UserTokenRequired,
         Self::CrossSiteBrowser,
         Self::NoSuchFlow,
         Self::MethodNotAllowed,
@@ -250,6 +256,45 @@ impl Code {
                         "No valid identity",
                         "The request does not prove who sent it.",
                         "Send a valid credential; the gateway's log says under this request id why this one was not.",
+                    )
+                }
+            }
+            Self::InsufficientClaims => {
+                const {
+                    &entry(
+                        "insufficient_claims",
+                        StatusCode::UNAUTHORIZED,
+                        Caller,
+                        NotStarted,
+                        "The user has to sign in again",
+                        "The call is made in the user's name, and identity provider or upstream wants a newer or stronger sign-in for it.",
+                        "Sign the user in with the claims of WWW-Authenticate, if it names any, and send again with the new token.",
+                    )
+                }
+            }
+            Self::ConsentRequired => {
+                const {
+                    &entry(
+                        "consent_required",
+                        StatusCode::FORBIDDEN,
+                        Caller,
+                        NotStarted,
+                        "Consent is missing",
+                        "The user, or an administrator, has not allowed the gateway's application to do this in the user's name.",
+                        "Have an administrator consent to the application's permissions, or assign the user to it.",
+                    )
+                }
+            }
+            Self::UserTokenRequired => {
+                const {
+                    &entry(
+                        "user_token_required",
+                        StatusCode::FORBIDDEN,
+                        Caller,
+                        NotStarted,
+                        "A user's token is required",
+                        "The flow is called in a user's name, and an application's token stands for no user.",
+                        "Send a token of the signed-in user.",
                     )
                 }
             }

@@ -7,14 +7,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
-};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use memchr::memmem::{self, Finder};
 
 use super::headers::{Named, passes_downstream};
 use crate::body::{Body, Mask};
+use crate::credential::Token;
 use crate::flow::Flow;
 
 /// The header that says a run was started (facts A4.5).
@@ -75,6 +74,13 @@ pub fn scrub(answer: Response<Body>, flow: &Flow, token: Option<&HeaderValue>) -
     let token = token.map(|token| Finder::new(token).into_owned());
     let secrets = signatures.iter().cloned().chain(token).collect();
     response.map(|()| body.masked(Mask::new(secrets)))
+}
+
+/// Whether a text names the flow's URL, workflow id, signature or the token.
+pub fn reveals(text: &str, flow: &Flow, token: &Token) -> bool {
+    let text = text.as_bytes();
+    let token = tail(&token.authorization);
+    flow.url.revealed_in(text) || token.is_some_and(|token| memmem::find(text, token).is_some())
 }
 
 /// The part of a token that is looked for; `None` for one so short that it would be found everywhere.
@@ -139,20 +145,4 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .parse()
         .ok()?;
     Some(Duration::from_secs(seconds.min(LONGEST_WAIT)))
-}
-
-/// Whether the answer is the standard challenge for a fresh token (RFC 6750 section 3.1; facts B3.5).
-pub fn challenged(headers: &HeaderMap) -> bool {
-    headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
-        let value = value.as_bytes();
-        value.len() > 6
-            && value
-                .iter()
-                .take(6)
-                .copied()
-                .map(|byte| byte.to_ascii_lowercase())
-                .eq(*b"bearer")
-            && (memmem::find(value, b"error=\"invalid_token\"").is_some()
-                || memmem::find(value, b"error=\"insufficient_claims\"").is_some())
-    })
 }

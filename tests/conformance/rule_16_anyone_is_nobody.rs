@@ -23,6 +23,7 @@ fn flow(name: &str, anyone: bool) -> Arc<Flow> {
         kind: Kind::Trigger,
         audience: None,
         anyone,
+        on_behalf_of: false,
         methods: vec![Method::POST],
         timeout: Duration::from_secs(1),
         body_limit: 1,

@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use flowgate::clock::{Clock, Random};
 use flowgate::refusal::Code;
-use flowgate::simulator::{Fault, Flow, Gate, Mode, Place, Signer, Simulator, Times};
+use flowgate::simulator::directory::{API_APP, DEMO_TENANT, DEMO_USER};
+use flowgate::simulator::{
+    ClientSecret, Fault, Flow, Gate, Mode, Place, Signer, Simulator, Times, TokenSpec, UserState,
+};
 use flowgate::telemetry;
 use http::Request;
 use tracing::Level;
@@ -22,6 +25,7 @@ use crate::wire::{Line, raw};
 const KEY: &str = "canary-api-key-canary";
 const BEARER_KEY: &str = "canary-bearer-key-canary-canary";
 const SECRET: &str = "canary~client+secret/&%=";
+const LENT_SECRET: &str = "canary~lending+secret/&%=";
 const PROVIDER: &str = "canary-provider-text";
 const BODY: &str = "canary-request-body";
 const QUERY: &str = "canary-query-value";
@@ -43,9 +47,11 @@ callers:
   shared: { api_key: { scheme: Bearer, plain: { env: BEARER_KEY } } }
   billing: { entra: { audience: ["${API}", "api://${API}"], client_ids: ["${CALLER_APP}"] } }
   partner: { jwt: { issuer: "${AUTHORITY}/${PARTNER_TENANT}/v2.0", audience: "${API}" } }
+  users: { entra: { audience: ["${API}", "api://${API}"], apps: true } }
   strange: { jwt: { issuer: "${STUB}/html", audience: "${API}" } }
 credentials:
   flows: { client_secret: { client_id: "${GATEWAY_APP}", secret: { env: CLIENT_SECRET } } }
+  lent: { on_behalf_of: { client_id: "${API}", secret: { env: LENT_SECRET }, scope: "https://graph.microsoft.com/.default", cae: true } }
   denied: { client_secret: { token_url: "${STUB}/denied", client_auth: basic, client_id: x, secret: { env: SECRET }, scope: s } }
   html: { client_secret: { token_url: "${STUB}/html", client_id: x, secret: { env: SECRET }, scope: s } }
   text: { client_secret: { token_url: "${STUB}/text", client_id: x, secret: { env: SECRET }, scope: s } }
@@ -63,6 +69,7 @@ flows:
   other: { url: { env: ORDER_CREATED_URL }, kind: other, who_can_trigger: [erp] }
   gone: { url: "http://127.0.0.1:1/workflows/x/triggers/manual/paths/invoke?api-version=1", who_can_trigger: [erp] }
   far: { url: "https://flow.invalid/workflows/x/triggers/manual/paths/invoke?api-version=1", allow_host: true, who_can_trigger: [erp] }
+  lent: { url: { env: ORDER_CREATED_URL }, kind: other, who_can_trigger: [users], credential: lent }
   denied: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: denied }
   html: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: html }
   text: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: text }
@@ -120,6 +127,9 @@ impl Scene {
         let mut below = Flow::new("below", Mode::Anyone);
         below.relative_path = true;
         simulator.add_flow(below);
+        simulator.set_app(DEMO_TENANT, API_APP, |app| {
+            app.secrets = vec![ClientSecret::new(LENT_SECRET)];
+        });
         let dice_panic = Arc::new(AtomicBool::new(false));
         let random = dice(&dice_panic);
         let stub = format!("http://{}", provider.address);
@@ -128,6 +138,7 @@ impl Scene {
             ("KEY", KEY),
             ("BEARER_KEY", BEARER_KEY),
             ("SECRET", SECRET),
+            ("LENT_SECRET", LENT_SECRET),
             ("STUB", &stub),
             ("PROXY", &proxy),
         ];
@@ -234,6 +245,7 @@ fn canaries(simulator: &Simulator) -> Canaries {
         ("a bearer key", BEARER_KEY),
         ("a client secret", SECRET),
         ("the client secret", &secret),
+        ("the secret of whoever exchanges", LENT_SECRET),
         ("a provider's text", PROVIDER),
         ("a request's body", BODY),
         ("a query", QUERY),
@@ -278,6 +290,7 @@ async fn no_refusal_no_caller_no_credential_and_no_panic_prints_a_canary() {
     requests(&mut scene).await;
     flows(&mut scene).await;
     providers(&mut scene).await;
+    lent(&mut scene).await;
     limits(&mut scene).await;
 
     let codes: BTreeSet<String> = Code::ALL
@@ -399,6 +412,34 @@ async fn callers(scene: &mut Scene) {
     scene
         .known("", &format!("POST /below/{PATH}?top={QUERY}"))
         .await;
+}
+
+/// A user's own token, exchanged or not.
+async fn lent(scene: &mut Scene) {
+    for (number, (state, code)) in [
+        (UserState::Active, ""),
+        (UserState::MfaRequired, "insufficient_claims"),
+        (UserState::ConsentRequired, "consent_required"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let simulator = &scene.house.simulator;
+        simulator.set_user(DEMO_TENANT, DEMO_USER, |user| user.state = state);
+        let token = simulator.issue(&TokenSpec::user().claim("jti", number));
+        let signature = token.rsplit('.').next().unwrap();
+        scene.canaries.watch("an assertion", &token);
+        scene.canaries.watch("an assertion's signature", signature);
+        let line = format!("Authorization: Bearer {token}\r\n");
+        scene.call(code, "POST /lent", &line).await;
+    }
+    let application = scene.house.token(|spec| spec.claim("jti", 9));
+    let line = format!("Authorization: Bearer {application}\r\n");
+    scene.call("user_token_required", "POST /lent", &line).await;
+    let simulator = &scene.house.simulator;
+    simulator.set_user(DEMO_TENANT, DEMO_USER, |user| {
+        user.state = UserState::Active;
+    });
 }
 
 /// What is wrong with a request.

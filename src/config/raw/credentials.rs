@@ -17,10 +17,12 @@ section! {
         password: Password,
         /// The identity that Azure gives the machine, app or container.
         managed_identity: ManagedIdentity,
+        /// The caller's own token exchanged for one in the same user's name (on-behalf-of).
+        on_behalf_of: OnBehalfOf,
         /// One fixed token.
         bearer: Bearer,
     }
-    later { refresh_token, on_behalf_of, }
+    later { refresh_token, }
 }
 
 section! {
@@ -67,6 +69,8 @@ section! {
         resource: Text,
         /// Further form fields for a server that is not Entra ID.
         parameters: Free<Text>,
+        /// Ask for tokens that end with what they rest on; upstreams then may challenge them (continuous access evaluation).
+        cae: Flag,
     }
     required { client_id, username, password, }
 }
@@ -125,6 +129,8 @@ section! {
         resource: Text,
         /// Further form fields for a server that is not Entra ID.
         parameters: Free<Text>,
+        /// Ask for tokens that end with what they rest on; upstreams then may challenge them (continuous access evaluation).
+        cae: Flag,
     }
     required { client_id, secret, }
 }
@@ -158,6 +164,8 @@ section! {
         resource: Text,
         /// Further form fields for a server that is not Entra ID.
         parameters: Free<Text>,
+        /// Ask for tokens that end with what they rest on; upstreams then may challenge them (continuous access evaluation).
+        cae: Flag,
     }
     required { client_id, certificate, }
 }
@@ -181,5 +189,48 @@ section! {
         scope: OneOrMore<Text>,
         /// What to ask for at a v1 endpoint; default: what the flow's host wants.
         resource: Text,
+        /// Ask for tokens that end with what they rest on; upstreams then may challenge them (continuous access evaluation).
+        cae: Flag,
     }
+}
+
+section! {
+    /// The caller's own Entra ID token, exchanged for one that the flow accepts, in the same user's name.
+    OnBehalfOf {
+        /// The application that callers' tokens are made for.
+        client_id: Text,
+        /// Its client secret.
+        secret: Source,
+        /// The secret that takes over when the provider refuses the first.
+        next_secret: Source,
+        /// Certificate, chain and private key instead of a secret: PEM or PKCS#12, binary or in base64.
+        certificate: Source,
+        /// What opens the key or the PKCS#12 file.
+        passphrase: Source,
+        /// How assertions are signed.
+        algorithm: Choice<Algorithm>,
+        /// Whether the certificate's chain travels along.
+        send_chain: Flag,
+        /// File with another issuer's token instead of a secret, read again for each request.
+        federated_token_file: Text,
+        /// When the secret expires: for metrics and warnings.
+        expires: Moment,
+        /// Tenant id or domain.
+        tenant: Text,
+        /// The cloud the tenant is in.
+        cloud: Choice<Cloud>,
+        /// A sovereign or simulated Entra ID instead of the cloud's.
+        authority: Text,
+        /// v2 asks with scope, v1 with resource.
+        endpoint: Choice<Endpoint>,
+        /// How id and secret travel.
+        client_auth: Choice<ClientAuth>,
+        /// What to ask for, permission by permission or all that were consented (/.default); default: what the flow's host wants.
+        scope: OneOrMore<Text>,
+        /// What to ask for at a v1 endpoint; default: what the flow's host wants.
+        resource: Text,
+        /// Ask for tokens that end with what they rest on; upstreams then may challenge them (continuous access evaluation).
+        cae: Flag,
+    }
+    required { client_id, }
 }

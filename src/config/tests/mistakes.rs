@@ -160,6 +160,31 @@ fn secrets_in_vaults_need_a_vault_and_somebody_else_to_read_them() {
 }
 
 #[test]
+fn only_flows_whose_callers_are_users_exchange_their_tokens() {
+    judge(include_str!("mistakes/on_behalf_of.txt"), |_, entry| {
+        let (credential, flow) = match entry.split_once(' ') {
+            Some(("c:", credential)) => (format!("{credential} }} # <<<"), None),
+            Some(("f:", flow)) => (
+                "on_behalf_of: { tenant: TENANT, CLIENT } }".to_owned(),
+                Some(format!("{flow} }} # <<<")),
+            ),
+            _ => panic!("neither a credential nor a flow: {entry}"),
+        };
+        let flow = flow.unwrap_or_else(|| "who_can_trigger: users }".to_owned());
+        format!(
+            "callers:\n  users: {{ entra: {{ tenant: TENANT, audience: a }} }}\n  \
+             members: {{ entra: {{ tenant: TENANT, audience: a, client_ids: [TENANT], groups: [TENANT] }} }}\n  \
+             everybody: {{ entra: {{ tenant: TENANT, audience: a, apps: true }} }}\n  \
+             applications: {{ entra: {{ tenant: TENANT, audience: a, client_ids: [TENANT] }} }}\n  \
+             partner: {{ jwt: {{ issuer: 'https://idp.example', audience: a }} }}\n\
+             credentials:\n  c: {{ {credential}\n\
+             flows:\n  all: {{ URL, who_can_trigger: [users, members, everybody, applications, partner], credential: flows }}\n  \
+             f: {{ url: 'http://127.0.0.1:9/x', credential: c, {flow}"
+        )
+    });
+}
+
+#[test]
 fn kinds_that_are_not_built_yet_are_refused_by_name() {
     let callers = ["basic", "client_certificate", "hmac", "network"].map(|kind| {
         (
@@ -167,7 +192,7 @@ fn kinds_that_are_not_built_yet_are_refused_by_name() {
             format!("callers: {{ x: {{ {kind}: {{ a: b }} }} }}"),
         )
     });
-    let credentials = ["refresh_token", "on_behalf_of"].map(|kind| {
+    let credentials = ["refresh_token"].map(|kind| {
         (
             format!("credentials.x.{kind}"),
             format!("credentials: {{ x: {{ {kind}: {{ a: b }} }} }}"),

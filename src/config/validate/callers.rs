@@ -23,6 +23,8 @@ pub struct Judged {
     pub name: Name,
     /// Where it stands.
     pub spot: Option<Spot>,
+    /// Whether users of Entra ID may be admitted, as far as can be told.
+    pub users: bool,
     settings: Option<identity::Caller>,
 }
 
@@ -55,9 +57,14 @@ pub fn callers(
                     say!("choose another name"),
                 );
             }
+            let foreign = field.as_ref().is_some_and(|at| at.value.entra.absent());
             let proof = field
                 .given()
                 .and_then(|at| proof(ground, &name, at, defaults, &mut digests));
+            let users = match &proof {
+                Some(identity::Proof::Entra(settings)) => settings.admits_users(),
+                _ => !foreign,
+            };
             let settings = proof.map(|proof| identity::Caller {
                 name: name.shared(),
                 proof,
@@ -65,6 +72,7 @@ pub fn callers(
             Judged {
                 name,
                 spot,
+                users,
                 settings,
             }
         })

@@ -16,9 +16,12 @@ mod bearer;
 mod client_certificate;
 mod client_secret;
 mod managed_identity;
+mod on_behalf_of;
 mod password;
 mod proof;
 mod workload_identity;
+
+pub use on_behalf_of::lent;
 
 /// Every credential, in the order of their names.
 pub struct Credentials(pub Vec<Judged>);
@@ -33,6 +36,8 @@ pub struct Judged {
     pub manner: Option<Manner>,
     /// Whether secrets are read with it.
     pub reads_vaults: bool,
+    /// Whether it exchanges the caller's own token.
+    pub exchanges: bool,
     settings: Option<credential::Settings>,
 }
 
@@ -102,6 +107,9 @@ pub fn credentials(
                 );
             }
             ground.owner = Some(name.shared());
+            let exchanges = field
+                .as_ref()
+                .is_some_and(|at| !at.value.on_behalf_of.absent());
             let (manner, settings) = field
                 .given()
                 .map_or((None, None), |at| judge(ground, &name, at, defaults));
@@ -111,6 +119,7 @@ pub fn credentials(
                 spot,
                 manner,
                 reads_vaults: false,
+                exchanges,
                 settings,
             }
         })
@@ -157,11 +166,13 @@ fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -
         password,
         managed_identity,
         bearer,
+        on_behalf_of,
     } = at.value;
     let spots = [
         application::spot_of(&client_secret),
         application::spot_of(&client_certificate),
         application::spot_of(&workload_identity),
+        application::spot_of(&on_behalf_of),
         application::spot_of(&password),
         application::spot_of(&managed_identity),
         application::spot_of(&bearer),
@@ -180,7 +191,7 @@ fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -
         ground.reader.error_at(
             &at.spot,
             say!("this credential has no kind that is built"),
-            say!("give it client_secret, client_certificate, workload_identity, managed_identity, password or bearer"),
+            say!("give it client_secret, client_certificate, workload_identity, managed_identity, password, on_behalf_of or bearer"),
         );
     }
     if let Field::Given(at) = client_secret {
@@ -200,6 +211,9 @@ fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -
     }
     if let Field::Given(at) = bearer {
         return bearer::judge(ground, at, defaults);
+    }
+    if let Field::Given(at) = on_behalf_of {
+        return on_behalf_of::judge(ground, at, defaults);
     }
     (None, None)
 }

@@ -165,9 +165,11 @@ fn flow(
     let credential = which_credential(ground, credential, others);
     let may_borrow = Borrowing {
         credential: &credential,
+        exchanges: exchanges(&credential, others.credentials),
         open: flag(open) == Some(true),
         subpaths: subpaths == Some(true),
     };
+    let on_behalf_of = may_borrow.exchanges;
     let rule = rule(ground, who_can_trigger, &owner, &may_borrow, others);
     let methods = methods.or(&defaults.flow.methods).given();
     let methods = methods.and_then(|at| lists::methods_of(ground, &at.value));
@@ -219,6 +221,7 @@ fn flow(
             kind: target.kind,
             audience: target.audience,
             anyone: rule == Rule::Anyone,
+            on_behalf_of,
             methods: methods?,
             timeout: timeout.value()?.0,
             body_limit: body_limit.value()?.0,
@@ -310,6 +313,8 @@ fn path_of(
 /// What a flow for anyone would lend to everybody.
 struct Borrowing<'a> {
     credential: &'a Chosen,
+    /// The credential exchanges the caller's own token.
+    exchanges: bool,
     open: bool,
     subpaths: bool,
 }
@@ -342,6 +347,7 @@ fn rule(
     }
     let known: Vec<&Name> = others.callers.0.iter().map(|caller| &caller.name).collect();
     let mut allowed = Some(Vec::new());
+    let mut listed = Vec::new();
     for at in &list {
         let found = others
             .callers
@@ -355,6 +361,7 @@ fn rule(
         if let Some(used) = others.callers_used.get_mut(index) {
             *used = true;
         }
+        listed.push((index, at.spot.clone()));
         let Some(list) = &mut allowed else { continue };
         if list.contains(&CallerId(index)) {
             ground.reader.warn_at(
@@ -366,7 +373,17 @@ fn rule(
             list.push(CallerId(index));
         }
     }
+    if borrowing.exchanges {
+        credentials::lent(ground, &listed, others.callers);
+    }
     allowed.map(Rule::Callers)
+}
+
+fn exchanges(credential: &Chosen, credentials: &Credentials) -> bool {
+    match credential {
+        Chosen::One(index, _) => credentials.0.get(*index).is_some_and(|one| one.exchanges),
+        Chosen::None | Chosen::Broken => false,
+    }
 }
 
 /// Which credential a flow uses.
@@ -412,6 +429,14 @@ fn anyone(ground: &mut Ground<'_>, spot: &Spot, borrowing: &Borrowing<'_>) {
             say!("`anyone` and `subpaths` together open everything below the URL to everybody"),
             say!("list callers, or set subpaths: false"),
         );
+    }
+    if borrowing.exchanges {
+        ground.reader.error_at(
+            spot,
+            say!("the flow's credential exchanges the caller's own token (on_behalf_of), and `anyone` has none"),
+            say!("list `entra` callers that admit users, or give the flow another credential"),
+        );
+        return;
     }
     if let Chosen::One(_, inherited) = borrowing.credential
         && !borrowing.open

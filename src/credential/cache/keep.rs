@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Held, Remembered, Shared, State, schedule};
+use super::{Held, Owner, Remembered, Shared, State, schedule};
 use crate::credential::source::{Attempt, Denial, Grant, Wish};
-use crate::credential::{Failure, Token};
+use crate::credential::{Failure, Need, Token};
 use crate::diagnosis::entra;
 
 /// When the next attempt is due.
@@ -56,7 +56,11 @@ fn due(shared: &Shared, wanted: bool) -> Due {
     if let Some(failure) = &state.failure {
         let asked = (wanted && usable.is_none()) || forced;
         let left_alone = state.in_force(now).is_some();
-        return if (asked && !left_alone) || now >= failure.unasked {
+        return if asked && !left_alone {
+            Due::Now
+        } else if shared.owner != Owner::Gateway {
+            Due::Asked
+        } else if now >= failure.unasked {
             Due::Now
         } else {
             Due::At(failure.unasked)
@@ -78,7 +82,8 @@ fn due(shared: &Shared, wanted: bool) -> Due {
 async fn attempt(shared: &Shared) {
     let asked_at = shared.now();
     let started = Instant::now();
-    let outcome = supervised(shared.source.fetch(Wish::default()), shared.attempt).await;
+    let claims = shared.forced().claims.clone();
+    let outcome = supervised(shared.source.fetch(Wish { claims }), shared.attempt).await;
     let result = match &outcome {
         Ok(_) => "ok",
         Err(denial) => denial.failure.word(),
@@ -132,7 +137,11 @@ impl Drop for Supervised {
 impl Shared {
     /// Wakes the waiters. The wish for a renewal is fulfilled, whatever came of it.
     fn finish(&self, change: impl FnOnce(&mut State)) {
-        self.forced().pending = None;
+        {
+            let mut forced = self.forced();
+            forced.pending = None;
+            forced.claims = None;
+        }
         self.state.send_modify(|state| {
             state.attempts += 1;
             change(state);
@@ -147,10 +156,24 @@ impl Shared {
         let renewal = grant
             .lifetime
             .map(|lifetime| schedule::renewal(lifetime, grant.refresh_in, fraction));
+        let after = |span: Option<Duration>| {
+            span.map_or(Duration::MAX, |span| obtained.saturating_add(span))
+        };
+        let usable_until = after(grant.lifetime.map(schedule::usable));
         let expires = grant
             .lifetime
-            .map(|lifetime| obtained.saturating_add(lifetime).as_secs());
-        self.show(expires);
+            .map(|lifetime| obtained.saturating_add(lifetime));
+        let (usable_until, renew_at, expires) = match self.owner {
+            // No other token would live longer: then none is asked for ahead of the end.
+            Owner::Caller { until } if until <= usable_until => {
+                (until, until, expires.map(|expires| expires.min(until)))
+            }
+            Owner::Caller { .. } | Owner::Gateway => (usable_until, after(renewal), expires),
+        };
+        let expires = expires.map(|expires| expires.as_secs());
+        if self.owner == Owner::Gateway {
+            self.show(expires);
+        }
         let credential = &*self.name;
         if let Some(failed) = failed {
             tracing::info!(credential, failed, "tokens are given again");
@@ -165,11 +188,10 @@ impl Shared {
                 claims: grant.claims,
             }),
             obtained,
-            usable_until: grant.lifetime.map_or(Duration::MAX, |lifetime| {
-                obtained.saturating_add(schedule::usable(lifetime))
-            }),
-            renew_at: renewal.map_or(Duration::MAX, |renewal| obtained.saturating_add(renewal)),
-            kept_warm: renewal.is_some_and(|renewal| renewal >= schedule::KEPT_WARM),
+            usable_until,
+            renew_at,
+            kept_warm: self.owner == Owner::Gateway
+                && renewal.is_some_and(|renewal| renewal >= schedule::KEPT_WARM),
         }
     }
 
@@ -218,6 +240,17 @@ impl Shared {
                 error, trace_id, ..
             } => (Some(error.as_str()), trace_id.as_deref()),
             Failure::SecretUnavailable(trouble) => (Some(trouble.word()), None),
+            Failure::Caller {
+                need: Need::Consent,
+                trace_id,
+                ..
+            } => (None, trace_id.as_deref()),
+            // For the caller to mend, and told to the caller: a thousand who have to sign in again are nothing to wake anybody for.
+            Failure::Caller { .. } => {
+                let (credential, reason) = (&*self.name, failure.word());
+                tracing::debug!(credential, reason, codes = ?failure.codes(), "a caller's token is not exchanged");
+                return;
+            }
             Failure::Unavailable { .. } => (None, None),
         };
         let known = entra::first(failure.codes());

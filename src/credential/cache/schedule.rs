@@ -64,7 +64,7 @@ pub(super) fn hold(
     fraction: f64,
 ) -> (Duration, Duration) {
     let first = match failure {
-        Failure::Rejected { .. } => Duration::from_secs(10),
+        Failure::Rejected { .. } | Failure::Caller { .. } => Duration::from_secs(10),
         Failure::Unavailable { reason, .. } if *reason == "throttled" => Duration::from_secs(10),
         Failure::SecretUnavailable(_) | Failure::Unavailable { .. } => Duration::from_secs(1),
     };
@@ -75,7 +75,9 @@ pub(super) fn hold(
     let hold = backoff.max(wished + (wished / 10).mul_f64(fraction));
     let unasked = match failure {
         Failure::Rejected { .. } => hold.max(REFUSED_TRY),
-        Failure::SecretUnavailable(_) | Failure::Unavailable { .. } => hold,
+        Failure::SecretUnavailable(_) | Failure::Caller { .. } | Failure::Unavailable { .. } => {
+            hold
+        }
     };
     (hold, unasked)
 }

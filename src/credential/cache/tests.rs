@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use tokio::sync::{oneshot, watch};
 
-use super::{Cell, Surroundings};
+use super::{Cell, Owner, Surroundings};
 use crate::clock::{Clock, Random};
 use crate::credential::source::{Attempt, Denial, Grant, Source, Wish};
 use crate::credential::{Failure, Token};
@@ -98,10 +98,14 @@ struct Stage {
 }
 
 fn stage(steps: impl IntoIterator<Item = Step>) -> Stage {
-    stage_with_patience(steps, Duration::from_secs(10))
+    stage_of(Owner::Gateway, steps, Duration::from_secs(10))
 }
 
 fn stage_with_patience(steps: impl IntoIterator<Item = Step>, attempt: Duration) -> Stage {
+    stage_of(Owner::Gateway, steps, attempt)
+}
+
+fn stage_of(owner: Owner, steps: impl IntoIterator<Item = Step>, attempt: Duration) -> Stage {
     let (alive, gone) = oneshot::channel();
     let script = Arc::new(Script {
         steps: Mutex::new(steps.into_iter().collect()),
@@ -117,7 +121,7 @@ fn stage_with_patience(steps: impl IntoIterator<Item = Step>, attempt: Duration)
         metrics: metrics.clone(),
     };
     let source: Arc<dyn Source> = Arc::clone(&script) as _;
-    let cell = Cell::new("flows".into(), source, attempt, around);
+    let cell = Cell::new("flows".into(), source, attempt, around, owner);
     Stage {
         cell,
         script,

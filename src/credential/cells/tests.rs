@@ -48,6 +48,7 @@ fn settings(simulator: &Simulator) -> Settings {
             ),
             parameters: BTreeMap::new(),
             entra: true,
+            cae: false,
         }),
         ask: None,
         expires: None,
@@ -230,6 +231,7 @@ mod rule_22_keys {
             proof in proofs(),
             parameters in prop::collection::btree_map(part(), part(), 0..3),
             entra in any::<bool>(),
+            cae in any::<bool>(),
             ask in asked(),
             which in (0..8_usize, 0..3_usize),
             others in (part(), part()),
@@ -241,6 +243,7 @@ mod rule_22_keys {
                 proof: proof.0,
                 parameters,
                 entra,
+                cae,
             };
             let (one, other) = others;
             let platform = match which.1 {
@@ -252,7 +255,8 @@ mod rule_22_keys {
                 Kind::ManagedIdentity(managed_identity::Settings { platform: platform.clone(), identity })
             };
             let kind = match which.0 {
-                0..=1 => Kind::ClientCredentials(application),
+                0 => Kind::ClientCredentials(application),
+                1 => Kind::OnBehalfOf(application),
                 2 => Kind::Password(password::Settings {
                     application,
                     username: one,
@@ -276,6 +280,7 @@ mod rule_22_keys {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             let kind: Vec<String> = match &self.0.kind {
                 Kind::ClientCredentials(own) => [vec!["client".into()], inputs(own)].concat(),
+                Kind::OnBehalfOf(own) => [vec!["lent".into()], inputs(own)].concat(),
                 Kind::Password(own) => [
                     vec![
                         "password".into(),
@@ -329,6 +334,7 @@ mod rule_22_keys {
             told(&own.proof),
             format!("{:?}", own.parameters),
             own.entra.to_string(),
+            own.cae.to_string(),
         ]
     }
 
@@ -343,6 +349,7 @@ mod rule_22_keys {
             with(|own| own.token_url.set_path("/other")),
             with(|own| own.client_id.push('x')),
             with(|own| own.entra = !own.entra),
+            with(|own| own.cae = !own.cae),
             with(|own| drop(own.parameters.insert("x".into(), "x".into()))),
         ];
         all.extend([false, true].map(|manner| {
@@ -379,6 +386,12 @@ mod rule_22_keys {
             Kind::ClientCredentials(own) => changed(own)
                 .into_iter()
                 .map(Kind::ClientCredentials)
+                .chain([Kind::OnBehalfOf(own.clone())])
+                .collect(),
+            Kind::OnBehalfOf(own) => changed(own)
+                .into_iter()
+                .map(Kind::OnBehalfOf)
+                .chain([Kind::ClientCredentials(own.clone())])
                 .collect(),
             Kind::Password(own) => {
                 let mut all: Vec<_> = changed(&own.application)
@@ -472,7 +485,7 @@ mod rule_22_keys {
         let old = cells.cell(&settings(&simulator), &ask(), &outbound);
         old.token().await.unwrap();
         let mut changed = settings(&simulator);
-        let Kind::ClientCredentials(own) = &mut changed.kind else {
+        let (Kind::ClientCredentials(own) | Kind::OnBehalfOf(own)) = &mut changed.kind else {
             panic!("another kind")
         };
         own.proof = proof("wrong", ClientAuth::Post);

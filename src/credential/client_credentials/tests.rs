@@ -57,6 +57,7 @@ fn settings(simulator: &Simulator) -> Application {
         ),
         parameters: BTreeMap::new(),
         entra: true,
+        cae: false,
     }
 }
 

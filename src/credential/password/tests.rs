@@ -56,6 +56,7 @@ fn settings(token_url: url::Url, proof: Proof) -> Settings {
             proof,
             parameters: BTreeMap::new(),
             entra: true,
+            cae: false,
         },
         username: "svc@flowgate.example".into(),
         password: value("pass"),

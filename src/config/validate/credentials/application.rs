@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::super::super::problem::{Spot, say};
 use super::super::super::raw::{Cloud, Endpoint};
 use super::super::super::read::{At, Field};
-use super::super::super::values::{Choice, Free, OneOrMore, Text, guid};
+use super::super::super::values::{Choice, Flag, Free, OneOrMore, Text, guid};
 use super::super::{Defaults, Ground, asks};
 use super::{Entra, Kinded, Manner, Permissions};
 use crate::credential::proof::Proof;
@@ -31,6 +31,7 @@ pub struct Keys {
     pub scope: Field<OneOrMore<Text>>,
     pub resource: Field<Text>,
     pub parameters: Field<Free<Text>>,
+    pub cae: Field<Flag>,
 }
 
 /// An application but for its proof.
@@ -40,6 +41,7 @@ pub struct Judged {
     token_url: Option<url::Url>,
     client_id: Option<String>,
     parameters: Option<BTreeMap<String, String>>,
+    cae: Option<bool>,
 }
 
 impl Judged {
@@ -59,6 +61,7 @@ impl Judged {
                 proof: proof?,
                 parameters: self.parameters?,
                 entra,
+                cae: self.cae?,
             })
         };
         let application = assemble().filter(|_| self.manner.is_some());
@@ -97,6 +100,7 @@ pub fn judge(
         "client_id",
         say!("give the app registration's Application (client) ID"),
     );
+    let cae = capability(ground, &keys);
     let (manner, token_url) = if keys.token_url.absent() {
         entra(ground, owner, &keys, permissions, defaults)
     } else {
@@ -107,6 +111,7 @@ pub fn judge(
         token_url,
         client_id: client_id.map(|at| at.value.0),
         parameters: extra(ground, keys.parameters),
+        cae,
     }
 }
 
@@ -239,8 +244,27 @@ fn elsewhere(ground: &mut Ground<'_>, keys: &Keys) -> (Option<Manner>, Option<ur
     (manner, url)
 }
 
+/// Whether tokens are asked for that an upstream may challenge: a matter between Entra ID and Microsoft's services (facts B3.5).
+fn capability(ground: &mut Ground<'_>, keys: &Keys) -> Option<bool> {
+    match &keys.cae {
+        Field::Absent => Some(false),
+        Field::Broken => None,
+        Field::Given(at) => {
+            if at.value.0 && !keys.token_url.absent() {
+                ground.reader.error_at(
+                    &at.spot,
+                    say!("`cae` is something only Entra ID knows"),
+                    say!("leave it out, or leave token_url out"),
+                );
+                return None;
+            }
+            Some(at.value.0)
+        }
+    }
+}
+
 /// Form fields the request sets itself.
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 10] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -250,6 +274,7 @@ const RESERVED: [&str; 9] = [
     "client_assertion_type",
     "username",
     "password",
+    "claims",
 ];
 
 fn extra(

@@ -25,6 +25,7 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::ClientSecret>, defaults: &Defa
         scope,
         resource,
         parameters,
+        cae,
     } = at.value;
     let secret = ground.required(
         secret,
@@ -42,6 +43,7 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::ClientSecret>, defaults: &Defa
         scope,
         resource,
         parameters,
+        cae,
     };
     let judged = application::judge(ground, &owner, keys, Permissions::Application, defaults);
     let keys = proof::Keys {

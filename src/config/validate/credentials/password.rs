@@ -37,6 +37,7 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::Password>, defaults: &Defaults
         scope,
         resource,
         parameters,
+        cae,
     } = at.value;
     advise(ground, &owner);
     let username = ground.required(
@@ -61,6 +62,7 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::Password>, defaults: &Defaults
         scope,
         resource,
         parameters,
+        cae,
     };
     let judged = application::judge(ground, &owner, keys, Permissions::Delegated, defaults);
     let keys = proof::Keys {

@@ -22,6 +22,7 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::WorkloadIdentity>, defaults: &
         endpoint,
         scope,
         resource,
+        cae,
     } = at.value;
     let client_id = or_variable(ground, &owner, client_id, "client_id", "AZURE_CLIENT_ID");
     let tenant = match variable(ground, &owner, "AZURE_TENANT_ID") {
@@ -52,6 +53,7 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::WorkloadIdentity>, defaults: &
         scope,
         resource,
         parameters: Field::Absent,
+        cae,
     };
     let judged = application::judge(ground, &owner, keys, Permissions::Application, defaults);
     let keys = proof::Keys {

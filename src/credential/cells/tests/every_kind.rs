@@ -97,6 +97,7 @@ fn application(provider: &Canned, proof: Proof) -> Application {
         proof,
         parameters: BTreeMap::new(),
         entra: true,
+        cae: false,
     }
 }
 
@@ -307,7 +308,7 @@ async fn each_recovers_after_a_refused_token_where_there_is_another() {
     for row in &ROWS {
         let scene = scene(row).await;
         let first = scene.token().await;
-        match scene.cell.renewed(&first).await.unwrap() {
+        match scene.cell.renewed(&first, None).await.unwrap() {
             Renewal::Different(next) => {
                 assert!(row.requests > 0, "{}", row.kind);
                 assert_ne!(next.authorization, first.authorization, "{}", row.kind);

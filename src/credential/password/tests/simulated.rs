@@ -19,6 +19,7 @@ fn demo(simulator: &Simulator, v2: bool) -> Settings {
             proof: secret(&simulator.client_secret(GATEWAY_APP), ClientAuth::Post),
             parameters: BTreeMap::new(),
             entra: true,
+            cae: false,
         },
         username: DEMO_USER_NAME.into(),
         password: value(&simulator.password(DEMO_TENANT, DEMO_USER)),

@@ -1,0 +1,260 @@
+//! On-behalf-of: the caller's own token exchanged for one that the flow accepts (facts B1.11).
+//!
+//! In: an [`Application`] and what to ask for; then, call by call, a user's verified [`Assertion`]. Out: a [`Cell`] for each assertion, so
+//! that concurrent calls with one token share one request, and one caller's failure is nobody else's. No token outlives its assertion;
+//! none is renewed but for a call. Two assertions that differ in anything share nothing: the cell's key is the exchange itself and
+//! the assertion's SHA-256 (security rule 22). What only the user can mend becomes a [`Need`], to be told to the caller.
+
+use std::convert::Infallible;
+use std::hash::RandomState;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use quick_cache::UnitWeighter;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+
+use super::application::{Application, Client};
+use super::cache::{Cell, Owner, Surroundings};
+use super::claims::Claims;
+use super::source::{Attempt, Context, Denial, Source, Wish};
+use super::{Ask, Failure, answer};
+use crate::identity::Assertion;
+
+#[cfg(test)]
+mod tests;
+
+/// Most callers whose tokens one exchange keeps; those not used of late leave first. A user's token with its claims takes about 10 KB,
+/// so this is 100 MB at most; a caller who has left costs one more request when they come back.
+const CALLERS: u64 = 10_000;
+
+/// After so many new callers those are let go whose assertion has ended.
+const SWEEP: u64 = 1_000;
+
+/// An assertion with less life than this is not exchanged.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// What only the caller, or the user behind it, can mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// To sign in again, with these claims where the provider or the upstream demands any.
+    SignIn(Option<Claims>),
+    /// The user, or an administrator, has to allow the gateway's application to do this in the user's name.
+    Consent,
+    /// A token that is still valid.
+    Fresh,
+    /// A user's token: an application has nobody to be represented.
+    User,
+}
+
+impl Need {
+    /// A fixed word for log and metrics.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::SignIn(_) => "interaction_required",
+            Self::Consent => "consent_required",
+            Self::Fresh => "assertion_expired",
+            Self::User => "not_a_user",
+        }
+    }
+}
+
+/// One credential's exchange of callers' tokens, for one audience.
+pub struct Exchange {
+    name: Arc<str>,
+    client: Arc<Client>,
+    ask: Ask,
+    /// Longest duration of one attempt.
+    attempt: Duration,
+    around: Surroundings,
+    cells: Cache<[u8; 32], Arc<Cell>, UnitWeighter, RandomState>,
+    /// New callers so far.
+    newcomers: AtomicU64,
+}
+
+impl Exchange {
+    pub(super) fn new(
+        name: Arc<str>,
+        application: &Application,
+        ask: &Ask,
+        context: &Context,
+        attempt: Duration,
+        around: Surroundings,
+    ) -> Self {
+        Self::for_callers(CALLERS, name, application, ask, context, attempt, around)
+    }
+
+    fn for_callers(
+        callers: u64,
+        name: Arc<str>,
+        application: &Application,
+        ask: &Ask,
+        context: &Context,
+        attempt: Duration,
+        around: Surroundings,
+    ) -> Self {
+        Self {
+            name,
+            client: Arc::new(Client::new(application, context)),
+            ask: ask.clone(),
+            attempt,
+            around,
+            cells: Cache::with(
+                // Grows from here.
+                256,
+                callers,
+                UnitWeighter,
+                RandomState::new(),
+                DefaultLifecycle::default(),
+            ),
+            newcomers: AtomicU64::new(0),
+        }
+    }
+
+    /// The cell of this caller's token, fetching already when it is new. Needs a tokio runtime.
+    #[must_use]
+    pub fn cell(&self, assertion: &Assertion) -> Arc<Cell> {
+        if let Some(cell) = self.cells.get(assertion.digest()) {
+            return cell;
+        }
+        if self.newcomers.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
+            let now = self.around.clock.since_epoch();
+            self.cells.retain(|_, cell| !cell.ended(now));
+        }
+        // One cell for each assertion, however many calls bring it at once.
+        let made: Result<_, Infallible> = self
+            .cells
+            .get_or_insert_with(assertion.digest(), || Ok(self.fresh(assertion)));
+        match made {
+            Ok(cell) => cell,
+            Err(never) => match never {},
+        }
+    }
+
+    fn fresh(&self, assertion: &Assertion) -> Arc<Cell> {
+        let source = Arc::new(Caller {
+            client: Arc::clone(&self.client),
+            ask: self.ask.clone(),
+            assertion: assertion.clone(),
+        });
+        Cell::new(
+            Arc::clone(&self.name),
+            source,
+            self.attempt,
+            self.around.clone(),
+            Owner::Caller {
+                until: assertion.expires(),
+            },
+        )
+    }
+}
+
+/// Obtains tokens for one caller's assertion.
+struct Caller {
+    client: Arc<Client>,
+    ask: Ask,
+    assertion: Assertion,
+}
+
+impl Source for Caller {
+    fn fetch(&self, wish: Wish) -> Attempt {
+        let (client, ask) = (Arc::clone(&self.client), self.ask.clone());
+        let assertion = self.assertion.clone();
+        Box::pin(async move {
+            let ended = || client.context().clock.since_epoch() + SHORTEST > assertion.expires();
+            if ended() {
+                return Err(needed(Need::Fresh));
+            }
+            let token = assertion.token().ok_or_else(|| needed(Need::Fresh))?;
+            let grant = [
+                ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+                ("requested_token_use", "on_behalf_of"),
+                ("assertion", *token.expose()),
+            ];
+            let response = client.ask(&grant, &ask, &wish).await?;
+            answer::read(&response, client.context().clock.since_epoch())
+                .map_err(|denial| explained(denial, &response, ended()))
+        })
+    }
+}
+
+/// The source of tokens for no caller at all, as when a command asks: there is nothing to exchange.
+pub(super) fn nobody() -> Arc<dyn Source> {
+    Arc::new(Nobody)
+}
+
+struct Nobody;
+
+impl Source for Nobody {
+    fn fetch(&self, _: Wish) -> Attempt {
+        Box::pin(std::future::ready(Err(needed(Need::User))))
+    }
+}
+
+/// Without asking anybody.
+fn needed(need: Need) -> Denial {
+    Denial {
+        failure: Failure::Caller {
+            need,
+            codes: Vec::new(),
+            trace_id: None,
+        },
+        retry_after: None,
+    }
+}
+
+/// A denial that is the caller's to mend as such; every other as it is. `ended`: whether the assertion has run out by now.
+fn explained(denial: Denial, response: &Response<Bytes>, ended: bool) -> Denial {
+    let Failure::Rejected {
+        error,
+        codes,
+        trace_id,
+    } = &denial.failure
+    else {
+        return denial;
+    };
+    let (suberror, claims) = answer::demand(response);
+    match need(error, suberror.as_deref().unwrap_or_default(), codes, ended) {
+        None => denial,
+        Some(need) => Denial {
+            failure: Failure::Caller {
+                need: match need {
+                    Need::SignIn(_) => Need::SignIn(claims),
+                    other => other,
+                },
+                codes: codes.clone(),
+                trace_id: trace_id.clone(),
+            },
+            retry_after: denial.retry_after,
+        },
+    }
+}
+
+/// Whether a refusal is the caller's to mend. By `error` and `suberror` where they tell, by number where `invalid_grant` says nothing
+/// (facts B1.11, B2.1). What is not named here is the gateway's: 500131 (the assertion is for another application than the credential's
+/// client id) and 50013 (the provider does not know the assertion we verified) come from a configuration that names two applications
+/// or two tenants.
+fn need(error: &str, suberror: &str, codes: &[u32], ended: bool) -> Option<Need> {
+    let any = |numbers: &[u32]| codes.iter().any(|code| numbers.contains(code));
+    let consent = error == "consent_required" || suberror == "consent_required";
+    // 65004: the user declined; 90094: an administrator's consent is needed; 50105: the user is not assigned to the application.
+    if consent || any(&[65_001, 65_004, 90_094, 50_105]) {
+        return Some(Need::Consent);
+    }
+    if any(&[7_000_114]) {
+        return Some(Need::User);
+    }
+    if any(&[500_133]) || (any(&[50_013]) && ended) {
+        return Some(Need::Fresh);
+    }
+    let interactive = matches!(error, "interaction_required" | "login_required")
+        || matches!(suberror, "basic_action" | "additional_action");
+    // The account is locked, disabled or gone, its password has expired, or its sessions were ended: a sign-in tells the user.
+    let account = [
+        50_034, 50_053, 50_055, 50_057, 50_132, 50_133, 50_144, 50_173,
+    ];
+    (interactive || any(&account)).then_some(Need::SignIn(None))
+}

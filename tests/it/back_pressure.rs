@@ -435,3 +435,63 @@ async fn a_drain_loses_nothing_in_flight_while_newcomers_are_told() {
     assert_eq!(outcome.lost, 0);
     assert_eq!(simulator.runs("order-created"), 2);
 }
+
+/// A connection's state in `/proc/net/tcp`.
+const ESTABLISHED: &str = "01";
+
+/// Whether this end of a connection between two local ports is still somebody's, as Linux sees it. A peer that reads nothing would
+/// hear of a close only behind what it has not read.
+fn is_held(local: u16, remote: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().skip(1).any(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let port = |column: &str| {
+            let (_, port) = column.split_once(':').unwrap();
+            u16::from_str_radix(port, 16).unwrap()
+        };
+        port(columns[1]) == local && port(columns[2]) == remote && columns[3] == ESTABLISHED
+    })
+}
+
+#[tokio::test]
+async fn a_flow_that_answers_and_stops_reading_the_upload_does_not_keep_its_connection() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let stub = Stub::narrow(16 * 1024, move |mut peer, _| {
+        let tell = tell.clone();
+        async move {
+            peer.head().await.unwrap();
+            peer.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await;
+            tell.send(peer.socket.peer_addr().unwrap().port()).unwrap();
+            // Keeps the connection and reads nothing.
+            std::future::pending::<()>().await;
+        }
+    });
+    let flow = stub::FLOW.replace(
+        "credential: none",
+        "credential: none\n    body_limit: 100MiB",
+    );
+    let base = BASE.replace("8080\" }", "8080\", body_idle_timeout: 300ms }");
+    let house = House::around(
+        House::simulator().await,
+        &format!("{base}{flow}"),
+        &[("STUB_URL", &stub.url())],
+    )
+    .await;
+    let mut caller = TcpStream::connect(house.address).await.unwrap();
+    let head = format!(
+        "POST /stub HTTP/1.1\r\nHost: a\r\nX-Api-Key: {KEY}\r\nContent-Length: {LENGTH}\r\n\r\n"
+    );
+    caller.write_all(head.as_bytes()).await.unwrap();
+    let (mut answer, mut upload) = caller.into_split();
+    let uploading = tokio::spawn(async move {
+        let piece = vec![b'x'; PIECE];
+        while upload.write_all(&piece).await.is_ok() {}
+    });
+    let mut some = [0; 1024];
+    let length = soon(answer.read(&mut some)).await.unwrap();
+    assert!(some[..length].starts_with(b"HTTP/1.1 200"));
+    let port = soon(told.recv()).await.unwrap();
+    eventually(|| !is_held(port, stub.address.port())).await;
+    uploading.abort();
+}

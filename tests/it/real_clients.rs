@@ -442,6 +442,32 @@ fn token_asks_for_the_secret_of_its_own_credential_and_no_other() {
 }
 
 #[test]
+fn token_explains_a_refusal_with_fault_and_cure() {
+    let simulated = Simulated::start(&[]);
+    let ports = [
+        ("LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
+        ("ADMIN".to_owned(), "127.0.0.1:0".to_owned()),
+    ];
+    let mut environment = [&simulated.environment[..], &ports[..]].concat();
+    for (name, value) in &mut environment {
+        if name == "FLOWS_SECRET" {
+            *value = "not-the-secret-of-this-application".to_owned();
+        }
+    }
+    let (_folder, path) = written(&configuration(&simulated, ""));
+    let mut process = Process::start(&["token", "--config", text(&path), "flows"], &environment);
+    assert_eq!(process.ended().code(), Some(1));
+    let said = process.said();
+    assert!(
+        said.contains(
+            "AADSTS7000215: the client secret is wrong. Fault: configuration. Cure: put the secret's *value*"
+        ),
+        "{said}"
+    );
+    assert!(!said.contains("not-the-secret"), "{said}");
+}
+
+#[test]
 fn a_configuration_that_cannot_be_served_ends_it_with_2() {
     let simulated = Simulated::start(&[]);
     let good = configuration(&simulated, "");

@@ -56,7 +56,7 @@ struct Kept {
 }
 
 struct Shared {
-    sender: SendRequest<Body>,
+    sender: SendRequest<Box<Body>>,
     calls: Arc<AtomicUsize>,
     used: Instant,
 }
@@ -64,7 +64,7 @@ struct Shared {
 /// A connection for one call.
 pub(super) enum Taken {
     Http1(Box<Link>),
-    Http2(SendRequest<Body>, Place),
+    Http2(SendRequest<Box<Body>>, Place),
 }
 
 /// An HTTP/1.1 connection over which an answer's body still comes. Goes back when it has come; is closed when it is dropped before.

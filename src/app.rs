@@ -3,6 +3,7 @@
 //! In: a validated [`Config`]. Out: a running [`App`]: the gateway, what it shares across reloads, and how ready it is. A reload builds a
 //! whole new [`World`] beside the old one and swaps it in; one that cannot be built leaves the old one in force (design decision 3).
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -294,9 +295,22 @@ fn expose(config: &Config, metrics: &Metrics) {
             .with_label_values(&["server"])
             .set(seconds(std::time::Duration::from_secs(expires)));
     }
-    metrics.secret_expiry_timestamp_seconds.reset();
+    let expiry = &metrics.secret_expiry_timestamp_seconds;
+    // When a sign-in ends its cell has learned, and tells again only at the next renewal.
+    let learned = config.credentials.iter().filter_map(|credential| {
+        let learns = matches!(credential.kind, credential::Kind::RefreshToken(_));
+        let value = learns.then(|| expiry.with_label_values(&[&credential.name]).get())?;
+        (value > 0.0).then(|| (Arc::clone(&credential.name), value))
+    });
+    let learned: HashMap<Arc<str>, f64> = learned.collect();
+    expiry.reset();
+    for (name, value) in &learned {
+        expiry.with_label_values(&[name]).set(*value);
+    }
     for credential in &config.credentials {
-        if let Some(expires) = credential.expires {
+        if let Some(expires) = credential.expires
+            && !learned.contains_key(&credential.name)
+        {
             metrics
                 .secret_expiry_timestamp_seconds
                 .with_label_values(&[&credential.name])

@@ -15,6 +15,7 @@ pub mod demo;
 pub mod hash_key;
 pub mod schema;
 pub mod serve;
+pub mod sign_in;
 pub mod simulate;
 pub mod token;
 
@@ -41,6 +42,8 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Obtain a token and print its decoded claims.
     Token(token::Args),
+    /// Sign in once for a credential that acts as a person's account.
+    SignIn(sign_in::Args),
     /// Make an API key, or hash one, for the configuration.
     HashKey(hash_key::Args),
     /// Print the configuration's JSON Schema, for editors.
@@ -98,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => block_on(simulate::run(args)),
         Command::Token(args) => token::run(&args),
+        Command::SignIn(args) => sign_in::run(&args),
         Command::HashKey(args) => hash_key::run(&args),
         Command::Schema(args) => schema::run(&args),
     }

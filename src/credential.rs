@@ -35,6 +35,7 @@ pub mod managed_identity;
 pub mod on_behalf_of;
 pub mod password;
 pub mod proof;
+pub mod refresh_token;
 pub mod source;
 pub mod wallet;
 
@@ -72,6 +73,8 @@ pub enum Kind {
     Bearer(bearer::Settings),
     /// On-behalf-of: the caller's own token, exchanged by the application.
     OnBehalfOf(Application),
+    /// A refresh token that a person's sign-in left in a store.
+    RefreshToken(Box<refresh_token::Settings>),
 }
 
 /// What a token is asked for.
@@ -168,6 +171,24 @@ pub enum Failure {
         /// When another try makes sense.
         retry_after: Duration,
     },
+    /// Something on the gateway's own machine is in the way: a store that cannot be written, a key that cannot be read.
+    #[error("the gateway cannot use its credential ({reason})")]
+    Unusable {
+        /// A fixed word for log and metrics.
+        reason: &'static str,
+    },
+    /// A person has to sign in, for the first time or again.
+    #[error("somebody has to sign in for this credential ({reason})")]
+    SignInRequired {
+        /// A fixed word for log and metrics.
+        reason: &'static str,
+        /// OAuth's `error`, where a provider gave one.
+        error: Option<String>,
+        /// AADSTS numbers.
+        codes: Vec<u32>,
+        /// What the provider's support wants to know.
+        trace_id: Option<String>,
+    },
 }
 
 impl Failure {
@@ -178,7 +199,9 @@ impl Failure {
             Self::Rejected { .. } => "rejected",
             Self::SecretUnavailable(_) => "secret_unavailable",
             Self::Caller { need, .. } => need.word(),
-            Self::Unavailable { reason, .. } => reason,
+            Self::Unavailable { reason, .. }
+            | Self::Unusable { reason }
+            | Self::SignInRequired { reason, .. } => reason,
         }
     }
 
@@ -191,6 +214,9 @@ impl Failure {
             Self::Unavailable { reason, .. } => managed_identity::cure(reason)
                 .or_else(|| bearer::cure(reason))
                 .or_else(|| Reason::of_word(reason).and_then(Reason::cure)),
+            Self::Unusable { reason } | Self::SignInRequired { reason, .. } => {
+                refresh_token::cure(reason)
+            }
         }
     }
 
@@ -215,8 +241,26 @@ impl Failure {
     #[must_use]
     pub fn codes(&self) -> &[u32] {
         match self {
-            Self::Rejected { codes, .. } | Self::Caller { codes, .. } => codes,
-            Self::SecretUnavailable(_) | Self::Unavailable { .. } => &[],
+            Self::Rejected { codes, .. }
+            | Self::Caller { codes, .. }
+            | Self::SignInRequired { codes, .. } => codes,
+            Self::SecretUnavailable(_) | Self::Unavailable { .. } | Self::Unusable { .. } => &[],
+        }
+    }
+
+    /// OAuth's `error` and the trace id, where the provider gave any.
+    #[must_use]
+    pub fn said(&self) -> (Option<&str>, Option<&str>) {
+        match self {
+            Self::Rejected {
+                error, trace_id, ..
+            } => (Some(error), trace_id.as_deref()),
+            Self::SignInRequired {
+                error, trace_id, ..
+            } => (error.as_deref(), trace_id.as_deref()),
+            Self::Caller { trace_id, .. } => (None, trace_id.as_deref()),
+            Self::SecretUnavailable(trouble) => (Some(trouble.word()), None),
+            Self::Unavailable { .. } | Self::Unusable { .. } => (None, None),
         }
     }
 }

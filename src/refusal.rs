@@ -81,7 +81,8 @@ impl Refusal {
             Self::Draining => Code::Draining,
             Self::Credential(failure) => match failure {
                 credential::Failure::Rejected { .. } => Code::CredentialRejected,
-                credential::Failure::SecretUnavailable(_) => Code::CredentialUnavailable,
+                credential::Failure::SecretUnavailable(_)
+                | credential::Failure::Unusable { .. } => Code::CredentialUnavailable,
                 credential::Failure::Caller { need, .. } => match need {
                     Need::SignIn(_) => Code::InsufficientClaims,
                     Need::Consent => Code::ConsentRequired,
@@ -89,6 +90,7 @@ impl Refusal {
                     Need::User => Code::UserTokenRequired,
                 },
                 credential::Failure::Unavailable { .. } => Code::TokenUnavailable,
+                credential::Failure::SignInRequired { .. } => Code::SignInRequired,
             },
             Self::Upstream(failure) => match failure {
                 upstream::Failure::CallerBody(error) => match error {

@@ -304,6 +304,11 @@ fn sections() -> Vec<(&'static str, Vec<Keys>, Keys)> {
             raw::ManagedIdentity::LATER,
         ),
         ("### `bearer`", vec![raw::Bearer::KEYS], raw::Bearer::LATER),
+        (
+            "### `refresh_token`",
+            vec![raw::RefreshToken::KEYS],
+            raw::RefreshToken::LATER,
+        ),
         ("## `flows`", vec![raw::Flow::KEYS], raw::Flow::LATER),
         (
             "### `trigger`",

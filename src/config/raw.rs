@@ -18,7 +18,7 @@ mod words;
 pub use callers::{ApiKey, Caller, Entra, Jwt, Key};
 pub use credentials::{
     Bearer, ClientCertificate, ClientSecret, Credential, ManagedIdentity, OnBehalfOf, Password,
-    WorkloadIdentity,
+    RefreshToken, Store, WorkloadIdentity,
 };
 pub use flows::{Flow, ResponseHeaders, Trigger};
 pub use place::{Place, Source, beside};

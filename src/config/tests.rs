@@ -153,7 +153,7 @@ fn example_yaml_passes_without_an_error_or_a_warning() {
     assert_eq!(severities(&problems)[..2], [0, 0], "{problems}");
     assert_eq!(
         (counts.flows, counts.callers, counts.credentials),
-        (8, 6, 6)
+        (9, 6, 7)
     );
 }
 
@@ -194,6 +194,79 @@ fn a_small_configuration_becomes_settings_of_every_stage() {
     );
     assert_eq!(secret_of(settings), "s~e+c/r&e%t=ü");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn a_refresh_token_asks_for_graphs_permissions_in_full_and_knows_where_a_person_signs_in() {
+    let refresh = |keys: &str, url: &str| {
+        let config = good(&format!(
+            "callers:\n  erp: {{ api_key: {{ sha256: {{ env: KEY_HASH }} }} }}\ncredentials:\n  planner: {{ refresh_token: {{ client_id: 22220000-0000-0000-0000-000000000001, store: {{ file: planner.token }}, store_key: {{ env: KEY_HASH }}, {keys} }} }}\nflows:\n  planner: {{ url: '{url}', who_can_trigger: erp, credential: planner }}\n"
+        ));
+        let Kind::RefreshToken(settings) = config.credentials[0].kind.clone() else {
+            panic!("another kind")
+        };
+        let (_, ask) = config.flows[0].credential.clone().unwrap();
+        (*settings, ask)
+    };
+    let tenant = "tenant: 8f3b0000-0000-0000-0000-000000000001";
+    let graph = "https://graph.microsoft.com/v1.0/planner";
+    let (settings, ask) = refresh(
+        &format!("{tenant}, scope: [Tasks.ReadWrite, openid]"),
+        graph,
+    );
+    let full = Ask::Scope("https://graph.microsoft.com/Tasks.ReadWrite openid".to_owned());
+    assert_eq!((settings.scope.as_ref(), &ask), (Some(&full), &full));
+    assert!(settings.application.proof == Proof::Nothing);
+    let at = |word: &str| {
+        let tenant = "8f3b0000-0000-0000-0000-000000000001/oauth2/v2.0";
+        let url = format!("https://login.microsoftonline.com/{tenant}/{word}");
+        Some(url.parse().unwrap())
+    };
+    assert_eq!(settings.sign_in.authorize, at("authorize"));
+    assert_eq!(settings.sign_in.device, at("devicecode"));
+    // Another cloud's Graph, and what the host wants where nothing is said.
+    let (settings, ask) = refresh(
+        &format!("{tenant}, cloud: gcc-high, scope: Tasks.Read"),
+        "https://graph.microsoft.us/v1.0",
+    );
+    assert_eq!(
+        ask,
+        Ask::Scope("https://graph.microsoft.us/Tasks.Read".to_owned())
+    );
+    assert_eq!(settings.scope, Some(ask));
+    let (settings, ask) = refresh(tenant, graph);
+    assert_eq!(
+        ask,
+        Ask::Scope("https://graph.microsoft.com/.default".to_owned())
+    );
+    assert_eq!(settings.scope, None);
+    // A server that is not Entra ID: as it is written.
+    let (settings, ask) = refresh(
+        "token_url: https://idp.example/token, authorize_url: https://idp.example/auth, scope: tasks",
+        "https://api.example/x",
+    );
+    assert_eq!(ask, Ask::Scope("tasks".to_owned()));
+    assert_eq!(
+        settings
+            .sign_in
+            .authorize
+            .map(|url| url.to_string())
+            .as_deref(),
+        Some("https://idp.example/auth")
+    );
+    assert_eq!(settings.sign_in.device, None);
+}
+
+#[test]
+fn two_credentials_do_not_share_a_store() {
+    let entry = "{ refresh_token: { tenant: 8f3b0000-0000-0000-0000-000000000001, client_id: 22220000-0000-0000-0000-000000000001, store: { file: a }, store_key: { env: KEY_HASH } } }";
+    let outcome = examine(&format!("credentials:\n  one: {entry}\n  two: {entry}\n"));
+    let problem = outcome
+        .problems
+        .iter()
+        .find(|problem| problem.severity == Severity::Error)
+        .unwrap();
+    assert_eq!(&*problem.spot.as_ref().unwrap().path, "credentials.two");
 }
 
 #[test]

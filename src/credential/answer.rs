@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 use super::source::{Denial, Grant};
 use super::{Claims, Failure};
+use crate::secret::Secret;
 
 /// Largest answer, in bytes (rule 21).
 pub const LIMIT: usize = 1024 * 1024;
@@ -187,6 +188,20 @@ fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
         date.checked_sub(now)?
     };
     (!pause.is_zero()).then(|| pause.min(PAUSE))
+}
+
+/// One of an answer's further secrets: a refresh token, an ID token, a device code.
+pub(super) fn text_of(response: &Response<Bytes>, name: &str) -> Option<Secret<String>> {
+    let answer: Map<String, Value> = serde_json::from_slice(response.body()).ok()?;
+    let value = text(&answer, name)?;
+    let usable = (1..=TOKEN).contains(&value.len());
+    usable.then(|| Secret::new(value.to_owned()))
+}
+
+/// One of an answer's durations.
+pub(super) fn seconds_of(response: &Response<Bytes>, name: &str) -> Option<Duration> {
+    let answer: Map<String, Value> = serde_json::from_slice(response.body()).ok()?;
+    number(answer.get(name))
 }
 
 pub(super) fn text<'a>(answer: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

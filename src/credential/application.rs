@@ -64,15 +64,27 @@ impl Client {
         ask: &Ask,
         wish: &Wish,
     ) -> Result<Response<Bytes>, Denial> {
+        self.ask_at(&self.application.token_url, grant, ask, wish)
+            .await
+    }
+
+    /// Posts a form to another endpoint of the same server, in the same way.
+    pub(super) async fn ask_at(
+        &self,
+        url: &url::Url,
+        grant: &[(&str, &str)],
+        ask: &Ask,
+        wish: &Wish,
+    ) -> Result<Response<Bytes>, Denial> {
         let first = self.prover.present(&self.application).await?;
-        let refusal = self.post(grant, ask, wish, &first).await?;
+        let refusal = self.post(url, grant, ask, wish, &first).await?;
         if !self.refuses_proof(&refusal) {
             return Ok(refusal);
         }
         let Some(other) = self.prover.refused(&self.application, &first).await? else {
             return Ok(refusal);
         };
-        let answer = self.post(grant, ask, wish, &other).await?;
+        let answer = self.post(url, grant, ask, wish, &other).await?;
         if self.refuses_proof(&answer) {
             // The provider's word on the one that comes first is what helps.
             return Ok(refusal);
@@ -105,19 +117,22 @@ impl Client {
             }
             Failure::SecretUnavailable(_)
             | Failure::Caller { .. }
-            | Failure::Unavailable { .. } => false,
+            | Failure::Unavailable { .. }
+            | Failure::Unusable { .. }
+            | Failure::SignInRequired { .. } => false,
         }
     }
 
     async fn post(
         &self,
+        url: &url::Url,
         grant: &[(&str, &str)],
         ask: &Ask,
         wish: &Wish,
         presented: &Presented,
     ) -> Result<Response<Bytes>, Denial> {
         let request = self
-            .request(grant, ask, wish, presented)
+            .request(url, grant, ask, wish, presented)
             .map_err(|_| Denial::unavailable("request_invalid", None))?;
         let outbound = &self.context.outbound;
         let limits = Limits {
@@ -139,12 +154,13 @@ impl Client {
     /// The one request: `POST`, form-encoded, no query of ours.
     fn request(
         &self,
+        url: &url::Url,
         grant: &[(&str, &str)],
         ask: &Ask,
         wish: &Wish,
         presented: &Presented,
     ) -> Result<Request<Bytes>, http::Error> {
-        let mut request = Request::post(self.application.token_url.as_str())
+        let mut request = Request::post(url.as_str())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json");
         let mut form = form_urlencoded::Serializer::new(String::new());

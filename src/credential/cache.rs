@@ -381,9 +381,11 @@ impl State {
 impl Remembered {
     fn as_of(&self, now: Duration) -> Failure {
         match &self.failure {
-            same @ (Failure::Rejected { .. }
+            standing @ (Failure::Rejected { .. }
             | Failure::SecretUnavailable(_)
-            | Failure::Caller { .. }) => same.clone(),
+            | Failure::Caller { .. }
+            | Failure::Unusable { .. }
+            | Failure::SignInRequired { .. }) => standing.clone(),
             Failure::Unavailable { reason, .. } => Failure::Unavailable {
                 reason,
                 retry_after: self.until.saturating_sub(now).max(Duration::from_secs(1)),

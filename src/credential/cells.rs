@@ -13,6 +13,7 @@ use super::on_behalf_of::{self, Exchange};
 use super::source::Context;
 use super::{
     Application, Ask, Kind, Settings, bearer, client_credentials, managed_identity, password,
+    refresh_token,
 };
 use crate::client::Outbound;
 
@@ -164,6 +165,7 @@ impl Cells {
             clock: self.around.clock.clone(),
             random: self.around.random.clone(),
             secrets: self.around.secrets.clone(),
+            secret_expiry: self.around.metrics.secret_expiry_timestamp_seconds.clone(),
         }
     }
 
@@ -183,11 +185,16 @@ impl Cells {
             Kind::ManagedIdentity(own) => managed_identity::source(own, ask, &context),
             Kind::Bearer(own) => bearer::source(own, &context),
             Kind::OnBehalfOf(_) => on_behalf_of::nobody(),
+            Kind::RefreshToken(own) => refresh_token::source(own, ask, &context),
+        };
+        let attempt = match &settings.kind {
+            Kind::RefreshToken(_) => refresh_token::patience(patience(outbound)),
+            _ => patience(outbound),
         };
         let cell = Cell::new(
             Arc::clone(&settings.name),
             source,
-            patience(outbound),
+            attempt,
             self.around.clone(),
             Owner::Gateway,
         );

@@ -94,8 +94,11 @@ fn counts(failure: &Failure) -> bool {
             !matches!(error.as_str(), "invalid_client" | "unauthorized_client")
         }
         Failure::Unavailable { reason, .. } => *reason == "answer_invalid",
-        // Before the account was asked for, and of an exchange alone.
-        Failure::SecretUnavailable(_) | Failure::Caller { .. } => false,
+        // Before the account was asked for, or of another kind of credential.
+        Failure::SecretUnavailable(_)
+        | Failure::Caller { .. }
+        | Failure::Unusable { .. }
+        | Failure::SignInRequired { .. } => false,
     }
 }
 

@@ -23,6 +23,12 @@ pub type Attempt = Pin<Box<dyn Future<Output = Result<Grant, Denial>> + Send>>;
 pub trait Source: Send + Sync + 'static {
     /// Makes one attempt, bounded in time and bytes by itself.
     fn fetch(&self, wish: Wish) -> Attempt;
+
+    /// Returns when something has changed since the last attempt that makes another one worth while at once: somebody has signed in.
+    /// Awaited only after a failed attempt.
+    fn news(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// What every source works with.
@@ -38,6 +44,8 @@ pub struct Context {
     pub random: Random,
     /// The values of secrets, as they are now.
     pub secrets: Secrets,
+    /// Where it is shown when secrets expire.
+    pub secret_expiry: prometheus::GaugeVec,
 }
 
 /// What is special about one attempt.
@@ -87,6 +95,15 @@ impl Denial {
                 retry_after: Duration::ZERO,
             },
             retry_after,
+        }
+    }
+}
+
+impl From<Failure> for Denial {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            retry_after: None,
         }
     }
 }

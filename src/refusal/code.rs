@@ -46,6 +46,7 @@ pub enum Code {
     TokenUnavailable,
     CredentialUnavailable,
     KeySetUnavailable,
+    SignInRequired,
     Overloaded,
     Draining,
     FlowTimeout,
@@ -122,7 +123,7 @@ pub struct Entry {
 
 impl Code {
     /// Every code, by status.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::MalformedRequest,
         Self::AmbiguousCredentials,
         Self::ForbiddenPath,
@@ -156,6 +157,7 @@ impl Code {
         Self::TokenUnavailable,
         Self::CredentialUnavailable,
         Self::KeySetUnavailable,
+        Self::SignInRequired,
         Self::Overloaded,
         Self::Draining,
         Self::FlowTimeout,
@@ -577,8 +579,8 @@ impl Code {
                         Gateway,
                         10,
                         "A secret cannot be read",
-                        "A secret the gateway needs for this request cannot be read from its vault.",
-                        "Send again after Retry-After; if it stays so, have the gateway's operator look at the log: it names the vault's reason and the cure.",
+                        "Something the gateway needs for this request cannot be read from its vault, or cannot be read or kept on its own machine.",
+                        "Send again after Retry-After; if it stays so, have the gateway's operator look at the log: it names the reason and the cure.",
                     )
                 }
             }
@@ -591,6 +593,18 @@ impl Code {
                         "The issuer's keys cannot be had",
                         "The caller's token cannot be verified because its issuer's keys are not available.",
                         "Send again after Retry-After.",
+                    )
+                }
+            }
+            Self::SignInRequired => {
+                const {
+                    &later(
+                        "sign_in_required",
+                        Gateway,
+                        60,
+                        "Somebody has to sign in",
+                        "The flow is called with an account that has not signed in yet, or whose sign-in has ended.",
+                        "Have the gateway's operator run: flowgate sign-in --config PATH CREDENTIAL",
                     )
                 }
             }

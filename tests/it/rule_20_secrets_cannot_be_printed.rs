@@ -7,7 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use flowgate::clock::{Clock, Random};
+use flowgate::credential::refresh_token::record::Record;
+use flowgate::credential::refresh_token::seal::{Key, Owner, Seal};
+use flowgate::credential::refresh_token::store::Store;
 use flowgate::refusal::Code;
+use flowgate::secret::Secret;
 use flowgate::simulator::directory::{API_APP, DEMO_TENANT, DEMO_USER};
 use flowgate::simulator::{
     ClientSecret, Fault, Flow, Gate, Mode, Place, Signer, Simulator, Times, TokenSpec, UserState,
@@ -33,6 +37,8 @@ const PATH: &str = "canary-path-segment";
 const HEADER: &str = "canary-header-value";
 const ANSWER: &str = "canary-answer-body";
 const PANIC: &str = "canary-panic-message";
+const REFRESH: &str = "canary-refresh-token-canary";
+const STORE_KEY: &str = "ca4a2700000000000000000000000000000000000000000000000000ca4a2742";
 const PROXY: &str = "canary-proxy-password";
 
 const YAML: &str = r#"
@@ -58,6 +64,9 @@ credentials:
   odd: { client_secret: { token_url: "${STUB}/odd", client_id: x, secret: { env: SECRET }, scope: s } }
   vaulted: { client_secret: { token_url: "${STUB}/html", client_id: x, secret: { key_vault: "${STUB}/secrets/x", credential: flows }, scope: s } }
   redirect: { client_secret: { token_url: "${STUB}/redirect", client_id: x, secret: { env: SECRET }, scope: s } }
+  worn: { refresh_token: { token_url: "${STUB}/worn", client_id: x, scope: s, store: { file: "${FOLDER}/worn" }, store_key: { env: STORE_KEY } } }
+  never: { refresh_token: { token_url: "${STUB}/worn", client_id: x, scope: s, store: { file: "${FOLDER}/never" }, store_key: { env: STORE_KEY } } }
+  homeless: { refresh_token: { token_url: "${STUB}/worn", client_id: x, scope: s, store: { file: "${FOLDER}/no/folder" }, store_key: { env: STORE_KEY } } }
 flows:
   order-created: { url: { env: ORDER_CREATED_URL }, who_can_trigger: [erp, shared, billing, partner, strange] }
   typed: { url: { env: REPORT_URL }, who_can_trigger: [erp], content_types: [application/json] }
@@ -76,6 +85,9 @@ flows:
   odd: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: odd }
   redirect: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: redirect }
   vaulted: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: vaulted }
+  worn: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: worn }
+  never: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: never }
+  homeless: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: homeless }
 "#;
 
 /// A provider that answers everything with canaries.
@@ -88,6 +100,11 @@ async fn provider() -> Stub {
                     "401 Unauthorized",
                     "application/json",
                     format!(r#"{{"error":"{PROVIDER} {PROVIDER}","error_description":"{PROVIDER}","error_codes":["{PROVIDER}"],"trace_id":"{PROVIDER} x","error_uri":"{PROVIDER}"}}"#),
+                ),
+                "worn" => (
+                    "400 Bad Request",
+                    "application/json",
+                    format!(r#"{{"error":"invalid_grant","error_description":"{PROVIDER} {REFRESH}","error_codes":[700082],"trace_id":"{REFRESH} x"}}"#),
                 ),
                 "html" => ("503 Service Unavailable", "text/html", format!("<html>{PROVIDER}</html>")),
                 "text" => ("200 OK", "text/plain", PROVIDER.to_owned()),
@@ -118,6 +135,8 @@ struct Scene {
     /// While it is set, the dice panic.
     dice_panic: Arc<AtomicBool>,
     provider: Stub,
+    /// Where refresh tokens are kept.
+    _folder: tempfile::TempDir,
 }
 
 impl Scene {
@@ -134,7 +153,11 @@ impl Scene {
         let random = dice(&dice_panic);
         let stub = format!("http://{}", provider.address);
         let proxy = format!("http://somebody:{PROXY}@127.0.0.1:1");
+        let folder = tempfile::tempdir().unwrap();
+        worn_out(folder.path(), &format!("{stub}/worn"));
         let more = [
+            ("FOLDER", folder.path().to_str().unwrap()),
+            ("STORE_KEY", STORE_KEY),
             ("KEY", KEY),
             ("BEARER_KEY", BEARER_KEY),
             ("SECRET", SECRET),
@@ -151,6 +174,7 @@ impl Scene {
             codes: BTreeSet::new(),
             dice_panic,
             provider,
+            _folder: folder,
         }
     }
 
@@ -227,6 +251,28 @@ impl Scene {
     }
 }
 
+/// A store with a token that the provider does not take any more.
+fn worn_out(folder: &std::path::Path, token_url: &str) {
+    let key = Key::parse(&Secret::new(STORE_KEY.to_owned())).unwrap();
+    let owner = Owner {
+        credential: "worn",
+        token_url,
+        client_id: "x",
+        scope: "s",
+    };
+    let seal = Seal::new(&key, &owner).unwrap();
+    let record = Record {
+        sequence: 1,
+        newest: Secret::new(REFRESH.to_owned()),
+        before: Some(Secret::new(REFRESH.to_owned())),
+        account: None,
+        signed_in: 1,
+        last_used: 1,
+    };
+    let locked = Store::new(&folder.join("worn")).lock().unwrap().unwrap();
+    locked.room().unwrap().write(&record, &seal).unwrap();
+}
+
 fn dice(panic: &Arc<AtomicBool>) -> Random {
     let (panic, system) = (Arc::clone(panic), Random::system());
     Random::from_fn(move |bytes| {
@@ -254,6 +300,8 @@ fn canaries(simulator: &Simulator) -> Canaries {
         ("an answer's body", ANSWER),
         ("a panic's message", PANIC),
         ("the proxy's password", PROXY),
+        ("a refresh token", REFRESH),
+        ("a store's key", STORE_KEY),
     ] {
         canaries.watch(what, text);
     }
@@ -601,6 +649,11 @@ async fn flows(scene: &mut Scene) {
 /// What a token endpoint may answer.
 async fn providers(scene: &mut Scene) {
     scene.known("credential_rejected", "POST /denied").await;
+    scene.known("sign_in_required", "POST /worn").await;
+    scene.known("sign_in_required", "POST /never").await;
+    scene
+        .known("credential_unavailable", "POST /homeless")
+        .await;
     for flow in ["html", "text", "odd", "redirect"] {
         scene
             .known("token_unavailable", &format!("POST /{flow}"))

@@ -21,8 +21,9 @@ section! {
         on_behalf_of: OnBehalfOf,
         /// One fixed token.
         bearer: Bearer,
+        /// A person's account: signed in once with `flowgate sign-in`, renewed by the gateway.
+        refresh_token: RefreshToken,
     }
-    later { refresh_token, }
 }
 
 section! {
@@ -233,4 +234,55 @@ section! {
         cae: Flag,
     }
     required { client_id, }
+}
+
+section! {
+    /// A person's account: signed in once with `flowgate sign-in`, renewed by the gateway.
+    RefreshToken {
+        /// The application's client id.
+        client_id: Text,
+        /// Its client secret; none: a public client.
+        secret: Source,
+        /// When the secret expires: for metrics and warnings.
+        expires: Moment,
+        /// Tenant id or domain.
+        tenant: Text,
+        /// The cloud the tenant is in.
+        cloud: Choice<Cloud>,
+        /// A sovereign or simulated Entra ID instead of the cloud's.
+        authority: Text,
+        /// v2 asks with scope, v1 with resource.
+        endpoint: Choice<Endpoint>,
+        /// Token endpoint of a server that is not Entra ID.
+        token_url: Text,
+        /// Authorization endpoint of a server that is not Entra ID: where a person signs in.
+        authorize_url: Text,
+        /// Device authorization endpoint of a server that is not Entra ID.
+        device_url: Text,
+        /// How id and secret travel.
+        client_auth: Choice<ClientAuth>,
+        /// What to ask for: permissions one by one, or /.default; default: what the flow's host wants.
+        scope: OneOrMore<Text>,
+        /// What to ask for at a v1 endpoint; default: what the flow's host wants.
+        resource: Text,
+        /// Further form fields for a server that is not Entra ID.
+        parameters: Free<Text>,
+        /// Whether to ask for tokens that the resource may revoke at once (continuous access evaluation).
+        cae: Flag,
+        /// Where the refresh token is kept.
+        store: Store,
+        /// The store's key, 32 bytes as 64 hexadecimal digits or in Base64.
+        store_key: Source,
+    }
+    required { client_id, store, store_key, }
+}
+
+section! {
+    /// Where a refresh token is kept.
+    Store {
+        /// A file in a folder that the gateway may write, relative to the configuration file.
+        file: Text,
+    }
+    required { file, }
+    later { key_vault, }
 }

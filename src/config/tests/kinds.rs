@@ -136,7 +136,10 @@ fn a_password_may_be_a_public_clients_at_organizations_and_asks_for_what_the_hos
         "password: {{ tenant: contoso.example, secret: {{ env: SECRET }}, scope: [openid, Tasks.ReadWrite, User.Read], {ACCOUNT} }}"
     );
     let config = examine(&text(&section, GRAPH, "")).config.unwrap();
-    let scope = Ask::Scope("openid Tasks.ReadWrite User.Read".into());
+    let scope = Ask::Scope(
+        "openid https://graph.microsoft.com/Tasks.ReadWrite https://graph.microsoft.com/User.Read"
+            .into(),
+    );
     assert_eq!(config.flows[0].credential, Some((0, scope)));
 }
 

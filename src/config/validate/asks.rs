@@ -7,7 +7,7 @@
 use super::super::problem::{Spot, say};
 use super::super::raw::Endpoint;
 use super::super::read::{At, Field};
-use super::super::values::{OneOrMore, Text};
+use super::super::values::{OneOrMore, Text, guid};
 use super::credentials::{Entra, Permissions};
 use super::{Ground, clouds};
 use crate::credential::Ask;
@@ -46,7 +46,7 @@ pub fn explicit(
                 Some(entra) => scope_fits(ground, &scope.spot, &words, entra),
                 None => true,
             };
-            fits.then_some(Some(Ask::Scope(words)))
+            fits.then(|| Some(Ask::Scope(in_full(words, entra))))
         }
         (Field::Absent, Field::Given(resource)) => {
             let fits = match entra {
@@ -56,6 +56,30 @@ pub fn explicit(
             fits.then_some(Some(Ask::Resource(resource.value.0)))
         }
     }
+}
+
+/// A user's permission without a resource is one of Microsoft Graph's (facts B1.8): said in full, so that it is seen where the token goes.
+fn in_full(scope: String, entra: Option<Entra>) -> String {
+    let Some(Entra {
+        cloud,
+        permissions: Permissions::Delegated,
+        ..
+    }) = entra
+    else {
+        return scope;
+    };
+    let word = |word: &str| {
+        let whole = word.contains([':', '/'])
+            || guid(word).is_some()
+            || ["openid", "profile", "email", "offline_access"].contains(&word);
+        if whole {
+            word.to_owned()
+        } else {
+            format!("{}/{word}", clouds::graph(cloud))
+        }
+    };
+    let words: Vec<String> = scope.split_ascii_whitespace().map(word).collect();
+    words.join(" ")
 }
 
 fn scope_fits(ground: &mut Ground<'_>, spot: &Spot, scope: &str, entra: Entra) -> bool {

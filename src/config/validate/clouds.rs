@@ -182,6 +182,17 @@ pub fn known(name: &str) -> Option<&'static Host> {
     HOSTS.iter().find(|host| within(name, host.suffix))
 }
 
+/// Microsoft Graph's audience in a cloud.
+#[must_use]
+pub const fn graph(cloud: Cloud) -> &'static str {
+    match cloud {
+        Cloud::Public | Cloud::Gcc => "https://graph.microsoft.com",
+        Cloud::GccHigh => "https://graph.microsoft.us",
+        Cloud::Dod => "https://dod-graph.microsoft.us",
+        Cloud::China => "https://microsoftgraph.chinacloudapi.cn",
+    }
+}
+
 /// What a token for this host has to be asked for.
 #[must_use]
 pub fn audience(name: &str, cloud: Cloud) -> &'static str {

@@ -19,6 +19,7 @@ mod managed_identity;
 mod on_behalf_of;
 mod password;
 mod proof;
+mod refresh_token;
 mod workload_identity;
 
 pub use on_behalf_of::lent;
@@ -124,7 +125,31 @@ pub fn credentials(
             }
         })
         .collect();
-    Credentials(judged)
+    let judged = Credentials(judged);
+    own_stores(ground, &judged);
+    judged
+}
+
+/// Two credentials in one file would lock each other out: each finds the other's token, and may not read it.
+fn own_stores(ground: &mut Ground<'_>, credentials: &Credentials) {
+    let mut seen: Vec<&std::path::Path> = Vec::new();
+    for one in &credentials.0 {
+        let Some(credential::Kind::RefreshToken(settings)) =
+            one.settings.as_ref().map(|settings| &settings.kind)
+        else {
+            continue;
+        };
+        if seen.contains(&settings.store.as_path())
+            && let Some(spot) = &one.spot
+        {
+            ground.reader.error_at(
+                spot,
+                say!("another credential keeps its token in the same file"),
+                say!("give each credential a store of its own"),
+            );
+        }
+        seen.push(&settings.store);
+    }
 }
 
 /// What a kind's judgement comes to: how it asks, told even where the rest is broken, and its settings.
@@ -142,7 +167,7 @@ fn judge(
     at: At<raw::Credential>,
     defaults: &Defaults,
 ) -> (Option<Manner>, Option<credential::Settings>) {
-    let (manner, kinded) = kind(ground, at, defaults);
+    let (manner, kinded) = kind(ground, name, at, defaults);
     let settings = manner.as_ref().zip(kinded).map(|(manner, kinded)| {
         let ask = manner.ask.clone().or_else(|| {
             let entra = manner.entra?;
@@ -158,7 +183,12 @@ fn judge(
     (manner, settings)
 }
 
-fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -> Half {
+fn kind(
+    ground: &mut Ground<'_>,
+    name: &Name,
+    at: At<raw::Credential>,
+    defaults: &Defaults,
+) -> Half {
     let raw::Credential {
         client_secret,
         client_certificate,
@@ -167,6 +197,7 @@ fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -
         managed_identity,
         bearer,
         on_behalf_of,
+        refresh_token,
     } = at.value;
     let spots = [
         application::spot_of(&client_secret),
@@ -176,6 +207,7 @@ fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -
         application::spot_of(&password),
         application::spot_of(&managed_identity),
         application::spot_of(&bearer),
+        application::spot_of(&refresh_token),
     ];
     let none = spots.iter().all(Option::is_none);
     let given: Vec<Spot> = spots.into_iter().flatten().collect();
@@ -191,7 +223,7 @@ fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -
         ground.reader.error_at(
             &at.spot,
             say!("this credential has no kind that is built"),
-            say!("give it client_secret, client_certificate, workload_identity, managed_identity, password, on_behalf_of or bearer"),
+            say!("give it client_secret, client_certificate, workload_identity, managed_identity, password, refresh_token, on_behalf_of or bearer"),
         );
     }
     if let Field::Given(at) = client_secret {
@@ -214,6 +246,9 @@ fn kind(ground: &mut Ground<'_>, at: At<raw::Credential>, defaults: &Defaults) -
     }
     if let Field::Given(at) = on_behalf_of {
         return on_behalf_of::judge(ground, at, defaults);
+    }
+    if let Field::Given(at) = refresh_token {
+        return refresh_token::judge(ground, &name.shared(), at, defaults);
     }
     (None, None)
 }

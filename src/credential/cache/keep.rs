@@ -20,6 +20,8 @@ use crate::diagnosis::entra;
 enum Due {
     Now,
     At(Duration),
+    /// The last attempt failed: then, or when there is news.
+    Again(Duration),
     /// Only when somebody asks.
     Asked,
 }
@@ -37,6 +39,18 @@ pub(super) async fn keep(shared: Arc<Shared>) {
                 tokio::select! {
                     () = shared.wanted.notified() => wanted = true,
                     () = shared.around.clock.sleep_until(instant) => wanted = false,
+                }
+            }
+            Due::Again(instant) => {
+                let news = tokio::select! {
+                    () = shared.wanted.notified() => { wanted = true; false }
+                    () = shared.around.clock.sleep_until(instant) => { wanted = false; false }
+                    () = shared.source.news() => true,
+                };
+                // What changed may well be what the failure was about: no pause is kept.
+                if news {
+                    attempt(&shared).await;
+                    wanted = false;
                 }
             }
             Due::Asked => {
@@ -63,7 +77,7 @@ fn due(shared: &Shared, wanted: bool) -> Due {
         } else if now >= failure.unasked {
             Due::Now
         } else {
-            Due::At(failure.unasked)
+            Due::Again(failure.unasked)
         };
     }
     let Some(held) = &state.held else {
@@ -235,24 +249,15 @@ impl Shared {
     }
 
     fn log(&self, failure: &Failure, valid: bool, next_try: Duration) {
-        let (error, trace_id) = match failure {
-            Failure::Rejected {
-                error, trace_id, ..
-            } => (Some(error.as_str()), trace_id.as_deref()),
-            Failure::SecretUnavailable(trouble) => (Some(trouble.word()), None),
-            Failure::Caller {
-                need: Need::Consent,
-                trace_id,
-                ..
-            } => (None, trace_id.as_deref()),
-            // For the caller to mend, and told to the caller: a thousand who have to sign in again are nothing to wake anybody for.
-            Failure::Caller { .. } => {
-                let (credential, reason) = (&*self.name, failure.word());
-                tracing::debug!(credential, reason, codes = ?failure.codes(), "a caller's token is not exchanged");
-                return;
-            }
-            Failure::Unavailable { .. } => (None, None),
-        };
+        // For the caller to mend, and told to the caller: a thousand who have to sign in again are nothing to wake anybody for.
+        if let Failure::Caller { need, .. } = failure
+            && *need != Need::Consent
+        {
+            let (credential, reason) = (&*self.name, failure.word());
+            tracing::debug!(credential, reason, codes = ?failure.codes(), "a caller's token is not exchanged");
+            return;
+        }
+        let (error, trace_id) = failure.said();
         let known = entra::first(failure.codes());
         tracing::warn!(
             credential = &*self.name,
@@ -272,15 +277,5 @@ impl Shared {
 
 /// Whether an operator would call them two failures; trace ids differ every time.
 fn differ(one: &Failure, other: &Failure) -> bool {
-    match (one, other) {
-        (
-            Failure::Rejected { error, codes, .. },
-            Failure::Rejected {
-                error: other,
-                codes: others,
-                ..
-            },
-        ) => error != other || codes != others,
-        _ => one.word() != other.word(),
-    }
+    (one.word(), one.codes(), one.said().0) != (other.word(), other.codes(), other.said().0)
 }

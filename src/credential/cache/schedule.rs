@@ -64,9 +64,13 @@ pub(super) fn hold(
     fraction: f64,
 ) -> (Duration, Duration) {
     let first = match failure {
-        Failure::Rejected { .. } | Failure::Caller { .. } => Duration::from_secs(10),
+        Failure::Rejected { .. } | Failure::Caller { .. } | Failure::SignInRequired { .. } => {
+            Duration::from_secs(10)
+        }
         Failure::Unavailable { reason, .. } if *reason == "throttled" => Duration::from_secs(10),
-        Failure::SecretUnavailable(_) | Failure::Unavailable { .. } => Duration::from_secs(1),
+        Failure::SecretUnavailable(_) | Failure::Unavailable { .. } | Failure::Unusable { .. } => {
+            Duration::from_secs(1)
+        }
     };
     let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16)));
     let backoff = doubled.min(LONGEST_HOLD).mul_f64(0.75 + fraction / 4.0);
@@ -74,10 +78,11 @@ pub(super) fn hold(
     let wished = retry_after.unwrap_or_default();
     let hold = backoff.max(wished + (wished / 10).mul_f64(fraction));
     let unasked = match failure {
-        Failure::Rejected { .. } => hold.max(REFUSED_TRY),
-        Failure::SecretUnavailable(_) | Failure::Caller { .. } | Failure::Unavailable { .. } => {
-            hold
-        }
+        Failure::Rejected { .. } | Failure::SignInRequired { .. } => hold.max(REFUSED_TRY),
+        Failure::SecretUnavailable(_)
+        | Failure::Caller { .. }
+        | Failure::Unavailable { .. }
+        | Failure::Unusable { .. } => hold,
     };
     (hold, unasked)
 }

@@ -33,6 +33,9 @@ fn context() -> Context {
         clock: Clock::manual(START),
         random: Random::system(),
         secrets: Secrets::default(),
+        secret_expiry: crate::metrics::Metrics::new()
+            .unwrap()
+            .secret_expiry_timestamp_seconds,
     }
 }
 

@@ -74,6 +74,9 @@ async fn fetched(settings: &Settings, ask: &Ask) -> Result<Grant, Denial> {
         clock: Clock::system(),
         random: Random::system(),
         secrets: Secrets::default(),
+        secret_expiry: crate::metrics::Metrics::new()
+            .unwrap()
+            .secret_expiry_timestamp_seconds,
     };
     source(settings, ask, &context, &Refused::default())
         .fetch(Wish::default())

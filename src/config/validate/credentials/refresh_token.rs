@@ -1,0 +1,174 @@
+//! `refresh_token:`: the account of a person who signed in once.
+//!
+//! In: the section. Out: an application with or without a proof of its own, the store it keeps the token in, and where a person signs in
+//! (facts B1.8–B1.10). Refuses a key that is not 32 bytes, and what its [`application`] and its [`proof`] refuse.
+
+use url::Url;
+
+use super::super::super::problem::{Spot, say};
+use super::super::super::raw;
+use super::super::super::read::{At, Field};
+use super::super::super::values::Text;
+use super::super::{Defaults, Ground};
+use super::{Half, Kinded, Permissions, application, proof};
+use crate::credential::refresh_token::seal::Key;
+use crate::credential::refresh_token::sign_in::Endpoints;
+use crate::credential::{self, refresh_token};
+use crate::secret::Value;
+
+pub fn judge(
+    ground: &mut Ground<'_>,
+    name: &std::sync::Arc<str>,
+    at: At<raw::RefreshToken>,
+    defaults: &Defaults,
+) -> Half {
+    let owner = at.spot;
+    let raw::RefreshToken {
+        client_id,
+        secret,
+        expires,
+        tenant,
+        cloud,
+        authority,
+        endpoint,
+        token_url,
+        authorize_url,
+        device_url,
+        client_auth,
+        scope,
+        resource,
+        parameters,
+        cae,
+        store,
+        store_key,
+    } = at.value;
+    let elsewhere = !token_url.absent();
+    let keys = application::Keys {
+        client_id,
+        tenant,
+        cloud,
+        authority,
+        endpoint,
+        token_url,
+        scope,
+        resource,
+        parameters,
+        cae,
+    };
+    let judged = application::judge(ground, &owner, keys, Permissions::Delegated, defaults);
+    let keys = proof::Keys {
+        secret,
+        client_auth,
+        expires,
+        ..proof::Keys::silent()
+    };
+    let proven = proof::judge(ground, &owner, keys, true, judged.entra(), defaults);
+    let authorize_url = endpoint_of(ground, "authorize_url", authorize_url, elsewhere);
+    let device_url = endpoint_of(ground, "device_url", device_url, elsewhere);
+    let store = file(ground, &owner, store);
+    let store_key = key(ground, &owner, store_key);
+    let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
+    let (manner, application) = judged.with(proof);
+    let assemble = || {
+        let application = application?;
+        let sign_in = if elsewhere {
+            Endpoints {
+                authorize: authorize_url?,
+                device: device_url?,
+            }
+        } else {
+            Endpoints {
+                authorize: beside(&application.token_url, "authorize"),
+                device: beside(&application.token_url, "devicecode"),
+            }
+        };
+        Some(Kinded {
+            kind: credential::Kind::RefreshToken(Box::new(refresh_token::Settings {
+                credential: std::sync::Arc::clone(name),
+                scope: manner.as_ref()?.ask.clone(),
+                application,
+                store: store?,
+                store_key: store_key?,
+                sign_in,
+                secret_expires: expires?,
+            })),
+            expires: expires?,
+        })
+    };
+    let kinded = assemble();
+    (manner, kinded)
+}
+
+/// Another of Entra ID's endpoints: they differ in their last word (facts B1.1, B1.9, B1.10).
+fn beside(token_url: &Url, word: &str) -> Option<Url> {
+    let mut url = token_url.clone();
+    url.path_segments_mut().ok()?.pop().push(word);
+    Some(url)
+}
+
+/// Where a person signs in at a server that is not Entra ID.
+#[expect(
+    clippy::option_option,
+    reason = "outer: whether to go on; inner: whether it was given"
+)]
+fn endpoint_of(
+    ground: &mut Ground<'_>,
+    key: &'static str,
+    field: Field<Text>,
+    elsewhere: bool,
+) -> Option<Option<Url>> {
+    match field {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(at) if elsewhere => ground.https_with_query(&at).map(Some),
+        Field::Given(at) => {
+            ground.reader.error_at(
+                &at.spot,
+                say!("`{}` belongs to a server that is not Entra ID", key),
+                say!("leave it out, or give that server's token_url"),
+            );
+            None
+        }
+    }
+}
+
+fn file(
+    ground: &mut Ground<'_>,
+    owner: &Spot,
+    store: Field<raw::Store>,
+) -> Option<std::path::PathBuf> {
+    let at = ground.required(
+        store,
+        owner,
+        "store",
+        say!("write e.g. store: {{ file: /var/lib/flowgate/planner.token }}"),
+    )?;
+    let raw::Store { file } = at.value;
+    let at = ground.required(
+        file,
+        &at.spot,
+        "file",
+        say!("give the path of a file in a folder that the gateway may write"),
+    )?;
+    // Not watched: the gateway itself writes it, and looks for itself whether somebody else did.
+    Some(raw::beside(&at.spot.file, &at.value.0))
+}
+
+fn key(ground: &mut Ground<'_>, owner: &Spot, field: Field<raw::Source>) -> Option<Value> {
+    let at = ground.required(
+        field,
+        owner,
+        "store_key",
+        say!("write e.g. store_key: {{ env: STORE_KEY }}; openssl rand -hex 32 makes one"),
+    )?;
+    let key = ground.secret(&at, true)?;
+    if Key::parse(&key).is_none() {
+        ground.reader.error_at(
+            &at.spot,
+            say!("this is not a key of 32 bytes"),
+            say!("make one with openssl rand -hex 32; 64 hexadecimal digits or Base64"),
+        );
+        return None;
+    }
+    Some(Value::Fixed(key))
+}

@@ -1,0 +1,366 @@
+//! A refresh token: a person signed in once, and the gateway renews on that person's behalf.
+//!
+//! In: an [`Application`], the store that `flowgate sign-in` filled, and what to ask for. Out: a [`Source`] that redeems the newest token and
+//! writes the one it gets back *before* it hands out the access token (facts B1.8, security rule 24, RFC 6749 section 6). Everything
+//! happens under the store's lock, so that two gateways, or two cells with different audiences, never redeem the same token.
+//! Refuses with [`Failure::SignInRequired`] where only a person can help.
+//!
+//! A crash between the provider's answer and the write loses the new token. At Entra ID the old one still works; at a provider that
+//! takes each token once the one before it is tried, and then a person has to sign in again.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::application::{Application, Client};
+use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
+use super::{Ask, Failure, answer};
+use crate::secret::{Secret, Value};
+
+pub mod record;
+pub mod seal;
+pub mod sign_in;
+pub mod store;
+pub mod trouble;
+
+use record::{Account, Record};
+use seal::{Key, Owner, Seal};
+use store::{Room, Stamp, Step, Store};
+use trouble::Trouble;
+
+/// How long Entra ID keeps an unused refresh token (facts B1.8).
+pub const INACTIVE: Duration = Duration::from_hours(90 * 24);
+
+/// After this much of it without a renewal, somebody is told.
+const WARN: Duration = Duration::from_hours(60 * 24);
+
+/// Between two looks at a lock that somebody else holds, or at a store that somebody may fill.
+const LOCK_LOOK: Duration = Duration::from_millis(25);
+const STORE_LOOK: Duration = Duration::from_secs(1);
+
+/// The credential as configured and validated.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// The credential's name: part of what the store is bound to.
+    pub credential: Arc<str>,
+    /// Who redeems.
+    pub application: Application,
+    /// What the credential itself asks for: part of what the store is bound to. `None`: the flows say it.
+    pub scope: Option<Ask>,
+    /// The store's file.
+    pub store: PathBuf,
+    /// Its key.
+    pub store_key: Value,
+    /// Where a person signs in.
+    pub sign_in: sign_in::Endpoints,
+    /// Unix seconds at which the application's own secret expires, where the configuration says so.
+    pub secret_expires: Option<u64>,
+}
+
+impl Settings {
+    /// The store's seal, with the key as it is now.
+    async fn seal(&self, context: &Context) -> Result<Seal, Denial> {
+        let unusable = |reason| Denial::from(Failure::Unusable { reason });
+        let key = context
+            .secrets
+            .read(&self.store_key)
+            .await
+            .map_err(|_| unusable("store_key_unreadable"))?;
+        let key = Key::parse(&key).ok_or_else(|| unusable("store_key_invalid"))?;
+        let owner = Owner {
+            credential: &self.credential,
+            token_url: self.application.token_url.as_str(),
+            client_id: &self.application.client_id,
+            scope: match &self.scope {
+                Some(Ask::Scope(text) | Ask::Resource(text)) => text,
+                None => "",
+            },
+        };
+        Seal::new(&key, &owner).map_err(Denial::from)
+    }
+}
+
+/// Obtains tokens with what a sign-in left.
+pub(super) fn source(settings: &Settings, ask: &Ask, context: &Context) -> Arc<dyn Source> {
+    let store = Store::new(&settings.store);
+    Arc::new(RefreshToken::new(settings, ask, context, store))
+}
+
+/// How long one attempt may take: it may have to wait for another cell's, and to try two tokens.
+pub(super) fn patience(token_timeout: Duration) -> Duration {
+    token_timeout * 3
+}
+
+struct RefreshToken(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    ask: Ask,
+    client: Client,
+    store: Store,
+    /// How the store looked at the last attempt.
+    seen: Mutex<Option<Stamp>>,
+    /// When somebody was last told that the sign-in runs out.
+    warned: Mutex<Option<Duration>>,
+}
+
+impl RefreshToken {
+    fn new(settings: &Settings, ask: &Ask, context: &Context, store: Store) -> Self {
+        Self(Arc::new(Inner {
+            ask: offline(ask, settings.application.entra),
+            client: Client::new(&settings.application, context),
+            settings: settings.clone(),
+            store,
+            seen: Mutex::default(),
+            warned: Mutex::default(),
+        }))
+    }
+}
+
+/// Entra ID gives a new refresh token only to who asks for one; elsewhere the sign-in has settled it (RFC 6749 section 6).
+fn offline(ask: &Ask, entra: bool) -> Ask {
+    match ask {
+        Ask::Scope(scope) if entra && !scope.split(' ').any(|word| word == "offline_access") => {
+            Ask::Scope(format!("{scope} offline_access").trim_start().to_owned())
+        }
+        other => other.clone(),
+    }
+}
+
+impl Source for RefreshToken {
+    fn fetch(&self, wish: Wish) -> Attempt {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move {
+            // In a task of its own: a reload or a deadline must not fall between the provider's answer and the write.
+            match tokio::spawn(inner.renew(wish)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Denial::unavailable("panicked", None)),
+            }
+        })
+    }
+
+    fn news(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move {
+            while inner.store.stamp() == *inner.seen() {
+                tokio::time::sleep(STORE_LOOK).await;
+            }
+        })
+    }
+}
+
+impl Inner {
+    async fn renew(self: Arc<Self>, wish: Wish) -> Result<Grant, Denial> {
+        let context = self.client.context();
+        let seal = Arc::new(self.settings.seal(context).await?);
+        let (room, last) = self.prepared(&seal).await?;
+        self.warn_of_the_end(&last);
+        let (redeemed, used) = match self.redeem(&last.newest, &wish).await {
+            // Lost between a provider's answer and the write, or never learned of: the one before it may still be good.
+            Err(denial) if worn_out(&denial.failure) => match &last.before {
+                Some(before) => match self.redeem(before, &wish).await {
+                    Ok(redeemed) => (redeemed, before.clone()),
+                    Err(_) => return Err(for_a_person(denial)),
+                },
+                None => return Err(for_a_person(denial)),
+            },
+            outcome => (outcome.map_err(for_a_person)?, last.newest.clone()),
+        };
+        self.store.step(Step::Answered);
+        let Redeemed { grant, refresh } = redeemed;
+        let now = context.clock.unix();
+        if let (Some(had), Some(claims)) = (&last.account, &grant.claims)
+            && let Some(got) = sign_in::entra_account(claims)
+            && !got.same(had)
+        {
+            return Err(person("account_changed"));
+        }
+        let next = Record {
+            sequence: room.locked().next(Some(&last)),
+            // No new one: the old one stays good (facts B1.8).
+            newest: refresh.unwrap_or_else(|| used.clone()),
+            before: Some(used),
+            last_used: now,
+            ..last
+        };
+        let own = Arc::clone(&self);
+        blocking(move || {
+            let written = room.write(&next, &seal);
+            *own.seen() = own.store.stamp();
+            written
+        })
+        .await?;
+        self.show_the_end(now);
+        Ok(grant)
+    }
+
+    /// The lock, the record, and a place for the next one.
+    async fn prepared(&self, seal: &Arc<Seal>) -> Result<(Room, Record), Denial> {
+        let patience = self.client.context().outbound.token_timeout();
+        let locking = locked(&self.store);
+        let locked = match tokio::time::timeout(patience, locking).await {
+            Ok(locked) => locked?,
+            Err(_) => return Err(Trouble::Busy.into()),
+        };
+        // Under the lock, and before it is read: whoever writes next changes it.
+        *self.seen() = self.store.stamp();
+        let seal = Arc::clone(seal);
+        let prepared = blocking(move || {
+            let record = locked.read(&seal)?;
+            record
+                .map(|record| Ok((locked.room()?, record)))
+                .transpose()
+        });
+        prepared.await?.ok_or_else(|| person("never_signed_in"))
+    }
+
+    async fn redeem(&self, token: &Secret<String>, wish: &Wish) -> Result<Redeemed, Denial> {
+        let grant = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", token.expose().as_str()),
+        ];
+        let response = self.client.ask(&grant, &self.ask, wish).await?;
+        let now = self.client.context().clock.since_epoch();
+        Ok(Redeemed {
+            grant: answer::read(&response, now)?,
+            refresh: answer::text_of(&response, "refresh_token"),
+        })
+    }
+
+    /// When the sign-in ends unless it is used, as far as that is known.
+    fn show_the_end(&self, last_used: u64) {
+        if self.settings.application.entra {
+            let end = Duration::from_secs(last_used) + INACTIVE;
+            let secret = self.settings.secret_expires.map(Duration::from_secs);
+            let end = secret.map_or(end, |secret| secret.min(end));
+            let name = &*self.settings.credential;
+            let expiry = &self.client.context().secret_expiry;
+            expiry
+                .with_label_values(&[name])
+                .set(crate::metrics::seconds(end));
+        }
+    }
+
+    /// Says once a day that a sign-in has not been used for long.
+    fn warn_of_the_end(&self, record: &Record) {
+        self.show_the_end(record.last_used);
+        let now = self.client.context().clock.since_epoch();
+        let last_used = Duration::from_secs(record.last_used);
+        if !self.settings.application.entra || now < last_used + WARN {
+            return;
+        }
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_some_and(|last| now < last + Duration::from_hours(24)) {
+            return;
+        }
+        *warned = Some(now);
+        let left = (last_used + INACTIVE).saturating_sub(now);
+        tracing::warn!(
+            credential = &*self.settings.credential,
+            days_left = left.as_secs() / 86_400,
+            "the sign-in has not been renewed for long and will end"
+        );
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Option<Stamp>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Redeemed {
+    grant: Grant,
+    refresh: Option<Secret<String>>,
+}
+
+/// The lock, as soon as it is free.
+async fn locked(store: &Store) -> Result<store::Locked, Trouble> {
+    loop {
+        if let Some(locked) = store.lock()? {
+            return Ok(locked);
+        }
+        tokio::time::sleep(LOCK_LOOK).await;
+    }
+}
+
+/// Work on files, off the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, Trouble> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Trouble::Io),
+    }
+}
+
+/// The token itself is refused: used up, expired, revoked.
+fn worn_out(failure: &Failure) -> bool {
+    matches!(failure, Failure::Rejected { error, codes, .. } if error == "invalid_grant" && !codes.contains(&LOOP))
+}
+
+/// AADSTS50196: asked too often, which passes by itself.
+const LOOP: u32 = 50_196;
+
+/// A refusal that only a person can mend (facts B1.8, B2.2): the token is refused, or the account has to do something first.
+fn for_a_person(denial: Denial) -> Denial {
+    let interaction = ["interaction_required", "login_required", "consent_required"];
+    match denial.failure {
+        Failure::Rejected {
+            error,
+            codes,
+            trace_id,
+        } if !codes.contains(&LOOP)
+            && (error == "invalid_grant" || interaction.contains(&error.as_str())) =>
+        {
+            Denial {
+                failure: Failure::SignInRequired {
+                    reason: "sign_in_ended",
+                    error: Some(error),
+                    codes,
+                    trace_id,
+                },
+                retry_after: denial.retry_after,
+            }
+        }
+        failure => Denial { failure, ..denial },
+    }
+}
+
+fn person(reason: &'static str) -> Denial {
+    Denial::from(Failure::SignInRequired {
+        reason,
+        error: None,
+        codes: Vec::new(),
+        trace_id: None,
+    })
+}
+
+impl From<Trouble> for Denial {
+    fn from(trouble: Trouble) -> Self {
+        if trouble.mended_by_sign_in() {
+            person(trouble.word())
+        } else {
+            Self::from(Failure::Unusable {
+                reason: trouble.word(),
+            })
+        }
+    }
+}
+
+/// What to do about a reason of this kind's, where the reason alone says it.
+#[must_use]
+pub fn cure(reason: &str) -> Option<&'static str> {
+    match reason {
+        "never_signed_in" | "sign_in_ended" => Some("run flowgate sign-in"),
+        "account_changed" => Some(
+            "the provider answers for another account than the one that signed in: run flowgate sign-in --replace-account",
+        ),
+        "store_key_unreadable" => Some("see that the secret behind store_key can be read"),
+        "store_key_invalid" => Some("make a key with openssl rand -hex 32"),
+        word => Trouble::of_word(word).map(Trouble::cure),
+    }
+}
+
+#[cfg(test)]
+mod tests;

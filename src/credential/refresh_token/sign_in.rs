@@ -1,0 +1,426 @@
+//! The one sign-in that fills a store.
+//!
+//! In: the credential's settings. Out: for a browser, the address a person opens (authorization code with PKCE S256, `state` and `nonce`; facts
+//! B1.9, RFC 7636, RFC 8252); for a device without one, a code to type elsewhere (facts B1.10, RFC 8628); then the tokens, whose
+//! account is compared with the store's. Refuses an answer that was not asked for, an account other than the one that signed in before,
+//! and a provider that gives no refresh token. Nothing of a token is ever printed.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::super::application::Client;
+use super::super::source::{Context, Denial, Wish};
+use super::super::{Ask, Failure, answer};
+use super::store::Store;
+use super::{Account, INACTIVE, Record, Settings, Trouble, blocking, locked};
+use crate::secret::Secret;
+
+/// Where a person signs in. `None`: not known for this provider.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Endpoints {
+    /// The authorization endpoint.
+    pub authorize: Option<Url>,
+    /// The device authorization endpoint.
+    pub device: Option<Url>,
+}
+
+/// Longest life of a device code that is waited for.
+const LONGEST: Duration = Duration::from_mins(15);
+
+/// Added to the pause when the provider finds us too quick (RFC 8628 section 3.5).
+const SLOWER: Duration = Duration::from_secs(5);
+
+/// Why nobody has signed in.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The endpoint is not known.
+    #[error("the credential has no `{0}`: it is needed for a server that is not Entra ID")]
+    NoEndpoint(&'static str),
+    /// The provider refuses, or cannot be reached.
+    #[error(transparent)]
+    Refused(#[from] Failure),
+    /// The person declined, or the provider showed an error instead of asking.
+    #[error("the sign-in ended without a code ({error})")]
+    Ended {
+        /// OAuth's `error`.
+        error: String,
+        /// AADSTS numbers.
+        codes: Vec<u32>,
+    },
+    /// The code was not used in time.
+    #[error("nobody signed in within the time the provider allows")]
+    Late,
+    /// The answer is for somebody else, or another sign-in.
+    #[error("the provider's answer does not belong to this sign-in ({0})")]
+    NotOurs(&'static str),
+    /// No refresh token came.
+    #[error("the provider gave no refresh token")]
+    NoRefreshToken,
+    /// The store has another account.
+    #[error("the store belongs to another account")]
+    OtherAccount,
+    /// What is in the store cannot be read, so nobody knows whose it is.
+    #[error("whose account the store holds cannot be told: {0}")]
+    Unknown(Trouble),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] Trouble),
+}
+
+impl From<Denial> for Error {
+    fn from(denial: Denial) -> Self {
+        Self::Refused(denial.failure)
+    }
+}
+
+/// A sign-in under way.
+pub struct SignIn {
+    settings: Settings,
+    client: Client,
+    context: Context,
+    /// What the browser and the device are asked for.
+    ask: Ask,
+}
+
+/// What a browser is sent to, and what its answer is compared with. No `Debug`.
+pub struct Browser {
+    /// The address to open.
+    pub url: Url,
+    /// What comes back unchanged.
+    pub state: Secret<String>,
+    redirect: String,
+    nonce: String,
+    verifier: Secret<String>,
+}
+
+/// What a person types on another device. No `Debug`: it holds the code we poll with.
+pub struct Device {
+    /// To type.
+    pub user_code: String,
+    /// Where.
+    pub address: String,
+    /// For how long it is good.
+    pub within: Duration,
+    code: Secret<String>,
+    interval: Duration,
+}
+
+/// Somebody has signed in. No `Debug`.
+pub struct Signed {
+    /// Who, where the provider says it.
+    pub account: Option<Account>,
+    refresh: Secret<String>,
+}
+
+#[cfg(test)]
+impl Signed {
+    /// As if this account had signed in.
+    pub(super) fn of(account: Option<Account>, refresh: Secret<String>) -> Self {
+        Self { account, refresh }
+    }
+}
+
+impl SignIn {
+    /// With this credential, to ask for this.
+    #[must_use]
+    pub fn new(settings: &Settings, ask: &Ask, context: &Context) -> Self {
+        let who = "openid profile offline_access";
+        let ask = match ask {
+            Ask::Scope(scope) => Ask::Scope(format!("{who} {scope}").trim_end().to_owned()),
+            resource @ Ask::Resource(_) => resource.clone(),
+        };
+        Self {
+            client: Client::new(&settings.application, context),
+            settings: settings.clone(),
+            context: context.clone(),
+            ask,
+        }
+    }
+
+    /// Where to send a browser that comes back to `redirect`.
+    pub fn browser(&self, redirect: &str) -> Result<Browser, Error> {
+        let mut url = self
+            .settings
+            .sign_in
+            .authorize
+            .clone()
+            .ok_or(Error::NoEndpoint("authorize_url"))?;
+        let unguessable = || BASE64_URL_SAFE_NO_PAD.encode(self.context.random.bytes::<32>());
+        let (state, nonce, verifier) = (unguessable(), unguessable(), unguessable());
+        let challenge = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
+        {
+            let mut query = url.query_pairs_mut();
+            query
+                .append_pair("client_id", &self.settings.application.client_id)
+                .append_pair("response_type", "code")
+                .append_pair("redirect_uri", redirect)
+                .append_pair("response_mode", "query")
+                .append_pair("state", &state)
+                .append_pair("nonce", &nonce)
+                .append_pair("code_challenge", &BASE64_URL_SAFE_NO_PAD.encode(challenge))
+                .append_pair("code_challenge_method", "S256");
+            match &self.ask {
+                Ask::Scope(scope) => query.append_pair("scope", scope),
+                Ask::Resource(resource) => query
+                    .append_pair("scope", "openid")
+                    .append_pair("resource", resource),
+            };
+            // Not silently the account the browser happens to be signed in with; elsewhere offline access has to be agreed to
+            // (OpenID Connect Core section 11).
+            let prompt = if self.settings.application.entra {
+                "select_account"
+            } else {
+                "consent"
+            };
+            query.append_pair("prompt", prompt);
+        }
+        Ok(Browser {
+            url,
+            state: Secret::new(state),
+            redirect: redirect.to_owned(),
+            nonce,
+            verifier: Secret::new(verifier),
+        })
+    }
+
+    /// Redeems the code a browser came back with.
+    pub async fn redeem(&self, browser: Browser, code: &Secret<String>) -> Result<Signed, Error> {
+        let grant = [
+            ("grant_type", "authorization_code"),
+            ("code", code.expose().as_str()),
+            ("redirect_uri", &browser.redirect),
+            ("code_verifier", browser.verifier.expose()),
+        ];
+        let response = self.client.ask(&grant, &self.ask, &Wish::default()).await?;
+        self.signed(&response, Some(&browser.nonce))
+    }
+
+    /// Asks for a code that is typed on another device.
+    pub async fn device(&self) -> Result<Device, Error> {
+        let url = self
+            .settings
+            .sign_in
+            .device
+            .as_ref()
+            .ok_or(Error::NoEndpoint("device_url"))?;
+        let response = self
+            .client
+            .ask_at(url, &[], &self.ask, &Wish::default())
+            .await?;
+        let text = |name| answer::text_of(&response, name);
+        let seconds = |name| answer::seconds_of(&response, name);
+        let (Some(code), Some(user_code)) = (text("device_code"), text("user_code")) else {
+            let now = self.context.clock.since_epoch();
+            let denial = answer::read(&response, now).err();
+            return Err(denial.map_or(Error::NotOurs("device_code"), Error::from));
+        };
+        // Google and old Entra ID say `url`.
+        let address = text("verification_uri").or_else(|| text("verification_url"));
+        Ok(Device {
+            user_code: plain(user_code.expose(), 32),
+            address: plain(
+                address.ok_or(Error::NotOurs("verification_uri"))?.expose(),
+                256,
+            ),
+            within: seconds("expires_in").unwrap_or(LONGEST).min(LONGEST),
+            code,
+            interval: seconds("interval")
+                .unwrap_or(SLOWER)
+                .max(Duration::from_secs(1)),
+        })
+    }
+
+    /// Waits until somebody has typed the code and signed in.
+    pub async fn wait(&self, device: &Device) -> Result<Signed, Error> {
+        let grant = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+            ("device_code", device.code.expose().as_str()),
+        ];
+        let clock = &self.context.clock;
+        let end = clock.since_epoch() + device.within;
+        let mut interval = device.interval;
+        loop {
+            let next = clock.since_epoch() + interval;
+            if next > end {
+                return Err(Error::Late);
+            }
+            clock.sleep_until(next).await;
+            let response = self.client.ask(&grant, &self.ask, &Wish::default()).await;
+            let outcome = response.and_then(|response| {
+                answer::read(&response, clock.since_epoch()).map(|_| response)
+            });
+            match outcome {
+                Ok(response) => return self.signed(&response, None),
+                Err(denial) => match denial.failure {
+                    Failure::Rejected { error, codes, .. } => match error.as_str() {
+                        "authorization_pending" => {}
+                        "slow_down" => interval += SLOWER,
+                        "expired_token" | "code_expired" => return Err(Error::Late),
+                        "authorization_declined" | "access_denied" => {
+                            return Err(Error::Ended { error, codes });
+                        }
+                        _ => {
+                            return Err(Error::Refused(Failure::Rejected {
+                                error,
+                                codes,
+                                trace_id: None,
+                            }));
+                        }
+                    },
+                    // The person is still typing: an outage of a moment is no reason to begin anew.
+                    Failure::Unavailable { .. } => {}
+                    failure => return Err(failure.into()),
+                },
+            }
+        }
+    }
+
+    fn signed(
+        &self,
+        response: &http::Response<bytes::Bytes>,
+        nonce: Option<&str>,
+    ) -> Result<Signed, Error> {
+        let grant = answer::read(response, self.context.clock.since_epoch())?;
+        let id_token = answer::text_of(response, "id_token");
+        let application = &self.settings.application;
+        // It came from the token endpoint itself, over TLS: that stands for its signature (OpenID Connect Core section 3.1.3.7).
+        let account = match id_token
+            .as_ref()
+            .map(|token| answer::claims(token.expose()))
+        {
+            Some(None) => return Err(Error::NotOurs("id_token")),
+            Some(Some(claims)) => {
+                if !meant_for(&claims, &application.client_id) {
+                    return Err(Error::NotOurs("aud"));
+                }
+                if nonce.is_some() && claims.get("nonce").and_then(Value::as_str) != nonce {
+                    return Err(Error::NotOurs("nonce"));
+                }
+                if application.entra {
+                    entra_account(&claims)
+                } else {
+                    other_account(&claims)
+                }
+            }
+            // It was asked for, and without it nothing ties the answer to this browser. Servers that speak OAuth only have none.
+            None if application.entra && matches!(self.ask, Ask::Scope(_)) => {
+                return Err(Error::NotOurs("id_token"));
+            }
+            None => grant.claims.as_deref().and_then(entra_account),
+        };
+        Ok(Signed {
+            account,
+            refresh: answer::text_of(response, "refresh_token").ok_or(Error::NoRefreshToken)?,
+        })
+    }
+
+    /// Puts the token into the store, unless it holds another account's. `replace`: whoever it was. Returns when it ends if it is
+    /// never used, where that is known.
+    pub async fn keep(&self, signed: Signed, replace: bool) -> Result<Option<u64>, Error> {
+        let seal = self.settings.seal(&self.context).await?;
+        let store = Store::new(&self.settings.store);
+        // A running gateway holds the lock for one renewal at most.
+        let patience = super::patience(self.context.outbound.token_timeout());
+        let locked = tokio::time::timeout(patience, locked(&store))
+            .await
+            .map_err(|_| Trouble::Busy)??;
+        let now = self.context.clock.unix();
+        let kept = blocking(move || {
+            let last = match locked.read(&seal) {
+                Ok(Some(record)) if same(&record, &signed) => Some(record),
+                Ok(None) => None,
+                Ok(Some(_)) if replace => None,
+                Ok(Some(_)) => return Ok(Err(Error::OtherAccount)),
+                // Its tokens may be used up; whose it was could be read, though not here any more.
+                Err(trouble) if trouble.mended_by_sign_in() && replace => None,
+                Err(trouble) if trouble.mended_by_sign_in() => {
+                    return Ok(Err(Error::Unknown(trouble)));
+                }
+                Err(trouble) => return Err(trouble),
+            };
+            let record = Record {
+                sequence: locked.next(last.as_ref()),
+                newest: signed.refresh,
+                // Of the sign-in before: a person has just replaced it.
+                before: None,
+                account: signed.account,
+                signed_in: now,
+                last_used: now,
+            };
+            locked.room()?.write(&record, &seal).map(Ok)
+        });
+        kept.await??;
+        let entra = self.settings.application.entra;
+        Ok(entra.then(|| now + INACTIVE.as_secs()))
+    }
+
+    /// Whether the store can be written, before a person takes the trouble of signing in.
+    pub async fn rehearse(&self) -> Result<(), Error> {
+        let seal = self.settings.seal(&self.context).await?;
+        let store = Store::new(&self.settings.store);
+        let patience = super::patience(self.context.outbound.token_timeout());
+        let locked = tokio::time::timeout(patience, locked(&store))
+            .await
+            .map_err(|_| Trouble::Busy)??;
+        blocking(move || {
+            match locked.read(&seal) {
+                Err(trouble) if !trouble.mended_by_sign_in() => return Err(trouble),
+                _ => {}
+            }
+            locked.room().map(|_| ())
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+/// Two unknown accounts may be two: only a person can say that they are one.
+fn same(record: &Record, signed: &Signed) -> bool {
+    match (&record.account, &signed.account) {
+        (Some(had), Some(got)) => had.same(got),
+        _ => false,
+    }
+}
+
+/// Who a token of Entra ID is about.
+pub(super) fn entra_account(claims: &Map<String, Value>) -> Option<Account> {
+    account(claims, "tid", "oid")
+}
+
+fn other_account(claims: &Map<String, Value>) -> Option<Account> {
+    account(claims, "iss", "sub")
+}
+
+fn account(claims: &Map<String, Value>, realm: &str, subject: &str) -> Option<Account> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let name = ["preferred_username", "upn", "email", "name"]
+        .into_iter()
+        .find_map(text);
+    Some(Account {
+        realm: text(realm)?.to_owned(),
+        subject: text(subject)?.to_owned(),
+        name: name.map(|name| plain(name, 128)),
+    })
+}
+
+fn meant_for(claims: &Map<String, Value>, client_id: &str) -> bool {
+    match claims.get("aud") {
+        Some(Value::String(audience)) => audience == client_id,
+        Some(Value::Array(audiences)) => audiences
+            .iter()
+            .any(|audience| audience.as_str() == Some(client_id)),
+        _ => false,
+    }
+}
+
+/// Text of a provider's that a terminal shows and does not obey.
+fn plain(text: &str, longest: usize) -> String {
+    text.chars()
+        .filter(|letter| !letter.is_control() && !matches!(letter, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+        .take(longest)
+        .collect()
+}

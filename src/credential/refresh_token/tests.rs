@@ -1,0 +1,135 @@
+//! The store and what is done with it. The rule's own tests are [`rule_24_the_refresh_store`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::*;
+use crate::client::{self, Outbound};
+use crate::clock::{Clock, Random};
+use crate::credential::proof::Proof;
+use crate::metrics::Metrics;
+use crate::secret::Secrets;
+use crate::simulator::{Options, Simulator, directory};
+
+mod killed;
+mod renewal;
+mod rule_24_the_refresh_store;
+mod signing_in;
+
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+const SCOPE: &str = "https://graph.microsoft.com/Tasks.ReadWrite";
+
+fn ask() -> Ask {
+    Ask::Scope(SCOPE.to_owned())
+}
+
+fn settings(simulator: &Simulator, store: &Path) -> Settings {
+    let token_url: url::Url = simulator
+        .token_url(directory::DEMO_TENANT, true)
+        .parse()
+        .unwrap();
+    let beside = |word: &str| Some(token_url.join(word).unwrap());
+    Settings {
+        credential: "planner".into(),
+        scope: Some(ask()),
+        store: store.to_path_buf(),
+        store_key: Value::Fixed(Secret::new(KEY.to_owned())),
+        sign_in: sign_in::Endpoints {
+            authorize: beside("authorize"),
+            device: beside("devicecode"),
+        },
+        secret_expires: None,
+        application: Application {
+            token_url,
+            client_id: directory::PUBLIC_APP.to_owned(),
+            proof: Proof::Nothing,
+            parameters: BTreeMap::new(),
+            entra: true,
+            cae: false,
+        },
+    }
+}
+
+fn context() -> Context {
+    with_clock(Clock::system())
+}
+
+fn with_clock(clock: Clock) -> Context {
+    Context {
+        credential: "planner".into(),
+        outbound: Outbound::new(&client::Settings {
+            ca: Vec::new(),
+            proxy: None,
+            no_proxy: Vec::new(),
+            insecure_hosts: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+            token_timeout: Duration::from_secs(5),
+            believe_simulator: true,
+        })
+        .unwrap(),
+        clock,
+        random: Random::system(),
+        secrets: Secrets::default(),
+        secret_expiry: Metrics::new().unwrap().secret_expiry_timestamp_seconds,
+    }
+}
+
+async fn simulator() -> Simulator {
+    Simulator::start(Options::default()).await.unwrap()
+}
+
+/// A token as a sign-in with MFA leaves it.
+fn signed_in(simulator: &Simulator) -> Secret<String> {
+    Secret::new(simulator.refresh_token(
+        directory::DEMO_TENANT,
+        directory::PUBLIC_APP,
+        directory::SERVICE_USER,
+        &format!("{SCOPE} offline_access"),
+    ))
+}
+
+fn account() -> Account {
+    Account {
+        realm: directory::DEMO_TENANT.to_owned(),
+        subject: directory::SERVICE_USER.to_owned(),
+        name: Some("service".to_owned()),
+    }
+}
+
+fn record(newest: Secret<String>) -> Record {
+    let now = Clock::system().unix();
+    Record {
+        sequence: 1,
+        newest,
+        before: None,
+        account: Some(account()),
+        signed_in: now,
+        last_used: now,
+    }
+}
+
+async fn seal(settings: &Settings) -> Seal {
+    settings.seal(&context()).await.ok().unwrap()
+}
+
+/// What the store holds now.
+async fn held(settings: &Settings) -> Result<Option<Record>, Trouble> {
+    let seal = seal(settings).await;
+    locked(&Store::new(&settings.store)).await?.read(&seal)
+}
+
+async fn put(settings: &Settings, record: &Record) {
+    let seal = seal(settings).await;
+    let locked = locked(&Store::new(&settings.store)).await.unwrap();
+    locked.room().unwrap().write(record, &seal).unwrap();
+}
+
+async fn fetched(settings: &Settings) -> Result<Grant, Denial> {
+    source(settings, &ask(), &context())
+        .fetch(Wish::default())
+        .await
+}
+
+fn reason(denial: &Denial) -> &'static str {
+    denial.failure.word()
+}

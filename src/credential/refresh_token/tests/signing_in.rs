@@ -1,4 +1,4 @@
-//! Who may replace whom in a store, and what of an answer belongs to this sign-in. Over the wire: `tests/it/sign_in.rs`.
+//! Who may replace whom in a store, and what the address holds that a person opens. Over the wire it is not tried yet.
 
 use super::sign_in::{Browser, Error, SignIn, Signed};
 use super::*;

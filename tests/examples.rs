@@ -444,3 +444,21 @@ fn the_configuration_of_the_readme_works_with_other_ids() {
     let url = format!("{gateway}/order-created");
     assert_eq!(post(&url, &erp, r#"{"order":4711}"#), 200);
 }
+
+#[test]
+fn a_program_with_a_key_creates_a_planner_task_by_an_application_permission() {
+    let example = Example::prepare("planner", "flowgate.yaml");
+    let (_gateway, gateway) = example.serve("flowgate.yaml");
+    let (erp, json) = (example.erp(), "Content-Type: application/json");
+    let tasks = format!("{gateway}/tasks");
+    let task = br#"{"planId":"p","title":"Look into it"}"#;
+    let (status, created) = call(&tasks, &[&erp, json], Some(task));
+    assert_eq!((status, &created["title"]), (201, &"Look into it".into()));
+    let one = format!("{tasks}/{}?$select=title", created["id"].as_str().unwrap());
+    let (status, read) = call(&one, &[&erp], None);
+    assert_eq!((status, &read["title"]), (200, &"Look into it".into()));
+    let (status, refused) = call(&format!("{tasks}?$filter=a"), &[&erp], None);
+    assert_eq!((status, &refused["code"]), (400, &"forbidden_query".into()));
+    let stranger = call(&tasks, &["X-Api-Key: nobody", json], Some(task));
+    assert_eq!(stranger.0, 401);
+}

@@ -203,6 +203,15 @@ pub fn judge(ground: &mut Ground<'_>, credentials: &mut Credentials) -> Option<V
             continue;
         };
         reader.reads_vaults = true;
+        if reader.exchanges {
+            ground.reader.error_at(
+                &one.spot,
+                say!("this credential exchanges a caller's token, and nobody calls when a vault is read"),
+                say!("read vaults with a credential that has an identity of its own"),
+            );
+            fine = false;
+            continue;
+        }
         // A broken credential has been told.
         let Some(manner) = &reader.manner else {
             fine = false;

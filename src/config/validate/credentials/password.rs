@@ -2,9 +2,9 @@
 //!
 //! In: the section. Out: the account, and the application that signs in with it, which may be a public client (facts B1.7). Refuses what its
 //! [`application`] and its [`proof`] refuse, `common` and `consumers` among it. Warns of a password that begins or ends with a blank, and,
-//! once, of the kind itself.
+//! once, tells of the kind itself.
 
-use super::super::super::problem::{Spot, say};
+use super::super::super::problem::{Severity, Spot, say};
 use super::super::super::raw;
 use super::super::super::read::At;
 use super::super::super::values::Text;
@@ -94,15 +94,18 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::Password>, defaults: &Defaults
     (manner, assemble())
 }
 
-/// Said once, however many there are: whoever chose it knows by then.
+/// Said once, however many there are: whoever chose it knows by then. A note: a configuration that has no other way has to pass
+/// `--strict`.
 fn advise(ground: &mut Ground<'_>, owner: &Spot) {
     if std::mem::replace(&mut ground.passwords_advised, true) {
         return;
     }
-    ground.reader.warn_at(
+    ground.reader.note(
+        Severity::Note,
         owner,
         say!("a password cannot answer multi-factor authentication, and Microsoft advises against it"),
         say!("where it can be, use refresh_token with `flowgate sign-in`, or an application's own identity (client_secret, managed_identity)"),
+        None,
     );
 }
 

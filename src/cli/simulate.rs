@@ -246,19 +246,19 @@ fn configuration(simulator: &Simulator) -> String {
     let mut yaml = format!(
         "\
 defaults:
-  entra: {{ tenant: {DEMO_TENANT} }}
+  entra: {{ tenant: {DEMO_TENANT}, authority: \"{authority}\" }}
 
 callers:
   erp:
-    api_key: {{ plain: {{ env: ERP_KEY }} }}
+    api_key: {{ sha256: {{ env: ERP_KEY_SHA256 }} }}
   app:
-    entra: {{ authority: \"{authority}\", audience: [\"{API_APP}\", \"api://{API_APP}\"], client_ids: [{CALLER_APP}] }}
+    entra: {{ audience: [\"{API_APP}\", \"api://{API_APP}\"], client_ids: [{CALLER_APP}] }}
   partner:
-    entra: {{ authority: \"{authority}\", tenant: {PARTNER_TENANT}, audience: [\"{API_APP}\", \"api://{API_APP}\"], client_ids: [{PARTNER_APP}] }}
+    entra: {{ tenant: {PARTNER_TENANT}, audience: [\"{API_APP}\", \"api://{API_APP}\"], client_ids: [{PARTNER_APP}] }}
 
 credentials:
   flows:
-    client_secret: {{ authority: \"{authority}\", client_id: {GATEWAY_APP}, secret: {{ env: FLOWS_SECRET }} }}
+    client_secret: {{ client_id: {GATEWAY_APP}, secret: {{ env: FLOWS_SECRET }} }}
 
 flows:
 "

@@ -75,6 +75,20 @@ pub enum Permissions {
     Delegated,
 }
 
+impl Judged {
+    /// The client id of the application it proves itself as, where it is one.
+    pub fn client_id(&self) -> Option<&str> {
+        let application = match &self.settings.as_ref()?.kind {
+            credential::Kind::ClientCredentials(application)
+            | credential::Kind::OnBehalfOf(application) => application,
+            credential::Kind::Password(settings) => &settings.application,
+            credential::Kind::RefreshToken(settings) => &settings.application,
+            credential::Kind::ManagedIdentity(_) | credential::Kind::Bearer(_) => return None,
+        };
+        Some(&application.client_id)
+    }
+}
+
 impl Credentials {
     /// Each with its settings, if it has some.
     #[must_use]

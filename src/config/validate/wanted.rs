@@ -21,6 +21,7 @@ pub struct Wanted {
     pub settings: Trigger,
     mode: Option<Spot>,
     tenant: Option<Spot>,
+    objects: Option<Spot>,
     method: Option<Spot>,
 }
 
@@ -58,11 +59,11 @@ pub fn trigger_of(ground: &mut Ground<'_>, section: raw::Trigger) -> Option<Want
         raw::Mode::Users => trigger::Mode::Users,
         raw::Mode::Anyone => trigger::Mode::Anyone,
     });
-    if let Some(spot) = objects
+    if let Some(spot) = &objects
         && mode.is_some_and(|mode| mode != trigger::Mode::Users)
     {
         ground.reader.error_at(
-            &spot,
+            spot,
             say!("object ids belong to mode: users"),
             say!("leave them out, or write mode: users"),
         );
@@ -82,6 +83,7 @@ pub fn trigger_of(ground: &mut Ground<'_>, section: raw::Trigger) -> Option<Want
         },
         mode: mode_spot,
         tenant: tenant_spot,
+        objects,
         method: method_spot,
     })
 }
@@ -132,6 +134,17 @@ pub fn contradictions(
                 spot,
                 say!("the flow admits this tenant, and its credential belongs to another"),
                 say!("use a credential of the flow's own tenant"),
+            );
+        }
+    }
+    if let (Some(spot), Chosen::One(index, ..)) = (&trigger.objects, credential) {
+        let client = credentials.0.get(*index).and_then(|one| one.client_id());
+        let client = client.and_then(guid);
+        if client.is_some_and(|client| trigger.settings.object_ids.contains(&client)) {
+            ground.reader.warn_at(
+                spot,
+                say!("this is the credential's client id, and the flow looks at object ids"),
+                say!("write the Object ID of the enterprise application, here and in the flow"),
             );
         }
     }

@@ -12,7 +12,9 @@ use crate::config::{self, Config, Parts, Problems, Secrets};
 
 pub mod check;
 pub mod demo;
+pub mod doctor;
 pub mod hash_key;
+mod live;
 pub mod schema;
 pub mod serve;
 pub mod sign_in;
@@ -40,6 +42,8 @@ enum Command {
     Demo(demo::Args),
     /// Run a simulated Entra ID and flows, to test a caller without a tenant.
     Simulate(simulate::Simulate),
+    /// Try every credential and flow live, and say whose fault it is and what to change.
+    Doctor(doctor::Args),
     /// Obtain a token and print its decoded claims.
     Token(token::Args),
     /// Sign in once for a credential that acts as a person's account.
@@ -84,6 +88,17 @@ impl ConfigArgs {
     }
 }
 
+impl ConfigArgs {
+    /// What there is of the configuration, whatever secrets cannot be read: those are among [`Parts::told`].
+    fn look(&self, ambient: &Ambient) -> Result<Parts, ExitCode> {
+        let Ambient {
+            clock, environment, ..
+        } = ambient;
+        config::survey(&self.paths, environment, clock, Secrets::Told)
+            .map_err(|problems| told(&problems))
+    }
+}
+
 fn told(problems: &Problems) -> ExitCode {
     say(&problems.to_string());
     ExitCode::from(BAD_CONFIGURATION)
@@ -100,6 +115,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => block_on(simulate::run(args)),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Token(args) => token::run(&args),
         Command::SignIn(args) => sign_in::run(&args),
         Command::HashKey(args) => hash_key::run(&args),

@@ -110,6 +110,8 @@ struct Clients {
     discovered: Client<Connector, Body>,
     platform: Client<Connector, Body>,
     flows: FlowClient,
+    /// Without a pool: to see whether there is somebody at all.
+    connector: Connector,
 }
 
 impl Outbound {
@@ -122,6 +124,7 @@ impl Outbound {
             discovered: pooled(Connector::new(&shared, Reach::Discovered), 2),
             platform: pooled(Connector::new(&shared, Reach::Platform), 1),
             flows: FlowClient::new(Connector::new(&shared, Reach::Configured)),
+            connector: Connector::new(&shared, Reach::Configured),
         })))
     }
 
@@ -150,6 +153,12 @@ impl Outbound {
     #[must_use]
     pub fn flows(&self) -> &FlowClient {
         &self.0.flows
+    }
+
+    /// Connects to a configured URI's host, TLS included, and hangs up: nothing is asked.
+    pub async fn connects(&self, uri: http::Uri) -> Result<(), Reason> {
+        let opened = self.0.connector.open(uri).await;
+        opened.map(drop).map_err(|error| error.reason())
     }
 
     /// Makes one small request and reads its whole answer. A redirect, an encoded body, a simulator's answer where none is believed, and

@@ -106,6 +106,8 @@ pub enum Secrets {
     Optional,
     /// It is an error below these key paths, e.g. `credentials.flows`, and elsewhere a note: a command needs no more.
     Below(Vec<String>),
+    /// Whatever cannot be read, absent or not, is a note: a command tells in its own words what it did not find.
+    Told,
 }
 
 impl Secrets {
@@ -113,7 +115,7 @@ impl Secrets {
     fn required(&self, path: &str) -> bool {
         match self {
             Self::Required => true,
-            Self::Optional => false,
+            Self::Optional | Self::Told => false,
             Self::Below(paths) => paths.iter().any(|above| {
                 let rest = path.strip_prefix(above.as_str());
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -132,6 +134,10 @@ pub struct Parts {
     pub vaults: Option<Vaults>,
     /// Flows in the order of their names.
     pub flows: Vec<Option<Entry>>,
+    /// Their names.
+    pub flow_names: Vec<Arc<str>>,
+    /// Warnings and notes; only where the configuration was surveyed.
+    pub told: Problems,
     server: Option<(server::Settings, Limits)>,
     admin: Option<std::net::SocketAddr>,
     log: Option<telemetry::Settings>,
@@ -234,9 +240,13 @@ fn survey_texts(
         mut problems,
         ..
     } = find(files, environment, clock, secrets);
-    // What is absent and not needed is not this command's to tell.
+    let told = problems.clone();
+    // What is absent and not needed stops no command.
     problems.keep_errors();
-    parts.filter(|_| !problems.fatal()).ok_or(problems)
+    match parts {
+        Some(parts) if !problems.fatal() => Ok(Parts { told, ..parts }),
+        _ => Err(problems),
+    }
 }
 
 /// The configuration, with its warnings; or the problems.

@@ -309,12 +309,7 @@ impl Refused {
 /// Notes for the log how the token that was sent differs from what the flow is known to want; where nothing is known to differ, what
 /// was sent.
 fn note_differences(call: &Credentialed, flow: &Flow) {
-    let trigger = flow.trigger.clone().unwrap_or_default();
-    let wanted = Wanted {
-        audience: flow.audience.clone(),
-        tenant: trigger.tenant,
-        object_ids: trigger.object_ids,
-    };
+    let wanted = wanted(flow);
     let claims = call.token().map(|token| token.claims.as_deref());
     let found = match claims {
         None => vec!["no token was sent".to_owned()],
@@ -329,6 +324,17 @@ fn note_differences(call: &Credentialed, flow: &Flow) {
         }
     };
     call.permitted().call().record.notes().diagnosis = Some(found.join("; "));
+}
+
+/// What the configuration says that a flow wants of a token.
+#[must_use]
+pub fn wanted(flow: &Flow) -> Wanted {
+    let trigger = flow.trigger.clone().unwrap_or_default();
+    Wanted {
+        audience: flow.audience.clone(),
+        tenant: trigger.tenant,
+        object_ids: trigger.object_ids,
+    }
 }
 
 /// Sorts a client error by whether anything can have been received, and by whose it is.

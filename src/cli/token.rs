@@ -5,14 +5,11 @@
 
 use std::process::ExitCode;
 
+use super::live::{self, Live};
 use super::{ConfigArgs, complain, print, say};
-use crate::app::{self, Ambient};
-use crate::client::Outbound;
+use crate::app::Ambient;
 use crate::config::Parts;
-use crate::credential::{self, Ask, Cells};
-use crate::diagnosis::entra;
-use crate::metrics::Metrics;
-use crate::secret::{self, Secrets};
+use crate::credential;
 
 /// Arguments of `token`.
 #[derive(clap::Args)]
@@ -40,10 +37,8 @@ enum Error {
     Incomplete,
     #[error("the runtime cannot start")]
     Runtime(#[source] std::io::Error),
-    #[error("metrics cannot be registered")]
-    Metrics(#[from] prometheus::Error),
-    #[error("the outbound client cannot be built")]
-    Outbound(#[from] crate::client::Error),
+    #[error(transparent)]
+    Live(#[from] live::Error),
     #[error(transparent)]
     Token(#[from] credential::Failure),
 }
@@ -71,18 +66,8 @@ pub fn run(args: &Args) -> ExitCode {
         Err(error) => {
             complain(&error);
             if let Error::Token(failure) = &error {
-                if let Some(cure) = failure.cure() {
-                    say(&format!("Cure: {cure}."));
-                }
-                for code in failure.codes() {
-                    if let Some(known) = entra::find(*code) {
-                        say(&format!(
-                            "AADSTS{code}: {}. Fault: {}. Cure: {}.",
-                            known.meaning,
-                            known.fault.as_str(),
-                            known.cure
-                        ));
-                    }
+                for line in live::explained(failure) {
+                    say(&line);
                 }
             }
             ExitCode::FAILURE
@@ -108,25 +93,9 @@ async fn obtain(args: &Args, config: &Parts, ambient: &Ambient) -> Result<(), Er
         .get(position)
         .and_then(|one| one.settings.as_ref())
         .ok_or(Error::Incomplete)?;
-    let ask = ask(config, position).ok_or(Error::NothingToAsk)?;
-    let metrics = Metrics::new()?;
-    let secrets = Secrets::new(secret::store::Surroundings {
-        clock: ambient.clock.clone(),
-        random: ambient.random.clone(),
-        metrics: metrics.clone(),
-    });
-    let cells = Cells::new(credential::cache::Surroundings {
-        clock: ambient.clock.clone(),
-        random: ambient.random.clone(),
-        metrics,
-        secrets: secrets.clone(),
-    });
-    let outbound = config.outbound.as_ref().ok_or(Error::Incomplete)?;
-    let outbound = Outbound::new(outbound)?;
-    let vaults = config.vaults.as_ref().ok_or(Error::Incomplete)?;
-    let at = |position: usize| config.credentials.get(position)?.settings.as_ref();
-    app::vaults::lend_to(vaults, at, &cells, &secrets, &outbound);
-    let token = cells.cell(settings, &ask, &outbound).token().await?;
+    let ask = live::ask(config, position).ok_or(Error::NothingToAsk)?;
+    let live = Live::new(config, ambient)?;
+    let token = live.token(settings, &ask).await?;
     if args.raw {
         say(
             "flowgate: whoever has this token can use it until it expires: keep it out of logs and tickets",
@@ -140,16 +109,4 @@ async fn obtain(args: &Args, config: &Parts, ambient: &Ambient) -> Result<(), Er
         None => print("the token is opaque: it has no claims to show"),
     }
     Ok(())
-}
-
-/// What the credential would ask for: what the first flow that uses it wants, else its own `scope:` or `resource:`.
-fn ask(config: &Parts, position: usize) -> Option<Ask> {
-    let flows = config.flows.iter().flatten();
-    let wanted = flows
-        .filter_map(|entry| entry.credential.clone())
-        .find_map(|(used, ask)| (used == position).then_some(ask));
-    wanted.or_else(|| {
-        let credential = config.credentials.get(position)?;
-        credential.settings.as_ref()?.ask.clone()
-    })
 }

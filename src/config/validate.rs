@@ -6,9 +6,9 @@
 use std::path::PathBuf;
 
 use super::problem::{Name, Spot, Words, say};
-use super::read::{At, Field, Reader};
+use super::read::{At, Field, Named, Reader};
 use super::values::{Choice, OneOrMore, Text, telling_path, telling_variable};
-use super::{EXPIRES_SOON, Parts, Secrets, Severity, raw};
+use super::{EXPIRES_SOON, Parts, Problems, Secrets, Severity, raw};
 use crate::client;
 use crate::secret::{Secret, Source, Unreadable};
 
@@ -87,6 +87,10 @@ pub(super) fn document(
     let callers = callers::callers(&mut ground, callers, &defaults);
     let mut credentials = credentials::credentials(&mut ground, credentials, &defaults);
     let vaults = vaults::judge(&mut ground, &mut credentials);
+    let flow_names = flows.as_ref().map_or_else(Vec::new, |at| {
+        let Named(named) = &at.value;
+        named.iter().map(|(name, _)| name.shared()).collect()
+    });
     let flows = flows::flows(
         &mut ground,
         flows,
@@ -115,6 +119,8 @@ pub(super) fn document(
         credentials: credentials.parts(),
         vaults,
         flows,
+        flow_names,
+        told: Problems::default(),
         files,
         secret_reads,
         hash,
@@ -218,10 +224,13 @@ impl Ground<'_> {
                     Source::File(path) => telling_path(path, &spot.file),
                     Source::KeyVault { .. } | Source::Plain(_) => say!(""),
                 };
-                let severity = self.severity(spot, reason.absent());
+                let severity = match reason {
+                    Unreadable::InVault => Severity::Error,
+                    _ => self.severity(spot, reason.absent()),
+                };
                 let cure = if reason == crate::secret::Unreadable::InVault {
                     say!("write {{ env: NAME }} or {{ file: PATH }}: it is needed before a vault can be read")
-                } else if severity == Severity::Note {
+                } else if severity == Severity::Note && self.secrets != Secrets::Told {
                     say!(
                         "it has to be there when the gateway starts (--secrets makes this an error)"
                     )
@@ -244,7 +253,8 @@ impl Ground<'_> {
 
     /// How bad it is that a secret or file cannot be read.
     fn severity(&self, spot: &Spot, absent: bool) -> Severity {
-        if absent && !self.secrets.required(&spot.path) {
+        let told = self.secrets == Secrets::Told;
+        if told || absent && !self.secrets.required(&spot.path) {
             Severity::Note
         } else {
             Severity::Error

@@ -56,6 +56,8 @@ pub struct Health {
     pub trouble: Option<Trouble>,
     /// Whether there is a value, however old.
     pub held: bool,
+    /// Unix seconds at which it expires, where the vault knows.
+    pub expires: Option<u64>,
 }
 
 impl Secrets {
@@ -151,10 +153,14 @@ impl Secrets {
         let mut all: Vec<Health> = vaults
             .entries()
             .iter()
-            .map(|(address, entry)| Health {
-                secret: address.display(),
-                trouble: entry.trouble(),
-                held: matches!(entry.peek(), Some(Ok(_))),
+            .map(|(address, entry)| {
+                let held = entry.peek().and_then(Result::ok);
+                Health {
+                    secret: address.display(),
+                    trouble: entry.trouble(),
+                    held: held.is_some(),
+                    expires: held.and_then(|reading| reading.expires),
+                }
             })
             .collect();
         all.sort_by(|one, other| one.secret.cmp(&other.secret));

@@ -16,6 +16,7 @@ mod canaries;
 mod certificates;
 mod diagnosis;
 mod diagnostics;
+mod doctor;
 mod frames;
 mod graph;
 mod house;

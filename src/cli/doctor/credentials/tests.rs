@@ -1,0 +1,112 @@
+//! What the doctor says of a credential, for canned failures and claims.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Question, block, denied, title};
+use crate::cli::doctor::report::{Fault, Section};
+use crate::client::Reason;
+use crate::credential::{Ask, Failure};
+use crate::secret::vault::Trouble;
+
+fn told(failure: &Failure) -> (Section, Fault) {
+    let mut section = Section::new("credential a".to_owned());
+    let fault = denied(&mut section, "a", failure);
+    assert!(section.is_wrong());
+    (section, fault)
+}
+
+fn rejected(codes: &[u32]) -> Failure {
+    Failure::Rejected {
+        error: "invalid_client".to_owned(),
+        codes: codes.to_vec(),
+        trace_id: Some("5d4c".to_owned()),
+    }
+}
+
+#[test]
+fn a_refusal_is_explained_by_its_code() {
+    let (section, fault) = told(&rejected(&[7_000_222]));
+    let text = section.to_string();
+    assert_eq!(fault, Fault::Configuration);
+    for part in [
+        "invalid_client",
+        "AADSTS7000222: ",
+        "expired",
+        "Cure: ",
+        "trace id 5d4c",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let (_, fault) = told(&rejected(&[65_001]));
+    assert_eq!(fault, Fault::IdentityProvider);
+    // Another provider says no number.
+    let (_, fault) = told(&rejected(&[]));
+    assert_eq!(fault, Fault::Configuration);
+}
+
+#[test]
+fn silence_is_the_networks_fault_and_a_wrong_address_the_configurations() {
+    let unavailable = |reason| Failure::Unavailable {
+        reason,
+        retry_after: Duration::from_secs(1),
+    };
+    for (failure, expected) in [
+        (unavailable("connect"), Fault::Network),
+        (unavailable("tls"), Fault::Network),
+        (unavailable("refused_address"), Fault::Configuration),
+        (unavailable("throttled"), Fault::IdentityProvider),
+        (
+            Failure::SecretUnavailable(Trouble::Forbidden),
+            Fault::Configuration,
+        ),
+        (
+            Failure::SecretUnavailable(Trouble::Unreachable(Reason::Connect)),
+            Fault::Network,
+        ),
+    ] {
+        let (section, fault) = told(&failure);
+        assert_eq!(fault, expected, "{section}");
+    }
+}
+
+#[test]
+fn whoever_has_to_sign_in_is_told_how() {
+    let (section, _) = told(&Failure::SignInRequired {
+        reason: "not_signed_in",
+        error: None,
+        codes: Vec::new(),
+        trace_id: None,
+    });
+    let text = section.to_string();
+    assert!(text.contains("flowgate sign-in --config PATH a"), "{text}");
+}
+
+#[test]
+fn the_block_shows_the_claims_that_matter_and_no_other() {
+    let claims = json!({
+        "aud": "https://service.flow.microsoft.com/", "ver": "1.0", "oid": "4444\u{1b}[2J\n",
+        "roles": ["A", "B"], "exp": 1_795_305_600, "name": "Somebody", "unique_name": "x",
+    });
+    assert_eq!(
+        block(claims.as_object().unwrap()),
+        "aud   https://service.flow.microsoft.com/\nver   1.0\noid   4444[2J\nroles A B\nexp   2026-11-22 00:00:00 UTC"
+    );
+    assert!(block(json!({"name": "x"}).as_object().unwrap()).contains("none of the claims"));
+}
+
+#[test]
+fn the_title_says_what_is_asked_and_for_whom() {
+    let question = |ask, users: &[&str]| Question {
+        position: 0,
+        ask,
+        users: users.iter().map(|one| (*one).to_owned()).collect(),
+    };
+    let scope = Some(Ask::Scope("api://a/.default".to_owned()));
+    assert_eq!(
+        title("flows", &question(scope, &["a", "Key Vault"])),
+        "credential flows, scope api://a/.default (for a, Key Vault)"
+    );
+    assert_eq!(title("flows", &question(None, &[])), "credential flows");
+}

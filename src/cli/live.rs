@@ -1,0 +1,97 @@
+//! What commands need that talk to identity providers themselves, without a gateway.
+//!
+//! In: what there is of a configuration. Out: tokens from the very cells a gateway would ask, with secrets of vaults read by the credentials
+//! lent for that; and what a failure means, in words. Refuses where the way out itself is not there.
+
+use std::sync::Arc;
+
+use crate::app::{self, Ambient};
+use crate::client::Outbound;
+use crate::config::Parts;
+use crate::credential::{self, Ask, Cells, Failure, Settings, Token};
+use crate::diagnosis::entra;
+use crate::metrics::Metrics;
+use crate::secret::{self, Secrets};
+
+/// Why nothing can be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file that `outbound:` names is absent.
+    #[error("something that `outbound:` or the vaults need is absent")]
+    Incomplete,
+    /// Two metrics of one name.
+    #[error("metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+    /// What `outbound:` says does not go together.
+    #[error("the outbound client cannot be built")]
+    Outbound(#[from] crate::client::Error),
+}
+
+/// Credentials at work.
+pub struct Live {
+    /// The way out.
+    pub outbound: Outbound,
+    /// The values of secrets.
+    pub secrets: Secrets,
+    cells: Cells,
+}
+
+impl Live {
+    /// Puts the credentials that are there to work. Needs a tokio runtime.
+    pub fn new(config: &Parts, ambient: &Ambient) -> Result<Self, Error> {
+        let metrics = Metrics::new()?;
+        let secrets = Secrets::new(secret::store::Surroundings {
+            clock: ambient.clock.clone(),
+            random: ambient.random.clone(),
+            metrics: metrics.clone(),
+        });
+        let cells = Cells::new(credential::cache::Surroundings {
+            clock: ambient.clock.clone(),
+            random: ambient.random.clone(),
+            metrics,
+            secrets: secrets.clone(),
+        });
+        let outbound = config.outbound.as_ref().ok_or(Error::Incomplete)?;
+        let outbound = Outbound::new(outbound)?;
+        let vaults = config.vaults.as_ref().ok_or(Error::Incomplete)?;
+        let at = |position: usize| config.credentials.get(position)?.settings.as_ref();
+        app::vaults::lend_to(vaults, at, &cells, &secrets, &outbound);
+        Ok(Self {
+            outbound,
+            secrets,
+            cells,
+        })
+    }
+
+    /// One token.
+    pub async fn token(&self, settings: &Settings, ask: &Ask) -> Result<Arc<Token>, Failure> {
+        self.cells.cell(settings, ask, &self.outbound).token().await
+    }
+}
+
+/// What the credential would ask for: what the first flow that uses it wants, else its own `scope:` or `resource:`.
+pub fn ask(config: &Parts, position: usize) -> Option<Ask> {
+    let flows = config.flows.iter().flatten();
+    let wanted = flows
+        .filter_map(|entry| entry.credential.clone())
+        .find_map(|(used, ask)| (used == position).then_some(ask));
+    wanted.or_else(|| {
+        let credential = config.credentials.get(position)?;
+        credential.settings.as_ref()?.ask.clone()
+    })
+}
+
+/// What a failure means and what to change, a line each.
+pub fn explained(failure: &Failure) -> Vec<String> {
+    let cure = failure.cure().map(|cure| format!("Cure: {cure}."));
+    let codes = failure.codes().iter().filter_map(|code| {
+        let known = entra::find(*code)?;
+        Some(format!(
+            "AADSTS{code}: {}. Fault: {}. Cure: {}.",
+            known.meaning,
+            known.fault.as_str(),
+            known.cure
+        ))
+    });
+    cure.into_iter().chain(codes).collect()
+}

@@ -8,16 +8,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{ConfigArgs, complain, print, say};
-use crate::app::Ambient;
+use crate::app::{self, Ambient};
 use crate::client::Outbound;
 use crate::config::Parts;
 use crate::credential::refresh_token::sign_in::{Error, SignIn, Signed};
 use crate::credential::refresh_token::{self, trouble::Trouble};
 use crate::credential::source::Context;
-use crate::credential::{Ask, Kind};
+use crate::credential::{self, Ask, Cells, Kind};
 use crate::diagnosis::entra;
 use crate::metrics::Metrics;
-use crate::secret::Secrets;
+use crate::secret::{self, Secrets};
 
 mod loopback;
 
@@ -102,13 +102,30 @@ pub fn run(args: &Args) -> ExitCode {
 
 async fn sign_in(args: &Args, config: &Parts, ambient: &Ambient) -> Result<(), Failed> {
     let (settings, ask) = wanted(config, &args.credential)?;
-    let context = Context {
-        credential: std::sync::Arc::clone(&settings.credential),
-        outbound: Outbound::new(config.outbound.as_ref().ok_or(Failed::Incomplete)?)?,
+    let metrics = Metrics::new()?;
+    let outbound = Outbound::new(config.outbound.as_ref().ok_or(Failed::Incomplete)?)?;
+    let secrets = Secrets::new(secret::store::Surroundings {
         clock: ambient.clock.clone(),
         random: ambient.random.clone(),
-        secrets: Secrets::default(),
-        secret_expiry: Metrics::new()?.secret_expiry_timestamp_seconds,
+        metrics: metrics.clone(),
+    });
+    // They obtain the tokens that vaults are read with; they live as long as the sign-in does.
+    let cells = Cells::new(credential::cache::Surroundings {
+        clock: ambient.clock.clone(),
+        random: ambient.random.clone(),
+        metrics: metrics.clone(),
+        secrets: secrets.clone(),
+    });
+    let vaults = config.vaults.as_ref().ok_or(Failed::Incomplete)?;
+    let at = |position: usize| config.credentials.get(position)?.settings.as_ref();
+    app::vaults::lend_to(vaults, at, &cells, &secrets, &outbound);
+    let context = Context {
+        credential: std::sync::Arc::clone(&settings.credential),
+        outbound,
+        clock: ambient.clock.clone(),
+        random: ambient.random.clone(),
+        secrets,
+        secret_expiry: metrics.secret_expiry_timestamp_seconds,
     };
     let sign_in = SignIn::new(settings, &ask, &context);
     // Before somebody takes the trouble.
@@ -236,11 +253,13 @@ fn explain(failed: &Failed, by_device: bool) {
         Error::NoEndpoint(_) | Error::Late | Error::NotOurs(_) => return,
     };
     for code in codes {
-        if let Some(known) = entra::find(*code) {
-            say(&format!(
+        match entra::find(*code) {
+            Some(known) => say(&format!(
                 "AADSTS{code}: {}. Cure: {}.",
                 known.meaning, known.cure
-            ));
+            )),
+            // Whoever looks it up needs the number.
+            None => say(&format!("AADSTS{code}.")),
         }
     }
     if by_device && codes.contains(&DEVICE_CODE_FORBIDDEN) {

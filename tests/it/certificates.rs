@@ -10,10 +10,10 @@ use crate::house::{Answer, House, KEY};
 use crate::provider::Provider;
 
 /// A folder in which OpenSSL makes certificates.
-struct Workshop(tempfile::TempDir);
+pub struct Workshop(tempfile::TempDir);
 
 impl Workshop {
-    fn open() -> Self {
+    pub fn open() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
@@ -27,12 +27,12 @@ impl Workshop {
         assert!(output.status.success(), "{said}");
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// A new key with its certificate, and both as `NAME.pfx`.
-    fn certificate(&self, name: &str, key: &str) {
+    pub fn certificate(&self, name: &str, key: &str) {
         self.run(&format!("genpkey {key} -out {name}.key"));
         self.run(&format!(
             "req -x509 -key {name}.key -subj /CN={name} -days 100 -out {name}.crt"
@@ -42,13 +42,13 @@ impl Workshop {
         ));
     }
 
-    fn registered(&self, name: &str) -> Certificate {
+    pub fn registered(&self, name: &str) -> Certificate {
         let text = std::fs::read_to_string(self.path(&format!("{name}.crt"))).unwrap();
         Certificate::from_pem(&text).unwrap()
     }
 }
 
-const RSA: &str = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048";
+pub const RSA: &str = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048";
 const EC: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256";
 
 fn yaml(credential: &str, url: &str) -> String {

@@ -45,6 +45,7 @@ mod rule_21_outbound_trust;
 mod rule_25_simulator_and_demo;
 mod rule_26_admin_port;
 mod secure;
+mod sign_in;
 mod spine;
 mod stub;
 mod timeouts_and_limits;

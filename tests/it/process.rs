@@ -56,6 +56,15 @@ impl Process {
         self.until(text, |process| process.said().contains(text).then_some(()));
     }
 
+    /// Waits until it has said a line that begins like this; that line, whatever the other stream put before it.
+    pub fn line(&mut self, beginning: &str) -> String {
+        self.until(beginning, |process| {
+            let said = process.said();
+            let (line, _) = said.get(said.find(beginning)?..)?.split_once('\n')?;
+            Some(line.to_owned())
+        })
+    }
+
     /// The process's number.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -241,10 +241,22 @@ section! {
     RefreshToken {
         /// The application's client id.
         client_id: Text,
-        /// Its client secret; none: a public client.
+        /// Its client secret; with no proof at all it is a public client.
         secret: Source,
+        /// The secret that follows, while it is rolled over.
+        next_secret: Source,
         /// When the secret expires: for metrics and warnings.
         expires: Moment,
+        /// Its certificate with the private key, instead of a secret.
+        certificate: Source,
+        /// Opens the certificate's key.
+        passphrase: Source,
+        /// Signature algorithm of the certificate's assertions.
+        algorithm: Choice<Algorithm>,
+        /// Whether the certificate's chain travels along.
+        send_chain: Flag,
+        /// File with another issuer's token, instead of a secret.
+        federated_token_file: Text,
         /// Tenant id or domain.
         tenant: Text,
         /// The cloud the tenant is in.

@@ -26,7 +26,13 @@ pub fn judge(
     let raw::RefreshToken {
         client_id,
         secret,
+        next_secret,
         expires,
+        certificate,
+        passphrase,
+        algorithm,
+        send_chain,
+        federated_token_file,
         tenant,
         cloud,
         authority,
@@ -58,15 +64,20 @@ pub fn judge(
     let judged = application::judge(ground, &owner, keys, Permissions::Delegated, defaults);
     let keys = proof::Keys {
         secret,
+        next_secret,
         client_auth,
         expires,
-        ..proof::Keys::silent()
+        certificate,
+        passphrase,
+        algorithm,
+        send_chain,
+        federated_token_file,
     };
     let proven = proof::judge(ground, &owner, keys, true, judged.entra(), defaults);
     let authorize_url = endpoint_of(ground, "authorize_url", authorize_url, elsewhere);
     let device_url = endpoint_of(ground, "device_url", device_url, elsewhere);
     let store = file(ground, &owner, store);
-    let store_key = key(ground, &owner, store_key);
+    let store_key = key(ground, &owner, store_key, defaults);
     let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
     let (manner, application) = judged.with(proof);
     let assemble = || {
@@ -154,15 +165,23 @@ fn file(
     Some(raw::beside(&at.spot.file, &at.value.0))
 }
 
-fn key(ground: &mut Ground<'_>, owner: &Spot, field: Field<raw::Source>) -> Option<Value> {
+/// One in a vault is looked at when it is used.
+fn key(
+    ground: &mut Ground<'_>,
+    owner: &Spot,
+    field: Field<raw::Source>,
+    defaults: &Defaults,
+) -> Option<Value> {
     let at = ground.required(
         field,
         owner,
         "store_key",
         say!("write e.g. store_key: {{ env: STORE_KEY }}; openssl rand -hex 32 makes one"),
     )?;
-    let key = ground.secret(&at, true)?;
-    if Key::parse(&key).is_none() {
+    let key = ground.value(&at, true, defaults)?;
+    if let Value::Fixed(text) = &key
+        && Key::parse(text).is_none()
+    {
         ground.reader.error_at(
             &at.spot,
             say!("this is not a key of 32 bytes"),
@@ -170,5 +189,5 @@ fn key(ground: &mut Ground<'_>, owner: &Spot, field: Field<raw::Source>) -> Opti
         );
         return None;
     }
-    Some(Value::Fixed(key))
+    Some(key)
 }

@@ -1,7 +1,9 @@
-//! Who may replace whom in a store, and what the address holds that a person opens. Over the wire it is not tried yet.
+//! Who may replace whom in a store, what the address holds that a person opens, and how long a device is waited for. The command is
+//! tried in `tests/it/sign_in.rs`.
 
 use super::sign_in::{Browser, Error, SignIn, Signed};
 use super::*;
+use crate::simulator::{Fault, Place, Times, grant};
 
 fn signed(subject: &str) -> Signed {
     Signed::of(
@@ -83,4 +85,74 @@ async fn the_address_carries_a_fresh_challenge_and_nothing_secret() {
         assert_ne!(first[fresh], second[fresh]);
         assert!(first[fresh].len() >= 43);
     }
+}
+
+/// A device's sign-in in front of a simulator that goes by the same clock.
+async fn device(clock: &Clock) -> (tempfile::TempDir, Simulator, SignIn) {
+    let folder = tempfile::tempdir().unwrap();
+    let same = clock.clone();
+    let options = Options {
+        clock: Arc::new(move || same.unix()),
+        ..Options::default()
+    };
+    let simulator = Simulator::start(options).await.unwrap();
+    let settings = settings(&simulator, &folder.path().join("planner.token"));
+    let sign_in = SignIn::new(&settings, &ask(), &with_clock(clock.clone()));
+    (folder, simulator, sign_in)
+}
+
+/// Lets the time pass, a second whenever nobody has anything to do, until the work is done; how long that took.
+async fn passing<T>(clock: &Clock, work: impl Future<Output = T>) -> (T, Duration) {
+    let began = clock.since_epoch();
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return (done, clock.since_epoch().saturating_sub(began)),
+            () = tokio::time::sleep(Duration::from_millis(3)) => clock.advance(Duration::from_secs(1)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_device_is_polled_at_the_providers_pace_until_the_person_is_done() {
+    let clock = Clock::manual(1_800_000_000);
+    let (_folder, simulator, sign_in) = device(&clock).await;
+    let device = sign_in.device().await.unwrap();
+    // Too quick once, out of reach once: neither ends it.
+    let place = || Place::Grant(grant::DEVICE_CODE.to_owned());
+    let slower = Fault::Status {
+        status: 400,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: r#"{"error":"slow_down"}"#.into(),
+    };
+    simulator.fault(place(), slower, Times::Once);
+    let waited = async {
+        let typed = async {
+            simulator
+                .until(|simulator| simulator.token_requests().len() >= 3)
+                .await;
+            simulator.fault(place(), Fault::Unavailable, Times::Once);
+            assert!(simulator.finish_device(&device.user_code, Some(directory::SERVICE_USER)));
+        };
+        tokio::join!(sign_in.wait(&device), typed).0
+    };
+    let (signed, took) = passing(&clock, waited).await;
+    let account = signed.unwrap().account.unwrap();
+    assert_eq!(account.subject, directory::SERVICE_USER);
+    let polls = simulator.token_requests();
+    assert!(polls.len() >= 5, "{}", polls.len());
+    // The first after 5 seconds, each later one after 10.
+    let least = Duration::from_secs(5 + 10 * (polls.len() as u64 - 1));
+    assert!(took >= least, "{took:?} {}", polls.len());
+}
+
+#[tokio::test]
+async fn a_device_that_nobody_types_into_is_given_up_when_its_code_ends() {
+    let clock = Clock::manual(1_800_000_000);
+    let (_folder, simulator, sign_in) = device(&clock).await;
+    let device = sign_in.device().await.unwrap();
+    let (ended, took) = passing(&clock, sign_in.wait(&device)).await;
+    assert!(matches!(ended.err(), Some(Error::Late)));
+    assert!(took <= Duration::from_secs(901), "{took:?}");
+    assert!(simulator.token_requests().len() > 100);
 }

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import time
+import urllib.parse
 import urllib.request
 
 from lab import LOAD_CORE, PROXY_CORE, free_port
@@ -138,10 +139,44 @@ def haproxy(lab, behind):
     return Endpoint(process, f"http://127.0.0.1:{port}/flow")
 
 
-def flowgate(lab, behind, name="flowgate", access_log=False, flows=1, ready=True, **server):
-    """flowgate as it is deployed: caller tokens checked, its own token obtained and injected, metrics on."""
+class Entra:
+    """A simulated Entra ID, one of its users, and the application that stands for the gateway."""
+
+    TENANT, APPLICATION, PUBLIC = (f"{start}-0000-4000-8000-00000000000{end}" for start, end in (("8f3b0000", 1), ("22220000", 1), ("22220000", 2)))
+
+    def __init__(self, lab):
+        port = free_port()
+        printed = lab.home / "entra.txt"
+        process = lab.start("entra", [lab.flowgate, "simulate", "--listen", f"127.0.0.1:{port}"], LOAD_CORE, stdout=printed.open("wb"))
+        lab.wait_for_port(port, process)
+        deadline = time.monotonic() + 5
+        while "Ctrl-C" not in printed.read_text() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        said = dict(re.findall(r"^export (\w+)='?([^'\n]*)", printed.read_text(), re.MULTILINE))
+        self.authority, self.secret, self.password = said["ENTRA_AUTHORITY"], said["FLOWS_SECRET"], said["USER_PASSWORD"]
+
+    def user_token(self, lab):
+        """A file with a user's token for the application."""
+        form = {"grant_type": "password", "client_id": self.PUBLIC, "username": "user@flowgate.example", "password": self.password,
+                "scope": f"{self.APPLICATION}/.default"}
+        url = f"{self.authority}/{self.TENANT}/oauth2/v2.0/token"
+        with urllib.request.urlopen(url, urllib.parse.urlencode(form).encode(), timeout=5) as answer:
+            return lab.file("user.tokens", json.loads(answer.read())["access_token"] + "\n")
+
+    def configuration(self, kind):
+        """Callers are users; the credential is of this kind, its proof the same secret."""
+        return {
+            "defaults": {"entra": {"tenant": self.TENANT, "authority": self.authority}},
+            "callers": {"load": {"entra": {"audience": [self.APPLICATION]}}},
+            "credentials": {"own": {kind: {"client_id": self.APPLICATION, "secret": self.secret}}},
+        }
+
+
+def flowgate(lab, behind, name="flowgate", access_log=False, flows=1, ready=True, entra=None, **server):
+    """flowgate as it is deployed: caller tokens checked, its own token obtained and injected, metrics on. `entra`: other callers and
+    credentials than the usual ones."""
     port, admin = free_port(), free_port()
-    flow = {"url": behind.url, "who_can_trigger": ["load"], "credential": "own", "timeout": "130s"}
+    flow = {"url": behind.url, "who_can_trigger": ["load"], "credential": "own", "timeout": "130s", "allow_host": True}
     config = {
         "server": {"listen": f"127.0.0.1:{port}", **server},
         "admin": {"listen": f"127.0.0.1:{admin}"},
@@ -151,6 +186,7 @@ def flowgate(lab, behind, name="flowgate", access_log=False, flows=1, ready=True
         "credentials": {"own": {"client_secret": {"token_url": f"{lab.issuer.url}/token", "client_id": "flowgate",
                                                   "secret": {"env": "COMPARE_SECRET"}, "scope": "flows"}}},
         "flows": {f"flow-{number}" if number else "flow": flow for number in range(flows)},
+        **(entra or {}),
     }
     # JSON is YAML.
     path = lab.file(f"{name}.yaml", json.dumps(config, indent=1))

@@ -210,4 +210,14 @@ def tokens(lab):
     return [flat(lab, f"cost per request from 1 to {count:,} distinct caller tokens already seen", (few, one, 1), (many, every, 1), "tokens")]
 
 
-ROWS = {"cpu": cpu, "logs": logs, "latency": latency, "burst": burst, "drain": drain, "idle": idle, "flows": flows, "tokens": tokens}
+def kinds(lab):
+    entra = proxies.Entra(lab)
+    tokens = entra.user_token(lab)
+    behind = proxies.upstream(lab)
+    endpoints = {kind: proxies.flowgate(lab, behind, kind, entra=entra.configuration(kind)) for kind in ("on_behalf_of", "client_secret")}
+    results = alternating(lab, endpoints, tokens, "kinds")
+    return [compared(results, "on_behalf_of", "client_secret", 1.05, "a caller's own token exchanged against the application's"),
+            *summary(results)]
+
+
+ROWS = {"cpu": cpu, "logs": logs, "latency": latency, "burst": burst, "drain": drain, "idle": idle, "flows": flows, "tokens": tokens, "kinds": kinds}

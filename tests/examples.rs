@@ -462,3 +462,60 @@ fn a_program_with_a_key_creates_a_planner_task_by_an_application_permission() {
     let stranger = call(&tasks, &["X-Api-Key: nobody", json], Some(task));
     assert_eq!(stranger.0, 401);
 }
+
+#[test]
+fn a_program_with_a_key_creates_a_planner_task_once_somebody_has_signed_the_service_account_in() {
+    let example = Example::prepare("planner-as-a-service-account", "flowgate.yaml");
+    let (_gateway, gateway) = example.serve("flowgate.yaml");
+    let (erp, json) = (example.erp(), "Content-Type: application/json");
+    let tasks = format!("{gateway}/tasks");
+    let task = br#"{"planId":"p","title":"Look into it"}"#;
+    let create = || call(&tasks, &[&erp, json], Some(task));
+    let (status, refused) = create();
+    assert_eq!(
+        (status, &refused["code"]),
+        (503, &"sign_in_required".into())
+    );
+
+    let mut signing_in = flowgate(&example.variables)
+        .args(["sign-in", "--config", "flowgate.yaml", "planner"])
+        .current_dir(example.folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let printed = BufReader::new(signing_in.stdout.take().unwrap());
+    let mut signing_in = Running(signing_in);
+    let mut lines = printed.lines();
+    let address = lines.next().unwrap().unwrap();
+    // The button of a person's page, and the way back.
+    let output = Command::new("curl")
+        .args([
+            "-sL",
+            "--noproxy",
+            "*",
+            "-d",
+            "user=33330000-0000-4000-8000-000000000002",
+        ])
+        .arg(&address)
+        .output()
+        .unwrap();
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert!(page.contains("You can close this window"), "{page}");
+    let who = lines.next().unwrap().unwrap();
+    assert!(
+        who.starts_with("Signed in as service@flowgate.example"),
+        "{who}"
+    );
+    assert!(signing_in.0.wait().unwrap().success());
+
+    let began = std::time::Instant::now();
+    let created = loop {
+        let (status, answer) = create();
+        if status == 201 {
+            break answer;
+        }
+        assert!(began.elapsed().as_secs() < 20, "{status} {answer}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert_eq!(created["title"], "Look into it");
+}

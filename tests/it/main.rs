@@ -28,6 +28,7 @@ mod process;
 mod provider;
 mod real_clients;
 mod real_provider;
+mod real_sign_in;
 mod rule_01_a_flow_never_runs_twice;
 mod rule_02_host_chooses_nothing;
 mod rule_06_a_reload_reaches_open_connections;

@@ -134,7 +134,7 @@ impl Desk {
     }
 }
 
-fn ended(mut process: Process) -> (i32, String) {
+pub fn ended(mut process: Process) -> (i32, String) {
     let status = process.ended();
     (status.code().unwrap(), process.said())
 }

@@ -50,6 +50,17 @@ const CLIENTS = [
   client('id:with+odd/marks%&=~', AWKWARD, 'client_secret_basic'),
 ];
 
+// People sign in for it, in the provider's own development pages: any name, any password. Public, so each refresh token is good
+// for one use, and a second use revokes what came of it.
+const NATIVE = {
+  client_id: 'planner',
+  token_endpoint_auth_method: 'none',
+  application_type: 'native',
+  grant_types: ['authorization_code', 'refresh_token'],
+  redirect_uris: ['http://localhost'],
+  response_types: ['code'],
+};
+
 const CERTIFIED = values.certificate.map((given) => {
   const [alg, file] = given.split(':');
   const { publicKey } = new X509Certificate(readFileSync(file));
@@ -75,8 +86,8 @@ const http = createServer();
 http.listen(Number(values.port), '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${http.address().port}`;
   const provider = new Provider(issuer, {
-    clients: [...CLIENTS, ...CERTIFIED],
-    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+    clients: [...CLIENTS, ...CERTIFIED, NATIVE],
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
     jwks: {
       keys: [
         privateJwk('rsa-1', 'RS256', 'rsa', { modulusLength: 2048 }),
@@ -85,9 +96,9 @@ http.listen(Number(values.port), '127.0.0.1', () => {
       ],
     },
     cookies: { keys: [randomBytes(32).toString('base64url')] },
-    scopes: ['call', 'read'],
+    scopes: ['openid', 'offline_access', 'call', 'read'],
     features: {
-      devInteractions: { enabled: false },
+      devInteractions: { enabled: true },
       clientCredentials: { enabled: true },
       resourceIndicators: {
         enabled: true,

@@ -177,6 +177,8 @@ impl SignIn {
                 "consent"
             };
             query.append_pair("prompt", prompt);
+            // A server that is told for whom a token is in a field of its own wants to know it here already (RFC 8707 section 2.1).
+            query.extend_pairs(&self.settings.application.parameters);
         }
         Ok(Browser {
             url,

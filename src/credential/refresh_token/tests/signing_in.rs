@@ -87,6 +87,21 @@ async fn the_address_carries_a_fresh_challenge_and_nothing_secret() {
     }
 }
 
+#[tokio::test]
+async fn another_server_is_asked_for_consent_and_gets_its_own_parameters() {
+    let folder = tempfile::tempdir().unwrap();
+    let simulator = simulator().await;
+    let mut settings = settings(&simulator, &folder.path().join("planner.token"));
+    settings.application.entra = false;
+    let audience = ("audience".to_owned(), "https://api.example".to_owned());
+    settings.application.parameters.extend([audience]);
+    let sign_in = SignIn::new(&settings, &ask(), &context());
+    let browser = sign_in.browser("http://localhost:8400").unwrap();
+    let query: BTreeMap<String, String> = browser.url.query_pairs().into_owned().collect();
+    assert_eq!(query["audience"], "https://api.example");
+    assert_eq!(query["prompt"], "consent");
+}
+
 /// A device's sign-in in front of a simulator that goes by the same clock.
 async fn device(clock: &Clock) -> (tempfile::TempDir, Simulator, SignIn) {
     let folder = tempfile::tempdir().unwrap();

@@ -164,6 +164,7 @@ impl App {
             tracing::warn!("a changed listening address takes effect at a restart");
         }
         self.gateway.replace(world);
+        self.kept.secrets.forget();
         self.server.store(Arc::new(config.server.clone()));
         *current = Current {
             outbound,
@@ -198,9 +199,10 @@ impl App {
         self.surroundings.places.taken()
     }
 
-    /// Waits until key sets and first tokens have been tried, whatever came of it.
+    /// Waits until key sets, secrets of vaults and first tokens have been tried, whatever came of it.
     pub async fn tried(&self) {
         self.kept.key_sets.first_tried().await;
+        self.kept.secrets.tried().await;
         self.kept.cells.tried().await;
     }
 }

@@ -1,6 +1,6 @@
 //! What expires soon? For the log, once a day.
 //!
-//! In: the configuration in force. Out: a line a day for each secret or certificate that has expired or will within 30 days, as far as
+//! In: the configuration in force, and what vaults say of its secrets. Out: a line a day for each secret or certificate that has expired or will within 30 days, as far as
 //! that is known. At the start and at a reload the configuration's own warnings say it, with the place to change.
 
 use std::sync::{Arc, PoisonError};
@@ -51,8 +51,16 @@ impl App {
     }
 
     fn remind(&self, now: u64) {
+        let vaults = self.kept.secrets.expiring().into_iter();
+        let vaults: Vec<_> = vaults
+            .map(|(credential, expires)| Expiring {
+                credential: Some(credential),
+                certificate: None,
+                expires,
+            })
+            .collect();
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        for one in &current.expiring {
+        for one in current.expiring.iter().chain(&vaults) {
             let (credential, certificate) = (one.credential.as_deref(), one.certificate);
             let expires = date(one.expires);
             if one.expires <= now {

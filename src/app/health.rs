@@ -105,9 +105,13 @@ impl App {
                 ));
             }
         }
-        let tried = self.kept.key_sets.all_tried() && self.kept.cells.first_tried();
+        let tried = self.kept.key_sets.all_tried()
+            && self.kept.secrets.first_tried()
+            && self.kept.cells.first_tried();
         if !tried {
-            reasons.push("key sets and first tokens are still being tried".to_owned());
+            reasons.push(
+                "key sets, secrets of vaults and first tokens are still being tried".to_owned(),
+            );
         }
         Readiness {
             ready: tried && !draining,

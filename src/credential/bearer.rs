@@ -1,15 +1,16 @@
 //! A fixed token from a secret, for upstreams that give one out and for trials.
 //!
 //! In: the secret as it is now. Out: a [`Source`] whose every attempt is that token, valid until the `exp` it carries where it is a JWT,
-//! else until it is refused. It renews nothing: another token is another secret. Refuses a token that has expired and text that
+//! else until it is refused. It renews nothing: another token is another secret, which is looked for in its vault whenever another one
+//! is wanted. Refuses a token that has expired and text that
 //! cannot be a header (rule 21).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::answer;
 use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
-use crate::secret::Value;
+use crate::secret::{Secret, Value};
 
 /// A fixed token as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -38,26 +39,44 @@ pub(super) fn source(settings: &Settings, context: &Context) -> Arc<dyn Source> 
     Arc::new(Bearer {
         settings: settings.clone(),
         context: context.clone(),
+        given: Arc::default(),
     })
 }
 
 struct Bearer {
     settings: Settings,
     context: Context,
+    /// The last one given: who asks again has no use for it any more.
+    given: Arc<Mutex<Option<Secret<String>>>>,
 }
 
 impl Source for Bearer {
     fn fetch(&self, _: Wish) -> Attempt {
         let (settings, context) = (self.settings.clone(), self.context.clone());
+        let given = Arc::clone(&self.given);
         Box::pin(async move {
-            let token = context
-                .secrets
+            let secrets = &context.secrets;
+            let mut token = secrets
                 .read(&settings.token)
                 .await
                 .map_err(Denial::secret)?;
+            let last = replaced(&given, token.clone());
+            let known = last.as_ref() == Some(&token);
+            if known && let Some(newer) = secrets.newer(&settings.token, &token).await {
+                token = newer;
+                replaced(&given, token.clone());
+            }
             grant(token.expose(), context.clock.since_epoch())
         })
     }
+}
+
+fn replaced(
+    given: &Mutex<Option<Secret<String>>>,
+    token: Secret<String>,
+) -> Option<Secret<String>> {
+    let mut given = given.lock().unwrap_or_else(PoisonError::into_inner);
+    given.replace(token)
 }
 
 fn grant(token: &str, now: Duration) -> Result<Grant, Denial> {

@@ -74,10 +74,19 @@ impl Prover {
             return Ok(None);
         };
         let secrets = &self.context.secrets;
-        match secrets.newer(&self.settings.certificate, text).await {
-            Some(_) => self.present(application).await.map(Some),
-            None => Ok(None),
+        if secrets
+            .newer(&self.settings.certificate, text)
+            .await
+            .is_none()
+        {
+            return Ok(None);
         }
+        if let Some(passphrase) = &self.settings.passphrase {
+            // It may have been changed along with the certificate.
+            let old = secrets.read(passphrase).await.map_err(Denial::secret)?;
+            let _ = secrets.newer(passphrase, &old).await;
+        }
+        self.present(application).await.map(Some)
     }
 
     async fn opened(&self) -> Result<Arc<Opened>, Denial> {

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use super::application::{Application, Client};
-use super::source::{Attempt, Context, Denial, Source, Wish};
+use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
-use crate::secret::Value;
+use crate::secret::{Secret, Value};
 
 mod refused;
 
@@ -51,38 +51,54 @@ struct Password {
 
 impl Source for Password {
     fn fetch(&self, wish: Wish) -> Attempt {
-        let (client, settings) = (Arc::clone(&self.client), self.settings.clone());
-        let (ask, refused) = (self.ask.clone(), self.refused.clone());
+        let own = Self {
+            client: Arc::clone(&self.client),
+            settings: self.settings.clone(),
+            ask: self.ask.clone(),
+            refused: self.refused.clone(),
+        };
         Box::pin(async move {
-            let context = client.context();
-            let mut password = context
-                .secrets
-                .read(&settings.password)
-                .await
-                .map_err(Denial::secret)?;
-            let mut tried = Tried::new(&settings, &password);
-            if let Some(denial) = refused.recall(&tried, context.clock.since_epoch()) {
-                // One in a vault may have been changed since; the same one is not sent again.
-                let newer = context.secrets.newer(&settings.password, &password).await;
-                password = newer.ok_or(denial)?;
-                tried = Tried::new(&settings, &password);
-            }
-            let grant = [
-                ("grant_type", "password"),
-                ("username", settings.username.as_str()),
-                ("password", password.expose()),
-            ];
-            let response = client.ask(&grant, &ask, &wish).await?;
-            let now = context.clock.since_epoch();
-            match answer::read(&response, now) {
-                Ok(grant) => {
-                    refused.forget(&tried);
-                    Ok(grant)
+            let (secrets, value) = (&own.client.context().secrets, &own.settings.password);
+            let password = secrets.read(value).await.map_err(Denial::secret)?;
+            match own.sign_in(&password, &wish).await {
+                Err(denial) if counts(&denial.failure) => {
+                    // One in a vault may have been changed since; the same one is not sent again.
+                    match secrets.newer(value, &password).await {
+                        Some(newer) => own.sign_in(&newer, &wish).await,
+                        None => Err(denial),
+                    }
                 }
-                Err(denial) if counts(&denial.failure) => Err(refused.remember(tried, denial, now)),
-                Err(denial) => Err(denial),
+                other => other,
             }
         })
+    }
+}
+
+impl Password {
+    /// One request, unless this very password was refused a while ago.
+    async fn sign_in(&self, password: &Secret<String>, wish: &Wish) -> Result<Grant, Denial> {
+        let clock = &self.client.context().clock;
+        let tried = Tried::new(&self.settings, password);
+        if let Some(denial) = self.refused.recall(&tried, clock.since_epoch()) {
+            return Err(denial);
+        }
+        let grant = [
+            ("grant_type", "password"),
+            ("username", self.settings.username.as_str()),
+            ("password", password.expose()),
+        ];
+        let response = self.client.ask(&grant, &self.ask, wish).await?;
+        let now = clock.since_epoch();
+        match answer::read(&response, now) {
+            Ok(grant) => {
+                self.refused.forget(&tried);
+                Ok(grant)
+            }
+            Err(denial) if counts(&denial.failure) => {
+                Err(self.refused.remember(tried, denial, now))
+            }
+            Err(denial) => Err(denial),
+        }
     }
 }
 

@@ -2,15 +2,16 @@
 //!
 //! In: a [`Value`], which a setting holds instead of the secret itself. Out: the secret as it is now: fixed with the configuration, or as the
 //! vault's latest version says. Values are compared by what they are or where they come from, so that a changed one is another
-//! setting (security rule 22). One [`Secrets`] lives across reloads, so that an unreachable vault costs no value that was read before.
+//! setting (security rule 22). One [`Secrets`] lives across reloads, so that an unreachable vault costs no value that was read before;
+//! what an old configuration read is forgotten only when nobody works by that one any more. Refuses secrets no configuration names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Secret;
 use super::vault::{Address, Entry, Reader, Readers, Reading, Trouble};
-use crate::metrics::seconds;
+use crate::metrics::{Metrics, seconds};
 
 pub use super::vault::Surroundings;
 
@@ -35,7 +36,7 @@ struct Vaults {
 
 /// What a reload changes.
 struct Board {
-    metrics: crate::metrics::Metrics,
+    metrics: Metrics,
     posted: Mutex<Posted>,
 }
 
@@ -43,8 +44,21 @@ struct Board {
 struct Posted {
     readers: HashMap<Arc<str>, Reader>,
     refresh: Duration,
-    /// Credentials whose own secret is there: for the expiry gauge.
-    owners: Vec<(Arc<str>, Address)>,
+    owners: Vec<Owner>,
+    used: HashSet<Address>,
+    /// When what was read last expires, where the vault knows.
+    expiries: HashMap<Address, u64>,
+}
+
+/// A credential whose own secret is in a vault: for the expiry gauge.
+#[derive(Clone)]
+pub struct Owner {
+    /// Its configured name.
+    pub credential: Arc<str>,
+    /// Where the secret is.
+    pub address: Address,
+    /// When it expires by the configuration, in Unix seconds.
+    pub stated: Option<u64>,
 }
 
 /// How one secret of a vault is.
@@ -75,6 +89,16 @@ impl Secrets {
         })))
     }
 
+    /// Announces a configuration: how often to read, which credential's own secret is where, which secrets are of use from now on.
+    /// Its readers are lent next, then [`Secrets::start`]; what is no longer of use stays until [`Secrets::forget`].
+    pub fn settle(&self, refresh: Duration, owners: Vec<Owner>, used: &[Address]) {
+        let Some(vaults) = &self.0 else { return };
+        let mut posted = vaults.board.posted();
+        posted.refresh = refresh;
+        posted.owners = owners;
+        posted.used = used.iter().cloned().collect();
+    }
+
     /// Lends a credential to whoever reads vaults in its name, from now on.
     pub fn lend(&self, name: Arc<str>, reader: Reader) {
         if let Some(vaults) = &self.0 {
@@ -82,25 +106,38 @@ impl Secrets {
         }
     }
 
-    /// Puts a configuration in force: how often to read, which credential's own secret is where, and which secrets are still of use.
-    /// The others are forgotten, and so are readers nobody needs.
-    pub fn settle(&self, refresh: Duration, owners: Vec<(Arc<str>, Address)>, used: &[Address]) {
+    /// Reads everything that was announced and is not there yet, and at once again what could not be read: the configuration may
+    /// have been changed for that very reason.
+    pub fn start(&self) {
         let Some(vaults) = &self.0 else { return };
-        vaults.entries().retain(|address, _| used.contains(address));
-        {
-            let mut posted = vaults.board.posted();
-            posted.refresh = refresh;
-            posted.owners = owners;
-            posted
-                .readers
-                .retain(|name, _| used.iter().any(|address| address.reader == *name));
-        }
-        for address in used {
-            // A reload forgets every date; those of the values at hand are known.
-            if let Some(Ok(reading)) = vaults.entry(address).peek() {
-                vaults.board.read(address, &reading);
+        let used = vaults.board.posted().used.clone();
+        for address in &used {
+            if let Some(entry) = vaults.entry(address)
+                && entry.trouble().is_some()
+            {
+                entry.nudge();
             }
         }
+        // A reload forgets every date; those of the values at hand are known.
+        vaults.board.posted().show(&vaults.board.metrics, |_| true);
+    }
+
+    /// Forgets what the configuration announced last has no use for, once it is in force.
+    pub fn forget(&self) {
+        let Some(vaults) = &self.0 else { return };
+        let used = {
+            let mut posted = vaults.board.posted();
+            let Posted {
+                readers,
+                used,
+                expiries,
+                ..
+            } = &mut *posted;
+            readers.retain(|name, _| used.iter().any(|address| address.reader == *name));
+            expiries.retain(|address, _| used.contains(address));
+            used.clone()
+        };
+        vaults.entries().retain(|address, _| used.contains(address));
     }
 
     /// The value as it is now; at a vault not read before, waits for the first attempt, but not for long.
@@ -109,7 +146,7 @@ impl Secrets {
             Value::Fixed(secret) => Ok(secret.clone()),
             Value::Vault(address) => {
                 let vaults = self.0.as_ref().ok_or(Trouble::NoReader)?;
-                let entry = vaults.entry(address);
+                let entry = vaults.entry(address).ok_or(Trouble::NoReader)?;
                 entry.current().await.map(|reading| reading.value)
             }
         }
@@ -121,8 +158,9 @@ impl Secrets {
             Value::Fixed(secret) => Ok(secret.clone()),
             Value::Vault(address) => {
                 let vaults = self.0.as_ref().ok_or(Trouble::NoReader)?;
-                let reading = vaults.entry(address).peek();
-                reading
+                let entry = vaults.entry(address).ok_or(Trouble::NoReader)?;
+                entry
+                    .peek()
                     .unwrap_or(Err(Trouble::Timeout))
                     .map(|reading| reading.value)
             }
@@ -134,7 +172,7 @@ impl Secrets {
         let (Value::Vault(address), Some(vaults)) = (value, &self.0) else {
             return None;
         };
-        let entry = vaults.entry(address);
+        let entry = vaults.entry(address)?;
         let now = || entry.peek()?.ok().map(|reading| reading.value);
         // Somebody may have read it meanwhile.
         if let Some(other) = now().filter(|now| now != refused) {
@@ -142,6 +180,44 @@ impl Secrets {
         }
         entry.again().await;
         now().filter(|now| now != refused)
+    }
+
+    /// Whether the first attempt at every secret has ended: part of being ready.
+    #[must_use]
+    pub fn first_tried(&self) -> bool {
+        self.entries().iter().all(|entry| entry.peek().is_some())
+    }
+
+    /// Returns once the first attempt at every secret has ended, or has taken too long.
+    pub async fn tried(&self) {
+        for entry in self.entries() {
+            // Whatever came of it.
+            let _ = entry.current().await;
+        }
+    }
+
+    /// Credentials whose own secret expires, by the vault, and when.
+    #[must_use]
+    pub fn expiring(&self) -> Vec<(Arc<str>, u64)> {
+        let Some(vaults) = &self.0 else {
+            return Vec::new();
+        };
+        let posted = vaults.board.posted();
+        posted
+            .owners
+            .iter()
+            .filter_map(|owner| {
+                let expires = posted.expiries.get(&owner.address)?;
+                Some((Arc::clone(&owner.credential), *expires))
+            })
+            .collect()
+    }
+
+    fn entries(&self) -> Vec<Arc<Entry>> {
+        let Some(vaults) = &self.0 else {
+            return Vec::new();
+        };
+        vaults.entries().values().cloned().collect()
     }
 
     /// How every secret of a vault is, by name.
@@ -169,13 +245,19 @@ impl Secrets {
 }
 
 impl Vaults {
-    fn entry(&self, address: &Address) -> Arc<Entry> {
+    /// `None`: no configuration names it any more. Whoever still works by the old one finds its entries until they are forgotten.
+    fn entry(&self, address: &Address) -> Option<Arc<Entry>> {
         let mut entries = self.entries();
-        let entry = entries.entry(address.clone()).or_insert_with(|| {
-            let board = Arc::clone(&self.board);
-            Entry::new(address.clone(), board, self.around.clone())
-        });
-        Arc::clone(entry)
+        if let Some(entry) = entries.get(address) {
+            return Some(Arc::clone(entry));
+        }
+        if !self.board.posted().used.contains(address) {
+            return None;
+        }
+        let board = Arc::clone(&self.board);
+        let entry = Entry::new(address.clone(), board, self.around.clone());
+        entries.insert(address.clone(), Arc::clone(&entry));
+        Some(entry)
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<Address, Arc<Entry>>> {
@@ -199,15 +281,33 @@ impl Readers for Board {
     }
 
     fn read(&self, address: &Address, reading: &Reading) {
-        let Some(expires) = reading.expires else {
+        let mut posted = self.posted();
+        if !posted.used.contains(address) {
             return;
+        }
+        match reading.expires {
+            Some(expires) => posted.expiries.insert(address.clone(), expires),
+            None => posted.expiries.remove(address),
         };
-        for (credential, owned) in &self.posted().owners {
-            if owned == address {
-                self.metrics
-                    .secret_expiry_timestamp_seconds
-                    .with_label_values(&[&**credential])
-                    .set(seconds(Duration::from_secs(expires)));
+        posted.show(&self.metrics, |owned| owned == address);
+    }
+}
+
+impl Posted {
+    /// Shows when the secrets of those credentials expire that own one of `which`: the earliest date that is known. A new version
+    /// that never expires ends the series.
+    fn show(&self, metrics: &Metrics, which: impl Fn(&Address) -> bool) {
+        let gauge = &metrics.secret_expiry_timestamp_seconds;
+        for owner in self.owners.iter().filter(|owner| which(&owner.address)) {
+            let own = |other: &&Owner| other.credential == owner.credential;
+            let known = |owner: &Owner| self.expiries.get(&owner.address).copied();
+            let dates = self.owners.iter().filter(own).filter_map(known);
+            let labels = &[&*owner.credential];
+            match dates.chain(owner.stated).min() {
+                Some(expires) => gauge
+                    .with_label_values(labels)
+                    .set(seconds(Duration::from_secs(expires))),
+                None => drop(gauge.remove_label_values(labels)),
             }
         }
     }

@@ -130,6 +130,9 @@ pub enum Trouble {
     /// Not done in time.
     #[error("the vault did not answer in time")]
     Timeout,
+    /// A mistake of this program or its libraries.
+    #[error("reading failed by a mistake of this program")]
+    Panicked,
 }
 
 impl Trouble {
@@ -150,6 +153,7 @@ impl Trouble {
             Self::Service => "vault_error",
             Self::Invalid => "answer_invalid",
             Self::Timeout => "timeout",
+            Self::Panicked => "panicked",
         }
     }
 
@@ -180,7 +184,7 @@ impl Trouble {
                 Some("read fewer secrets from one vault, or raise `secrets.key_vault.refresh`")
             }
             Self::Invalid => Some("a secret has to be text, not empty and at most 64 KiB"),
-            Self::Service | Self::Timeout => None,
+            Self::Service | Self::Timeout | Self::Panicked => None,
         }
     }
 }

@@ -5,10 +5,11 @@
 //! whatever the vault says. Logs a failure when it changes and when it is over.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::{Address, Reader, Reading, Trouble, fetch};
 use crate::clock::{Clock, Random};
@@ -53,6 +54,8 @@ struct Shared {
     around: Surroundings,
     state: watch::Sender<State>,
     again: Notify,
+    /// The configuration changed: read again, however short a time ago that was tried.
+    nudged: AtomicBool,
 }
 
 #[derive(Default, Clone)]
@@ -78,6 +81,7 @@ impl Entry {
             around,
             state: watch::Sender::new(State::default()),
             again: Notify::new(),
+            nudged: AtomicBool::new(false),
         });
         let keeper = tokio::spawn(keep(Arc::clone(&shared)));
         Arc::new(Self { shared, keeper })
@@ -106,16 +110,21 @@ impl Entry {
 
     /// Reads once more, unless that was done a moment ago.
     pub(in crate::secret) async fn again(&self) {
-        let (attempts, at) = {
+        let attempts = {
             let state = self.shared.state.borrow();
-            (state.attempts, state.at)
+            if self.shared.tried_just_now(&state) {
+                return;
+            }
+            state.attempts
         };
-        let now = self.shared.around.clock.since_epoch();
-        if attempts > 0 && now.abs_diff(at) < ASKED {
-            return;
-        }
         self.shared.again.notify_one();
         self.ended(attempts).await;
+    }
+
+    /// Reads once more in any case, without waiting for it.
+    pub(in crate::secret) fn nudge(&self) {
+        self.shared.nudged.store(true, Ordering::Relaxed);
+        self.shared.again.notify_one();
     }
 
     async fn ended(&self, attempts: u64) {
@@ -144,9 +153,35 @@ async fn keep(shared: Arc<Shared>) {
             )
         };
         let until = shared.around.clock.since_epoch() + pause;
-        tokio::select! {
-            () = shared.again.notified() => {}
-            () = shared.around.clock.sleep_until(until) => {}
+        loop {
+            tokio::select! {
+                () = shared.again.notified() => {
+                    // Of many who ask at the same time, some do so after their wish was fulfilled.
+                    let nudged = shared.nudged.swap(false, Ordering::Relaxed);
+                    if nudged || !shared.tried_just_now(&shared.state.borrow()) {
+                        break;
+                    }
+                }
+                () = shared.around.clock.sleep_until(until) => break,
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn tried_just_now(&self, state: &State) -> bool {
+        let now = self.around.clock.since_epoch();
+        state.attempts > 0 && now.abs_diff(state.at) < ASKED
+    }
+
+    /// One read in a task of its own, so that a panic in a library is only a failed attempt; it ends with the entry.
+    async fn fetched(&self, reader: Reader) -> Result<Reading, Trouble> {
+        let address = self.address.clone();
+        let mut task = JoinSet::new();
+        task.spawn(async move { fetch::read(&address, &reader).await });
+        match task.join_next().await {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) | None => Err(Trouble::Panicked),
         }
     }
 }
@@ -165,7 +200,7 @@ fn pause(state: &State, refresh: Duration, fraction: f64) -> Duration {
 
 async fn attempt(shared: &Shared) {
     let outcome = match shared.readers.reader(&shared.address.reader) {
-        Some(reader) => fetch::read(&shared.address, &reader).await,
+        Some(reader) => shared.fetched(reader).await,
         None => Err(Trouble::NoReader),
     };
     let result = outcome

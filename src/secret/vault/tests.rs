@@ -1,5 +1,6 @@
 //! Reading from a vault over real sockets: a canned one, which answers as facts B4 say.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::*;
 use crate::client::{self, Outbound};
 use crate::clock::{Clock, Random};
 use crate::metrics::Metrics;
-use crate::secret::store::{Secrets, Surroundings, Value};
+use crate::secret::store::{Owner, Secrets, Surroundings, Value};
 
 const AUDIENCE: &str = "https://vault.azure.net";
 
@@ -166,7 +167,6 @@ impl Stage {
             clock,
             metrics,
         };
-        stage.secrets.lend("cluster".into(), stage.reader());
         stage.settle();
         stage
     }
@@ -179,12 +179,40 @@ impl Stage {
     }
 
     fn settle(&self) {
-        let owners = vec![("flows".into(), self.address.clone())];
-        self.secrets.settle(
-            Duration::from_mins(5),
-            owners,
-            std::slice::from_ref(&self.address),
-        );
+        self.settle_with(Some(2_000_000_000));
+    }
+
+    /// A configuration that says itself when the secret expires, or does not.
+    fn settle_with(&self, stated: Option<u64>) {
+        let owner = Owner {
+            credential: "flows".into(),
+            address: self.address.clone(),
+            stated,
+        };
+        let used = std::slice::from_ref(&self.address);
+        self.secrets
+            .settle(Duration::from_mins(5), vec![owner], used);
+        self.secrets.lend("cluster".into(), self.reader());
+        self.secrets.start();
+        self.secrets.forget();
+    }
+
+    /// A configuration that reads nothing.
+    fn abandon(&self) {
+        self.secrets.settle(Duration::from_mins(5), Vec::new(), &[]);
+        self.secrets.start();
+    }
+
+    /// What the expiry gauge shows.
+    fn expiry(&self) -> Option<String> {
+        let text = self.metrics.text().unwrap();
+        let series = "flowgate_secret_expiry_timestamp_seconds{credential=\"flows\"} ";
+        let line = text.lines().find_map(|line| line.strip_prefix(series));
+        line.map(str::to_owned)
+    }
+
+    fn reads(&self) -> usize {
+        self.canned.lock().unwrap().tokens.len()
     }
 
     async fn read(&self) -> Result<String, Trouble> {
@@ -318,17 +346,99 @@ async fn a_refused_value_is_read_again_at_once_but_not_twice_in_half_a_minute() 
 }
 
 #[tokio::test]
-async fn a_secret_nobody_uses_any_more_is_forgotten_and_readers_come_and_go_with_the_configuration()
-{
+async fn of_many_who_ask_for_a_newer_value_at_once_only_one_reads() {
+    let stage = Stage::new(200, value("old")).await;
+    let old = Secret::new(stage.read().await.unwrap());
+    let value_of = Value::Vault(stage.address.clone());
+    stage.answers(200, value("new"));
+    stage.clock.advance(Duration::from_secs(31));
+    let asking = (0..100).map(|_| {
+        let (secrets, value, old) = (stage.secrets.clone(), value_of.clone(), old.clone());
+        tokio::spawn(async move { secrets.newer(&value, &old).await.unwrap() })
+    });
+    for asked in asking.collect::<Vec<_>>() {
+        assert_eq!(asked.await.unwrap().expose(), "new");
+    }
+    // Whoever asked while it was under way has left no second read behind.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(stage.reads(), 2);
+}
+
+#[tokio::test]
+async fn a_secret_nobody_uses_any_more_is_forgotten_when_the_new_configuration_is_in_force() {
     let stage = Stage::new(200, value("v")).await;
     stage.read().await.unwrap();
-    stage
-        .secrets
-        .settle(Duration::from_mins(5), Vec::new(), &[]);
+    stage.abandon();
+    assert_eq!(stage.read().await.as_deref(), Ok("v"), "calls under way");
+    stage.secrets.forget();
     assert!(stage.secrets.health().is_empty());
     assert_eq!(stage.read().await, Err(Trouble::NoReader));
-    stage.secrets.lend("cluster".into(), stage.reader());
+    assert!(stage.secrets.health().is_empty(), "nothing reads it again");
     stage.settle();
+    assert_eq!(stage.read().await.as_deref(), Ok("v"));
+}
+
+#[tokio::test]
+async fn a_reload_tries_at_once_again_what_could_not_be_read() {
+    let stage = Stage::new(403, error("Forbidden", "ForbiddenByRbac")).await;
+    assert_eq!(stage.read().await, Err(Trouble::Forbidden));
+    stage.answers(200, value("v"));
+    stage.settle();
+    stage.until(|stage| stage.troubled().is_none()).await;
+    assert_eq!(stage.read().await.as_deref(), Ok("v"));
+}
+
+#[tokio::test]
+async fn the_gauge_shows_the_earliest_date_that_is_known_and_ends_with_it() {
+    let stage = Stage::new(200, value("first")).await;
+    stage.read().await.unwrap();
+    assert_eq!(stage.expiry().as_deref(), Some("1900000000"));
+    assert_eq!(
+        stage.secrets.expiring(),
+        [("flows".into(), 1_900_000_000_u64)]
+    );
+    let endless = r#"{"value":"second","id":"https://a.vault.azure.net/secrets/s/2","attributes":{"enabled":true}}"#;
+    stage.answers(200, endless.into());
+    stage.clock.advance(Duration::from_mins(6));
+    let stated = |stage: &Stage| stage.expiry().as_deref() == Some("2000000000");
+    stage.until(stated).await;
+    assert!(stage.secrets.expiring().is_empty());
+    stage.settle_with(None);
+    assert_eq!(stage.expiry(), None);
+}
+
+#[tokio::test]
+async fn a_panic_while_reading_is_a_failed_attempt_and_the_next_one_succeeds() {
+    struct Clumsy(AtomicBool);
+    impl Tokens for Clumsy {
+        fn token(&self) -> Pin<Box<dyn Future<Output = Result<Lent, &'static str>> + Send + '_>> {
+            assert!(self.0.swap(true, Ordering::SeqCst), "expected: the first");
+            Box::pin(async {
+                Ok(Lent {
+                    authorization: HeaderValue::from_static("Bearer reader"),
+                    expires: None,
+                    generation: 1,
+                })
+            })
+        }
+
+        fn refused(&self, _: &Lent) {}
+    }
+    let stage = Stage::new(200, value("v")).await;
+    stage.read().await.unwrap();
+    stage.abandon();
+    stage.secrets.forget();
+    let used = std::slice::from_ref(&stage.address);
+    stage
+        .secrets
+        .settle(Duration::from_mins(5), Vec::new(), used);
+    let reader = Reader {
+        tokens: Arc::new(Clumsy(AtomicBool::new(false))),
+        outbound: outbound(),
+    };
+    stage.secrets.lend("cluster".into(), reader);
+    stage.secrets.start();
+    assert_eq!(stage.read().await, Err(Trouble::Panicked));
     stage.clock.advance(Duration::from_secs(2));
     stage.until(|stage| stage.troubled().is_none()).await;
     assert_eq!(stage.read().await.as_deref(), Ok("v"));

@@ -34,7 +34,7 @@ pub(super) const TABLE: &[Meaning] = &[
         "invalid_client",
         Configuration,
         "a public client may not send a secret",
-        "remove the secret from the credential, or make the application confidential",
+        "remove the secret from the credential, or register the redirect address under the platform Web",
     ),
     entry(
         &[700_027],

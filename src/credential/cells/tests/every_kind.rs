@@ -1,6 +1,7 @@
 //! One table for all kinds of credential: each obtains, renews ahead, survives the provider's outage with a valid token, and recovers
 //! after a token was refused. A new kind is a new row.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
@@ -9,7 +10,10 @@ use super::*;
 use crate::credential::cache::Renewal;
 use crate::credential::canned::{self, Canned, Reply, Seen};
 use crate::credential::managed_identity::{Identity, Platform};
-use crate::credential::{Token, bearer, managed_identity, password};
+use crate::credential::refresh_token::record::Record;
+use crate::credential::refresh_token::seal::{Key, Owner, Seal};
+use crate::credential::refresh_token::store::Store;
+use crate::credential::{Token, bearer, managed_identity, password, refresh_token};
 
 /// When every test begins.
 const START: u64 = 1_800_000_000;
@@ -26,7 +30,7 @@ struct Row {
     requests: usize,
 }
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 9] = [
     Row {
         kind: "client_secret",
         settings: |provider, _| Kind::ClientCredentials(application(provider, secret())),
@@ -77,6 +81,12 @@ const ROWS: [Row; 8] = [
         requests: 2,
     },
     Row {
+        kind: "refresh_token",
+        settings: |provider, folder| signed_in(provider, &folder.path().join("c.token")),
+        ask: scope,
+        requests: 1,
+    },
+    Row {
         kind: "bearer that says when it ends",
         settings: |_, _| fixed(&jwt(START + LIFE)),
         ask: scope,
@@ -118,6 +128,38 @@ fn machine(platform: Platform) -> Kind {
         platform,
         identity: Identity::System,
     })
+}
+
+/// Somebody signed in, and the store has what that left.
+fn signed_in(provider: &Canned, store: &Path) -> Kind {
+    let settings = refresh_token::Settings {
+        credential: "c".into(),
+        application: application(provider, Proof::Nothing),
+        scope: None,
+        store: store.to_owned(),
+        store_key: value(&"6f".repeat(32)),
+        sign_in: refresh_token::sign_in::Endpoints::default(),
+        secret_expires: None,
+    };
+    let owner = Owner {
+        credential: "c",
+        token_url: settings.application.token_url.as_str(),
+        client_id: "client",
+        scope: "",
+    };
+    let key = Key::parse(&Secret::new("6f".repeat(32))).unwrap();
+    let seal = Seal::new(&key, &owner).unwrap();
+    let record = Record {
+        sequence: 1,
+        newest: Secret::new("refresh".into()),
+        before: None,
+        account: None,
+        signed_in: START,
+        last_used: START,
+    };
+    let locked = Store::new(store).lock().unwrap().unwrap();
+    locked.room().unwrap().write(&record, &seal).unwrap();
+    Kind::RefreshToken(Box::new(settings))
 }
 
 fn fixed(token: &str) -> Kind {
@@ -180,6 +222,8 @@ async fn scene(row: &'static Row) -> Scene {
                 "token_type": "Bearer",
                 "expires_in": LIFE.to_string(),
                 "access_token": format!("token-{before}"),
+                // To whoever redeemed one.
+                "refresh_token": format!("refresh-{before}"),
             }),
         )
     })

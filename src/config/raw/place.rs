@@ -73,7 +73,7 @@ section! {
         env: Text,
         /// Path of a file, re-read on change; relative to the configuration file.
         file: Text,
-        /// Address of a secret in Azure Key Vault: https://<vault>.vault.azure.net/secrets/<name>.
+        /// Address of a secret in Azure Key Vault: `https://<vault>.vault.azure.net/secrets/<name>`.
         key_vault: Text,
         /// The credential that reads it, if not the one under `secrets.key_vault`.
         credential: Text,

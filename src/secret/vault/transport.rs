@@ -1,6 +1,6 @@
 //! Our own way out and our own tokens, as Azure's client wants them.
 //!
-//! In: requests and scopes of the vault's client library. Out: answers through [`Outbound`], which follows no redirect and bounds time and
+//! In: requests and scopes of the vault's client library. Out: answers through [`Outbound`](crate::client::Outbound), which follows no redirect and bounds time and
 //! bytes, and the reader's token: whatever a challenge asks for, it is only ever the vault's own audience (security rule 21).
 
 use std::fmt;

@@ -119,7 +119,10 @@ impl Secrets {
             }
         }
         // A reload forgets every date; those of the values at hand are known.
-        vaults.board.posted().show(&vaults.board.metrics, |_| true);
+        vaults
+            .board
+            .posted()
+            .show(&vaults.board.metrics, |_| true, false);
     }
 
     /// Forgets what the configuration announced last has no use for, once it is in force.
@@ -285,25 +288,29 @@ impl Readers for Board {
         if !posted.used.contains(address) {
             return;
         }
-        match reading.expires {
+        let before = match reading.expires {
             Some(expires) => posted.expiries.insert(address.clone(), expires),
             None => posted.expiries.remove(address),
         };
-        posted.show(&self.metrics, |owned| owned == address);
+        let ended = before.is_some();
+        posted.show(&self.metrics, |owned| owned == address, ended);
     }
 }
 
 impl Posted {
-    /// Shows when the secrets of those credentials expire that own one of `which`: the earliest date that is known. A new version
-    /// that never expires ends the series.
-    fn show(&self, metrics: &Metrics, which: impl Fn(&Address) -> bool) {
+    /// Shows when the secrets of those credentials expire that own one of `which`: the earliest date that is known. Without a date
+    /// of any vault the series is somebody else's, unless one has just `ended`: the new version never expires.
+    fn show(&self, metrics: &Metrics, which: impl Fn(&Address) -> bool, ended: bool) {
         let gauge = &metrics.secret_expiry_timestamp_seconds;
         for owner in self.owners.iter().filter(|owner| which(&owner.address)) {
             let own = |other: &&Owner| other.credential == owner.credential;
             let known = |owner: &Owner| self.expiries.get(&owner.address).copied();
-            let dates = self.owners.iter().filter(own).filter_map(known);
+            let date = self.owners.iter().filter(own).filter_map(known).min();
+            if date.is_none() && !ended {
+                continue;
+            }
             let labels = &[&*owner.credential];
-            match dates.chain(owner.stated).min() {
+            match date.into_iter().chain(owner.stated).min() {
                 Some(expires) => gauge
                     .with_label_values(labels)
                     .set(seconds(Duration::from_secs(expires))),

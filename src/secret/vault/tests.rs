@@ -403,8 +403,14 @@ async fn the_gauge_shows_the_earliest_date_that_is_known_and_ends_with_it() {
     let stated = |stage: &Stage| stage.expiry().as_deref() == Some("2000000000");
     stage.until(stated).await;
     assert!(stage.secrets.expiring().is_empty());
+    stage.answers(200, value("third"));
+    stage.clock.advance(Duration::from_mins(6));
+    let dated = |stage: &Stage| stage.expiry().as_deref() == Some("1900000000");
+    stage.until(dated).await;
     stage.settle_with(None);
-    assert_eq!(stage.expiry(), None);
+    stage.answers(200, endless.into());
+    stage.clock.advance(Duration::from_mins(6));
+    stage.until(|stage| stage.expiry().is_none()).await;
 }
 
 #[tokio::test]

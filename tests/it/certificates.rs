@@ -17,7 +17,7 @@ impl Workshop {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn run(&self, arguments: &str) {
+    pub fn run(&self, arguments: &str) {
         let output = Command::new("openssl")
             .args(arguments.split_whitespace())
             .current_dir(self.0.path())

@@ -8,6 +8,7 @@ use flowgate::telemetry::{self, Format};
 use serde_json::Value;
 use tracing::Level;
 use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 /// Captures until it is dropped.
 pub struct Diagnostics {
@@ -32,6 +33,7 @@ impl std::io::Write for Writer {
 impl Diagnostics {
     /// From `level` on.
     pub fn capture(level: Level) -> Self {
+        keep_every_place_open();
         let text = Arc::new(Mutex::new(Vec::new()));
         let writer = Writer(Arc::clone(&text));
         let subscriber = telemetry::subscriber(level, Format::Json, false, move || writer.clone());
@@ -54,4 +56,15 @@ impl Diagnostics {
             .filter(|line| line["message"] == message)
             .collect()
     }
+}
+
+/// While there is one subscriber only, `tracing` asks the thread that comes to a line first whether anybody wants it, and remembers a
+/// no for all threads. A subscriber for everybody else, which wants nothing and never says never, keeps it from that.
+fn keep_every_place_open() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let nothing = tracing_subscriber::filter::filter_fn(|_| false);
+        let quiet = tracing_subscriber::Registry::default().with(nothing);
+        tracing::subscriber::set_global_default(quiet).unwrap();
+    });
 }

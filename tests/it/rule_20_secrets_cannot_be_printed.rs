@@ -13,14 +13,17 @@ use flowgate::credential::refresh_token::store::Store;
 use flowgate::refusal::Code;
 use flowgate::secret::Secret;
 use flowgate::simulator::directory::{API_APP, DEMO_TENANT, DEMO_USER};
+use flowgate::simulator::vault::SecretVersion;
 use flowgate::simulator::{
-    ClientSecret, Fault, Flow, Gate, Mode, Place, Signer, Simulator, Times, TokenSpec, UserState,
+    ClientSecret, Fault, Flow, Gate, Mode, Place, Received, Service, Signer, Simulator, Times,
+    TokenSpec, UserState,
 };
 use flowgate::telemetry;
 use http::Request;
 use tracing::Level;
 
 use crate::canaries::Canaries;
+use crate::certificates::{RSA, Workshop};
 use crate::diagnostics::Diagnostics;
 use crate::house::{Answer, House};
 use crate::stub::Stub;
@@ -40,6 +43,14 @@ const PANIC: &str = "canary-panic-message";
 const REFRESH: &str = "canary-refresh-token-canary";
 const STORE_KEY: &str = "ca4a2700000000000000000000000000000000000000000000000000ca4a2742";
 const PROXY: &str = "canary-proxy-password";
+const NEXT_SECRET: &str = "canary~next+secret/&%=";
+const ACCOUNT: &str = "canary~account pass+word/&%=";
+const PASSPHRASE: &str = "canary-passphrase";
+const FEDERATED: &str = "canary-federated.token.canary";
+const FIXED: &str = "canary-fixed-token-canary";
+const VAULT_SECRET: &str = "canary~vault+secret/&%=";
+const VAULT_KEY: &str = "canary-api-key-of-a-vault";
+const IDENTITY: &str = "canary-identity-header";
 
 const YAML: &str = r#"
 server: { listen: "127.0.0.1:8080", body_idle_timeout: 100ms, max_in_flight: 1 }
@@ -50,6 +61,7 @@ defaults:
   flow: { credential: flows, body_limit: 1KiB }
 callers:
   erp: { api_key: { plain: { env: KEY } } }
+  vaulted: { api_key: { plain: { key_vault: "${AUTHORITY}/secrets/key", credential: flows } } }
   shared: { api_key: { scheme: Bearer, plain: { env: BEARER_KEY } } }
   billing: { entra: { audience: ["${API}", "api://${API}"], client_ids: ["${CALLER_APP}"] } }
   partner: { jwt: { issuer: "${AUTHORITY}/${PARTNER_TENANT}/v2.0", audience: "${API}" } }
@@ -67,8 +79,24 @@ credentials:
   worn: { refresh_token: { token_url: "${STUB}/worn", client_id: x, scope: s, store: { file: "${FOLDER}/worn" }, store_key: { env: STORE_KEY } } }
   never: { refresh_token: { token_url: "${STUB}/worn", client_id: x, scope: s, store: { file: "${FOLDER}/never" }, store_key: { env: STORE_KEY } } }
   homeless: { refresh_token: { token_url: "${STUB}/worn", client_id: x, scope: s, store: { file: "${FOLDER}/no/folder" }, store_key: { env: STORE_KEY } } }
+  rolled: { client_secret: { token_url: "${STUB}/denied", client_id: x, secret: { env: SECRET }, next_secret: { env: NEXT_SECRET }, scope: s } }
+  account: { password: { token_url: "${STUB}/denied", client_id: x, secret: { env: SECRET }, username: u, password: { env: ACCOUNT }, scope: s } }
+  certified: { client_certificate: { token_url: "${STUB}/denied", client_id: x, certificate: { file: "${FOLDER}/app.pfx" }, passphrase: { env: PASSPHRASE }, scope: s } }
+  federated: { workload_identity: { client_id: "${GATEWAY_APP}", token_file: "${FOLDER}/federated" } }
+  machine: { managed_identity: {} }
+  fixed: { bearer: { token: { env: FIXED } } }
+  kept: { client_secret: { token_url: "${STUB}/denied", client_id: x, secret: { key_vault: "${AUTHORITY}/secrets/secret", credential: flows }, scope: s } }
+  sealed: { client_certificate: { token_url: "${STUB}/denied", client_id: x, certificate: { key_vault: "${AUTHORITY}/secrets/certificate", credential: flows }, scope: s } }
 flows:
-  order-created: { url: { env: ORDER_CREATED_URL }, who_can_trigger: [erp, shared, billing, partner, strange] }
+  rolled: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: rolled }
+  account: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: account }
+  certified: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: certified }
+  federated: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: federated }
+  machine: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: machine }
+  fixed: { url: { env: REPORT_URL }, who_can_trigger: [erp], kind: other, credential: fixed }
+  kept: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: kept }
+  sealed: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: sealed }
+  order-created: { url: { env: ORDER_CREATED_URL }, who_can_trigger: [erp, shared, billing, partner, strange, vaulted] }
   typed: { url: { env: REPORT_URL }, who_can_trigger: [erp], content_types: [application/json] }
   others: { url: { env: REPORT_URL }, who_can_trigger: [partner] }
   slow: { url: { env: REPORT_URL }, who_can_trigger: [erp], timeout: 100ms }
@@ -135,8 +163,8 @@ struct Scene {
     /// While it is set, the dice panic.
     dice_panic: Arc<AtomicBool>,
     provider: Stub,
-    /// Where refresh tokens are kept.
-    _folder: tempfile::TempDir,
+    /// Where refresh tokens and certificates are kept.
+    _shop: Workshop,
 }
 
 impl Scene {
@@ -153,10 +181,29 @@ impl Scene {
         let random = dice(&dice_panic);
         let stub = format!("http://{}", provider.address);
         let proxy = format!("http://somebody:{PROXY}@127.0.0.1:1");
-        let folder = tempfile::tempdir().unwrap();
-        worn_out(folder.path(), &format!("{stub}/worn"));
+        let shop = Workshop::open();
+        let folder = shop.path("");
+        worn_out(&folder, &format!("{stub}/worn"));
+        shop.certificate("app", RSA);
+        shop.run(&format!(
+            "pkcs12 -export -inkey app.key -in app.crt -passout pass:{PASSPHRASE} -out app.pfx"
+        ));
+        std::fs::write(shop.path("federated"), FEDERATED).unwrap();
+        let read = |name| std::fs::read_to_string(shop.path(name)).unwrap();
+        let key = read("app.key");
+        simulator.put_secret("secret", SecretVersion::new(VAULT_SECRET));
+        simulator.put_secret("key", SecretVersion::new(VAULT_KEY));
+        let text = key.clone() + &read("app.crt");
+        simulator.put_secret("certificate", SecretVersion::pem(&text));
+        let machine = format!("{stub}/odd");
         let more = [
-            ("FOLDER", folder.path().to_str().unwrap()),
+            ("FOLDER", folder.to_str().unwrap()),
+            ("NEXT_SECRET", NEXT_SECRET),
+            ("ACCOUNT", ACCOUNT),
+            ("PASSPHRASE", PASSPHRASE),
+            ("FIXED", FIXED),
+            ("IDENTITY_ENDPOINT", &machine),
+            ("IDENTITY_HEADER", IDENTITY),
             ("STORE_KEY", STORE_KEY),
             ("KEY", KEY),
             ("BEARER_KEY", BEARER_KEY),
@@ -165,7 +212,10 @@ impl Scene {
             ("STUB", &stub),
             ("PROXY", &proxy),
         ];
-        let canaries = canaries(&simulator);
+        let mut canaries = canaries(&simulator);
+        for line in key.lines().filter(|line| !line.starts_with('-')) {
+            canaries.watch("a private key", line);
+        }
         let house = House::with(simulator, YAML, &more, Clock::system(), random).await;
         Self {
             house,
@@ -174,7 +224,7 @@ impl Scene {
             codes: BTreeSet::new(),
             dice_panic,
             provider,
-            _folder: folder,
+            _shop: shop,
         }
     }
 
@@ -648,7 +698,29 @@ async fn flows(scene: &mut Scene) {
 
 /// What a token endpoint may answer.
 async fn providers(scene: &mut Scene) {
-    scene.known("credential_rejected", "POST /denied").await;
+    for flow in [
+        "denied",
+        "rolled",
+        "account",
+        "certified",
+        "federated",
+        "kept",
+        "sealed",
+    ] {
+        scene
+            .known("credential_rejected", &format!("POST /{flow}"))
+            .await;
+    }
+    scene.known("token_unavailable", "POST /machine").await;
+    scene
+        .known("upstream_rejected_credential", "POST /fixed")
+        .await;
+    // All of that with the vault's own reader, whose reads succeeded.
+    let read = scene.house.simulator.requests_to(Service::KeyVault);
+    let with = |seen: &&Received| seen.header("authorization").is_some();
+    assert_eq!(read.iter().filter(with).count(), 3);
+    let key = format!("X-Api-Key: {VAULT_KEY}\r\n");
+    scene.call("", "POST /order-created", &key).await;
     scene.known("sign_in_required", "POST /worn").await;
     scene.known("sign_in_required", "POST /never").await;
     scene

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use flowgate::clock::Clock;
 use flowgate::config;
-use flowgate::simulator::{Fault, Place, Simulator, Times};
+use flowgate::simulator::vault::SecretVersion;
+use flowgate::simulator::{Fault, Place, Service, Simulator, Times};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
+use crate::certificates::{RSA, Workshop};
 use crate::house::{Answer, BASE, House, KEY, environment};
 use crate::stub::Stub;
 
@@ -186,6 +188,156 @@ async fn only_a_token_that_is_one_is_sent_on() {
             (StatusCode::SERVICE_UNAVAILABLE, "token_unavailable"),
             "{what}"
         );
+        simulator.clear_faults();
+    }
+    assert_eq!(simulator.received().len(), 0);
+}
+
+/// Every kind whose secret travels, with whom it asks, and the variables it finds.
+const KINDS: [(&str, Asked); 8] = [
+    (
+        r#"client_secret: { client_id: "${GATEWAY_APP}", secret: { env: CLIENT_SECRET } }"#,
+        Asked::Entra,
+    ),
+    (
+        r#"client_certificate: { client_id: "${GATEWAY_APP}", certificate: { file: "${FOLDER}/app.pfx" }, passphrase: { env: PASSPHRASE } }"#,
+        Asked::Entra,
+    ),
+    (
+        r#"workload_identity: { client_id: "${GATEWAY_APP}", token_file: "${FOLDER}/token" }"#,
+        Asked::Entra,
+    ),
+    (
+        r#"password: { client_id: "${GATEWAY_APP}", secret: { env: CLIENT_SECRET }, username: user@flowgate.example, password: { env: PASSPHRASE } }"#,
+        Asked::Entra,
+    ),
+    ("managed_identity: {}", Asked::Imds),
+    ("managed_identity: { }", Asked::AppService),
+    ("managed_identity: {  }", Asked::Arc),
+    (
+        r#"client_secret: { client_id: "${GATEWAY_APP}", secret: { key_vault: "${AUTHORITY}/secrets/flows", credential: reader } }"#,
+        Asked::Vault,
+    ),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Asked {
+    Entra,
+    Imds,
+    AppService,
+    Arc,
+    Vault,
+}
+
+impl Asked {
+    fn place(self) -> Place {
+        match self {
+            Self::Entra => Place::Token,
+            Self::Imds => Place::At(Service::Imds),
+            Self::AppService => Place::At(Service::AppService),
+            Self::Arc => Place::At(Service::Arc),
+            Self::Vault => Place::At(Service::KeyVault),
+        }
+    }
+
+    fn variables(self, simulator: &Simulator) -> Vec<(&'static str, String)> {
+        let endpoint = |url| ("IDENTITY_ENDPOINT", url);
+        match self {
+            Self::Entra => Vec::new(),
+            Self::Imds | Self::Vault => {
+                vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", simulator.origin())]
+            }
+            Self::AppService => vec![
+                endpoint(simulator.app_service_url()),
+                ("IDENTITY_HEADER", simulator.identity_header()),
+            ],
+            Self::Arc => vec![
+                endpoint(simulator.arc_url()),
+                ("IMDS_ENDPOINT", simulator.origin()),
+            ],
+        }
+    }
+}
+
+/// A gateway with this kind of credential alone, behind a proxy that must never be asked.
+async fn house_of(
+    simulator: &Simulator,
+    shop: &Workshop,
+    kind: &str,
+    asked: Asked,
+    proxy: &str,
+) -> House {
+    let reader = if asked == Asked::Vault {
+        "  reader: { managed_identity: {} }\n"
+    } else {
+        ""
+    };
+    let credential = r#"client_secret: { authority: "${AUTHORITY}", client_id: "${GATEWAY_APP}", secret: { env: CLIENT_SECRET } }"#;
+    assert!(BASE.contains(credential));
+    let yaml = BASE
+        .replace(credential, kind)
+        .replace(
+            "entra: { tenant: \"${TENANT}\" }",
+            "entra: { tenant: \"${TENANT}\", authority: \"${AUTHORITY}\" }",
+        )
+        .replace(
+            "flows:\n  order-created",
+            &format!("{reader}flows:\n  order-created"),
+        );
+    let mut more = asked.variables(simulator);
+    more.push(("FOLDER", shop.path("").display().to_string()));
+    more.push(("PASSPHRASE", "geheim".into()));
+    let more: Vec<(&str, &str)> = more.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    let yaml = format!("outbound: {{ proxy: \"http://{proxy}\" }}\n{yaml}");
+    House::around(simulator.clone(), &yaml, &more).await
+}
+
+async fn stocked() -> (Simulator, Workshop) {
+    let (simulator, shop) = (House::simulator().await, Workshop::open());
+    shop.certificate("app", RSA);
+    std::fs::write(shop.path("token"), "e30.e30.e30").unwrap();
+    simulator.put_secret("flows", SecretVersion::new("a-secret-in-a-vault"));
+    (simulator, shop)
+}
+
+#[tokio::test]
+async fn no_kind_of_credential_follows_a_redirect_or_asks_the_proxy() {
+    let (decoy, proxy) = (Decoy::laid().await, Decoy::laid().await);
+    let (simulator, shop) = stocked().await;
+    let behind = proxy.stub.address.to_string();
+    for (kind, asked) in KINDS {
+        for fault in redirects(&decoy) {
+            simulator.fault(asked.place(), fault, Times::Always);
+            let house = house_of(&simulator, &shop, kind, asked, &behind).await;
+            let code = match asked {
+                Asked::Vault => "credential_unavailable",
+                _ => "token_unavailable",
+            };
+            assert_eq!(order(&house).await.code(), code, "{kind} {asked:?}");
+            let told = house.page("/readyz").await.body;
+            let told = String::from_utf8_lossy(&told);
+            assert!(told.contains("redirected"), "{kind} {asked:?}: {told}");
+            simulator.clear_faults();
+        }
+    }
+    decoy.never_contacted("a redirect was followed");
+    proxy.never_contacted("a loopback address went through the proxy");
+}
+
+#[tokio::test]
+async fn an_answer_of_more_than_a_mebibyte_is_no_token_for_any_kind() {
+    let (simulator, shop) = stocked().await;
+    for (kind, asked) in KINDS {
+        simulator.fault(asked.place(), Fault::Padded(1024 * 1024), Times::Always);
+        let house = house_of(&simulator, &shop, kind, asked, "127.0.0.1:9").await;
+        let code = match asked {
+            Asked::Vault => "credential_unavailable",
+            _ => "token_unavailable",
+        };
+        assert_eq!(order(&house).await.code(), code, "{kind} {asked:?}");
+        let told = house.page("/readyz").await.body;
+        let told = String::from_utf8_lossy(&told);
+        assert!(told.contains("too_large"), "{kind} {asked:?}: {told}");
         simulator.clear_faults();
     }
     assert_eq!(simulator.received().len(), 0);

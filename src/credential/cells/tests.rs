@@ -147,6 +147,7 @@ mod rule_22_keys {
     use crate::credential::certificate::Algorithm;
     use crate::credential::managed_identity::{Identity, Platform};
     use crate::credential::{bearer, client_certificate, federated, managed_identity, password};
+    use crate::secret::vault::Address;
 
     /// Small pools of near-equal parts, so that two draws often differ in one input alone.
     fn part() -> impl Strategy<Value = String> {
@@ -162,6 +163,57 @@ mod rule_22_keys {
         Value::Fixed(Secret::new(text))
     }
 
+    /// A secret, from the configuration or in a vault.
+    #[derive(Clone)]
+    struct Kept(Value);
+
+    impl std::fmt::Debug for Kept {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(&exposed(&self.0))
+        }
+    }
+
+    fn kept() -> impl Strategy<Value = Kept> {
+        let vault = prop::sample::select(vec![
+            "https://a.vault.azure.net/",
+            "https://b.vault.azure.net/",
+        ]);
+        let audience =
+            prop::sample::select(vec!["https://vault.azure.net", "https://vault.azure.cn"]);
+        let address = (vault, part(), prop::option::of(part()), part(), audience);
+        let in_vault = address.prop_map(|(vault, name, version, reader, audience)| {
+            Kept(Value::Vault(Address {
+                vault: vault.parse().unwrap(),
+                name,
+                version,
+                reader: reader.into(),
+                audience: audience.to_owned(),
+            }))
+        });
+        prop_oneof![part().prop_map(|text| Kept(value(text))), in_vault]
+    }
+
+    /// The same with each one of its inputs changed alone.
+    fn values_changed(before: &Value) -> Vec<Value> {
+        let address = match before {
+            Value::Fixed(secret) => return vec![value(format!("{}x", secret.expose()))],
+            Value::Vault(address) => address,
+        };
+        let with = |change: fn(&mut Address)| {
+            let mut changed = address.clone();
+            change(&mut changed);
+            Value::Vault(changed)
+        };
+        vec![
+            with(|own| own.vault.set_path("/x")),
+            with(|own| own.name.push('x')),
+            with(|own| own.version = own.version.is_none().then(String::new)),
+            with(|own| own.reader = format!("{}x", own.reader).into()),
+            with(|own| own.audience.push('x')),
+            value(address.name.clone()),
+        ]
+    }
+
     #[derive(Clone)]
     struct Proven(Proof);
 
@@ -172,11 +224,11 @@ mod rule_22_keys {
     }
 
     fn proofs() -> impl Strategy<Value = Proven> {
-        let secret = (part(), prop::option::of(part()), any::<bool>());
+        let secret = (kept(), prop::option::of(kept()), any::<bool>());
         let secret = secret.prop_map(|(secret, next, basic)| {
             Proven(Proof::Secret(client_secret::Settings {
-                secret: value(secret),
-                next: next.map(value),
+                secret: secret.0,
+                next: next.map(|kept| kept.0),
                 client_auth: if basic {
                     ClientAuth::Basic
                 } else {
@@ -185,12 +237,12 @@ mod rule_22_keys {
             }))
         });
         let algorithm = prop::sample::select(vec![Algorithm::Ps256, Algorithm::Rs256]);
-        let certificate = (part(), prop::option::of(part()), algorithm, any::<bool>());
+        let certificate = (kept(), prop::option::of(kept()), algorithm, any::<bool>());
         let certificate =
             certificate.prop_map(|(certificate, passphrase, algorithm, send_chain)| {
                 Proven(Proof::Certificate(client_certificate::Settings {
-                    certificate: value(certificate),
-                    passphrase: passphrase.map(value),
+                    certificate: certificate.0,
+                    passphrase: passphrase.map(|kept| kept.0),
                     manner: Manner {
                         algorithm,
                         send_chain,
@@ -204,12 +256,7 @@ mod rule_22_keys {
 
     /// Every input of a proof, in words.
     fn told(proof: &Proof) -> String {
-        let word = |value: &Value| {
-            let Value::Fixed(secret) = value else {
-                unreachable!("only fixed values are drawn")
-            };
-            secret.expose().clone()
-        };
+        let word = exposed;
         match proof {
             Proof::Secret(own) => {
                 let next = own.next.as_ref().map(word);
@@ -237,6 +284,7 @@ mod rule_22_keys {
             ask in asked(),
             which in (0..8_usize, 0..3_usize),
             others in (part(), part()),
+            secret in kept(),
         ) -> Drawn {
             let url: url::Url = url.parse().unwrap();
             let application = Application {
@@ -262,13 +310,13 @@ mod rule_22_keys {
                 2 => Kind::Password(password::Settings {
                     application,
                     username: one,
-                    password: value(other),
+                    password: secret.0,
                 }),
                 3 => machine(Identity::System),
                 4 => machine(Identity::ClientId(other)),
                 5 => machine(Identity::ObjectId(other)),
                 6 => machine(Identity::ResourceId(other)),
-                _ => Kind::Bearer(bearer::Settings { token: value(one) }),
+                _ => Kind::Bearer(bearer::Settings { token: secret.0 }),
             };
             Drawn(Settings { name: name.into(), kind, ask: None, expires: None }, ask)
         }
@@ -324,10 +372,20 @@ mod rule_22_keys {
     }
 
     fn exposed(value: &Value) -> String {
-        let Value::Fixed(secret) = value else {
-            unreachable!("only fixed values are drawn")
-        };
-        secret.expose().clone()
+        match value {
+            Value::Fixed(secret) => format!("{:?}", ("fixed", secret.expose())),
+            Value::Vault(own) => format!(
+                "{:?}",
+                (
+                    "vault",
+                    own.vault.as_str(),
+                    &own.name,
+                    &own.version,
+                    &own.reader,
+                    &own.audience
+                )
+            ),
+        }
     }
 
     fn inputs(own: &Application) -> Vec<String> {
@@ -409,11 +467,12 @@ mod rule_22_keys {
                     username: format!("{}x", own.username),
                     ..own.clone()
                 });
-                let password = value(format!("{}x", exposed(&own.password)));
-                all.push(password::Settings {
-                    password,
-                    ..own.clone()
-                });
+                all.extend(values_changed(&own.password).into_iter().map(|password| {
+                    password::Settings {
+                        password,
+                        ..own.clone()
+                    }
+                }));
                 all.into_iter().map(Kind::Password).collect()
             }
             Kind::ManagedIdentity(own) => {
@@ -451,8 +510,10 @@ mod rule_22_keys {
                 .to_vec()
             }
             Kind::Bearer(own) => {
-                let token = value(format!("{}x", exposed(&own.token)));
-                vec![Kind::Bearer(bearer::Settings { token })]
+                let tokens = values_changed(&own.token).into_iter();
+                tokens
+                    .map(|token| Kind::Bearer(bearer::Settings { token }))
+                    .collect()
             }
         }
     }

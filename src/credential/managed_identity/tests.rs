@@ -219,3 +219,27 @@ async fn where_nothing_answers_there_is_no_managed_identity_and_the_cure_says_so
         "an app has the endpoint it names"
     );
 }
+
+#[tokio::test]
+async fn the_simulated_agent_of_an_arc_server_takes_the_key_it_wrote() {
+    use crate::simulator::{Options, Service, Simulator};
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    simulator.arc_directory(folder.path());
+    let platform = || Platform::Arc {
+        endpoint: simulator.arc_url().parse().unwrap(),
+        keys: folder.path().to_owned(),
+    };
+    let grant = fetched(platform(), Identity::System).await;
+    let grant = grant.unwrap_or_else(|denial| panic!("{denial:?}"));
+    assert_eq!(grant.claims.unwrap()["aud"], FLOWS);
+    let requests = simulator.requests_to(Service::Arc);
+    let proved: Vec<bool> = requests
+        .iter()
+        .map(|one| one.header("authorization").is_some())
+        .collect();
+    assert_eq!(proved, [false, true]);
+    simulator.arc_announces(Some("/etc/passwd"));
+    let denial = fetched(platform(), Identity::System).await.err().unwrap();
+    assert_eq!(denial.failure.word(), CHALLENGE);
+}

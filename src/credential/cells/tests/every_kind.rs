@@ -7,13 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 
 use super::*;
+use crate::credential::assertion::Manner;
 use crate::credential::cache::Renewal;
 use crate::credential::canned::{self, Canned, Reply, Seen};
+use crate::credential::certificate::Algorithm;
 use crate::credential::managed_identity::{Identity, Platform};
 use crate::credential::refresh_token::record::Record;
 use crate::credential::refresh_token::seal::{Key, Owner, Seal};
 use crate::credential::refresh_token::store::Store;
-use crate::credential::{Token, bearer, managed_identity, password, refresh_token};
+use crate::credential::{
+    Token, bearer, client_certificate, federated, managed_identity, password, refresh_token,
+};
 
 /// When every test begins.
 const START: u64 = 1_800_000_000;
@@ -30,10 +34,39 @@ struct Row {
     requests: usize,
 }
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 13] = [
     Row {
         kind: "client_secret",
         settings: |provider, _| Kind::ClientCredentials(application(provider, secret())),
+        ask: scope,
+        requests: 1,
+    },
+    Row {
+        kind: "client_secret, basic",
+        settings: |provider, _| {
+            let basic = proof("secret", ClientAuth::Basic);
+            Kind::ClientCredentials(application(provider, basic))
+        },
+        ask: scope,
+        requests: 1,
+    },
+    Row {
+        kind: "client_certificate",
+        settings: |provider, _| Kind::ClientCredentials(application(provider, certificate())),
+        ask: scope,
+        requests: 1,
+    },
+    Row {
+        kind: "workload_identity",
+        settings: |provider, folder| {
+            Kind::ClientCredentials(application(provider, federated(folder)))
+        },
+        ask: scope,
+        requests: 1,
+    },
+    Row {
+        kind: "password, application with a certificate",
+        settings: |provider, _| account(provider, certificate()),
         ask: scope,
         requests: 1,
     },
@@ -113,6 +146,28 @@ fn application(provider: &Canned, proof: Proof) -> Application {
 
 fn secret() -> Proof {
     proof("secret", ClientAuth::Post)
+}
+
+fn certificate() -> Proof {
+    // Made in no time, unlike an RSA key.
+    let key = rcgen::KeyPair::generate().unwrap();
+    let wanted = rcgen::CertificateParams::new(vec!["app.example".to_owned()]).unwrap();
+    let text = wanted.self_signed(&key).unwrap().pem() + &key.serialize_pem();
+    Proof::Certificate(client_certificate::Settings {
+        certificate: value(&text),
+        passphrase: None,
+        manner: Manner {
+            algorithm: Algorithm::Es256,
+            send_chain: false,
+        },
+    })
+}
+
+/// The token that the scene has put there.
+fn federated(folder: &tempfile::TempDir) -> Proof {
+    Proof::Federated(federated::Settings {
+        file: folder.path().join("a.key"),
+    })
 }
 
 fn account(provider: &Canned, proof: Proof) -> Kind {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::app::{self, Ambient};
 use crate::client::Outbound;
 use crate::config::Parts;
+use crate::credential::source::Context;
 use crate::credential::{self, Ask, Cells, Failure, Settings, Token};
 use crate::diagnosis::entra;
 use crate::metrics::Metrics;
@@ -34,6 +35,7 @@ pub struct Live {
     /// The values of secrets.
     pub secrets: Secrets,
     cells: Cells,
+    metrics: Metrics,
 }
 
 impl Live {
@@ -48,7 +50,7 @@ impl Live {
         let cells = Cells::new(credential::cache::Surroundings {
             clock: ambient.clock.clone(),
             random: ambient.random.clone(),
-            metrics,
+            metrics: metrics.clone(),
             secrets: secrets.clone(),
         });
         let outbound = config.outbound.as_ref().ok_or(Error::Incomplete)?;
@@ -60,7 +62,20 @@ impl Live {
             outbound,
             secrets,
             cells,
+            metrics,
         })
+    }
+
+    /// What a source of this credential works with.
+    pub fn context(&self, credential: &Arc<str>, ambient: &Ambient) -> Context {
+        Context {
+            credential: Arc::clone(credential),
+            outbound: self.outbound.clone(),
+            clock: ambient.clock.clone(),
+            random: ambient.random.clone(),
+            secrets: self.secrets.clone(),
+            secret_expiry: self.metrics.secret_expiry_timestamp_seconds.clone(),
+        }
     }
 
     /// One token.
@@ -84,14 +99,20 @@ pub fn ask(config: &Parts, position: usize) -> Option<Ask> {
 /// What a failure means and what to change, a line each.
 pub fn explained(failure: &Failure) -> Vec<String> {
     let cure = failure.cure().map(|cure| format!("Cure: {cure}."));
-    let codes = failure.codes().iter().filter_map(|code| {
-        let known = entra::find(*code)?;
-        Some(format!(
+    cure.into_iter()
+        .chain(failure.codes().iter().copied().map(meaning))
+        .collect()
+}
+
+/// What an AADSTS number means and what to change. Whoever looks up an unknown one needs at least the number.
+pub fn meaning(code: u32) -> String {
+    match entra::find(code) {
+        Some(known) => format!(
             "AADSTS{code}: {}. Fault: {}. Cure: {}.",
             known.meaning,
             known.fault.as_str(),
             known.cure
-        ))
-    });
-    cure.into_iter().chain(codes).collect()
+        ),
+        None => format!("AADSTS{code}."),
+    }
 }

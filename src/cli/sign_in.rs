@@ -7,17 +7,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::live::{self, Live};
 use super::{ConfigArgs, complain, print, say};
-use crate::app::{self, Ambient};
-use crate::client::Outbound;
+use crate::app::Ambient;
 use crate::config::Parts;
 use crate::credential::refresh_token::sign_in::{Error, SignIn, Signed};
 use crate::credential::refresh_token::{self, trouble::Trouble};
-use crate::credential::source::Context;
-use crate::credential::{self, Ask, Cells, Kind};
-use crate::diagnosis::entra;
-use crate::metrics::Metrics;
-use crate::secret::{self, Secrets};
+use crate::credential::{Ask, Kind};
 
 mod loopback;
 
@@ -60,10 +56,8 @@ enum Failed {
     Incomplete,
     #[error("the runtime cannot start")]
     Runtime(#[source] std::io::Error),
-    #[error("metrics cannot be registered")]
-    Metrics(#[from] prometheus::Error),
-    #[error("the outbound client cannot be built")]
-    Outbound(#[from] crate::client::Error),
+    #[error(transparent)]
+    Live(#[from] live::Error),
     #[error("no port of this machine can be listened on")]
     Listen(#[source] std::io::Error),
     #[error("nobody came back from the browser within five minutes")]
@@ -102,31 +96,9 @@ pub fn run(args: &Args) -> ExitCode {
 
 async fn sign_in(args: &Args, config: &Parts, ambient: &Ambient) -> Result<(), Failed> {
     let (settings, ask) = wanted(config, &args.credential)?;
-    let metrics = Metrics::new()?;
-    let outbound = Outbound::new(config.outbound.as_ref().ok_or(Failed::Incomplete)?)?;
-    let secrets = Secrets::new(secret::store::Surroundings {
-        clock: ambient.clock.clone(),
-        random: ambient.random.clone(),
-        metrics: metrics.clone(),
-    });
-    // They obtain the tokens that vaults are read with; they live as long as the sign-in does.
-    let cells = Cells::new(credential::cache::Surroundings {
-        clock: ambient.clock.clone(),
-        random: ambient.random.clone(),
-        metrics: metrics.clone(),
-        secrets: secrets.clone(),
-    });
-    let vaults = config.vaults.as_ref().ok_or(Failed::Incomplete)?;
-    let at = |position: usize| config.credentials.get(position)?.settings.as_ref();
-    app::vaults::lend_to(vaults, at, &cells, &secrets, &outbound);
-    let context = Context {
-        credential: std::sync::Arc::clone(&settings.credential),
-        outbound,
-        clock: ambient.clock.clone(),
-        random: ambient.random.clone(),
-        secrets,
-        secret_expiry: metrics.secret_expiry_timestamp_seconds,
-    };
+    // It lives as long as the sign-in does: vaults are read with its tokens.
+    let live = Live::new(config, ambient)?;
+    let context = live.context(&settings.credential, ambient);
     let sign_in = SignIn::new(settings, &ask, &context);
     // Before somebody takes the trouble.
     sign_in.rehearse().await?;
@@ -173,19 +145,10 @@ fn wanted<'c>(config: &'c Parts, name: &str) -> Result<(&'c refresh_token::Setti
     let Kind::RefreshToken(settings) = &credential.kind else {
         return Err(Failed::OtherKind);
     };
-    let of_a_flow = || {
-        config
-            .flows
-            .iter()
-            .flatten()
-            .filter_map(|entry| entry.credential.clone())
-            .find_map(|(used, ask)| (used == position).then_some(ask))
-    };
     let ask = settings
         .scope
         .clone()
-        .or_else(of_a_flow)
-        .or_else(|| credential.ask.clone())
+        .or_else(|| live::ask(config, position))
         .ok_or(Failed::NothingToAsk)?;
     Ok((settings, ask))
 }
@@ -228,12 +191,17 @@ fn explain(failed: &Failed, by_device: bool) {
     };
     let codes: &[u32] = match error {
         Error::Refused(failure) => {
-            if let Some(cure) = failure.cure() {
-                say(&format!("Cure: {cure}."));
+            for line in live::explained(failure) {
+                say(&line);
             }
             failure.codes()
         }
-        Error::Ended { codes, .. } => codes,
+        Error::Ended { codes, .. } => {
+            for code in codes {
+                say(&live::meaning(*code));
+            }
+            codes
+        }
         Error::NoRefreshToken => {
             say(
                 "Cure: allow the application offline access (the scope offline_access; elsewhere the refresh_token grant).",
@@ -252,16 +220,6 @@ fn explain(failed: &Failed, by_device: bool) {
         }
         Error::NoEndpoint(_) | Error::Late | Error::NotOurs(_) => return,
     };
-    for code in codes {
-        match entra::find(*code) {
-            Some(known) => say(&format!(
-                "AADSTS{code}: {}. Cure: {}.",
-                known.meaning, known.cure
-            )),
-            // Whoever looks it up needs the number.
-            None => say(&format!("AADSTS{code}.")),
-        }
-    }
     if by_device && codes.contains(&DEVICE_CODE_FORBIDDEN) {
         say(
             "The tenant's Conditional Access forbids signing in by device code. Sign in through a browser instead: leave --device-code out; on a server forward a port, ssh -L 8400:localhost:8400 SERVER, and add --port 8400.",

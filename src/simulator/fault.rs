@@ -21,6 +21,8 @@ pub enum Place {
     Grant(String),
     /// Another service: IMDS, Key Vault, Graph …
     At(Service),
+    /// Key Vault, for a new version of a secret that comes with a token: the challenge before it stays honest.
+    SetSecret,
     /// The metadata documents.
     Metadata,
     /// The key sets.

@@ -150,14 +150,20 @@ async fn served(
             Service::Imds | Service::AppService | Service::Arc => {
                 managed_identity::answer(state, &head, service)
             }
-            Service::KeyVault => vault::answer(state, &head),
+            Service::KeyVault => vault::answer(state, &head, &body),
             Service::Authorize => authorize::answer(state, &head, &body),
             Service::DeviceCode => device_code::answer(state, &head, &body),
             Service::Graph => graph::answer(state, &head, &body),
             Service::Flow => unknown(state, &head, head.uri.path()),
         }
     };
-    let fault = state.script.next(&Place::At(service), false);
+    let sets = service == Service::KeyVault
+        && head.method == http::Method::PUT
+        && exchange.authorization.is_some();
+    let fault = sets.then(|| state.script.next(&Place::SetSecret, false));
+    let fault = fault
+        .flatten()
+        .or_else(|| state.script.next(&Place::At(service), false));
     let answer = carry_out(fault, &exchange, honest).await;
     let (name, method, status) = (service.name(), &head.method, answer.status.as_u16());
     state.log(&format!("{name} {method} {status}"));

@@ -103,6 +103,19 @@ impl Simulator {
         self.edit_vault(|vault| vault.access = access);
     }
 
+    /// Who may write to the vault from now on; at first everybody who may read.
+    pub fn vault_writers(&self, access: Access) {
+        self.edit_vault(|vault| vault.writers = access);
+    }
+
+    /// A secret as it is now, with all its versions, newest last.
+    #[must_use]
+    pub fn secret(&self, name: &str) -> Option<VaultSecret> {
+        let vault = self.0.state.vault();
+        let known = vault.secrets.iter().find(|known| known.name == name);
+        known.cloned()
+    }
+
     /// Where the stand-in for Graph is: its URL with `/v1.0`.
     #[must_use]
     pub fn graph_url(&self) -> String {
@@ -128,7 +141,6 @@ impl Simulator {
     }
 
     fn edit_vault(&self, change: impl FnOnce(&mut Vault)) {
-        let vault = &self.0.state.vault;
-        change(&mut vault.write().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.state.vault_to_change());
     }
 }

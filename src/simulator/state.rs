@@ -3,7 +3,7 @@
 //! The directories, the flows, the keys, the script of faults and the records, each behind its own lock, with the look-ups handlers
 //! make.
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::simulator::aadsts::Refusal;
@@ -66,6 +66,10 @@ impl State {
         self.identities
             .read()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn vault_to_change(&self) -> RwLockWriteGuard<'_, Vault> {
+        self.vault.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn vault(&self) -> RwLockReadGuard<'_, Vault> {

@@ -1,14 +1,15 @@
 //! What does Key Vault answer?
 //!
-//! In: `GET /secrets/{name}[/{version}]` with `api-version` and a token of the vault's audience (facts B4). Out: a version of the secret
-//! with its attributes; the challenge where no token came; or the refusal of the first check that fails: token, access, version,
-//! name, state. The order of checks, and texts not in the facts, are inferred.
+//! In: `GET /secrets/{name}[/{version}]` or `PUT /secrets/{name}` with `api-version` and a token of the vault's audience (facts B4). Out: a
+//! version of the secret with its attributes, for PUT the new one; the challenge where no token came; or the refusal of the first check
+//! that fails: token, access, version, name, state, value. The order of checks, the largest value, and texts not in the facts are inferred.
 
 mod secret;
 
+use http::Method;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 pub(crate) use secret::Vault;
 pub use secret::{Access, SecretVersion, VaultSecret};
@@ -23,8 +24,8 @@ use crate::simulator::token::verified;
 pub const VAULT_AUDIENCE: &str = "https://vault.azure.net";
 
 /// Answers one request.
-pub(crate) fn answer(state: &State, head: &Parts) -> Answer {
-    let answer = match found(state, head) {
+pub(crate) fn answer(state: &State, head: &Parts, body: &[u8]) -> Answer {
+    let answer = match carried_out(state, head, body) {
         Ok(body) => Answer::json(200, &body),
         Err(refused) => refused.answer(state),
     };
@@ -80,17 +81,24 @@ impl Refused {
     }
 }
 
-fn found(state: &State, head: &Parts) -> Result<Value, Refused> {
+fn carried_out(state: &State, head: &Parts, body: &[u8]) -> Result<Value, Refused> {
     let object = admitted(state, head)?;
-    let vault = state.vault();
-    vault.access.admits(&object).map_err(|inner| match inner {
+    let (access, permission) = {
+        let vault = state.vault();
+        if head.method == Method::PUT {
+            (vault.writers.clone(), "set")
+        } else {
+            (vault.access.clone(), "get")
+        }
+    };
+    access.admits(&object).map_err(|inner| match inner {
         "ForbiddenByFirewall" => Refused::forbidden(
             inner,
             "Client address (127.0.0.1) is not authorized and caller is not a trusted service.",
         ),
         "ForbiddenByPolicy" => Refused::forbidden(
             inner,
-            format!("The user, group or application 'oid={object}' does not have secrets get permission on key vault 'simulator'."),
+            format!("The user, group or application 'oid={object}' does not have secrets {permission} permission on key vault 'simulator'."),
         ),
         _ => Refused::forbidden(inner, "Caller is not authorized to perform action on resource."),
     })?;
@@ -104,18 +112,24 @@ fn found(state: &State, head: &Parts) -> Result<Value, Refused> {
             "api-version must be specified",
         ));
     }
-    if head.method != http::Method::GET {
-        return Err(Refused::new(
-            405,
-            "MethodNotAllowed",
-            "The simulated vault can only be read",
-        ));
-    }
     let mut segments = head.uri.path().split('/').skip(2);
     let (name, version) = (
         segments.next().unwrap_or_default(),
         segments.next().filter(|version| !version.is_empty()),
     );
+    match (&head.method, version) {
+        (&Method::GET, _) => found(state, name, version),
+        (&Method::PUT, None) => set(state, name, body),
+        _ => Err(Refused::new(
+            405,
+            "MethodNotAllowed",
+            "The simulated vault can only be read and given new versions",
+        )),
+    }
+}
+
+fn found(state: &State, name: &str, version: Option<&str>) -> Result<Value, Refused> {
+    let vault = state.vault();
     let missing = || {
         let text = format!(
             "A secret with (name/id) {name} was not found in this key vault. If you recently deleted this secret you may be able to \
@@ -141,6 +155,60 @@ fn found(state: &State, head: &Parts) -> Result<Value, Refused> {
         ));
     }
     Ok(found.document(&state.origin, &secret.name))
+}
+
+/// Largest value, in bytes (facts B4: 25 KB).
+const LARGEST: usize = 25_600;
+
+/// A new version, which is the latest from then on; there is no way to ask for it only if another one still is.
+fn set(state: &State, name: &str, body: &[u8]) -> Result<Value, Refused> {
+    let bad = |text: &str| Refused::new(400, "BadParameter", text);
+    let wanted: Map<String, Value> =
+        serde_json::from_slice(body).map_err(|_| bad("The request body is not a JSON object."))?;
+    let value = wanted.get("value").and_then(Value::as_str);
+    let value = value.ok_or_else(|| bad("Property  has invalid value: value"))?;
+    if value.len() > LARGEST {
+        return Err(bad("The secret value is too long."));
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if name.is_empty() || name.len() > 127 || !name.bytes().all(plain) {
+        return Err(bad("The request URI contains an invalid name."));
+    }
+    let number = |name: &str| wanted.get("attributes")?.get(name)?.as_u64();
+    let version = SecretVersion {
+        content_type: wanted
+            .get("contentType")
+            .and_then(Value::as_str)
+            .map(ToOwned::to_owned),
+        not_before: number("nbf"),
+        expires: number("exp"),
+        created: state.now(),
+        ..SecretVersion::new(value)
+    };
+    let document = version.document(&state.origin, name);
+    let mut vault = state.vault_to_change();
+    let same = |known: &&mut VaultSecret| known.name.eq_ignore_ascii_case(name);
+    match vault.secrets.iter_mut().find(same) {
+        Some(secret) if secret.deleted => {
+            return Err(Refused {
+                inner: Some("ObjectIsDeletedButRecoverable"),
+                ..Refused::new(
+                    409,
+                    "Conflict",
+                    format!(
+                        "Secret {name} is currently in a deleted but recoverable state, and its name cannot be reused; in this state, the secret can only be recovered or purged."
+                    ),
+                )
+            });
+        }
+        Some(secret) => secret.versions.push(version),
+        None => vault.secrets.push(VaultSecret {
+            name: name.into(),
+            versions: vec![version],
+            deleted: false,
+        }),
+    }
+    Ok(document)
 }
 
 /// The object id of whoever the token speaks of.

@@ -281,3 +281,80 @@ async fn a_certificate_is_a_secret_of_its_name() {
     let pem = read(&simulator, "pem", Some(&token)).await.json();
     assert_eq!(pem["contentType"], "application/x-pem-file");
 }
+
+async fn set(simulator: &Simulator, path: &str, token: Option<&str>, body: &str) -> Got {
+    let headers: Vec<_> = token
+        .iter()
+        .map(|token| ("authorization", *token))
+        .collect();
+    let url = format!("{}/secrets/{path}?api-version=7.6", simulator.vault_url());
+    send(request("PUT", &url, &headers, body)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_vault_takes_a_new_version_from_whoever_may_write() {
+    let simulator = simulator().await;
+    let token = vault_token(&simulator).await;
+    let body = r#"{"value":"one","contentType":"text","attributes":{"exp":4000000000}}"#;
+    let got = set(&simulator, "new", None, body).await;
+    assert_eq!(got.refusal(), (401, "Unauthorized".into()));
+    assert!(simulator.secret("new").is_none());
+    let got = set(&simulator, "new", Some(&token), body).await.json();
+    assert_eq!(
+        (&got["value"], &got["contentType"]),
+        (&"one".into(), &"text".into())
+    );
+    let second = set(&simulator, "new", Some(&token), r#"{"value":"two"}"#).await;
+    assert_eq!(second.status, 200);
+    let latest = read(&simulator, "new", Some(&token)).await.json();
+    assert_eq!(
+        (&latest["value"], &latest["id"]),
+        (&"two".into(), &second.json()["id"])
+    );
+    assert_eq!(simulator.secret("new").unwrap().versions.len(), 2);
+}
+
+#[tokio::test]
+async fn a_vault_refuses_to_be_written_each_time_for_its_reason() {
+    let simulator = simulator().await;
+    let token = vault_token(&simulator).await;
+    let good = r#"{"value":"one"}"#;
+    for (path, body, status) in [
+        ("new", "no JSON", 400),
+        ("new", "{}", 400),
+        (
+            "new",
+            &format!(r#"{{"value":"{}"}}"#, "x".repeat(25_601)),
+            400,
+        ),
+        ("n_w", good, 400),
+        ("new/0", good, 405),
+    ] {
+        let got = set(&simulator, path, Some(&token), body).await;
+        assert_eq!(got.status, status, "{path} {body}");
+    }
+    simulator.vault_writers(Access::Rbac(Vec::new()));
+    let got = set(&simulator, "new", Some(&token), good).await;
+    assert_eq!(got.refusal(), (403, "Forbidden".into()));
+    simulator.vault_writers(Access::Policy(Vec::new()));
+    let got = set(&simulator, "new", Some(&token), good).await;
+    assert!(got.message().contains("secrets set permission"));
+    simulator.vault_writers(Access::Everyone);
+    assert!(simulator.secret("new").is_none(), "nothing was written");
+    simulator.put_secret("old", SecretVersion::new("one"));
+    simulator.set_secret("old", |secret| secret.deleted = true);
+    let got = set(&simulator, "old", Some(&token), good).await;
+    assert_eq!(got.refusal(), (409, "Conflict".into()));
+    // A fault for writing leaves reading alone, and the challenge too.
+    simulator.fault(Place::SetSecret, Fault::Unavailable, Times::Once);
+    assert_eq!(set(&simulator, "new", None, good).await.status, 401);
+    assert_eq!(read(&simulator, "new", Some(&token)).await.status, 404);
+    assert_eq!(set(&simulator, "new", Some(&token), good).await.status, 503);
+    assert_eq!(set(&simulator, "new", Some(&token), good).await.status, 200);
+    simulator.fault(Place::SetSecret, Fault::Lost, Times::Once);
+    let lost = format!("{}/secrets/new?api-version=7.6", simulator.vault_url());
+    let lost = request("PUT", &lost, &[("authorization", &token)], good);
+    assert!(send(lost).await.is_err());
+    let versions = simulator.secret("new").unwrap().versions.len();
+    assert_eq!(versions, 2, "carried out, though nobody was told");
+}

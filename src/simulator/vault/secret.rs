@@ -1,6 +1,6 @@
 //! What is in the simulated vault, and who may read it?
 //!
-//! Secrets with their versions, newest last. A certificate's private key is a secret of the certificate's name (facts B4).
+//! Secrets with their versions, newest last; who may read and who may write. A certificate's private key is a secret of the certificate's name (facts B4).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::simulator::random;
 
-/// Who may read secrets.
+/// Who may read secrets, or write them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Access {
     /// Every identity of the demo tenant.
@@ -149,4 +149,6 @@ pub struct VaultSecret {
 pub(crate) struct Vault {
     pub(crate) secrets: Vec<VaultSecret>,
     pub(crate) access: Access,
+    /// Who may give secrets new versions.
+    pub(crate) writers: Access,
 }

@@ -3,7 +3,6 @@
 //! In: a validated [`Config`]. Out: a running [`App`]: the gateway, what it shares across reloads, and how ready it is. A reload builds a
 //! whole new [`World`] beside the old one and swaps it in; one that cannot be built leaves the old one in force (design decision 3).
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -77,7 +76,7 @@ struct Current {
     outbound: Outbound,
     budget: Budget,
     summary: health::Summary,
-    expiring: Vec<expiry::Expiring>,
+    stated: expiry::Stated,
     /// Keeps tokens warm although no flow's wallet may hold them at this moment.
     _wallet: Arc<Wallet>,
 }
@@ -143,7 +142,7 @@ impl App {
                 outbound,
                 budget,
                 summary: health::Summary::of(config, surroundings.clock.unix()),
-                expiring: expiry::of(config),
+                stated: expiry::stated(config, metrics),
                 _wallet: wallet,
             }),
             surroundings,
@@ -170,7 +169,7 @@ impl App {
             outbound,
             budget,
             summary: health::Summary::of(config, self.surroundings.clock.unix()),
-            expiring: expiry::of(config),
+            stated: expiry::stated(config, &self.surroundings.metrics),
             _wallet: wallet,
         };
         Ok(())
@@ -279,7 +278,7 @@ fn build(
     (world, wallet)
 }
 
-/// Shows what the configuration itself says: its hash, and when certificate and secrets expire.
+/// Shows what the configuration itself says: its hash, and when the certificate expires.
 fn expose(config: &Config, metrics: &Metrics) {
     for source in &config.secret_reads {
         let labels = &[*source, "ok"];
@@ -296,27 +295,5 @@ fn expose(config: &Config, metrics: &Metrics) {
             .certificate_expiry_timestamp_seconds
             .with_label_values(&["server"])
             .set(seconds(std::time::Duration::from_secs(expires)));
-    }
-    let expiry = &metrics.secret_expiry_timestamp_seconds;
-    // When a sign-in ends its cell has learned, and tells again only at the next renewal.
-    let learned = config.credentials.iter().filter_map(|credential| {
-        let learns = matches!(credential.kind, credential::Kind::RefreshToken(_));
-        let value = learns.then(|| expiry.with_label_values(&[&credential.name]).get())?;
-        (value > 0.0).then(|| (Arc::clone(&credential.name), value))
-    });
-    let learned: HashMap<Arc<str>, f64> = learned.collect();
-    expiry.reset();
-    for (name, value) in &learned {
-        expiry.with_label_values(&[name]).set(*value);
-    }
-    for credential in &config.credentials {
-        if let Some(expires) = credential.expires
-            && !learned.contains_key(&credential.name)
-        {
-            metrics
-                .secret_expiry_timestamp_seconds
-                .with_label_values(&[&credential.name])
-                .set(seconds(std::time::Duration::from_secs(expires)));
-        }
     }
 }

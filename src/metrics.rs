@@ -11,8 +11,10 @@ use prometheus::{
     TextEncoder,
 };
 
+mod dates;
 mod series;
 
+pub use dates::{About, Dates, Teller};
 pub use series::FlowSeries;
 
 /// Bucket bounds in seconds: from 1 ms to the longest a flow may take, 240 s.
@@ -57,8 +59,8 @@ pub struct Metrics {
     pub token_cache_total: IntCounterVec,
     /// Unix seconds at which the current token expires, by `credential`.
     pub token_expiry_timestamp_seconds: GaugeVec,
-    /// Unix seconds at which the secret expires, where known, by `credential`.
-    pub secret_expiry_timestamp_seconds: GaugeVec,
+    /// Unix seconds at which the first thing a credential needs expires, where known, by `credential`.
+    pub secret_expiry: Dates,
     /// Reads of secrets: `source` (`env`, `file`), `result`.
     pub secret_reads_total: IntCounterVec,
     /// Unix seconds at which the caller's last key expires, by `caller`.
@@ -184,12 +186,12 @@ impl Metrics {
                 "When the token in use expires.",
                 credential,
             )?,
-            secret_expiry_timestamp_seconds: float_gauges(
+            secret_expiry: Dates::new(float_gauges(
                 own,
                 "secret_expiry_timestamp_seconds",
                 "When the credential's secret expires, where that is known.",
                 credential,
-            )?,
+            )?),
             secret_reads_total: counters(
                 own,
                 "secret_reads_total",

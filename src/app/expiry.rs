@@ -1,43 +1,42 @@
 //! What expires soon? For the log, once a day.
 //!
-//! In: the configuration in force, and what vaults say of its secrets. Out: a line a day for each secret or certificate that has expired or will within 30 days, as far as
-//! that is known. At the start and at a reload the configuration's own warnings say it, with the place to change.
+//! In: the configuration in force, and what vaults and certificates from there say besides ([`Dates`](crate::metrics::Dates)). Out: a
+//! line a day for each credential of which a secret or certificate has expired or will within 30 days, as far as that is known; its
+//! first day counts. At the start and at a reload the configuration's own warnings say it, with the place to change.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::App;
 use crate::config::{Config, EXPIRES_SOON};
+use crate::metrics::{About, Metrics, Teller};
 
 /// How often it is told.
 const DAY: Duration = Duration::from_hours(24);
 
-/// Something that expires.
-pub struct Expiring {
-    /// The credential whose secret or certificate it is.
-    credential: Option<Arc<str>>,
-    /// What else a certificate is used for.
-    certificate: Option<&'static str>,
-    /// Unix seconds.
-    expires: u64,
+/// What a configuration itself says.
+pub struct Stated {
+    /// When the listener's certificate expires, in Unix seconds.
+    certificate: Option<u64>,
+    /// Those who tell it of credentials, as long as the configuration is in force.
+    _tellers: Vec<Teller>,
 }
 
-/// What a configuration has, as far as it is known when it expires.
+/// Tells when a configuration's credentials expire, as far as it says so.
 #[must_use]
-pub fn of(config: &Config) -> Vec<Expiring> {
-    let server = config.server.certificate_expires.map(|expires| Expiring {
-        credential: None,
-        certificate: Some("server"),
-        expires,
+pub fn stated(config: &Config, metrics: &Metrics) -> Stated {
+    let tellers = config.credentials.iter().filter_map(|credential| {
+        let expires = Some(credential.expires?);
+        let teller = metrics
+            .secret_expiry
+            .teller(&credential.name, About::Secret);
+        teller.tell(expires);
+        Some(teller)
     });
-    let credentials = config.credentials.iter().filter_map(|credential| {
-        Some(Expiring {
-            credential: Some(Arc::clone(&credential.name)),
-            certificate: None,
-            expires: credential.expires?,
-        })
-    });
-    server.into_iter().chain(credentials).collect()
+    Stated {
+        certificate: config.server.certificate_expires,
+        _tellers: tellers.collect(),
+    }
 }
 
 impl App {
@@ -51,36 +50,38 @@ impl App {
     }
 
     fn remind(&self, now: u64) {
-        let vaults = self.kept.secrets.expiring().into_iter();
-        let vaults: Vec<_> = vaults
-            .map(|(credential, expires)| Expiring {
-                credential: Some(credential),
-                certificate: None,
-                expires,
-            })
-            .collect();
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        for one in current.expiring.iter().chain(&vaults) {
-            let (credential, certificate) = (one.credential.as_deref(), one.certificate);
-            let expires = date(one.expires);
-            if one.expires <= now {
-                tracing::warn!(
-                    credential,
-                    certificate,
-                    expires,
-                    "a secret or certificate has expired"
-                );
-            } else if one.expires <= now + EXPIRES_SOON {
-                let days = (one.expires - now) / DAY.as_secs();
-                tracing::warn!(
-                    credential,
-                    certificate,
-                    expires,
-                    days,
-                    "a secret or certificate expires soon"
-                );
-            }
+        let certificate = {
+            let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            current.stated.certificate
+        };
+        if let Some(expires) = certificate {
+            tell(None, Some("server"), expires, now);
         }
+        for (credential, expires) in self.surroundings.metrics.secret_expiry.secrets() {
+            tell(Some(&credential), None, expires, now);
+        }
+    }
+}
+
+/// One line, if it is time. `certificate`: what a certificate that is no credential's is used for.
+fn tell(credential: Option<&str>, certificate: Option<&str>, expires: u64, now: u64) {
+    let day = date(expires);
+    if expires <= now {
+        tracing::warn!(
+            credential,
+            certificate,
+            expires = day,
+            "a secret or certificate has expired"
+        );
+    } else if expires <= now + EXPIRES_SOON {
+        let days = (expires - now) / DAY.as_secs();
+        tracing::warn!(
+            credential,
+            certificate,
+            expires = day,
+            days,
+            "a secret or certificate expires soon"
+        );
     }
 }
 

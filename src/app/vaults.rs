@@ -10,26 +10,15 @@ use crate::config::{Config, Vaults};
 use crate::credential::lent::Lender;
 use crate::credential::{Cells, Settings};
 use crate::secret::Secrets;
-use crate::secret::store::Owner;
-use crate::secret::vault::{Address, Reader};
+use crate::secret::vault::Reader;
 
 /// Lends what a whole configuration needs.
 pub fn lend(config: &Config, cells: &Cells, secrets: &Secrets, outbound: &Outbound) {
     let settings = |position: usize| config.credentials.get(position);
-    let owner = |(name, address): &(Arc<str>, Address)| {
-        let mut credentials = config.credentials.iter();
-        let owner = credentials.find(|credential| credential.name == *name);
-        Owner {
-            credential: Arc::clone(name),
-            address: address.clone(),
-            stated: owner.and_then(|credential| credential.expires),
-        }
-    };
-    let owners = config.vaults.owners.iter().map(owner).collect();
-    post(&config.vaults, owners, settings, cells, secrets, outbound);
+    lend_to(&config.vaults, settings, cells, secrets, outbound);
 }
 
-/// The same for a part of a configuration, where nobody looks at dates: readers whose settings are not there are left out.
+/// The same for a part of a configuration: readers whose settings are not there are left out.
 pub fn lend_to<'a>(
     vaults: &Vaults,
     settings: impl Fn(usize) -> Option<&'a Settings>,
@@ -37,18 +26,7 @@ pub fn lend_to<'a>(
     secrets: &Secrets,
     outbound: &Outbound,
 ) {
-    post(vaults, Vec::new(), settings, cells, secrets, outbound);
-}
-
-fn post<'a>(
-    vaults: &Vaults,
-    owners: Vec<Owner>,
-    settings: impl Fn(usize) -> Option<&'a Settings>,
-    cells: &Cells,
-    secrets: &Secrets,
-    outbound: &Outbound,
-) {
-    secrets.settle(vaults.refresh, owners, &vaults.used);
+    secrets.settle(vaults.refresh, &vaults.owners, &vaults.used);
     for (position, ask) in &vaults.readers {
         let Some(settings) = settings(*position) else {
             continue;

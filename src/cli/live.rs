@@ -74,8 +74,18 @@ impl Live {
             clock: ambient.clock.clone(),
             random: ambient.random.clone(),
             secrets: self.secrets.clone(),
-            secret_expiry: self.metrics.secret_expiry_timestamp_seconds.clone(),
+            secret_expiry: self.metrics.secret_expiry.clone(),
         }
+    }
+
+    /// When the first secret or certificate of this credential expires that the configuration says nothing of, as far as it has been
+    /// looked at.
+    pub fn expires(&self, credential: &str) -> Option<u64> {
+        self.metrics
+            .secret_expiry
+            .secrets()
+            .get(credential)
+            .copied()
     }
 
     /// One token.

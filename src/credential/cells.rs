@@ -165,7 +165,7 @@ impl Cells {
             clock: self.around.clock.clone(),
             random: self.around.random.clone(),
             secrets: self.around.secrets.clone(),
-            secret_expiry: self.around.metrics.secret_expiry_timestamp_seconds.clone(),
+            secret_expiry: self.around.metrics.secret_expiry.clone(),
         }
     }
 

@@ -10,6 +10,7 @@ use super::assertion::{self, Manner};
 use super::certificate::Certified;
 use super::proof::Presented;
 use super::source::{Context, Denial};
+use crate::metrics::{About, Teller};
 use crate::secret::{Secret, Value};
 
 /// A certificate as configured and validated.
@@ -28,6 +29,8 @@ pub(super) struct Prover {
     context: Context,
     /// The last one read: opening it again takes a good part of a second, by design of its encryption.
     last: Mutex<Option<Arc<Opened>>>,
+    /// Where what is in a vault says when it expires; the configuration has said it of the others.
+    expiry: Teller,
 }
 
 struct Opened {
@@ -42,6 +45,9 @@ impl Prover {
             settings: settings.clone(),
             context: context.clone(),
             last: Mutex::default(),
+            expiry: context
+                .secret_expiry
+                .teller(&context.credential, About::Secret),
         }
     }
 
@@ -112,6 +118,7 @@ impl Prover {
         let opened = tokio::task::spawn_blocking(open).await;
         let opened = opened.ok().and_then(Result::ok).map(Arc::new);
         let opened = opened.ok_or(Denial::unavailable("certificate_invalid", None))?;
+        self.expiry.tell(opened.certified.expires());
         *self.last() = Some(Arc::clone(&opened));
         Ok(opened)
     }

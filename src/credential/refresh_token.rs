@@ -17,6 +17,7 @@ use std::time::Duration;
 use super::application::{Application, Client};
 use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
+use crate::metrics::{About, Teller};
 use crate::secret::{Secret, Value};
 
 pub mod record;
@@ -55,8 +56,6 @@ pub struct Settings {
     pub store_key: Value,
     /// Where a person signs in.
     pub sign_in: sign_in::Endpoints,
-    /// Unix seconds at which the application's own secret expires, where the configuration says so.
-    pub secret_expires: Option<u64>,
 }
 
 impl Settings {
@@ -104,6 +103,8 @@ struct Inner {
     seen: Mutex<Option<Stamp>>,
     /// When somebody was last told that the sign-in runs out.
     warned: Mutex<Option<Duration>>,
+    /// Shows when it does.
+    end: Teller,
 }
 
 impl RefreshToken {
@@ -115,6 +116,9 @@ impl RefreshToken {
             store,
             seen: Mutex::default(),
             warned: Mutex::default(),
+            end: context
+                .secret_expiry
+                .teller(&settings.credential, About::SignIn),
         }))
     }
 }
@@ -232,14 +236,7 @@ impl Inner {
     /// When the sign-in ends unless it is used, as far as that is known.
     fn show_the_end(&self, last_used: u64) {
         if self.settings.application.entra {
-            let end = Duration::from_secs(last_used) + INACTIVE;
-            let secret = self.settings.secret_expires.map(Duration::from_secs);
-            let end = secret.map_or(end, |secret| secret.min(end));
-            let name = &*self.settings.credential;
-            let expiry = &self.client.context().secret_expiry;
-            expiry
-                .with_label_values(&[name])
-                .set(crate::metrics::seconds(end));
+            self.end.tell(Some(last_used + INACTIVE.as_secs()));
         }
     }
 

@@ -13,6 +13,7 @@ use http::HeaderValue;
 use super::{Claims, Failure};
 use crate::client::Outbound;
 use crate::clock::{Clock, Random};
+use crate::metrics::Dates;
 use crate::secret::Secrets;
 use crate::secret::vault::Trouble;
 
@@ -44,8 +45,8 @@ pub struct Context {
     pub random: Random,
     /// The values of secrets, as they are now.
     pub secrets: Secrets,
-    /// Where it is shown when secrets expire.
-    pub secret_expiry: prometheus::GaugeVec,
+    /// Where it is told when secrets expire.
+    pub secret_expiry: Dates,
 }
 
 /// What is special about one attempt.

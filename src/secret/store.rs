@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::Secret;
 use super::vault::{Address, Entry, Reader, Readers, Reading, Trouble};
-use crate::metrics::{Metrics, seconds};
+use crate::metrics::{About, Metrics, Teller};
 
 pub use super::vault::Surroundings;
 
@@ -44,21 +44,11 @@ struct Board {
 struct Posted {
     readers: HashMap<Arc<str>, Reader>,
     refresh: Duration,
-    owners: Vec<Owner>,
     used: HashSet<Address>,
+    /// Credentials whose own secret is in a vault: they tell when it expires.
+    owners: HashMap<(Arc<str>, Address), Teller>,
     /// When what was read last expires, where the vault knows.
     expiries: HashMap<Address, u64>,
-}
-
-/// A credential whose own secret is in a vault: for the expiry gauge.
-#[derive(Clone)]
-pub struct Owner {
-    /// Its configured name.
-    pub credential: Arc<str>,
-    /// Where the secret is.
-    pub address: Address,
-    /// When it expires by the configuration, in Unix seconds.
-    pub stated: Option<u64>,
 }
 
 /// How one secret of a vault is.
@@ -91,11 +81,22 @@ impl Secrets {
 
     /// Announces a configuration: how often to read, which credential's own secret is where, which secrets are of use from now on.
     /// Its readers are lent next, then [`Secrets::start`]; what is no longer of use stays until [`Secrets::forget`].
-    pub fn settle(&self, refresh: Duration, owners: Vec<Owner>, used: &[Address]) {
+    pub fn settle(&self, refresh: Duration, owners: &[(Arc<str>, Address)], used: &[Address]) {
         let Some(vaults) = &self.0 else { return };
         let mut posted = vaults.board.posted();
         posted.refresh = refresh;
-        posted.owners = owners;
+        let mut had = std::mem::take(&mut posted.owners);
+        for owner in owners {
+            let teller = had.remove(owner).unwrap_or_else(|| {
+                let (credential, address) = owner;
+                let dates = &vaults.board.metrics.secret_expiry;
+                let teller = dates.teller(credential, About::Secret);
+                // Somebody else's already, or before it was renamed.
+                teller.tell(posted.expiries.get(address).copied());
+                teller
+            });
+            posted.owners.insert(owner.clone(), teller);
+        }
         posted.used = used.iter().cloned().collect();
     }
 
@@ -118,11 +119,6 @@ impl Secrets {
                 entry.nudge();
             }
         }
-        // A reload forgets every date; those of the values at hand are known.
-        vaults
-            .board
-            .posted()
-            .show(&vaults.board.metrics, |_| true, false);
     }
 
     /// Forgets what the configuration announced last has no use for, once it is in force.
@@ -199,23 +195,6 @@ impl Secrets {
         }
     }
 
-    /// Credentials whose own secret expires, by the vault, and when.
-    #[must_use]
-    pub fn expiring(&self) -> Vec<(Arc<str>, u64)> {
-        let Some(vaults) = &self.0 else {
-            return Vec::new();
-        };
-        let posted = vaults.board.posted();
-        posted
-            .owners
-            .iter()
-            .filter_map(|owner| {
-                let expires = posted.expiries.get(&owner.address)?;
-                Some((Arc::clone(&owner.credential), *expires))
-            })
-            .collect()
-    }
-
     fn entries(&self) -> Vec<Arc<Entry>> {
         let Some(vaults) = &self.0 else {
             return Vec::new();
@@ -288,34 +267,13 @@ impl Readers for Board {
         if !posted.used.contains(address) {
             return;
         }
-        let before = match reading.expires {
-            Some(expires) => posted.expiries.insert(address.clone(), expires),
-            None => posted.expiries.remove(address),
-        };
-        let ended = before.is_some();
-        posted.show(&self.metrics, |owned| owned == address, ended);
-    }
-}
-
-impl Posted {
-    /// Shows when the secrets of those credentials expire that own one of `which`: the earliest date that is known. Without a date
-    /// of any vault the series is somebody else's, unless one has just `ended`: the new version never expires.
-    fn show(&self, metrics: &Metrics, which: impl Fn(&Address) -> bool, ended: bool) {
-        let gauge = &metrics.secret_expiry_timestamp_seconds;
-        for owner in self.owners.iter().filter(|owner| which(&owner.address)) {
-            let own = |other: &&Owner| other.credential == owner.credential;
-            let known = |owner: &Owner| self.expiries.get(&owner.address).copied();
-            let date = self.owners.iter().filter(own).filter_map(known).min();
-            if date.is_none() && !ended {
-                continue;
-            }
-            let labels = &[&*owner.credential];
-            match date.into_iter().chain(owner.stated).min() {
-                Some(expires) => gauge
-                    .with_label_values(labels)
-                    .set(seconds(Duration::from_secs(expires))),
-                None => drop(gauge.remove_label_values(labels)),
-            }
+        match reading.expires {
+            Some(expires) => drop(posted.expiries.insert(address.clone(), expires)),
+            None => drop(posted.expiries.remove(address)),
+        }
+        let owners = posted.owners.iter();
+        for (_, teller) in owners.filter(|((_, owned), _)| owned == address) {
+            teller.tell(reading.expires);
         }
     }
 }

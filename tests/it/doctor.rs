@@ -2,9 +2,11 @@
 //!
 //! Each time it must name the one thing, end with the right code, start no run, and show nothing secret.
 
+use flowgate::simulator::vault::SecretVersion;
 use flowgate::simulator::{FlowState, Mode, Simulator, directory};
 
 use super::canaries::Canaries;
+use super::certificates::Workshop;
 use super::house::{self, House};
 use super::process::{Process, text, written};
 
@@ -345,6 +347,37 @@ async fn a_secret_that_expires_soon_is_a_warning() {
         "credential flows",
         &["warning  credentials.flows", "the secret expires in"],
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_in_a_vault_that_expires_soon_is_a_warning_though_the_vault_knows_no_date() {
+    let shop = Workshop::open();
+    shop.run("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out soon.key");
+    shop.run("req -x509 -key soon.key -subj /CN=soon -days 20 -out soon.crt");
+    let part = |end: &str| std::fs::read_to_string(shop.path(&format!("soon.{end}"))).unwrap();
+    let simulator = House::simulator().await;
+    let registered = shop.registered("soon");
+    simulator.set_app(directory::DEMO_TENANT, directory::GATEWAY_APP, |app| {
+        app.certificates = vec![registered];
+    });
+    simulator.put_secret("soon", SecretVersion::pem(&(part("key") + &part("crt"))));
+    let reader = format!(
+        "reader: {{ client_secret: {{ authority: \"${{AUTHORITY}}\", client_id: \"${{GATEWAY_APP}}\", secret: {{ env: CLIENT_SECRET }} }} }}\n  flows:\n    client_certificate: {{ authority: \"${{AUTHORITY}}\", client_id: \"${{GATEWAY_APP}}\", certificate: {{ key_vault: \"{}/secrets/soon\", credential: reader }} }}\n",
+        simulator.vault_url()
+    );
+    let (before, rest) = YAML.split_once("flows:\n    client_secret:").unwrap();
+    let (_, after) = rest.split_once('\n').unwrap();
+    let said = examined(
+        &simulator,
+        &format!("{before}{reader}{after}"),
+        &["report"],
+        &[],
+        0,
+    );
+    assert_eq!(said.code, 0, "{}", said.text);
+    let warning = ["warning  the certificate in Key Vault expires on "];
+    said.has("credential flows", &warning);
+    assert!(!said.of("credential reader").contains("warning"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -351,6 +351,32 @@ async fn the_gauge_shows_when_a_secret_expires_by_the_vault() {
     let shown = |credential| house.metric(name, &[("credential", credential)]);
     assert_eq!(shown("secret"), 4_000_000_000.0);
     assert_eq!(shown("password"), 0.0, "nobody knows");
+    // The simulator's certificates have no `exp` in the vault: it is the certificates themselves that say it.
+    let year = 366.0 * 86_400.0;
+    let now = Clock::system().since_epoch().as_secs_f64();
+    for certificate in ["pkcs12", "pem"] {
+        let ends = shown(certificate);
+        assert!((now..now + year).contains(&ends), "{certificate}: {ends}");
+    }
+    // A reload that changes nothing forgets nothing; one that leaves the credential out leaves no series behind.
+    let yaml = YAML.replace("READER }", &format!("{MACHINE} }}"));
+    house.reload(&yaml);
+    assert_eq!(shown("secret"), 4_000_000_000.0);
+    assert!(shown("pem") > now);
+    let without = yaml.replace("credential: pem }", "credential: pkcs12 }");
+    let lines = without
+        .lines()
+        .filter(|line| !line.starts_with("  pem: { client"));
+    house.reload(&lines.collect::<Vec<_>>().join("\n"));
+    // Whoever keeps its token ends a moment later.
+    let gone = async {
+        while shown("pem") != 0.0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(5);
+    tokio::time::timeout(patience, gone).await.unwrap();
+    assert!(shown("pkcs12") > now);
 }
 
 #[tokio::test]

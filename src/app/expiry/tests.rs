@@ -85,11 +85,18 @@ async fn each_day_what_has_expired_or_will_within_30_days_is_told_once() {
         .unwrap_or_else(|problems| panic!("{problems}"));
     let metrics = Metrics::new().unwrap();
     let app = Arc::new(App::start(&config, &ambient, &metrics, None).unwrap());
+    // As a certificate in a vault says it, which nobody could look at before; and a sign-in, which has a warning of its own.
+    let certificate = metrics
+        .secret_expiry
+        .teller(&"unknown".into(), About::Secret);
+    certificate.tell(Some(NOW + 10 * 86_400));
+    let sign_in = metrics.secret_expiry.teller(&"later".into(), About::SignIn);
+    sign_in.tell(Some(NOW + 5 * 86_400));
     let reminders = tokio::spawn(app.remind_daily());
     tokio::task::yield_now().await;
     ambient.clock.advance(DAY);
-    let day = lines.read(2).await;
-    let [ended, ending] = day.as_slice() else {
+    let day = lines.read(3).await;
+    let [ended, ending, unknown] = day.as_slice() else {
         panic!("{day:#?}");
     };
     assert!(
@@ -102,10 +109,15 @@ async fn each_day_what_has_expired_or_will_within_30_days_is_told_once() {
         "{ending}"
     );
     assert!(ending.contains("days=29"), "{ending}");
+    assert!(
+        unknown.contains("\"unknown\"") && unknown.contains("days=9"),
+        "{unknown}"
+    );
+    drop(certificate);
     tokio::task::yield_now().await;
     ambient.clock.advance(DAY);
-    let days = lines.read(5).await;
-    assert_eq!(days.len(), 5, "{days:#?}");
-    assert!(days[4].contains("\"later\"") && days[4].contains("days=30"));
+    let days = lines.read(6).await;
+    assert_eq!(days.len(), 6, "{days:#?}");
+    assert!(days[5].contains("\"later\"") && days[5].contains("days=30"));
     reminders.abort();
 }

@@ -62,8 +62,9 @@ pub async fn examine(
         return (section, Tried::Nothing(Fault::Configuration));
     };
     let owned = config.vaults.iter().flat_map(|vaults| &vaults.owners);
+    let mut told = false;
     for (_, address) in owned.filter(|(owner, _)| *owner == part.name) {
-        vault(&mut section, address, live, now).await;
+        told |= vault(&mut section, address, live, now).await;
     }
     if !section.is_wrong() {
         section.say(Mark::Fine, "everything it needs can be read");
@@ -93,7 +94,27 @@ pub async fn examine(
             Tried::Nothing(fault)
         }
     };
+    // Known once it has been opened; where it can be opened before, the configuration's own warning has said it.
+    let expires = live
+        .expires(&part.name)
+        .filter(|expires| settings.expires.is_none() && !told && *expires <= now + EXPIRES_SOON);
+    if let Some(expires) = expires {
+        let ends = ending(expires, now);
+        section.say(
+            Mark::Warning,
+            format!("the certificate in Key Vault {ends}; make a new version"),
+        );
+    }
     (section, tried)
+}
+
+fn ending(expires: u64, now: u64) -> String {
+    let verb = if expires <= now {
+        "has expired"
+    } else {
+        "expires"
+    };
+    format!("{verb} on {}", moment(expires))
 }
 
 fn title(name: &str, question: &Question) -> String {
@@ -133,7 +154,8 @@ pub fn remark(section: &mut Section, problem: &Problem, missing: bool) {
     }
 }
 
-async fn vault(section: &mut Section, address: &Address, live: &Live, now: u64) {
+/// Whether one secret can be read. Out: whether it was said that it expires.
+async fn vault(section: &mut Section, address: &Address, live: &Live, now: u64) -> bool {
     let name = address.display();
     match live.secrets.read(&Value::Vault(address.clone())).await {
         Ok(_) => {
@@ -141,18 +163,13 @@ async fn vault(section: &mut Section, address: &Address, live: &Live, now: u64) 
             let expires = known
                 .filter(|one| one.secret == name)
                 .find_map(|one| one.expires);
-            let ending = expires.filter(|expires| *expires <= now + EXPIRES_SOON);
-            match ending {
+            let soon = expires.filter(|expires| *expires <= now + EXPIRES_SOON);
+            match soon {
                 Some(expires) => section.say(
                     Mark::Warning,
                     format!(
-                        "the secret {name} in Key Vault {} on {}; make a new version",
-                        if expires <= now {
-                            "has expired"
-                        } else {
-                            "expires"
-                        },
-                        moment(expires)
+                        "the secret {name} in Key Vault {}; make a new version",
+                        ending(expires, now)
                     ),
                 ),
                 None => section.say(
@@ -160,6 +177,7 @@ async fn vault(section: &mut Section, address: &Address, live: &Live, now: u64) 
                     format!("the secret {name} is read from Key Vault"),
                 ),
             }
+            soon.is_some()
         }
         Err(trouble) => {
             let cure = trouble.cure().unwrap_or("try again in a minute");
@@ -171,6 +189,7 @@ async fn vault(section: &mut Section, address: &Address, live: &Live, now: u64) 
                     address.reader
                 ),
             );
+            false
         }
     }
 }

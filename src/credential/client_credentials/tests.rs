@@ -43,9 +43,7 @@ fn context(token_timeout: Duration) -> Context {
         clock: Clock::system(),
         random: Random::system(),
         secrets: Secrets::default(),
-        secret_expiry: crate::metrics::Metrics::new()
-            .unwrap()
-            .secret_expiry_timestamp_seconds,
+        secret_expiry: crate::metrics::Metrics::new().unwrap().secret_expiry,
     }
 }
 

@@ -33,9 +33,7 @@ fn context() -> Context {
         clock: Clock::manual(START),
         random: Random::system(),
         secrets: Secrets::default(),
-        secret_expiry: crate::metrics::Metrics::new()
-            .unwrap()
-            .secret_expiry_timestamp_seconds,
+        secret_expiry: crate::metrics::Metrics::new().unwrap().secret_expiry,
     }
 }
 

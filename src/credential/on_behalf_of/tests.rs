@@ -62,9 +62,7 @@ async fn bench_for(callers: u64, change: impl FnOnce(&mut Application)) -> Bench
         clock: clock.clone(),
         random: Random::system(),
         secrets: Secrets::default(),
-        secret_expiry: crate::metrics::Metrics::new()
-            .unwrap()
-            .secret_expiry_timestamp_seconds,
+        secret_expiry: crate::metrics::Metrics::new().unwrap().secret_expiry,
     };
     let around = Surroundings {
         secrets: Secrets::default(),

@@ -74,9 +74,7 @@ async fn fetched(settings: &Settings, ask: &Ask) -> Result<Grant, Denial> {
         clock: Clock::system(),
         random: Random::system(),
         secrets: Secrets::default(),
-        secret_expiry: crate::metrics::Metrics::new()
-            .unwrap()
-            .secret_expiry_timestamp_seconds,
+        secret_expiry: crate::metrics::Metrics::new().unwrap().secret_expiry,
     };
     source(settings, ask, &context, &Refused::default())
         .fetch(Wish::default())

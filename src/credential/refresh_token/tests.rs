@@ -38,7 +38,6 @@ fn settings(simulator: &Simulator, store: &Path) -> Settings {
             authorize: beside("authorize"),
             device: beside("devicecode"),
         },
-        secret_expires: None,
         application: Application {
             token_url,
             client_id: directory::PUBLIC_APP.to_owned(),
@@ -70,7 +69,7 @@ fn with_clock(clock: Clock) -> Context {
         clock,
         random: Random::system(),
         secrets: Secrets::default(),
-        secret_expiry: Metrics::new().unwrap().secret_expiry_timestamp_seconds,
+        secret_expiry: Metrics::new().unwrap().secret_expiry,
     }
 }
 

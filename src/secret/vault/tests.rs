@@ -14,8 +14,8 @@ use hyper_util::rt::TokioIo;
 use super::*;
 use crate::client::{self, Outbound};
 use crate::clock::{Clock, Random};
-use crate::metrics::Metrics;
-use crate::secret::store::{Owner, Secrets, Surroundings, Value};
+use crate::metrics::{About, Metrics};
+use crate::secret::store::{Secrets, Surroundings, Value};
 
 const AUDIENCE: &str = "https://vault.azure.net";
 
@@ -179,19 +179,9 @@ impl Stage {
     }
 
     fn settle(&self) {
-        self.settle_with(Some(2_000_000_000));
-    }
-
-    /// A configuration that says itself when the secret expires, or does not.
-    fn settle_with(&self, stated: Option<u64>) {
-        let owner = Owner {
-            credential: "flows".into(),
-            address: self.address.clone(),
-            stated,
-        };
+        let owner = ("flows".into(), self.address.clone());
         let used = std::slice::from_ref(&self.address);
-        self.secrets
-            .settle(Duration::from_mins(5), vec![owner], used);
+        self.secrets.settle(Duration::from_mins(5), &[owner], used);
         self.secrets.lend("cluster".into(), self.reader());
         self.secrets.start();
         self.secrets.forget();
@@ -199,7 +189,7 @@ impl Stage {
 
     /// A configuration that reads nothing.
     fn abandon(&self) {
-        self.secrets.settle(Duration::from_mins(5), Vec::new(), &[]);
+        self.secrets.settle(Duration::from_mins(5), &[], &[]);
         self.secrets.start();
     }
 
@@ -391,23 +381,24 @@ async fn a_reload_tries_at_once_again_what_could_not_be_read() {
 #[tokio::test]
 async fn the_gauge_shows_the_earliest_date_that_is_known_and_ends_with_it() {
     let stage = Stage::new(200, value("first")).await;
+    // As the configuration states it.
+    let dates = &stage.metrics.secret_expiry;
+    let stated = dates.teller(&"flows".into(), About::Secret);
+    stated.tell(Some(2_000_000_000));
     stage.read().await.unwrap();
     assert_eq!(stage.expiry().as_deref(), Some("1900000000"));
-    assert_eq!(
-        stage.secrets.expiring(),
-        [("flows".into(), 1_900_000_000_u64)]
-    );
     let endless = r#"{"value":"second","id":"https://a.vault.azure.net/secrets/s/2","attributes":{"enabled":true}}"#;
     stage.answers(200, endless.into());
     stage.clock.advance(Duration::from_mins(6));
-    let stated = |stage: &Stage| stage.expiry().as_deref() == Some("2000000000");
-    stage.until(stated).await;
-    assert!(stage.secrets.expiring().is_empty());
+    let only_stated = |stage: &Stage| stage.expiry().as_deref() == Some("2000000000");
+    stage.until(only_stated).await;
     stage.answers(200, value("third"));
     stage.clock.advance(Duration::from_mins(6));
-    let dated = |stage: &Stage| stage.expiry().as_deref() == Some("1900000000");
-    stage.until(dated).await;
-    stage.settle_with(None);
+    let with_date = |stage: &Stage| stage.expiry().as_deref() == Some("1900000000");
+    stage.until(with_date).await;
+    stage.settle();
+    drop(stated);
+    assert_eq!(stage.expiry().as_deref(), Some("1900000000"));
     stage.answers(200, endless.into());
     stage.clock.advance(Duration::from_mins(6));
     stage.until(|stage| stage.expiry().is_none()).await;
@@ -435,9 +426,7 @@ async fn a_panic_while_reading_is_a_failed_attempt_and_the_next_one_succeeds() {
     stage.abandon();
     stage.secrets.forget();
     let used = std::slice::from_ref(&stage.address);
-    stage
-        .secrets
-        .settle(Duration::from_mins(5), Vec::new(), used);
+    stage.secrets.settle(Duration::from_mins(5), &[], used);
     let reader = Reader {
         tokens: Arc::new(Clumsy(AtomicBool::new(false))),
         outbound: outbound(),

@@ -101,7 +101,6 @@ pub fn judge(
                 store: store?,
                 store_key: store_key?,
                 sign_in,
-                secret_expires: expires?,
             })),
             expires: expires?,
         })

@@ -194,7 +194,6 @@ fn signed_in(provider: &Canned, store: &Path) -> Kind {
         store: store.to_owned(),
         store_key: value(&"6f".repeat(32)),
         sign_in: refresh_token::sign_in::Endpoints::default(),
-        secret_expires: None,
     };
     let owner = Owner {
         credential: "c",

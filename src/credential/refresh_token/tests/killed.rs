@@ -61,7 +61,6 @@ fn at(store: &Path, provider: &str) -> Settings {
         store: store.to_path_buf(),
         store_key: Value::Fixed(Secret::new(KEY.to_owned())),
         sign_in: sign_in::Endpoints::default(),
-        secret_expires: None,
         application: Application {
             token_url: provider.parse().unwrap(),
             client_id: directory::PUBLIC_APP.to_owned(),

@@ -109,6 +109,7 @@ impl Refusal {
                 upstream::Failure::TokenRefused { claims: None } => {
                     Code::UpstreamRejectedCredential
                 }
+                upstream::Failure::TokenRenewed => Code::TokenRenewed,
                 upstream::Failure::Service { finding, .. } => match finding.verdict {
                     Verdict::RejectedGateway => Code::FlowRejectedGateway,
                     Verdict::NotFound => Code::FlowNotFound,

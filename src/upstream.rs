@@ -56,10 +56,12 @@ pub struct Settings {
 pub enum Outcome {
     /// The flow's own answer, ready for the caller.
     Answered(Response<Body>),
-    /// The flow refused the token and cannot have run; the call is whole and may be sent again with another token.
+    /// The flow refused the token and cannot have run.
     TokenRefused {
         /// The call.
         call: Credentialed,
+        /// Whether the call is whole and may be sent again with another token; else its body is gone, and only the token can be renewed.
+        kept: bool,
         /// What the flow's service said; `None` for upstreams that are not flows.
         finding: Option<&'static Finding>,
         /// What another token has to bring.
@@ -94,6 +96,9 @@ pub enum Failure {
         /// What the caller's own token has to bring before the exchanged one can; `None` where none is exchanged.
         claims: Option<Claims>,
     },
+    /// The token was refused, and has been renewed since; the call's body was not kept, so it cannot be sent again.
+    #[error("the token was renewed after the call")]
+    TokenRenewed,
     /// An error code of the flow's service.
     #[error("the flow's service says {}", finding.code)]
     Service {
@@ -163,9 +168,10 @@ impl Upstream {
             .and_then(|token| Refused::read(&flow, &answer, finding, token))
         {
             let claims = no.claims;
-            if no.replay && kept {
+            if no.replay {
                 return Ok(Outcome::TokenRefused {
                     call,
+                    kept,
                     finding,
                     claims,
                 });

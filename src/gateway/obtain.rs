@@ -1,7 +1,8 @@
 //! The two last steps: a token, and the call itself; with the one renewal of design decision 5 between them.
 //!
 //! In: a [`Permitted`] call. Out: the flow's answer. A call is sent a second time only when the flow refused the token in a way that
-//! proves it did not run, the body was kept, and a different token came of the renewal; and never a third time.
+//! proves it did not run, the body was kept, and a different token came of the renewal; and never a third time. Where the body was not
+//! kept the token is renewed all the same, so that the caller's next attempt does not end as this one.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -52,13 +53,14 @@ where
         let flow = call.permitted().flow();
         let (id, exchanged) = (flow.id, flow.on_behalf_of);
         let token = call.token().cloned();
-        let (call, finding, claims) = match next.call(call).await {
+        let (call, kept, finding, claims) = match next.call(call).await {
             Ok(Outcome::Answered(answer)) => return Ok(answer),
             Ok(Outcome::TokenRefused {
                 call,
+                kept,
                 finding,
                 claims,
-            }) => (call, finding, claims),
+            }) => (call, kept, finding, claims),
             Err(failure) => {
                 if let (Some(token), upstream::Failure::Service { finding, .. }) =
                     (&token, &failure)
@@ -78,6 +80,8 @@ where
         let told = claims.filter(|_| exchanged);
         match renewed.map_err(|failure| failure.demanding(told.as_ref()))? {
             Renewed::Same(_) => Err(refused(finding, told)),
+            // Part of it is with the flow, the rest is nowhere.
+            Renewed::Different(_) if !kept => Err(upstream::Failure::TokenRenewed.into()),
             Renewed::Different(call) => {
                 call.permitted().call().record.notes().replayed = true;
                 match next.call(call).await? {

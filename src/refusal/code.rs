@@ -44,6 +44,7 @@ pub enum Code {
     CredentialRejected,
     UpstreamRejectedCredential,
     TokenUnavailable,
+    TokenRenewed,
     CredentialUnavailable,
     KeySetUnavailable,
     SignInRequired,
@@ -123,7 +124,7 @@ pub struct Entry {
 
 impl Code {
     /// Every code, by status.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::MalformedRequest,
         Self::AmbiguousCredentials,
         Self::ForbiddenPath,
@@ -155,6 +156,7 @@ impl Code {
         Self::CredentialRejected,
         Self::UpstreamRejectedCredential,
         Self::TokenUnavailable,
+        Self::TokenRenewed,
         Self::CredentialUnavailable,
         Self::KeySetUnavailable,
         Self::SignInRequired,
@@ -569,6 +571,18 @@ impl Code {
                         "No token can be had",
                         "The identity provider cannot be reached, is throttling or answers something unreadable.",
                         "Send again after Retry-After.",
+                    )
+                }
+            }
+            Self::TokenRenewed => {
+                const {
+                    &later(
+                        "token_renewed",
+                        Gateway,
+                        1,
+                        "The token had to be renewed",
+                        "The flow refused the gateway's token before it ran, and the gateway has a new one now; a body over 64 KiB is not kept, so the call was not repeated.",
+                        "Send the call again: it goes out with the new token.",
                     )
                 }
             }

@@ -241,11 +241,32 @@ async fn a_body_over_64_kib_is_not_replayed() {
     house
         .simulator
         .fault(flow(), says(401, UNREADABLE, false), Times::Once);
-    let answer = house.send(order(vec![b'x'; 64 * 1024 + 1])).await;
-    assert_eq!(answer.code(), "flow_rejected_gateway");
+    let large = || order(vec![b'x'; 64 * 1024 + 1]);
+    let answer = house.send(large()).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.code()),
+        (503, "token_renewed".into())
+    );
+    assert_eq!(answer.headers["retry-after"], "1");
     assert_eq!(answer.problem("run"), "not_started");
     assert_eq!(house.simulator.received().len(), 1);
     assert_eq!(house.simulator.runs("order-created"), 0);
+    // What the caller is told is true: the token is another one, and the next call comes through with it.
+    assert_eq!(house.simulator.token_requests().len(), 2);
+    assert_eq!(house.send(large()).await.status, StatusCode::OK);
+    let [refused, accepted] = &house.simulator.received()[..] else {
+        panic!("sent again")
+    };
+    assert_ne!(
+        refused.header("authorization"),
+        accepted.header("authorization")
+    );
+    // Refused again within 30 s there is no other token to be had, and nothing better to tell.
+    let fault = says(401, UNREADABLE, false);
+    house.simulator.fault(flow(), fault, Times::Once);
+    let answer = house.send(large()).await;
+    assert_eq!(answer.code(), "flow_rejected_gateway");
+    assert_eq!(house.simulator.token_requests().len(), 2);
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ flows:
   other: { url: { env: ORDER_CREATED_URL }, kind: other, who_can_trigger: [erp] }
   gone: { url: "http://127.0.0.1:1/workflows/x/triggers/manual/paths/invoke?api-version=1", who_can_trigger: [erp] }
   far: { url: "https://flow.invalid/workflows/x/triggers/manual/paths/invoke?api-version=1", allow_host: true, who_can_trigger: [erp] }
-  lent: { url: { env: ORDER_CREATED_URL }, kind: other, who_can_trigger: [users], credential: lent }
+  lent: { url: { env: ORDER_CREATED_URL }, kind: other, who_can_trigger: [users], credential: lent, body_limit: 128KiB }
   denied: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: denied }
   html: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: html }
   text: { url: { env: REPORT_URL }, who_can_trigger: [erp], credential: text }
@@ -538,6 +538,32 @@ async fn lent(scene: &mut Scene) {
     simulator.set_user(DEMO_TENANT, DEMO_USER, |user| {
         user.state = UserState::Active;
     });
+    // Refused with a body that was not kept.
+    let token = simulator.issue(&TokenSpec::user().claim("jti", 10));
+    simulator.fault(
+        Place::Flow("order-created".into()),
+        challenge(),
+        Times::Once,
+    );
+    scene.canaries.watch("an assertion", &token);
+    let body = BODY.repeat(64 * 1024 / BODY.len() + 1);
+    let request = format!(
+        "POST /lent HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    scene.raw("token_renewed", request).await;
+}
+
+/// A standard no to a token.
+fn challenge() -> Fault {
+    Fault::Status {
+        status: 401,
+        headers: vec![(
+            "www-authenticate".into(),
+            format!("Bearer error=\"invalid_token\", error_description=\"{ANSWER}\""),
+        )],
+        body: Bytes::from_static(ANSWER.as_bytes()),
+    }
 }
 
 /// What is wrong with a request.
@@ -668,17 +694,9 @@ async fn flows(scene: &mut Scene) {
     scene.answered("flow_timeout", "report", Fault::Hang).await;
     scene.known("flow_unreachable", "POST /gone").await;
     scene.known("flow_unreachable", "POST /far").await;
-    let challenge = Fault::Status {
-        status: 401,
-        headers: vec![(
-            "www-authenticate".into(),
-            format!("Bearer error=\"invalid_token\", error_description=\"{ANSWER}\""),
-        )],
-        body: Bytes::from_static(ANSWER.as_bytes()),
-    };
     scene.house.simulator.fault(
         Place::Flow("order-created".into()),
-        challenge,
+        challenge(),
         Times::Always,
     );
     scene

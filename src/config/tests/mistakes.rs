@@ -162,6 +162,9 @@ fn secrets_in_vaults_need_a_vault_and_somebody_else_to_read_them() {
 
 #[test]
 fn only_flows_whose_callers_are_users_exchange_their_tokens() {
+    // The credential's application, and another.
+    const OWN: &str = "22220000-0000-0000-0000-000000000002";
+    const OTHER: &str = "11110000-0000-0000-0000-00000000000A";
     judge(include_str!("mistakes/on_behalf_of.txt"), |_, entry| {
         let (credential, flow) = match entry.split_once(' ') {
             Some(("c:", credential)) => (format!("{credential} }} # <<<"), None),
@@ -177,9 +180,13 @@ fn only_flows_whose_callers_are_users_exchange_their_tokens() {
              members: {{ entra: {{ tenant: TENANT, audience: a, client_ids: [TENANT], groups: [TENANT] }} }}\n  \
              everybody: {{ entra: {{ tenant: TENANT, audience: a, apps: true }} }}\n  \
              applications: {{ entra: {{ tenant: TENANT, audience: a, client_ids: [TENANT] }} }}\n  \
+             own: {{ entra: {{ tenant: TENANT, audience: ['api://{OWN}', '{OWN}', 'https://a.example', 'api://a/{OTHER}'] }} }}\n  \
+             other: {{ entra: {{ tenant: TENANT, audience: '{OTHER}' }} }}\n  \
+             both: {{ entra: {{ tenant: TENANT, audience: ['{OWN}', '{OTHER}'] }} }}\n  \
+             default: {{ entra: {{ tenant: TENANT, audience: ['api://{OTHER}', '{OTHER}'] }} }}\n  \
              partner: {{ jwt: {{ issuer: 'https://idp.example', audience: a }} }}\n\
              credentials:\n  c: {{ {credential}\n\
-             flows:\n  all: {{ URL, who_can_trigger: [users, members, everybody, applications, partner], credential: flows }}\n  \
+             flows:\n  all: {{ URL, who_can_trigger: [users, members, everybody, applications, partner, own, other, both, default], credential: flows }}\n  \
              f: {{ url: 'http://127.0.0.1:9/x', credential: c, {flow}"
         )
     });

@@ -28,6 +28,16 @@ pub struct Judged {
     settings: Option<identity::Caller>,
 }
 
+impl Judged {
+    /// The `aud` of the Entra ID tokens it is admitted with.
+    pub fn audiences(&self) -> &[String] {
+        match self.settings.as_ref().map(|caller| &caller.proof) {
+            Some(identity::Proof::Entra(settings)) => &settings.audience,
+            _ => &[],
+        }
+    }
+}
+
 impl Callers {
     /// The settings, when every caller has some.
     #[must_use]

@@ -374,15 +374,23 @@ fn rule(
         }
     }
     if borrowing.exchanges {
-        credentials::lent(ground, &listed, others.callers);
+        let exchanger = chosen(borrowing.credential, others.credentials);
+        credentials::lent(ground, &listed, others.callers, exchanger);
     }
     allowed.map(Rule::Callers)
 }
 
 fn exchanges(credential: &Chosen, credentials: &Credentials) -> bool {
+    chosen(credential, credentials).is_some_and(|one| one.exchanges)
+}
+
+fn chosen<'a>(
+    credential: &Chosen,
+    credentials: &'a Credentials,
+) -> Option<&'a credentials::Judged> {
     match credential {
-        Chosen::One(index, _) => credentials.0.get(*index).is_some_and(|one| one.exchanges),
-        Chosen::None | Chosen::Broken => false,
+        Chosen::One(index, _) => credentials.0.get(*index),
+        Chosen::None | Chosen::Broken => None,
     }
 }
 

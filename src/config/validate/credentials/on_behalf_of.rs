@@ -1,11 +1,12 @@
 //! `on_behalf_of:`: the caller's own token, exchanged by an application.
 //!
 //! In: the section. Out: an application with its proof (facts B1.11). Refuses what its [`application`] and its [`proof`] refuse. Which flows may
-//! use it is judged with the flows: only those whose callers all have a user's token ([`lent`]).
+//! use it is judged with the flows: only those whose callers all have a user's token, made for that application ([`lent`]).
 
 use super::super::super::problem::{Spot, say};
 use super::super::super::raw;
 use super::super::super::read::{At, Field};
+use super::super::super::values::guid;
 use super::super::callers::Callers;
 use super::super::{Defaults, Ground};
 use super::{Half, Kinded, Permissions, application, proof};
@@ -68,16 +69,79 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::OnBehalfOf>, defaults: &Defaul
     (manner, kinded)
 }
 
-/// Refuses every caller of a flow whose token could not be exchanged. `listed`: positions of callers, each with its place in the list.
-pub fn lent(ground: &mut Ground<'_>, listed: &[(usize, Spot)], callers: &Callers) {
+/// Refuses every caller of a flow whose token could not be exchanged. `listed`: positions of callers, each with its place in the list;
+/// `exchanger`: the flow's credential.
+pub fn lent(
+    ground: &mut Ground<'_>,
+    listed: &[(usize, Spot)],
+    callers: &Callers,
+    exchanger: Option<&super::Judged>,
+) {
     for (position, spot) in listed {
-        let users = callers.0.get(*position).is_none_or(|caller| caller.users);
-        if !users {
+        let Some(caller) = callers.0.get(*position) else {
+            continue;
+        };
+        if !caller.users {
             ground.reader.error_at(
                 spot,
                 say!("this caller has no user's token, and the flow's credential exchanges one (on_behalf_of)"),
                 say!("list only `entra` callers that admit users, or give the flow another credential"),
             );
+        } else if let Some(exchanger) = exchanger {
+            addressed(ground, spot, caller.audiences(), exchanger);
         }
+    }
+}
+
+/// How an audience goes with the application that exchanges tokens made for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    /// It is the client id of another application: AADSTS500131.
+    Never,
+    /// It is how another application's App ID URI is spelt unless somebody chose otherwise.
+    Hardly,
+    /// Its own client id; or an App ID URI, which may be anything: only the directory knows whose it is.
+    Perhaps,
+}
+
+/// Only the application that a token is made for may exchange it (facts B1.11). An error where no token this caller is admitted with is
+/// made for the credential's; a warning where some may be.
+fn addressed(
+    ground: &mut Ground<'_>,
+    spot: &Spot,
+    audiences: &[String],
+    exchanger: &super::Judged,
+) {
+    let Some(own) = exchanger.client_id().and_then(guid) else {
+        return;
+    };
+    let fits: Vec<Fit> = audiences.iter().map(|one| fit(one, &own)).collect();
+    let cure = || {
+        say!(
+            "set `client_id` of credentials.{}.on_behalf_of to the application that the caller's `audience` belongs to, or list callers of the credential's own application",
+            exchanger.name
+        )
+    };
+    if !fits.is_empty() && fits.iter().all(|fit| *fit == Fit::Never) {
+        ground.reader.error_at(
+            spot,
+            say!("this caller's `audience` is another application than the one that exchanges its tokens (on_behalf_of): Entra ID refuses that (AADSTS500131)"),
+            cure(),
+        );
+    } else if fits.iter().any(|fit| *fit != Fit::Perhaps) {
+        ground.reader.warn_at(
+            spot,
+            say!("an `audience` of this caller looks like another application than the one that exchanges its tokens (on_behalf_of): Entra ID refuses those tokens (AADSTS500131)"),
+            cure(),
+        );
+    }
+}
+
+fn fit(audience: &str, own: &str) -> Fit {
+    let id = |text: &str| guid(text.trim());
+    match (id(audience), audience.strip_prefix("api://").and_then(id)) {
+        (Some(other), _) if other != own => Fit::Never,
+        (None, Some(other)) if other != own => Fit::Hardly,
+        _ => Fit::Perhaps,
     }
 }

@@ -168,13 +168,14 @@ impl Cell {
         let now = self.shared.now();
         let state = self.shared.state.borrow();
         if let Some(held) = state.usable(now) {
-            if now >= held.renew_at && state.failure.is_some() {
+            let due = now >= held.renew_at;
+            if due && state.failure.is_some() {
                 self.shared.stale.inc();
             } else {
                 self.shared.hit.inc();
-                if now >= held.renew_at && !held.kept_warm {
-                    self.shared.wanted.notify_one();
-                }
+            }
+            if due && !held.kept_warm && state.in_force(now).is_none() {
+                self.shared.wanted.notify_one();
             }
             return Some(Ok(Arc::clone(&held.token)));
         }

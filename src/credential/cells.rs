@@ -146,11 +146,16 @@ impl Cells {
         if let Some(exchange) = known.get(&key).and_then(|known| known.same(outbound)) {
             return exchange;
         }
+        // One provider, one application: what it shares with the credential's exchanges for other audiences.
+        let throttle = known
+            .iter()
+            .filter(|(other, _)| (&other.name, &other.kind) == (&key.name, &key.kind))
+            .find_map(|(_, known)| Some(Arc::clone(known.what.upgrade()?.throttle())));
         let exchange = Arc::new(Exchange::new(
-            Arc::clone(&settings.name),
             own,
             ask,
             &self.context(settings, outbound),
+            throttle.unwrap_or_default(),
             patience(outbound),
             self.around.clone(),
         ));

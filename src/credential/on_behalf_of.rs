@@ -3,7 +3,8 @@
 //! In: an [`Application`] and what to ask for; then, call by call, a user's verified [`Assertion`]. Out: a [`Cell`] for each assertion, so
 //! that concurrent calls with one token share one request, and one caller's failure is nobody else's. No token outlives its assertion;
 //! none is renewed but for a call. Two assertions that differ in anything share nothing: the cell's key is the exchange itself and
-//! the assertion's SHA-256 (security rule 22). What only the user can mend becomes a [`Need`], to be told to the caller.
+//! the assertion's SHA-256 (security rule 22). What only the user can mend becomes a [`Need`], to be told to the caller. A pause that the
+//! provider wishes for holds back every caller's exchange ([`Throttle`]), and no token that is still valid.
 
 use std::convert::Infallible;
 use std::hash::RandomState;
@@ -25,6 +26,9 @@ use crate::identity::Assertion;
 
 #[cfg(test)]
 mod tests;
+mod throttle;
+
+pub use throttle::{HELD_BACK, Throttle};
 
 /// Most callers whose tokens one exchange keeps; those not used of late leave first. A user's token with its claims takes about 10 KB,
 /// so this is 100 MB at most; a caller who has left costs one more request when they come back.
@@ -66,6 +70,7 @@ impl Need {
 pub struct Exchange {
     name: Arc<str>,
     client: Arc<Client>,
+    throttle: Arc<Throttle>,
     ask: Ask,
     /// Longest duration of one attempt.
     attempt: Duration,
@@ -76,29 +81,39 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// `throttle`: what it shares with the other exchanges of its credential.
     pub(super) fn new(
-        name: Arc<str>,
         application: &Application,
         ask: &Ask,
         context: &Context,
+        throttle: Arc<Throttle>,
         attempt: Duration,
         around: Surroundings,
     ) -> Self {
-        Self::for_callers(CALLERS, name, application, ask, context, attempt, around)
+        Self::for_callers(
+            CALLERS,
+            application,
+            ask,
+            context,
+            throttle,
+            attempt,
+            around,
+        )
     }
 
     fn for_callers(
         callers: u64,
-        name: Arc<str>,
         application: &Application,
         ask: &Ask,
         context: &Context,
+        throttle: Arc<Throttle>,
         attempt: Duration,
         around: Surroundings,
     ) -> Self {
         Self {
-            name,
+            name: Arc::clone(&context.credential),
             client: Arc::new(Client::new(application, context)),
+            throttle,
             ask: ask.clone(),
             attempt,
             around,
@@ -112,6 +127,11 @@ impl Exchange {
             ),
             newcomers: AtomicU64::new(0),
         }
+    }
+
+    /// What it shares with the other exchanges of its credential.
+    pub(super) fn throttle(&self) -> &Arc<Throttle> {
+        &self.throttle
     }
 
     /// The cell of this caller's token, fetching already when it is new. Needs a tokio runtime.
@@ -137,6 +157,7 @@ impl Exchange {
     fn fresh(&self, assertion: &Assertion) -> Arc<Cell> {
         let source = Arc::new(Caller {
             client: Arc::clone(&self.client),
+            throttle: Arc::clone(&self.throttle),
             ask: self.ask.clone(),
             assertion: assertion.clone(),
         });
@@ -155,6 +176,7 @@ impl Exchange {
 /// Obtains tokens for one caller's assertion.
 struct Caller {
     client: Arc<Client>,
+    throttle: Arc<Throttle>,
     ask: Ask,
     assertion: Assertion,
 }
@@ -162,9 +184,15 @@ struct Caller {
 impl Source for Caller {
     fn fetch(&self, wish: Wish) -> Attempt {
         let (client, ask) = (Arc::clone(&self.client), self.ask.clone());
-        let assertion = self.assertion.clone();
+        let (assertion, throttle) = (self.assertion.clone(), Arc::clone(&self.throttle));
         Box::pin(async move {
-            let ended = || client.context().clock.since_epoch() + SHORTEST > assertion.expires();
+            let clock = &client.context().clock;
+            let ended = || clock.since_epoch() + SHORTEST > assertion.expires();
+            if ended() {
+                return Err(needed(Need::Fresh));
+            }
+            let _permit = throttle.admit(clock).await?;
+            // It may have waited.
             if ended() {
                 return Err(needed(Need::Fresh));
             }
@@ -175,8 +203,10 @@ impl Source for Caller {
                 ("assertion", *token.expose()),
             ];
             let response = client.ask(&grant, &ask, &wish).await?;
-            answer::read(&response, client.context().clock.since_epoch())
-                .map_err(|denial| explained(denial, &response, ended()))
+            answer::read(&response, clock.since_epoch()).map_err(|denial| {
+                throttle.heed(&denial, clock);
+                explained(denial, &response, ended())
+            })
         })
     }
 }

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use crate::house::{Answer, House, KEY};
 use crate::stub::{Asked, Stub};
 
+mod crowds;
+mod proofs;
+
 const YAML: &str = r#"
 server: { listen: "127.0.0.1:8080" }
 defaults:
@@ -338,17 +341,42 @@ async fn a_challenge_that_no_token_answers_reaches_the_user_it_concerns_and_is_n
             (round + 1, 2)
         );
     }
-    // A body that was not kept is not sent again.
-    let other = scene.user(|spec| spec.claim("jti", 9));
-    let before = scene.seen().len();
-    let answer = scene.send("lent", &other, "x".repeat(70_000)).await;
-    assert_eq!(answer.code(), "insufficient_claims");
-    assert_eq!(scene.seen().len(), before + 1);
     // Of the gateway's own token no caller can bring more.
     let request = Request::post("/own").header("x-api-key", KEY);
     let answer = scene.house.send(request.body("{}").unwrap()).await;
     assert_eq!(answer.code(), "upstream_rejected_credential");
     assert!(!answer.headers.contains_key("www-authenticate"));
+}
+
+#[tokio::test]
+async fn a_challenge_to_a_call_whose_body_was_not_kept_renews_the_token_for_the_next_one() {
+    let large = || "x".repeat(70_000);
+    for wants in [Wants::Claims, Wants::More, Wants::Person] {
+        let scene = scene(wants).await;
+        let token = scene.user(|spec| spec);
+        let answer = scene.send("lent", &token, large()).await;
+        assert_eq!((scene.seen().len(), scene.exchanges().len()), (1, 2));
+        assert_eq!(scene.exchanges()[1].field("claims"), Some(DEMAND));
+        if wants == Wants::Person {
+            // No other token is to be had without the user.
+            assert_eq!(answer.code(), "insufficient_claims");
+            continue;
+        }
+        assert_eq!(
+            (answer.status.as_u16(), answer.code().as_str()),
+            (503, "token_renewed")
+        );
+        assert_eq!(answer.problem("run"), "not_started");
+        assert_eq!(answer.headers["retry-after"], "1");
+        assert!(!answer.headers.contains_key("www-authenticate"));
+        let answer = scene.send("lent", &token, large()).await;
+        if wants == Wants::Claims {
+            assert_eq!(answer.status, 200);
+        } else {
+            assert_eq!(answer.code(), "insufficient_claims");
+        }
+        assert_eq!((scene.seen().len(), scene.exchanges().len()), (2, 2));
+    }
 }
 
 #[tokio::test]

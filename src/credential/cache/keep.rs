@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Held, Owner, Remembered, Shared, State, schedule};
+use crate::credential::on_behalf_of::HELD_BACK;
 use crate::credential::source::{Attempt, Denial, Grant, Wish};
 use crate::credential::{Failure, Need, Token};
 use crate::diagnosis::entra;
@@ -68,7 +69,9 @@ fn due(shared: &Shared, wanted: bool) -> Due {
     let usable = state.usable(now);
     let forced = pending.is_some() && pending == usable.map(|held| held.token.generation);
     if let Some(failure) = &state.failure {
-        let asked = (wanted && usable.is_none()) || forced;
+        // A caller's token is nobody's to renew but for a call, so the calls have to bring about the next attempt as well.
+        let renewable = |held: &Held| shared.owner != Owner::Gateway && now >= held.renew_at;
+        let asked = (wanted && usable.is_none_or(renewable)) || forced;
         let left_alone = state.in_force(now).is_some();
         return if asked && !left_alone {
             Due::Now
@@ -165,7 +168,8 @@ impl Shared {
     fn accept(&self, grant: Grant, obtained: Duration, fraction: f64) -> Held {
         let state = self.state.borrow();
         let last = state.held.as_ref().map_or(0, |held| held.token.generation);
-        let failed = state.failure.as_ref().map(|failure| failure.failures);
+        let failed = state.failure.as_ref();
+        let failed = failed.map(|failure| (failure.failures, is_one_callers(&failure.failure)));
         drop(state);
         let renewal = grant
             .lifetime
@@ -189,7 +193,7 @@ impl Shared {
             self.show(expires);
         }
         let credential = &*self.name;
-        if let Some(failed) = failed {
+        if let Some((failed, false)) = failed {
             tracing::info!(credential, failed, "tokens are given again");
         } else {
             tracing::debug!(credential, expires, "token obtained");
@@ -249,10 +253,7 @@ impl Shared {
     }
 
     fn log(&self, failure: &Failure, valid: bool, next_try: Duration) {
-        // For the caller to mend, and told to the caller: a thousand who have to sign in again are nothing to wake anybody for.
-        if let Failure::Caller { need, .. } = failure
-            && *need != Need::Consent
-        {
+        if is_one_callers(failure) {
             let (credential, reason) = (&*self.name, failure.word());
             tracing::debug!(credential, reason, codes = ?failure.codes(), "a caller's token is not exchanged");
             return;
@@ -272,6 +273,19 @@ impl Shared {
             next_try_seconds = next_try.as_secs(),
             "no new token"
         );
+    }
+}
+
+/// Whether a failure is for one caller to mend or to wait for, and told to that caller: a thousand who have to sign in again, or wait because
+/// another one's exchange was throttled, are nothing to wake anybody for.
+fn is_one_callers(failure: &Failure) -> bool {
+    match failure {
+        Failure::Caller { need, .. } => *need != Need::Consent,
+        Failure::Unavailable { reason, .. } => *reason == HELD_BACK,
+        Failure::Rejected { .. }
+        | Failure::SecretUnavailable(_)
+        | Failure::Unusable { .. }
+        | Failure::SignInRequired { .. } => false,
     }
 }
 

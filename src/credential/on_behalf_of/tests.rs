@@ -13,12 +13,18 @@ use crate::secret::{Secret, Secrets, Value};
 use crate::simulator::directory::{API_APP, ClientSecret, DEMO_TENANT, DEMO_USER, UserState};
 use crate::simulator::{Fault, Gate, Options, Place, Simulator, Times, TokenSpec, grant};
 
+mod crowds;
+mod proofs;
+mod throttling;
+
 const HOUR: Duration = Duration::from_hours(1);
 
 /// A simulator, an exchange in front of it, and the clock of both.
 struct Bench {
     simulator: Simulator,
     exchange: Arc<Exchange>,
+    application: Application,
+    outbound: Outbound,
     clock: Clock,
     metrics: Metrics,
 }
@@ -28,6 +34,11 @@ async fn bench(change: impl FnOnce(&mut Application)) -> Bench {
 }
 
 async fn bench_for(callers: u64, change: impl FnOnce(&mut Application)) -> Bench {
+    let ask = Ask::Scope("https://graph.microsoft.com/.default".into());
+    bench_asking(ask, callers, change).await
+}
+
+async fn bench_asking(ask: Ask, callers: u64, change: impl FnOnce(&mut Application)) -> Bench {
     let simulator = Simulator::start(Options::default()).await.unwrap();
     simulator.set_app(DEMO_TENANT, API_APP, |app| {
         app.secrets = vec![ClientSecret::new("api~secret+/%&=")];
@@ -64,31 +75,39 @@ async fn bench_for(callers: u64, change: impl FnOnce(&mut Application)) -> Bench
         secrets: Secrets::default(),
         secret_expiry: crate::metrics::Metrics::new().unwrap().secret_expiry,
     };
-    let around = Surroundings {
-        secrets: Secrets::default(),
-        clock: clock.clone(),
-        random: Random::from_fn(|bytes| bytes.fill(0)),
-        metrics: metrics.clone(),
-    };
-    let ask = Ask::Scope("https://graph.microsoft.com/.default".into());
     let exchange = Exchange::for_callers(
         callers,
-        "as-the-caller".into(),
         &application,
         &ask,
         &context,
+        Arc::default(),
         Duration::from_secs(10),
-        around,
+        around(&clock, &metrics),
     );
     Bench {
         simulator,
         exchange: Arc::new(exchange),
+        application,
+        outbound: context.outbound,
         clock,
         metrics,
     }
 }
 
+fn around(clock: &Clock, metrics: &Metrics) -> Surroundings {
+    Surroundings {
+        secrets: Secrets::default(),
+        clock: clock.clone(),
+        random: Random::from_fn(|bytes| bytes.fill(0)),
+        metrics: metrics.clone(),
+    }
+}
+
 impl Bench {
+    fn around(&self) -> Surroundings {
+        around(&self.clock, &self.metrics)
+    }
+
     fn assertion(&self, change: impl FnOnce(TokenSpec) -> TokenSpec) -> Assertion {
         let token = self.simulator.issue(&change(TokenSpec::user()));
         Assertion::of(&token, self.clock.since_epoch() + HOUR)
@@ -236,6 +255,37 @@ async fn nothing_is_renewed_but_for_a_call() {
         .until(|simulator| simulator.token_requests().len() == 2)
         .await;
     assert!(cell.ready().unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_renewal_that_failed_is_tried_again_by_calls_while_the_token_is_still_good() {
+    let bench = bench(|_| ()).await;
+    let token = bench.simulator.issue(&TokenSpec::user());
+    let day = Duration::from_hours(24);
+    let assertion = Assertion::of(&token, bench.clock.since_epoch() + day);
+    let cell = bench.exchange.cell(&assertion);
+    cell.token().await.unwrap();
+    let outage = Fault::Unavailable;
+    bench.simulator.fault(Place::Token, outage, Times::Once);
+    bench.clock.advance(Duration::from_mins(56));
+    assert_eq!(cell.token().await.unwrap().generation, 1);
+    while cell.health().trouble.is_none() {
+        tokio::task::yield_now().await;
+    }
+    // The failure is remembered for a moment, whoever calls.
+    assert_eq!(cell.token().await.unwrap().generation, 1);
+    settle().await;
+    assert_eq!(bench.requests(), 2);
+    bench.clock.advance(Duration::from_secs(2));
+    assert_eq!(cell.token().await.unwrap().generation, 1, "served at once");
+    bench
+        .simulator
+        .until(|one| one.token_requests().len() == 3)
+        .await;
+    while cell.health().trouble.is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(cell.token().await.unwrap().generation, 2);
 }
 
 #[tokio::test]

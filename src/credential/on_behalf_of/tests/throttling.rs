@@ -1,0 +1,203 @@
+//! A provider that wishes to be left alone: what that means for others than the caller who was told.
+
+use super::*;
+use crate::credential::cells::{Cells, Supply};
+use crate::credential::on_behalf_of::throttle::AT_ONCE;
+use crate::credential::{Kind, Settings};
+
+fn throttled(seconds: u64) -> Fault {
+    Fault::Throttled {
+        retry_after: Some(seconds.to_string()),
+    }
+}
+
+fn busy(seconds: u64) -> Fault {
+    Fault::Status {
+        status: 503,
+        headers: vec![("retry-after".into(), seconds.to_string())],
+        body: Bytes::new(),
+    }
+}
+
+impl Bench {
+    fn caller(&self, number: usize) -> Assertion {
+        self.assertion(|spec| spec.claim("jti", number))
+    }
+
+    async fn word(&self, assertion: &Assertion) -> &'static str {
+        let token = self.exchange.cell(assertion).token().await;
+        token.map_or_else(|failure| failure.word(), |_| "ok")
+    }
+
+    fn once(&self, fault: Fault) {
+        self.simulator.fault(Place::Token, fault, Times::Once);
+    }
+}
+
+#[tokio::test]
+async fn a_pause_told_to_one_holds_back_everybodys_exchange_and_no_valid_token() {
+    for (fault, word) in [(throttled(90), "throttled"), (busy(90), "provider_error")] {
+        let bench = bench(|_| ()).await;
+        let served = bench.caller(0);
+        assert_eq!(bench.word(&served).await, "ok");
+        bench.once(fault);
+        assert_eq!(bench.word(&bench.caller(1)).await, word);
+        bench.clock.advance(Duration::from_secs(30));
+        for other in 2..5 {
+            let cell = bench.exchange.cell(&bench.caller(other));
+            let Failure::Unavailable {
+                reason,
+                retry_after,
+            } = cell.token().await.unwrap_err()
+            else {
+                panic!("another failure")
+            };
+            assert_eq!((reason, retry_after.as_secs()), (HELD_BACK, 60));
+        }
+        assert_eq!(bench.word(&served).await, "ok");
+        assert_eq!(bench.requests(), 2, "nobody was asked meanwhile");
+        bench.clock.advance(Duration::from_secs(59));
+        assert_eq!(bench.word(&bench.caller(5)).await, HELD_BACK);
+        // All of them at the end of the pause, whenever they came.
+        bench.clock.advance(Duration::from_secs(1));
+        for caller in 1..6 {
+            assert_eq!(bench.word(&bench.caller(caller)).await, "ok", "{caller}");
+        }
+        assert_eq!(bench.requests(), 7);
+        let text = bench.metrics.text().unwrap();
+        let series = |result: &str| {
+            format!(
+                r#"flowgate_token_requests_total{{credential="as-the-caller",result="{result}"}}"#
+            )
+        };
+        assert!(text.contains(&(series(HELD_BACK) + " 4")), "{text}");
+        assert!(text.contains(&(series(word) + " 1")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_shorter_wish_does_not_shorten_a_pause_and_a_renewal_waits_too() {
+    let bench = bench(|_| ()).await;
+    let served = bench.caller(0);
+    let cell = bench.exchange.cell(&served);
+    let token = cell.token().await.unwrap();
+    let gate = Gate::closed();
+    bench.once(Fault::Held(gate.clone()));
+    let late = tokio::spawn({
+        let (exchange, late) = (Arc::clone(&bench.exchange), bench.caller(1));
+        async move { exchange.cell(&late).token().await.is_ok() }
+    });
+    bench
+        .simulator
+        .until(|one| one.token_requests().len() == 2)
+        .await;
+    bench.once(throttled(600));
+    assert_eq!(bench.word(&bench.caller(2)).await, "throttled");
+    // What was under way ends as it ends, and ends no pause.
+    gate.open();
+    assert!(late.await.unwrap());
+    assert_eq!(bench.word(&bench.caller(3)).await, HELD_BACK);
+    let renewal = cell.renewed(&token, None).await;
+    assert_eq!(renewal.unwrap_err().word(), HELD_BACK);
+    assert_eq!(bench.word(&served).await, "ok", "the token is still valid");
+    assert_eq!(bench.requests(), 3);
+}
+
+#[tokio::test]
+async fn what_is_told_about_one_caller_holds_back_nobody_else() {
+    let bench = bench(|_| ()).await;
+    let refused = |error: &str, code: u32| Fault::Status {
+        status: 400,
+        headers: vec![
+            ("content-type".into(), "application/json".into()),
+            ("retry-after".into(), "600".into()),
+        ],
+        body: serde_json::json!({ "error": error, "error_codes": [code] })
+            .to_string()
+            .into(),
+    };
+    for (number, (fault, word)) in [
+        (
+            refused("interaction_required", 50_076),
+            "interaction_required",
+        ),
+        (refused("invalid_grant", 65_001), "consent_required"),
+        (refused("invalid_grant", 50_105), "consent_required"),
+        (refused("invalid_grant", 50_196), "rejected"),
+        (Fault::Unavailable, "provider_error"),
+        (Fault::Throttled { retry_after: None }, "throttled"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        bench.once(fault);
+        assert_eq!(bench.word(&bench.caller(2 * number)).await, word);
+        assert_eq!(
+            bench.word(&bench.caller(2 * number + 1)).await,
+            "ok",
+            "{word}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_pause_is_the_credentials_whatever_it_asks_for_and_not_another_credentials() {
+    let bench = bench(|_| ()).await;
+    let cells = Cells::new(bench.around());
+    let settings = |name: &str| Settings {
+        name: name.into(),
+        kind: Kind::OnBehalfOf(bench.application.clone()),
+        ask: None,
+        expires: None,
+    };
+    let exchange = |name: &str, scope: &str| {
+        let ask = Ask::Scope(scope.into());
+        match cells.supply(&settings(name), &ask, &bench.outbound) {
+            Supply::Callers(exchange) => exchange,
+            Supply::Own(_) => panic!("one token for all"),
+        }
+    };
+    let graph = exchange("one", "https://graph.microsoft.com/.default");
+    let flows = exchange("one", "https://service.flow.microsoft.com//.default");
+    let other = exchange("other", "https://graph.microsoft.com/.default");
+    bench.once(throttled(90));
+    let asked = async |exchange: &Exchange, caller| {
+        let token = exchange.cell(&bench.caller(caller)).token().await;
+        token.map_or_else(|failure| failure.word(), |_| "ok")
+    };
+    assert_eq!(asked(&graph, 1).await, "throttled");
+    assert_eq!(asked(&flows, 1).await, HELD_BACK);
+    assert_eq!(asked(&other, 1).await, "ok");
+}
+
+#[tokio::test]
+async fn a_clock_set_back_ends_a_pause_that_lies_in_its_future() {
+    let bench = bench(|_| ()).await;
+    bench.once(throttled(90));
+    assert_eq!(bench.word(&bench.caller(1)).await, "throttled");
+    bench.clock.set(bench.clock.unix() - 600);
+    assert_eq!(bench.word(&bench.caller(2)).await, "ok");
+}
+
+#[tokio::test]
+async fn no_more_than_so_many_exchanges_are_under_way_at_a_time() {
+    let bench = bench(|_| ()).await;
+    let gate = Gate::closed();
+    let held = Fault::Held(gate.clone());
+    bench.simulator.fault(Place::Token, held, Times::Always);
+    let calls: Vec<_> = (0..AT_ONCE + 50)
+        .map(|number| {
+            let (exchange, caller) = (Arc::clone(&bench.exchange), bench.caller(number));
+            tokio::spawn(async move { exchange.cell(&caller).token().await.is_ok() })
+        })
+        .collect();
+    let full = |simulator: &Simulator| simulator.token_requests().len() == AT_ONCE;
+    bench.simulator.until(full).await;
+    settle().await;
+    assert_eq!(bench.requests(), AT_ONCE);
+    gate.open();
+    for call in calls {
+        assert!(call.await.unwrap());
+    }
+    assert_eq!(bench.requests(), AT_ONCE + 50);
+}

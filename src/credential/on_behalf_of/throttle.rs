@@ -1,0 +1,92 @@
+//! What the exchanges of one credential owe its provider together.
+//!
+//! In: attempts about to be made, and how they were denied. Out: leave to ask, or the time that is left of a pause the provider wished
+//! for. Entra ID throttles an application in its tenant, not one of its users (facts B2.3; that this holds for exchanges too is
+//! inferred), so a 429 or 503 with `Retry-After` counts for every caller's exchange; what is told about one caller never does. At
+//! most [`AT_ONCE`] attempts are under way, lest a crowd on an empty cache opens a connection each.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::clock::Clock;
+use crate::credential::Failure;
+use crate::credential::source::Denial;
+
+/// Nobody was asked, because the provider wishes to be left alone: a word for log and metrics.
+pub const HELD_BACK: &str = "held_back";
+
+/// Most attempts at a time: at 200 ms each, 10,000 callers have their tokens in 8 s.
+pub(super) const AT_ONCE: usize = 256;
+
+/// How far a corrected clock may step back before a pause is no longer trusted.
+const SLACK: Duration = Duration::from_mins(1);
+
+/// Shared by all exchanges of one credential, whatever they ask for.
+pub struct Throttle {
+    slots: Semaphore,
+    pause: Mutex<Option<Pause>>,
+}
+
+/// Times since the Unix epoch.
+#[derive(Clone, Copy)]
+struct Pause {
+    noted: Duration,
+    until: Duration,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self {
+            slots: Semaphore::new(AT_ONCE),
+            pause: Mutex::default(),
+        }
+    }
+}
+
+impl Throttle {
+    /// Leave for one attempt, which has it until the permit is dropped.
+    pub(super) async fn admit(&self, clock: &Clock) -> Result<SemaphorePermit<'_>, Denial> {
+        // Before the queue, so that nobody waits for a refusal; and after it, because those ahead may have been throttled.
+        self.unpaused(clock)?;
+        let permit = self.slots.acquire().await;
+        self.unpaused(clock)?;
+        // Nobody closes it.
+        permit.map_err(|_| Denial::unavailable(HELD_BACK, None))
+    }
+
+    fn unpaused(&self, clock: &Clock) -> Result<(), Denial> {
+        let now = clock.since_epoch();
+        let left = self
+            .pause()
+            .filter(|pause| now < pause.until && now + SLACK >= pause.noted)
+            .map(|pause| pause.until.saturating_sub(now));
+        match left {
+            None => Ok(()),
+            Some(left) => Err(Denial::unavailable(HELD_BACK, Some(left))),
+        }
+    }
+
+    /// Notes the pause that a denial wishes for, if it does. It may only grow: denials of one moment arrive in any order.
+    pub(super) fn heed(&self, denial: &Denial, clock: &Clock) {
+        let (Failure::Unavailable { reason, .. }, Some(wished)) =
+            (&denial.failure, denial.retry_after)
+        else {
+            return;
+        };
+        if !matches!(*reason, "throttled" | "provider_error") {
+            return;
+        }
+        let noted = clock.since_epoch();
+        let until = noted + wished;
+        let mut pause = self.pause();
+        if pause.is_none_or(|pause| pause.until < until || noted + SLACK < pause.noted) {
+            *pause = Some(Pause { noted, until });
+        }
+    }
+
+    fn pause(&self) -> MutexGuard<'_, Option<Pause>> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

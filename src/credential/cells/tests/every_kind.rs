@@ -1,7 +1,9 @@
 //! One table for all kinds of credential: each obtains, renews ahead, survives the provider's outage with a valid token, and recovers
-//! after a token was refused. A new kind is a new row.
+//! after a token was refused. A new kind is a new row. A kind that exchanges callers' tokens does the same for one caller, but only when that
+//! caller calls: ahead of the end of the exchanged token a call is served at once and has the next one fetched behind it.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
@@ -18,6 +20,9 @@ use crate::credential::refresh_token::store::Store;
 use crate::credential::{
     Token, bearer, client_certificate, federated, managed_identity, password, refresh_token,
 };
+use crate::identity::Assertion;
+
+mod rule_21_outbound_trust;
 
 /// When every test begins.
 const START: u64 = 1_800_000_000;
@@ -32,14 +37,17 @@ struct Row {
     ask: fn() -> Ask,
     /// Requests to the provider for one token; 0: the kind has none to ask.
     requests: usize,
+    /// Whether each caller has a token of their own, which is asked for only when they call.
+    of_callers: bool,
 }
 
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 17] = [
     Row {
         kind: "client_secret",
         settings: |provider, _| Kind::ClientCredentials(application(provider, secret())),
         ask: scope,
         requests: 1,
+        of_callers: false,
     },
     Row {
         kind: "client_secret, basic",
@@ -49,12 +57,14 @@ const ROWS: [Row; 13] = [
         },
         ask: scope,
         requests: 1,
+        of_callers: false,
     },
     Row {
         kind: "client_certificate",
         settings: |provider, _| Kind::ClientCredentials(application(provider, certificate())),
         ask: scope,
         requests: 1,
+        of_callers: false,
     },
     Row {
         kind: "workload_identity",
@@ -63,24 +73,28 @@ const ROWS: [Row; 13] = [
         },
         ask: scope,
         requests: 1,
+        of_callers: false,
     },
     Row {
         kind: "password, application with a certificate",
         settings: |provider, _| account(provider, certificate()),
         ask: scope,
         requests: 1,
+        of_callers: false,
     },
     Row {
         kind: "password, confidential client",
         settings: |provider, _| account(provider, secret()),
         ask: scope,
         requests: 1,
+        of_callers: false,
     },
     Row {
         kind: "password, public client, v1",
         settings: |provider, _| account(provider, Proof::Nothing),
         ask: resource,
         requests: 1,
+        of_callers: false,
     },
     Row {
         kind: "managed_identity of a machine",
@@ -90,6 +104,7 @@ const ROWS: [Row; 13] = [
         },
         ask: resource,
         requests: 1,
+        of_callers: false,
     },
     Row {
         kind: "managed_identity of an app",
@@ -101,6 +116,7 @@ const ROWS: [Row; 13] = [
         },
         ask: resource,
         requests: 1,
+        of_callers: false,
     },
     Row {
         kind: "managed_identity of an Arc server",
@@ -112,24 +128,56 @@ const ROWS: [Row; 13] = [
         },
         ask: resource,
         requests: 2,
+        of_callers: false,
     },
     Row {
         kind: "refresh_token",
         settings: |provider, folder| signed_in(provider, &folder.path().join("c.token")),
         ask: scope,
         requests: 1,
+        of_callers: false,
+    },
+    Row {
+        kind: "on_behalf_of",
+        settings: |provider, _| Kind::OnBehalfOf(application(provider, secret())),
+        ask: scope,
+        requests: 1,
+        of_callers: true,
+    },
+    Row {
+        kind: "on_behalf_of, v1",
+        settings: |provider, _| Kind::OnBehalfOf(application(provider, secret())),
+        ask: resource,
+        requests: 1,
+        of_callers: true,
+    },
+    Row {
+        kind: "on_behalf_of, application with a certificate",
+        settings: |provider, _| Kind::OnBehalfOf(application(provider, certificate())),
+        ask: scope,
+        requests: 1,
+        of_callers: true,
+    },
+    Row {
+        kind: "on_behalf_of, application with another issuer's token",
+        settings: |provider, folder| Kind::OnBehalfOf(application(provider, federated(folder))),
+        ask: scope,
+        requests: 1,
+        of_callers: true,
     },
     Row {
         kind: "bearer that says when it ends",
         settings: |_, _| fixed(&jwt(START + LIFE)),
         ask: scope,
         requests: 0,
+        of_callers: false,
     },
     Row {
         kind: "bearer that does not",
         settings: |_, _| fixed("opaque"),
         ask: scope,
         requests: 0,
+        of_callers: false,
     },
 ];
 
@@ -245,11 +293,14 @@ fn jwt(expiry: u64) -> String {
     )
 }
 
-/// A kind's cell, its provider, and the clock.
+/// A kind's tokens, its provider, somebody who calls, and the clock.
 struct Scene {
     row: &'static Row,
-    cell: Arc<Cell>,
+    supply: Supply,
+    caller: Assertion,
     provider: Canned,
+    /// What the provider answers instead of a token, if anything.
+    instead: Arc<Mutex<Option<Reply>>>,
     up: Arc<AtomicBool>,
     clock: Clock,
     metrics: Metrics,
@@ -262,6 +313,8 @@ async fn scene(row: &'static Row) -> Scene {
     let key = folder.path().join("a.key").display().to_string();
     let up = Arc::new(AtomicBool::new(true));
     let state = Arc::clone(&up);
+    let instead = Arc::new(Mutex::new(None::<Reply>));
+    let other = Arc::clone(&instead);
     let provider = Canned::start(move |seen: &Seen, before| -> Reply {
         if !state.load(Ordering::SeqCst) {
             return (503, Vec::new(), "down".into());
@@ -269,6 +322,9 @@ async fn scene(row: &'static Row) -> Scene {
         if seen.target.starts_with("/arc") && seen.header("authorization").is_none() {
             let challenge = format!("Basic realm={key}");
             return (401, vec![("www-authenticate", challenge)], String::new());
+        }
+        if let Some(reply) = other.lock().unwrap().clone() {
+            return reply;
         }
         canned::json(
             200,
@@ -297,11 +353,14 @@ async fn scene(row: &'static Row) -> Scene {
         expires: None,
     };
     let outbound = Outbound::new(&outbound_settings()).unwrap();
-    let cell = cells.cell(&settings, &(row.ask)(), &outbound);
+    let supply = cells.supply(&settings, &(row.ask)(), &outbound);
+    let month = Duration::from_hours(30 * 24);
     Scene {
         row,
-        cell,
+        supply,
+        caller: Assertion::of("the-callers-own", Duration::from_secs(START) + month),
         provider,
+        instead,
         up,
         clock,
         metrics,
@@ -310,9 +369,25 @@ async fn scene(row: &'static Row) -> Scene {
 }
 
 impl Scene {
+    /// Where the caller's call finds its token.
+    fn cell(&self) -> Arc<Cell> {
+        match &self.supply {
+            Supply::Own(cell) => Arc::clone(cell),
+            Supply::Callers(exchange) => exchange.cell(&self.caller),
+        }
+    }
+
+    /// A call, where one is needed for anything to happen.
+    fn call(&self) {
+        if self.row.of_callers {
+            let cell = self.cell();
+            tokio::spawn(async move { cell.token().await.is_ok() });
+        }
+    }
+
     async fn token(&self) -> Arc<Token> {
         let kind = self.row.kind;
-        let token = self.cell.token().await;
+        let token = self.cell().token().await;
         token.unwrap_or_else(|failure| panic!("{kind}: {failure}"))
     }
 
@@ -323,6 +398,7 @@ impl Scene {
     async fn until(&self, what: &str, reached: impl Fn(&Self) -> bool) {
         let waiting = async {
             while !reached(self) {
+                self.call();
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -335,6 +411,13 @@ impl Scene {
     fn asked(&self) -> usize {
         self.provider.seen().len()
     }
+
+    /// Lets tasks that have something to do do it.
+    async fn settle(&self) {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -343,7 +426,7 @@ async fn each_obtains_a_token_with_one_exchange_for_ten_thousand_callers() {
         let scene = scene(row).await;
         let callers: Vec<_> = (0..10_000)
             .map(|_| {
-                let cell = Arc::clone(&scene.cell);
+                let cell = scene.cell();
                 tokio::spawn(async move { cell.token().await.unwrap().generation })
             })
             .collect();
@@ -357,18 +440,26 @@ async fn each_obtains_a_token_with_one_exchange_for_ten_thousand_callers() {
 }
 
 #[tokio::test]
-async fn each_renews_ahead_of_expiry_without_being_asked() {
+async fn each_renews_ahead_of_expiry_without_being_asked_or_when_its_caller_calls() {
     for row in ROWS.iter().filter(|row| row.requests > 0) {
         let scene = scene(row).await;
         let first = scene.token().await;
         assert_eq!(first.expires, Some(START + LIFE), "{}", row.kind);
         scene.advance(LIFE - 301);
+        scene.call();
+        scene.settle().await;
         assert_eq!(scene.asked(), row.requests, "{}: too early", row.kind);
         scene.advance(1);
+        if row.of_callers {
+            scene.settle().await;
+            assert_eq!(scene.asked(), row.requests, "{}: nobody calls", row.kind);
+            let served = scene.cell().ready().unwrap().unwrap();
+            assert_eq!(served.generation, 1, "{}: served at once", row.kind);
+        }
         scene
             .until(
                 "renews",
-                |scene| matches!(scene.cell.ready(), Some(Ok(token)) if token.generation == 2),
+                |scene| matches!(scene.cell().ready(), Some(Ok(token)) if token.generation == 2),
             )
             .await;
         assert_eq!(scene.asked(), 2 * row.requests, "{}", row.kind);
@@ -383,19 +474,19 @@ async fn each_survives_the_providers_outage_as_long_as_its_token_is_valid() {
         scene.up.store(false, Ordering::SeqCst);
         scene.advance(LIFE - 300);
         scene
-            .until("notices", |scene| scene.cell.health().trouble.is_some())
+            .until("notices", |scene| scene.cell().health().trouble.is_some())
             .await;
-        let trouble = scene.cell.health().trouble.unwrap();
+        let trouble = scene.cell().health().trouble.unwrap();
         assert_eq!(trouble.word, "provider_error", "{}", row.kind);
         let still = scene.token().await;
         assert_eq!(still.generation, first.generation, "{}", row.kind);
         scene.advance(300);
-        let failure = scene.cell.token().await.err();
+        let failure = scene.cell().token().await.err();
         assert_eq!(failure.unwrap().word(), "provider_error", "{}", row.kind);
         scene.up.store(true, Ordering::SeqCst);
         scene.advance(60);
         scene
-            .until("recovers", |scene| scene.cell.health().trouble.is_none())
+            .until("recovers", |scene| scene.cell().health().trouble.is_none())
             .await;
         assert_eq!(scene.token().await.generation, 2, "{}", row.kind);
     }
@@ -406,7 +497,7 @@ async fn each_recovers_after_a_refused_token_where_there_is_another() {
     for row in &ROWS {
         let scene = scene(row).await;
         let first = scene.token().await;
-        match scene.cell.renewed(&first, None).await.unwrap() {
+        match scene.cell().renewed(&first, None).await.unwrap() {
             Renewal::Different(next) => {
                 assert!(row.requests > 0, "{}", row.kind);
                 assert_ne!(next.authorization, first.authorization, "{}", row.kind);
@@ -424,8 +515,10 @@ async fn the_gauge_says_when_a_token_ends_and_nothing_where_nobody_knows() {
         let token = scene.token().await;
         let shown = scene.metrics.text().unwrap();
         let series = shown.contains("flowgate_token_expiry_timestamp_seconds{");
-        assert_eq!(series, token.expires.is_some(), "{}", row.kind);
-        let health = scene.cell.health();
+        // One caller's is nobody else's business.
+        let known = token.expires.is_some() && !row.of_callers;
+        assert_eq!(series, known, "{}", row.kind);
+        let health = scene.cell().health();
         assert!(health.valid, "{}", row.kind);
         assert_eq!(health.expires, token.expires, "{}", row.kind);
     }
@@ -441,7 +534,7 @@ async fn a_fixed_token_is_served_until_it_ends_or_forever() {
     for scene in [ending, endless] {
         scene.advance(LIFE);
     }
-    let failure = ending.cell.token().await.unwrap_err();
+    let failure = ending.cell().token().await.unwrap_err();
     assert_eq!(failure.word(), "token_expired");
     assert!(failure.cure().unwrap().contains("new token"));
     endless.advance(10 * 365 * 86_400);

@@ -196,6 +196,11 @@ impl Connector {
         }
     }
 
+    /// Longest wait for a connection.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Connects to a URI's host, within the time allowed.
     pub(super) async fn open(&self, uri: Uri) -> Result<Stream, ConnectError> {
         tokio::time::timeout(self.timeout, self.connect(uri))

@@ -5,6 +5,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use super::connect::ConnectError;
 
@@ -132,9 +133,9 @@ impl fmt::Display for Reason {
 /// A call without an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// No connection, so nothing was sent.
+    /// No connection, so nothing was sent. Calls that waited for the same one share its error.
     #[error("no connection to the flow's server")]
-    Connect(#[from] ConnectError),
+    Connect(#[from] Arc<ConnectError>),
     /// The connection failed when the request may have been received.
     #[error("the exchange broke off")]
     Exchange(#[source] hyper::Error),

@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 
 use super::link::{Link, Sent};
-use super::pool::{Origin, Pool, Taken};
+use super::pool::{Given, Origin, Pool, Taken};
 use super::{CallError, Connector};
 use crate::body::{Body, Carrier};
 
@@ -33,16 +33,14 @@ impl FlowClient {
         let mut request = request.map(Box::new);
         let asks = request.method() != Method::HEAD;
         let uri = request.uri().clone();
-        let origin = self.0.origin(&uri)?;
+        let origin = self.0.origin(&uri).map_err(Arc::new)?;
         loop {
-            let kept = origin.take();
-            let reused = kept.is_some();
-            let taken = match kept {
-                Some(taken) => taken,
-                // Boxed: large and rare.
+            let given = match origin.take() {
+                Some(taken) => Given { taken, new: false },
+                // Boxed: rare.
                 None => Box::pin(self.0.open(&origin)).await?,
             };
-            let (sent, carrier) = match taken {
+            let (sent, carrier) = match given.taken {
                 Taken::Http1(link) => exchange(link, &origin, request).await,
                 Taken::Http2(mut sender, place) => {
                     let sent = sender.try_send_request(request).await;
@@ -52,7 +50,7 @@ impl FlowClient {
             match sent {
                 Ok(answer) => return Ok(carried(answer, asks, carrier)),
                 Err(mut error) => match error.take_message() {
-                    Some(back) if reused => {
+                    Some(back) if !given.new => {
                         request = back;
                         request.headers_mut().remove(HOST);
                         *request.uri_mut() = uri.clone();
@@ -72,6 +70,11 @@ impl FlowClient {
     #[cfg(test)]
     pub(super) fn census(&self) -> (usize, Vec<usize>) {
         self.0.census()
+    }
+
+    #[cfg(test)]
+    pub(super) fn queue(&self) -> (usize, usize) {
+        self.0.queue()
     }
 }
 

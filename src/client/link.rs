@@ -36,10 +36,13 @@ impl Link {
             .handshake(stream)
             .await
             .map_err(|error| ConnectError::Tcp(error.into()))?;
-        Ok(Self {
+        let mut link = Self {
             sender,
             connection: Some(connection),
-        })
+        };
+        // hyper calls it ready for a request only once it has been polled, and it may lie idle before it gets one.
+        link.drive(&mut Context::from_waker(Waker::noop()));
+        Ok(link)
     }
 
     /// Sends a request in origin form and waits for the head of its answer.

@@ -1,12 +1,14 @@
 //! Connections to flows' servers, kept from call to call.
 //!
 //! In: a URI. Out: for one call, an HTTP/1.1 connection to its origin, or a [`Place`] on a shared HTTP/2 connection, each of which carries
-//! fewer calls than servers allow (`docs/decisions/calls-spread-over-connections.md`). A call without either waits for whatever comes
-//! first: a new connection of its own, or room on another's. An idle connection is closed after 50 s.
+//! fewer calls than servers allow (`docs/decisions/calls-spread-over-connections.md`). A call without either waits in the origin's
+//! [`queue`] for whatever comes first: a new connection, or room on another. An idle connection is closed after 50 s.
 
 use std::collections::HashMap;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Context;
 use std::time::Duration;
@@ -14,13 +16,17 @@ use std::time::Duration;
 use http::uri::Scheme;
 use http::{HeaderValue, Uri};
 use hyper::client::conn::http2::SendRequest;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::IDLE;
-use super::connect::{ConnectError, Connector, Stream, speaks_http2};
-use super::link::{Link, share};
+use super::connect::{ConnectError, Connector};
+use super::link::Link;
 use crate::body::{Body, Carrier};
+
+mod queue;
+
+pub(super) use queue::Given;
+use queue::Queue;
 
 /// Calls on one HTTP/2 connection. RFC 9113 section 6.5.2 advises servers to allow at least 100 streams.
 const CALLS: usize = 96;
@@ -43,16 +49,16 @@ pub(super) struct Origin {
     /// For HTTP/1.1.
     pub(super) host: HeaderValue,
     kept: Mutex<Kept>,
-    /// Told for each place that becomes free on a shared connection.
-    room: Notify,
+    /// How many calls are in the queue: to be seen without the lock.
+    waiting: AtomicUsize,
 }
 
-#[derive(Default)]
 struct Kept {
     /// HTTP/1.1, the one used last at the end.
     idle: Vec<(Box<Link>, Instant)>,
     /// HTTP/2.
     shared: Vec<Shared>,
+    queue: Queue,
 }
 
 struct Shared {
@@ -109,24 +115,13 @@ impl Pool {
         ))
     }
 
-    /// A new connection, or room on another that comes up meanwhile.
+    /// A new connection, or room on another, whatever comes first.
     pub(super) async fn open(
         self: &Arc<Self>,
         origin: &Arc<Origin>,
-    ) -> Result<Taken, ConnectError> {
+    ) -> Result<Given, Arc<ConnectError>> {
         self.watch();
-        let mut opening = pin!(self.connector.open(origin.uri.clone()));
-        loop {
-            tokio::select! {
-                biased;
-                stream = &mut opening => return origin.admit(stream?).await,
-                () = origin.room.notified() => {
-                    if let Some(taken) = origin.take() {
-                        return Ok(taken);
-                    }
-                }
-            }
-        }
+        origin.wait(&self.connector).await
     }
 
     /// Starts the rounds, once. They end with the pool.
@@ -167,6 +162,20 @@ impl Pool {
         }
         (idle, calls)
     }
+
+    /// Calls that wait, and handshakes in progress.
+    #[cfg(test)]
+    pub(super) fn queue(&self) -> (usize, usize) {
+        let (mut waiting, mut handshakes) = (0, 0);
+        for origins in [&self.secure, &self.plain] {
+            for origin in origins.read().unwrap().values() {
+                let (calls, begun) = origin.kept().queue.census();
+                waiting += calls;
+                handshakes += begun;
+            }
+        }
+        (waiting, handshakes)
+    }
 }
 
 impl Origin {
@@ -184,8 +193,13 @@ impl Origin {
         Ok(Self {
             uri: uri.clone(),
             host: host.map_err(|_| ConnectError::Address)?,
-            kept: Mutex::default(),
-            room: Notify::new(),
+            kept: Mutex::new(Kept {
+                idle: Vec::new(),
+                shared: Vec::new(),
+                // Without TLS there is nothing that could choose HTTP/2.
+                queue: Queue::new(uri.scheme() != Some(&Scheme::HTTPS)),
+            }),
+            waiting: AtomicUsize::new(0),
         })
     }
 
@@ -193,53 +207,37 @@ impl Origin {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection that is there already.
+    /// A connection that is there already, unless others wait for one.
     pub(super) fn take(self: &Arc<Self>) -> Option<Taken> {
         let mut kept = self.kept();
-        if let Some((link, _)) = kept.idle.pop() {
-            return Some(Taken::Http1(link));
+        if !kept.queue.is_empty() {
+            return None;
         }
-        kept.shared.retain(|one| !one.sender.is_closed());
-        let free = kept
-            .shared
-            .iter_mut()
-            .find(|one| one.calls.load(Relaxed) < CALLS)?;
-        free.used = Instant::now();
-        Some(Taken::Http2(free.sender.clone(), self.place(&free.calls)))
-    }
-
-    /// Makes a connection of a new stream, unless there is room on a shared one by now.
-    async fn admit(self: &Arc<Self>, stream: Stream) -> Result<Taken, ConnectError> {
-        if !speaks_http2(&stream) {
-            return Ok(Taken::Http1(Box::new(Link::open(stream).await?)));
-        }
-        if let Some(taken) = self.take() {
-            return Ok(taken);
-        }
-        let sender = share(stream).await?;
-        let calls = Arc::default();
-        let place = self.place(&calls);
-        self.kept().shared.push(Shared {
-            sender: sender.clone(),
-            calls,
-            used: Instant::now(),
-        });
-        for _ in 1..CALLS {
-            self.room.notify_one();
-        }
-        Ok(Taken::Http2(sender, place))
+        kept.free(self)
     }
 
     /// Keeps a connection for the next call, if its exchange is over; else it comes back to whoever still needs it.
     pub(super) fn give_back(self: &Arc<Self>, mut link: Box<Link>) -> Option<Lease> {
         if link.is_free() {
-            self.kept().idle.push((link, Instant::now()));
+            self.keep(link);
             return None;
         }
         Some(Lease {
             link: Some(link),
             origin: Arc::clone(self),
         })
+    }
+
+    fn keep(self: &Arc<Self>, link: Box<Link>) {
+        self.kept().idle.push((link, Instant::now()));
+        self.freed();
+    }
+
+    /// After something has become free.
+    fn freed(self: &Arc<Self>) {
+        if self.waiting.load(SeqCst) > 0 {
+            self.serve(false);
+        }
     }
 
     fn place(self: &Arc<Self>, calls: &Arc<AtomicUsize>) -> Place {
@@ -263,10 +261,28 @@ impl Origin {
     }
 }
 
+impl Kept {
+    fn free(&mut self, origin: &Arc<Origin>) -> Option<Taken> {
+        if let Some((link, _)) = self.idle.pop() {
+            return Some(Taken::Http1(link));
+        }
+        self.shared.retain(|one| !one.sender.is_closed());
+        let free = self.shared.iter_mut().find(|one| one.has_room())?;
+        free.used = Instant::now();
+        Some(Taken::Http2(free.sender.clone(), origin.place(&free.calls)))
+    }
+}
+
+impl Shared {
+    fn has_room(&self) -> bool {
+        self.calls.load(SeqCst) < CALLS
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(link) = self.link.take_if(|link| link.is_free()) {
-            self.origin.kept().idle.push((link, Instant::now()));
+            self.origin.keep(link);
         }
     }
 }
@@ -281,8 +297,9 @@ impl Carrier for Lease {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.calls.fetch_sub(1, Relaxed);
-        self.origin.room.notify_one();
+        // In one order with the queue: a call that joins it and does not see this room is seen here.
+        self.calls.fetch_sub(1, SeqCst);
+        self.origin.freed();
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod flows;
+mod handshakes;
 mod proxy;
 mod rule_01_never_twice;
 mod rule_17_discovered_addresses;

@@ -80,7 +80,7 @@ impl Live {
 
     /// When the first secret or certificate of this credential expires that the configuration says nothing of, as far as it has been
     /// looked at.
-    pub fn expires(&self, credential: &str) -> Option<u64> {
+    fn expires(&self, credential: &str) -> Option<u64> {
         self.metrics
             .secret_expiry
             .secrets()
@@ -90,7 +90,21 @@ impl Live {
 
     /// One token.
     pub async fn token(&self, settings: &Settings, ask: &Ask) -> Result<Arc<Token>, Failure> {
-        self.cells.cell(settings, ask, &self.outbound).token().await
+        self.tried(settings, ask).await.0
+    }
+
+    /// One token, and what [`Live::expires`] says by then: what the credential told goes when its cell does.
+    pub async fn tried(
+        &self,
+        settings: &Settings,
+        ask: &Ask,
+    ) -> (Result<Arc<Token>, Failure>, Option<u64>) {
+        let cell = self.cells.cell(settings, ask, &self.outbound);
+        let token = cell.token().await;
+        let expires = self.expires(&settings.name);
+        // Not before: its certificate tells when it ends as long as it is there.
+        drop(cell);
+        (token, expires)
     }
 }
 

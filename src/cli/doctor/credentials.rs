@@ -84,7 +84,8 @@ pub async fn examine(
         );
         return (section, Tried::Nothing(Fault::Configuration));
     };
-    let tried = match live.token(settings, ask).await {
+    let (token, expires) = live.tried(settings, ask).await;
+    let tried = match token {
         Ok(token) => {
             obtained(&mut section, &token);
             Tried::Token(token)
@@ -95,8 +96,7 @@ pub async fn examine(
         }
     };
     // Known once it has been opened; where it can be opened before, the configuration's own warning has said it.
-    let expires = live
-        .expires(&part.name)
+    let expires = expires
         .filter(|expires| settings.expires.is_none() && !told && *expires <= now + EXPIRES_SOON);
     if let Some(expires) = expires {
         let ends = ending(expires, now);

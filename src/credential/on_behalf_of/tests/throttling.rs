@@ -87,10 +87,7 @@ async fn a_shorter_wish_does_not_shorten_a_pause_and_a_renewal_waits_too() {
         let (exchange, late) = (Arc::clone(&bench.exchange), bench.caller(1));
         async move { exchange.cell(&late).token().await.is_ok() }
     });
-    bench
-        .simulator
-        .until(|one| one.token_requests().len() == 2)
-        .await;
+    soon("the request", || bench.requests() == 2).await;
     bench.once(throttled(600));
     assert_eq!(bench.word(&bench.caller(2)).await, "throttled");
     // What was under way ends as it ends, and ends no pause.
@@ -191,8 +188,7 @@ async fn no_more_than_so_many_exchanges_are_under_way_at_a_time() {
             tokio::spawn(async move { exchange.cell(&caller).token().await.is_ok() })
         })
         .collect();
-    let full = |simulator: &Simulator| simulator.token_requests().len() == AT_ONCE;
-    bench.simulator.until(full).await;
+    soon("as many as may be", || bench.requests() >= AT_ONCE).await;
     settle().await;
     assert_eq!(bench.requests(), AT_ONCE);
     gate.open();

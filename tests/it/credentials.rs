@@ -5,7 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowgate::clock::Clock;
+use flowgate::clock::{Clock, Random};
+use flowgate::credential::Kind;
+use flowgate::credential::managed_identity::{ARC_KEYS, Platform, Settings};
 use flowgate::simulator::directory::{
     DEMO_TENANT, DEMO_USER, GATEWAY_APP, GATEWAY_OBJECT, PUBLIC_APP,
 };
@@ -302,6 +304,77 @@ async fn each_managed_identity_and_a_fixed_token_open_a_flow_without_any_token_e
         Some(sent.as_str())
     );
     assert!(simulator.token_requests().is_empty());
+}
+
+#[tokio::test]
+async fn on_an_arc_server_the_key_the_agent_wrote_opens_a_flow_and_each_renewal_takes_another() {
+    let (shop, clock) = (Workshop::open(), Clock::manual(Clock::system().unix()));
+    let simulator = prepared(&shop, &clock).await;
+    let keys = shop.path("keys");
+    std::fs::create_dir(&keys).unwrap();
+    simulator.arc_directory(&keys);
+    let mut variables = variables(&shop, &simulator);
+    variables.push(("IDENTITY_ENDPOINT".into(), simulator.arc_url()));
+    variables.push(("IMDS_ENDPOINT".into(), simulator.origin()));
+    let more: Vec<(&str, &str)> = variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let yaml = yaml("managed_identity: {}").replace(" OUTBOUND", "");
+    let random = Random::system();
+    let house = House::altered(simulator, &yaml, &more, clock.clone(), random, |config| {
+        let kind = &mut config.credentials[0].kind;
+        let Kind::ManagedIdentity(Settings {
+            platform: Platform::Arc { keys: folder, .. },
+            ..
+        }) = kind
+        else {
+            panic!("the variables of Arc are not recognised");
+        };
+        // A test cannot write into the agent's own folder, which is fixed.
+        assert_eq!(folder.as_os_str(), ARC_KEYS);
+        folder.clone_from(&keys);
+    })
+    .await;
+    let answer = call(&house).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let asked = |times: usize| {
+        let requests = house.simulator.requests_to(Service::Arc);
+        assert_eq!(requests.len(), times);
+        let proofs: Vec<_> = requests
+            .iter()
+            .map(|one| one.header("authorization").map(str::to_owned))
+            .collect();
+        let (bare, proved): (Vec<_>, Vec<_>) = proofs.into_iter().partition(Option::is_none);
+        assert_eq!(
+            bare.len(),
+            proved.len(),
+            "first without the key, then with it"
+        );
+        proved.into_iter().flatten().collect::<Vec<String>>()
+    };
+    let first = asked(2);
+    assert_eq!(call(&house).await.status, StatusCode::OK);
+    assert_eq!(asked(2), first, "the token is kept");
+    // The content of one of the files, and never the same twice: it is good once.
+    clock.advance(Duration::from_hours(25));
+    assert_eq!(call(&house).await.status, StatusCode::OK);
+    let both = asked(4);
+    assert!(both[0] == first[0] && both[1] != first[0]);
+    let written: Vec<String> = std::fs::read_dir(&keys)
+        .unwrap()
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    for proof in both {
+        let key = proof.strip_prefix("Basic ").unwrap();
+        assert!(written.iter().any(|one| one.trim_end() == key));
+        for page in ["/status", "/readyz", "/metrics"] {
+            let page = house.page(page).await;
+            assert!(!String::from_utf8_lossy(&page.body).contains(key));
+        }
+    }
+    assert!(house.simulator.requests_to(Service::Imds).is_empty());
+    assert!(house.simulator.token_requests().is_empty());
 }
 
 #[tokio::test]

@@ -144,13 +144,26 @@ impl House {
         clock: Clock,
         random: Random,
     ) -> Self {
+        Self::altered(simulator, yaml, more, clock, random, |_| ()).await
+    }
+
+    /// The same with a word on what the configuration came to: for what no user can configure.
+    pub async fn altered(
+        simulator: Simulator,
+        yaml: &str,
+        more: &[(&str, &str)],
+        clock: Clock,
+        random: Random,
+        alter: impl FnOnce(&mut config::Config),
+    ) -> Self {
         let ambient = Ambient {
             clock,
             random,
             environment: environment(&simulator, more),
         };
-        let config = config::parse(yaml, &ambient.environment, &ambient.clock)
+        let mut config = config::parse(yaml, &ambient.environment, &ambient.clock)
             .unwrap_or_else(|problems| panic!("{problems}"));
+        alter(&mut config);
         let metrics = Metrics::new().unwrap();
         let log = Lines::default();
         let (access, flush) = AccessLog::start(Format::Json, log.clone());

@@ -28,6 +28,7 @@ mod on_behalf_of;
 mod process;
 mod provider;
 mod real_clients;
+mod real_device_code;
 mod real_provider;
 mod real_sign_in;
 mod rule_01_a_flow_never_runs_twice;

@@ -72,6 +72,18 @@ impl Provider {
 
     /// The same with clients `certified-ALG` that prove themselves with the key of a certificate: each algorithm and its PEM file.
     pub fn start_with(certificates: &[(&str, &Path)]) -> Option<Self> {
+        let certificates = certificates
+            .iter()
+            .map(|(algorithm, file)| format!("--certificate={algorithm}:{}", file.display()));
+        Self::run(certificates.collect())
+    }
+
+    /// The same with device codes that are good for so many seconds.
+    pub fn start_with_device_codes_of(seconds: u32) -> Option<Self> {
+        Self::run(vec![format!("--device-seconds={seconds}")])
+    }
+
+    fn run(arguments: Vec<String>) -> Option<Self> {
         if !node_is_here() {
             assert!(
                 std::env::var_os("CI").is_none(),
@@ -83,19 +95,16 @@ impl Provider {
             return None;
         }
         let home = installed();
-        let mut process =
-            Command::new("node")
-                .arg("server.mjs")
-                .args(certificates.iter().map(|(algorithm, file)| {
-                    format!("--certificate={algorithm}:{}", file.display())
-                }))
-                .current_dir(home)
-                .env_remove("NODE_OPTIONS")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("node starts");
+        let mut process = Command::new("node")
+            .arg("server.mjs")
+            .args(arguments)
+            .current_dir(home)
+            .env_remove("NODE_OPTIONS")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("node starts");
         let stdout = process.stdout.take().expect("standard output is piped");
         let (said, heard) = mpsc::channel();
         std::thread::spawn(move || {

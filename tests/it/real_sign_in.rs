@@ -17,7 +17,7 @@ use crate::process::{Process, text};
 use crate::provider::Provider;
 use crate::sign_in::ended;
 
-const YAML: &str = r#"
+pub const YAML: &str = r#"
 server: { listen: "127.0.0.1:8080" }
 callers:
   erp: { api_key: { plain: { env: ERP_KEY } } }
@@ -36,7 +36,7 @@ flows:
 
 /// A person's browser: it follows redirects, keeps cookies and fills in the one form of each page.
 #[derive(Default)]
-struct Browser {
+pub struct Browser {
     cookies: BTreeMap<String, String>,
 }
 
@@ -73,7 +73,22 @@ impl Browser {
     }
 
     /// Signs in as `name` at the provider and agrees; the last page, which is the command's own.
-    async fn sign_in(&mut self, address: &str, name: &str) -> String {
+    pub async fn sign_in(&mut self, address: &str, name: &str) -> String {
+        self.fill_in(address, name, "", false).await
+    }
+
+    /// The same where a device shows this code: types it, and confirms that it is the one, or aborts.
+    pub async fn at_device_page(
+        &mut self,
+        address: &str,
+        name: &str,
+        code: &str,
+        abort: bool,
+    ) -> String {
+        self.fill_in(address, name, code, abort).await
+    }
+
+    async fn fill_in(&mut self, address: &str, name: &str, code: &str, abort: bool) -> String {
         let mut url: Url = address.parse().unwrap();
         let mut form = None;
         for _ in 0..20 {
@@ -90,7 +105,19 @@ impl Browser {
             };
             url = url.join(action).unwrap();
             let mut fields = form_urlencoded::Serializer::new(String::new());
-            if page.contains("name=\"login\"") {
+            if page.contains("op.device") {
+                if page.contains("interrupted") {
+                    return page;
+                }
+                // The page's own mark, against forged requests.
+                let mark = between(&page, "name=\"xsrf\" value=\"", "\"").unwrap();
+                fields.append_pair("xsrf", mark);
+                fields.append_pair("user_code", code);
+                if page.contains("op.deviceConfirmForm") {
+                    assert!(page.contains(code), "the code to compare: {page}");
+                    fields.append_pair(if abort { "abort" } else { "confirm" }, "yes");
+                }
+            } else if page.contains("name=\"login\"") {
                 fields.append_pair("prompt", "login");
                 fields.append_pair("login", name);
                 fields.append_pair("password", "any");
@@ -107,16 +134,20 @@ fn between<'t>(text: &'t str, start: &str, end: &str) -> Option<&'t str> {
     Some(text.split_once(start)?.1.split_once(end)?.0)
 }
 
-struct Desk {
-    provider: Provider,
-    folder: tempfile::TempDir,
-    environment: Vec<(String, String)>,
+pub struct Desk {
+    pub provider: Provider,
+    pub folder: tempfile::TempDir,
+    pub environment: Vec<(String, String)>,
 }
 
 impl Desk {
     fn new(provider: Provider) -> Self {
+        Self::with(provider, YAML)
+    }
+
+    pub fn with(provider: Provider, yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("flowgate.yaml"), YAML).unwrap();
+        std::fs::write(folder.path().join("flowgate.yaml"), yaml).unwrap();
         let environment = [
             ("ISSUER", provider.issuer()),
             ("ELSEWHERE", "http://127.0.0.1:9"),
@@ -132,7 +163,7 @@ impl Desk {
         }
     }
 
-    fn run(&self, command: &str, more: &[&str]) -> Process {
+    pub fn run(&self, command: &str, more: &[&str]) -> Process {
         let file = self.folder.path().join("flowgate.yaml");
         let arguments = [&[command, "--config", text(&file), "planner"], more].concat();
         Process::start(&arguments, &self.environment)
@@ -147,7 +178,7 @@ impl Desk {
     }
 
     /// Renews, and shows the token's claims.
-    fn renewed(&self) -> Value {
+    pub fn renewed(&self) -> Value {
         let (exit, said) = ended(self.run("token", &[]));
         assert_eq!(exit, 0, "{said}");
         serde_json::from_str(&said).unwrap()

@@ -2,7 +2,8 @@
 // tokens, RFC 9068) and the token endpoint of a `client_secret` credential.
 //
 // Goes in:  --port N (default 0: any free one), loopback only; --certificate ALG:FILE, any number of times: a client named
-//           certified-ALG that proves itself by assertions signed so with the key of that certificate (private_key_jwt).
+//           certified-ALG that proves itself by assertions signed so with the key of that certificate (private_key_jwt);
+//           --device-seconds N: how long a device code is good (default 600).
 // Comes out: one JSON line on standard output once it listens, which tests/it/provider.rs reads.
 // It ends when its standard input ends, so that a test that was killed leaves nothing behind.
 //
@@ -20,6 +21,7 @@ const { values } = parseArgs({
   options: {
     port: { type: 'string', default: '0' },
     certificate: { type: 'string', multiple: true, default: [] },
+    'device-seconds': { type: 'string', default: '600' },
   },
 });
 
@@ -56,7 +58,7 @@ const NATIVE = {
   client_id: 'planner',
   token_endpoint_auth_method: 'none',
   application_type: 'native',
-  grant_types: ['authorization_code', 'refresh_token'],
+  grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
   redirect_uris: ['http://localhost'],
   response_types: ['code'],
 };
@@ -97,8 +99,10 @@ http.listen(Number(values.port), '127.0.0.1', () => {
     },
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     scopes: ['openid', 'offline_access', 'call', 'read'],
+    ttl: { DeviceCode: Number(values['device-seconds']) },
     features: {
       devInteractions: { enabled: true },
+      deviceFlow: { enabled: true },
       clientCredentials: { enabled: true },
       resourceIndicators: {
         enabled: true,
@@ -118,6 +122,22 @@ http.listen(Number(values.port), '127.0.0.1', () => {
     },
   });
 
+  // The provider names no interval, so whoever waits asks every 5 seconds (RFC 8628 section 3.2). For tests that cannot wait so long:
+  // its own answer, with another interval and, where one is given, another life. POST /-/device/INTERVAL[/SECONDS]
+  const hurried = async (request, response) => {
+    const [interval, seconds] = request.url.split('/').slice(3).map(Number);
+    const pieces = [];
+    for await (const piece of request) pieces.push(piece);
+    const answer = await fetch(`${issuer}/device/auth`, {
+      method: 'POST',
+      headers: { 'content-type': request.headers['content-type'] },
+      body: Buffer.concat(pieces),
+    });
+    const body = { ...await answer.json(), interval, ...(seconds && { expires_in: seconds }) };
+    response.writeHead(answer.status, { 'content-type': 'application/json' });
+    response.end(JSON.stringify(body));
+  };
+
   // Counted here, so that a test can ask how often the gateway came by: GET /-/counts.
   const counts = {};
   const answer = provider.callback();
@@ -129,6 +149,10 @@ http.listen(Number(values.port), '127.0.0.1', () => {
       return;
     }
     counts[path] = (counts[path] ?? 0) + 1;
+    if (path.startsWith('/-/device/')) {
+      hurried(request, response);
+      return;
+    }
     answer(request, response);
   });
 

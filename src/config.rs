@@ -136,12 +136,13 @@ pub struct Parts {
     pub flows: Vec<Option<Entry>>,
     /// Their names.
     pub flow_names: Vec<Arc<str>>,
+    /// Callers in the order of their names.
+    pub callers: Vec<CallerPart>,
     /// Warnings and notes; only where the configuration was surveyed.
     pub told: Problems,
     server: Option<(server::Settings, Limits)>,
     admin: Option<std::net::SocketAddr>,
     log: Option<telemetry::Settings>,
-    callers: Option<Vec<identity::Caller>>,
     files: Vec<PathBuf>,
     secret_reads: Vec<&'static str>,
     hash: String,
@@ -155,6 +156,14 @@ pub struct Part {
     pub settings: Option<credential::Settings>,
 }
 
+/// One caller, as far as it is there.
+pub struct CallerPart {
+    /// Its configured name.
+    pub name: Arc<str>,
+    /// `None`: an absent secret left a hole.
+    pub settings: Option<identity::Caller>,
+}
+
 impl Parts {
     /// The configuration, when nothing is missing.
     fn whole(self) -> Option<Config> {
@@ -164,6 +173,7 @@ impl Parts {
             .into_iter()
             .map(|one| one.settings)
             .collect();
+        let callers: Option<Vec<_>> = self.callers.into_iter().map(|one| one.settings).collect();
         let flows: Option<Vec<_>> = self.flows.into_iter().collect();
         Some(Config {
             server,
@@ -171,7 +181,7 @@ impl Parts {
             admin: self.admin?,
             outbound: self.outbound?,
             log: self.log?,
-            callers: self.callers?,
+            callers: callers?,
             credentials: credentials?,
             vaults: self.vaults?,
             flows: flows?,

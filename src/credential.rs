@@ -13,6 +13,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::client::Reason;
+use crate::diagnosis::entra::Suberror;
 use crate::policy::Permitted;
 use crate::secret::vault;
 
@@ -137,7 +138,7 @@ impl Credentialed {
 }
 
 /// Why there is no token. Of a provider's answer only `error`, `error_codes` and `trace_id` are kept, each checked to be harmless in
-/// a log (design decision 12).
+/// a log, and which entry of our own catalogue its `suberror` is (design decision 12).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The provider says the gateway's credential is wrong: somebody has to change something.
@@ -147,6 +148,8 @@ pub enum Failure {
         error: String,
         /// AADSTS numbers; empty for other providers.
         codes: Vec<u32>,
+        /// Entra ID's word for how to go on, where it gave one that is known.
+        suberror: Option<&'static Suberror>,
         /// What the provider's support wants to know.
         trace_id: Option<String>,
     },
@@ -186,6 +189,8 @@ pub enum Failure {
         error: Option<String>,
         /// AADSTS numbers.
         codes: Vec<u32>,
+        /// Entra ID's word for how to go on, where it gave one that is known.
+        suberror: Option<&'static Suberror>,
         /// What the provider's support wants to know.
         trace_id: Option<String>,
     },
@@ -209,14 +214,30 @@ impl Failure {
     #[must_use]
     pub fn cure(&self) -> Option<&'static str> {
         match self {
-            Self::Rejected { .. } | Self::Caller { .. } => None,
+            Self::Rejected { suberror, .. } => suberror.map(|known| known.cure),
+            Self::Caller { .. } => None,
             Self::SecretUnavailable(trouble) => trouble.cure(),
             Self::Unavailable { reason, .. } => managed_identity::cure(reason)
                 .or_else(|| bearer::cure(reason))
                 .or_else(|| Reason::of_word(reason).and_then(Reason::cure)),
-            Self::Unusable { reason } | Self::SignInRequired { reason, .. } => {
-                refresh_token::cure(reason)
-            }
+            Self::SignInRequired {
+                reason, suberror, ..
+            } => suberror
+                .map(|known| known.cure)
+                .or_else(|| refresh_token::cure(reason)),
+            Self::Unusable { reason } => refresh_token::cure(reason),
+        }
+    }
+
+    /// What the provider's `suberror` says about how to go on, where it gave one that is known.
+    #[must_use]
+    pub const fn suberror(&self) -> Option<&'static Suberror> {
+        match self {
+            Self::Rejected { suberror, .. } | Self::SignInRequired { suberror, .. } => *suberror,
+            Self::SecretUnavailable(_)
+            | Self::Caller { .. }
+            | Self::Unavailable { .. }
+            | Self::Unusable { .. } => None,
         }
     }
 

@@ -156,7 +156,10 @@ impl App {
                         json!({
                             "reason": trouble.word,
                             "codes": trouble.codes,
-                            "meaning": known.map(|known| known.meaning),
+                            "suberror": trouble.suberror.map(|known| known.word),
+                            "meaning": known
+                                .map(|known| known.meaning)
+                                .or(trouble.suberror.map(|known| known.meaning)),
                             "fault": known.map(|known| known.fault.as_str()),
                             "cure": known.map(|known| known.cure).or(trouble.cure),
                             "since": trouble.since,

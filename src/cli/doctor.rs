@@ -3,6 +3,7 @@
 //! In: the configuration, whatever secrets cannot be read, and by option one flow. Out: a report on standard output, nothing secret in it; exit
 //! code 1 when something is wrong, 2 for a bad configuration. Starts no run, unless `--fire` asks for one (facts A2, A3, B2).
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use futures_util::{StreamExt as _, stream};
@@ -11,13 +12,19 @@ use http::HeaderValue;
 use super::live::{self, Live};
 use super::{BAD_CONFIGURATION, ConfigArgs, complain, print, say};
 use crate::app::Ambient;
-use crate::config::{Entry, Parts};
+use crate::config::{CallerPart, Entry, Part, Parts};
 use crate::credential::Ask;
+use crate::flow::Kind;
+use crate::identity::CallerId;
+use crate::policy::Rule;
 
+mod callers;
 mod credentials;
 mod flows;
 mod probe;
+mod reasons;
 mod report;
+mod vault;
 
 use credentials::{Question, Tried};
 use probe::Plan;
@@ -25,6 +32,23 @@ use report::{Fault, Mark, Section};
 
 /// How many flows are asked at a time.
 const AT_A_TIME: usize = 8;
+
+/// What everything is examined with.
+struct Bench<'a> {
+    config: &'a Parts,
+    live: &'a Live,
+    /// Unix seconds.
+    now: u64,
+    /// The arguments that name the configuration.
+    named: String,
+}
+
+impl Bench<'_> {
+    /// A command line of ours to copy.
+    fn command(&self, command: &str, argument: &str) -> String {
+        format!("flowgate {command}{} {argument}", self.named)
+    }
+}
 
 /// Arguments of `doctor`.
 #[derive(clap::Args)]
@@ -90,21 +114,42 @@ pub fn run(args: &Args) -> ExitCode {
 /// Out: whether nothing is wrong.
 async fn examine(args: &Args, config: &Parts, ambient: &Ambient) -> Result<bool, live::Error> {
     let live = Live::new(config, ambient)?;
-    let mut well = true;
+    let mut wrong: Vec<String> = Vec::new();
     let mut told = |section: &Section| {
         print(&section.to_string());
-        well &= !section.is_wrong();
+        if section.is_wrong() {
+            wrong.push(section.name().to_owned());
+        }
     };
-    let questions = questions(config, args.flow.as_deref());
-    let now = ambient.clock.unix();
+    let bench = Bench {
+        config,
+        live: &live,
+        now: ambient.clock.unix(),
+        named: named(&args.config.paths),
+    };
+    let only = args.flow.as_deref();
+    let gateway = only.is_none().then(|| gateway(&bench));
+    for section in gateway.iter().filter(|section| !section.is_empty()) {
+        told(section);
+    }
+    let questions = questions(config, only);
     let answers: Vec<(Section, Tried)> = stream::iter(questions.iter().filter_map(|question| {
         let part = config.credentials.get(question.position)?;
-        Some(credentials::examine(question, part, config, &live, now))
+        Some(credentials::examine(question, part, &bench))
     }))
     .buffered(AT_A_TIME)
     .collect()
     .await;
     for (section, _) in &answers {
+        told(section);
+    }
+    let concerned = concerned(config, only);
+    let callers: Vec<Option<Section>> = stream::iter(&concerned)
+        .map(|(part, flows)| callers::examine(part, flows, &bench))
+        .buffered(AT_A_TIME)
+        .collect()
+        .await;
+    for section in callers.iter().flatten() {
         told(section);
     }
     let tried = |position: usize, ask: &Ask| {
@@ -124,15 +169,7 @@ async fn examine(args: &Args, config: &Parts, ambient: &Ambient) -> Result<bool,
             .map(|(position, ask)| {
                 tried(*position, ask).unwrap_or(&Tried::Nothing(Fault::Configuration))
             });
-        flow(
-            name,
-            entry.as_ref(),
-            tried,
-            config,
-            &live,
-            args.fire,
-            &tracking,
-        )
+        flow(name, entry.as_ref(), tried, &bench, args.fire, &tracking)
     }))
     .buffered(AT_A_TIME)
     .collect()
@@ -140,32 +177,32 @@ async fn examine(args: &Args, config: &Parts, ambient: &Ambient) -> Result<bool,
     for section in &sections {
         told(section);
     }
-    print(if well {
-        "Nothing is known to be wrong."
+    if wrong.is_empty() {
+        print("Nothing is known to be wrong.");
     } else {
-        "Something is wrong: see the verdicts above."
-    });
-    Ok(well)
+        print(&format!(
+            "Something is wrong, see the verdicts above: {}.",
+            wrong.join(", ")
+        ));
+    }
+    Ok(wrong.is_empty())
 }
 
 async fn flow(
     name: &str,
     entry: Option<&Entry>,
     tried: Option<&Tried>,
-    config: &Parts,
-    live: &Live,
+    bench: &Bench<'_>,
     fire: bool,
     tracking: &str,
 ) -> Section {
     let mut section = Section::new(format!("flow {name}"));
-    let path = format!("flows.{name}");
-    for problem in config
-        .told
-        .iter()
-        .filter(|one| credentials::concerns(one, &path))
-    {
-        credentials::remark(&mut section, problem, entry.is_none());
-    }
+    credentials::remarks(
+        &mut section,
+        &format!("flows.{name}"),
+        entry.is_none(),
+        bench,
+    );
     let Some(entry) = entry else {
         if !section.is_wrong() {
             section.blame(
@@ -198,10 +235,49 @@ async fn flow(
     };
     let header = HeaderValue::from_str(tracking)
         .unwrap_or_else(|_| HeaderValue::from_static("flowgate-doctor"));
-    let answer = probe::send(flow, &plan, token, &header, &live.outbound).await;
+    let answer = probe::send(flow, &plan, token, &header, &bench.live.outbound).await;
     let claims = token.and_then(|token| token.claims.as_deref());
     flows::judge(&mut section, flow, &plan, &answer, &differences, claims);
     section
+}
+
+/// What the configuration had to say about the gateway itself: its certificate, files that are not read.
+fn gateway(bench: &Bench<'_>) -> Section {
+    let mut section = Section::new("gateway".to_owned());
+    for problem in bench.config.told.iter().filter(|one| one.spot.is_none()) {
+        credentials::remark(&mut section, problem, false);
+    }
+    for path in ["server", "admin", "outbound", "secrets", "log", "defaults"] {
+        credentials::remarks(&mut section, path, true, bench);
+    }
+    section
+}
+
+/// The callers to look at, all or those of one flow, each with the flows that list it.
+fn concerned<'c>(config: &'c Parts, only: Option<&str>) -> Vec<(&'c CallerPart, Vec<&'c str>)> {
+    let flows = |position: usize| {
+        let named = config.flow_names.iter().zip(&config.flows);
+        let listing = named.filter(move |(_, entry)| {
+            let rule = entry.as_ref().map(|entry| &entry.rule);
+            matches!(rule, Some(Rule::Callers(listed)) if listed.contains(&CallerId(position)))
+        });
+        listing.map(|(name, _)| &**name).collect::<Vec<_>>()
+    };
+    let callers = config.callers.iter().enumerate();
+    callers
+        .map(|(position, part)| (part, flows(position)))
+        .filter(|(_, flows)| only.is_none_or(|one| flows.contains(&one)))
+        .collect()
+}
+
+/// The arguments that name the configuration, where no shell reads anything into them.
+fn named(paths: &[PathBuf]) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
+    let path = |path: &PathBuf| {
+        let text = path.to_str().filter(|text| text.chars().all(plain));
+        format!(" --config {}", text.unwrap_or("PATH"))
+    };
+    paths.iter().map(path).collect()
 }
 
 /// Which credential is to be asked for what: all that the chosen flows use, and those that read vaults for them.
@@ -213,7 +289,14 @@ fn questions(config: &Parts, only: Option<&str>) -> Vec<Question> {
         match entry {
             Some(entry) => {
                 if let Some((position, ask)) = &entry.credential {
-                    add(&mut questions, *position, Some(ask.clone()), Some(name));
+                    let trigger = entry.flow.kind == Kind::Trigger;
+                    add(
+                        &mut questions,
+                        *position,
+                        Some(ask.clone()),
+                        Some(name),
+                        trigger,
+                    );
                 }
             }
             None => hole = true,
@@ -222,7 +305,8 @@ fn questions(config: &Parts, only: Option<&str>) -> Vec<Question> {
     // Of a flow whose URL cannot be read nobody knows what it asks for: everything is tried.
     if hole && only.is_none() {
         for position in 0..config.credentials.len() {
-            add(&mut questions, position, live::ask(config, position), None);
+            let ask = live::ask(config, position);
+            add(&mut questions, position, ask, None, false);
         }
     }
     let Some(vaults) = &config.vaults else {
@@ -230,6 +314,11 @@ fn questions(config: &Parts, only: Option<&str>) -> Vec<Question> {
     };
     // A reader's own secret may be in a vault too, read by another one.
     let mut needed: Vec<usize> = questions.iter().map(|one| one.position).collect();
+    let keys = concerned(config, only).into_iter();
+    for address in keys.flat_map(|(part, _)| callers::addresses(part)) {
+        let named = |one: &Part| one.name == address.reader;
+        needed.extend(config.credentials.iter().position(named));
+    }
     let mut next = 0;
     while let Some(position) = needed.get(next).copied() {
         next += 1;
@@ -251,23 +340,34 @@ fn questions(config: &Parts, only: Option<&str>) -> Vec<Question> {
                 *position,
                 Some(ask.clone()),
                 Some("Key Vault"),
+                false,
             );
         }
     }
     questions
 }
 
-fn add(questions: &mut Vec<Question>, position: usize, ask: Option<Ask>, user: Option<&str>) {
+fn add(
+    questions: &mut Vec<Question>,
+    position: usize,
+    ask: Option<Ask>,
+    user: Option<&str>,
+    trigger: bool,
+) {
     let user = user.map(str::to_owned);
     let known = questions
         .iter_mut()
         .find(|one| one.position == position && one.ask == ask);
     match known {
-        Some(question) => question.users.extend(user),
+        Some(question) => {
+            question.users.extend(user);
+            question.trigger |= trigger;
+        }
         None => questions.push(Question {
             position,
             ask,
             users: user.into_iter().collect(),
+            trigger,
         }),
     }
 }

@@ -122,10 +122,21 @@ pub fn ask(config: &Parts, position: usize) -> Option<Ask> {
 
 /// What a failure means and what to change, a line each.
 pub fn explained(failure: &Failure) -> Vec<String> {
-    let cure = failure.cure().map(|cure| format!("Cure: {cure}."));
-    cure.into_iter()
-        .chain(failure.codes().iter().copied().map(meaning))
-        .collect()
+    let cure = match failure.suberror() {
+        // Told with its word, below.
+        Some(_) => None,
+        None => failure.cure().map(|cure| format!("Cure: {cure}.")),
+    };
+    let codes = failure.codes().iter().copied().map(meaning);
+    let word = failure.suberror().map(|known| {
+        let entra::Suberror {
+            word,
+            meaning,
+            cure,
+        } = known;
+        format!("suberror {word}: {meaning}. Cure: {cure}.")
+    });
+    cure.into_iter().chain(codes).chain(word).collect()
 }
 
 /// What an AADSTS number means and what to change. Whoever looks up an unknown one needs at least the number.

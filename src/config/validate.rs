@@ -45,6 +45,8 @@ struct Ground<'r> {
     vault_uses: Vec<vaults::Use>,
     /// The credential that is being judged.
     owner: Option<std::sync::Arc<str>>,
+    /// Whether callers can reach the gateway from this machine only, whatever else of the listener is there.
+    on_loopback: bool,
 }
 
 /// Judges a whole document.
@@ -77,6 +79,7 @@ pub(super) fn document(
         stores: vaults::stores(stores),
         vault_uses: Vec::new(),
         owner: None,
+        on_loopback: false,
     };
     let defaults = defaults.value();
     let defaults = Defaults::from(defaults);
@@ -102,11 +105,9 @@ pub(super) fn document(
     let Ground {
         files,
         secret_reads,
+        on_loopback,
         ..
     } = ground;
-    let on_loopback = server
-        .as_ref()
-        .is_some_and(|server| server.settings.listen.ip().to_canonical().is_loopback());
     Parts {
         server: server.map(|server| (server.settings, server.limits)),
         admin,
@@ -115,7 +116,7 @@ pub(super) fn document(
             ..outbound
         }),
         log,
-        callers: callers.settings(),
+        callers: callers.parts(),
         credentials: credentials.parts(),
         vaults,
         flows,

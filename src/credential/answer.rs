@@ -1,7 +1,7 @@
 //! What a token endpoint's answer says.
 //!
 //! In: any answer at all: JSON, a plain-text 429, an HTML 503, nothing. Out: a [`Grant`], or a [`Denial`] that holds only fixed words,
-//! `error`, `error_codes` and `trace_id`, each checked to be harmless in a log. Every number may be a number or a numeric string (facts
+//! `error`, `error_codes` and `trace_id`, each checked to be harmless in a log, and the catalogue's entry for its `suberror`. Every number may be a number or a numeric string (facts
 //! B1.2); errors as in facts B2 and RFC 6749 section 5.2. Refuses a token that is not `Bearer` or cannot be a header (rule 21).
 
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 use super::source::{Denial, Grant};
 use super::{Claims, Failure};
+use crate::diagnosis::entra::suberror;
 use crate::secret::Secret;
 
 /// Largest answer, in bytes (rule 21).
@@ -142,22 +143,17 @@ fn denial(
                 .filter_map(|code| u32::try_from(code.as_secs()).ok())
                 .take(8)
                 .collect(),
+            suberror: text(answer, "suberror").and_then(suberror::find),
             trace_id: text(answer, "trace_id").and_then(harmless),
         },
         retry_after,
     }
 }
 
-/// What a refusal says beyond its error: `suberror`, and the claims that a sign-in has to bring (facts B1.11, B2.1).
-pub fn demand(response: &Response<Bytes>) -> (Option<String>, Option<Claims>) {
-    let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(response.body()) else {
-        return (None, None);
-    };
-    let claims = text(&answer, "claims").map(str::as_bytes);
-    (
-        text(&answer, "suberror").and_then(harmless),
-        claims.and_then(Claims::of_json),
-    )
+/// The claims that a sign-in has to bring after a refusal (facts B1.11).
+pub fn demand(response: &Response<Bytes>) -> Option<Claims> {
+    let answer: Map<String, Value> = serde_json::from_slice(response.body()).ok()?;
+    Claims::of_json(text(&answer, "claims")?.as_bytes())
 }
 
 fn unreadable(status: StatusCode, retry_after: Option<Duration>) -> Denial {
@@ -167,6 +163,7 @@ fn unreadable(status: StatusCode, retry_after: Option<Duration>) -> Denial {
             failure: Failure::Rejected {
                 error: "http_401".to_owned(),
                 codes: Vec::new(),
+                suberror: None,
                 trace_id: None,
             },
             retry_after,

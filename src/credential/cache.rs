@@ -286,6 +286,7 @@ impl Cell {
             trouble: state.failure.as_ref().map(|remembered| Trouble {
                 word: remembered.failure.word(),
                 codes: remembered.failure.codes().to_vec(),
+                suberror: remembered.failure.suberror(),
                 cure: remembered.failure.cure(),
                 since: remembered.since.as_secs(),
                 next_try: remembered.unasked.as_secs(),

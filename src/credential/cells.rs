@@ -16,6 +16,7 @@ use super::{
     refresh_token,
 };
 use crate::client::Outbound;
+use crate::diagnosis::entra::Suberror;
 
 /// Every input of a token request. No `Debug`: what it holds is not for logs.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -99,6 +100,8 @@ pub struct Trouble {
     pub word: &'static str,
     /// AADSTS numbers.
     pub codes: Vec<u32>,
+    /// Entra ID's word for how to go on.
+    pub suberror: Option<&'static Suberror>,
     /// What to change, where the word alone says it.
     pub cure: Option<&'static str>,
     /// Unix seconds of the first failure in a row.

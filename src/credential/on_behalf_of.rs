@@ -241,18 +241,19 @@ fn explained(denial: Denial, response: &Response<Bytes>, ended: bool) -> Denial 
     let Failure::Rejected {
         error,
         codes,
+        suberror,
         trace_id,
     } = &denial.failure
     else {
         return denial;
     };
-    let (suberror, claims) = answer::demand(response);
-    match need(error, suberror.as_deref().unwrap_or_default(), codes, ended) {
+    let suberror = suberror.map_or("", |known| known.word);
+    match need(error, suberror, codes, ended) {
         None => denial,
         Some(need) => Denial {
             failure: Failure::Caller {
                 need: match need {
-                    Need::SignIn(_) => Need::SignIn(claims),
+                    Need::SignIn(_) => Need::SignIn(answer::demand(response)),
                     other => other,
                 },
                 codes: codes.clone(),

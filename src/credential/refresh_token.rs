@@ -306,6 +306,7 @@ fn for_a_person(denial: Denial) -> Denial {
         Failure::Rejected {
             error,
             codes,
+            suberror,
             trace_id,
         } if !codes.contains(&LOOP)
             && (error == "invalid_grant" || interaction.contains(&error.as_str())) =>
@@ -315,6 +316,7 @@ fn for_a_person(denial: Denial) -> Denial {
                     reason: "sign_in_ended",
                     error: Some(error),
                     codes,
+                    suberror,
                     trace_id,
                 },
                 retry_after: denial.retry_after,
@@ -329,6 +331,7 @@ fn person(reason: &'static str) -> Denial {
         reason,
         error: None,
         codes: Vec::new(),
+        suberror: None,
         trace_id: None,
     })
 }

@@ -56,6 +56,35 @@ pub enum Digest {
 }
 
 impl Digest {
+    /// Where it is kept, when that is a vault.
+    #[must_use]
+    pub const fn kept(&self) -> Option<&Value> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::OfVault(value) | Self::InVault(value) => Some(value),
+        }
+    }
+
+    /// Why nobody is recognised by what the vault holds, and what to put there instead.
+    #[must_use]
+    pub fn flaw(&self, held: &str) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::OfVault(_) if held.len() < SHORTEST => Some((
+                "is shorter than 16 bytes, so it is accepted from nobody",
+                "make a strong one with `flowgate hash-key --generate`, and put it into the vault",
+            )),
+            Self::OfVault(_) if !can_travel(held) => Some((
+                "cannot be carried by any request: it has a comma, a control character or a blank at an end",
+                "make one that travels with `flowgate hash-key --generate`, and put it into the vault",
+            )),
+            Self::InVault(_) if of_hex(held).is_none() => Some((
+                "is no SHA-256 in hex, so nobody is recognised by it",
+                "put the line that `flowgate hash-key` prints into the vault, or write `plain` where the vault holds the key itself",
+            )),
+            Self::Fixed(_) | Self::OfVault(_) | Self::InVault(_) => None,
+        }
+    }
+
     /// As it is now; `None` while the vault's value cannot be had or used.
     fn current(&self, secrets: &Secrets) -> Option<[u8; 32]> {
         match self {

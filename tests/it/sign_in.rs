@@ -140,8 +140,8 @@ pub fn ended(mut process: Process) -> (i32, String) {
 }
 
 /// What a browser shows in the end.
-struct Page {
-    status: u16,
+pub struct Page {
+    pub status: u16,
     body: String,
     /// Where the provider sent the browser.
     back: Url,
@@ -167,7 +167,7 @@ async fn sent_back(address: &str) -> Url {
 }
 
 /// Opens the address as a browser does, to the end.
-async fn follow(address: &str) -> Page {
+pub async fn follow(address: &str) -> Page {
     let back = sent_back(address).await;
     let page = get(back.as_str()).await;
     Page {

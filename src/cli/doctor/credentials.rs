@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::super::live::{self, Live};
-use super::report::{Fault, Mark, Section, Verdict, moment, shown};
+use super::report::{Fault, Mark, Section, Verdict, ending, moment, shown};
+use super::{Bench, reasons, vault};
 use crate::client::Reason;
-use crate::config::{EXPIRES_SOON, Part, Parts, Problem, Severity};
+use crate::config::values::guid;
+use crate::config::{EXPIRES_SOON, Part, Problem, Severity};
 use crate::credential::{Ask, Failure, Kind, Token};
 use crate::diagnosis::entra;
-use crate::secret::Value;
-use crate::secret::vault::{Address, Trouble};
 
 /// What came of asking for a token.
 #[derive(Clone)]
@@ -35,21 +34,18 @@ pub struct Question {
     pub ask: Option<Ask>,
     /// For whom, in words.
     pub users: Vec<String>,
+    /// Whether a flow's trigger is among them.
+    pub trigger: bool,
 }
 
+/// Of a credential that had all it needs to ask.
+const READ: &str = "everything it needs can be read";
+
 /// Tries one.
-pub async fn examine(
-    question: &Question,
-    part: &Part,
-    config: &Parts,
-    live: &Live,
-    now: u64,
-) -> (Section, Tried) {
+pub async fn examine(question: &Question, part: &Part, bench: &Bench<'_>) -> (Section, Tried) {
     let mut section = Section::new(title(&part.name, question));
     let path = format!("credentials.{}", part.name);
-    for problem in config.told.iter().filter(|one| concerns(one, &path)) {
-        remark(&mut section, problem, part.settings.is_none());
-    }
+    remarks(&mut section, &path, part.settings.is_none(), bench);
     let Some(settings) = &part.settings else {
         if !section.is_wrong() {
             let why = "something it needs cannot be read";
@@ -61,16 +57,28 @@ pub async fn examine(
         }
         return (section, Tried::Nothing(Fault::Configuration));
     };
-    let owned = config.vaults.iter().flat_map(|vaults| &vaults.owners);
+    let owned = bench.config.vaults.iter().flat_map(|vaults| &vaults.owners);
     let mut told = false;
     for (_, address) in owned.filter(|(owner, _)| *owner == part.name) {
-        told |= vault(&mut section, address, live, now).await;
-    }
-    if !section.is_wrong() {
-        section.say(Mark::Fine, "everything it needs can be read");
+        let Some(read) = vault::read(&mut section, "the secret", address, bench).await else {
+            continue;
+        };
+        told |= read.ending;
+        if guid(read.secret.expose().trim()).is_some() {
+            section.say(
+                Mark::Warning,
+                format!(
+                    "the secret {} has the form of a secret's ID: of a client secret the vault has to hold the column `Value`",
+                    address.display()
+                ),
+            );
+        }
     }
     if matches!(settings.kind, Kind::OnBehalfOf(_)) {
         let why = "it exchanges the caller's own token, so it cannot be tried without a caller";
+        if !section.is_wrong() {
+            section.say(Mark::Fine, READ);
+        }
         section.say(Mark::Unclear, why);
         if !section.is_wrong() {
             section.verdict = Verdict::Inconclusive(why.to_owned());
@@ -84,37 +92,33 @@ pub async fn examine(
         );
         return (section, Tried::Nothing(Fault::Configuration));
     };
-    let (token, expires) = live.tried(settings, ask).await;
+    let (token, expires) = bench.live.tried(settings, ask).await;
     let tried = match token {
         Ok(token) => {
-            obtained(&mut section, &token);
+            section.say(Mark::Fine, READ);
+            obtained(&mut section, &settings.kind, question.trigger, &token);
             Tried::Token(token)
         }
         Err(failure) => {
-            let fault = denied(&mut section, &part.name, &failure);
-            Tried::Nothing(fault)
+            if matches!(failure, Failure::Rejected { .. }) && !section.is_wrong() {
+                section.say(Mark::Fine, READ);
+            }
+            let command = bench.command("sign-in", &part.name);
+            denied(&mut section, &command, &failure);
+            Tried::Nothing(section.fault().unwrap_or(Fault::Configuration))
         }
     };
     // Known once it has been opened; where it can be opened before, the configuration's own warning has said it.
-    let expires = expires
-        .filter(|expires| settings.expires.is_none() && !told && *expires <= now + EXPIRES_SOON);
+    let soon = bench.now + EXPIRES_SOON;
+    let expires = expires.filter(|expires| settings.expires.is_none() && !told && *expires <= soon);
     if let Some(expires) = expires {
-        let ends = ending(expires, now);
+        let ends = ending(expires, bench.now);
         section.say(
             Mark::Warning,
             format!("the certificate in Key Vault {ends}; make a new version"),
         );
     }
     (section, tried)
-}
-
-fn ending(expires: u64, now: u64) -> String {
-    let verb = if expires <= now {
-        "has expired"
-    } else {
-        "expires"
-    };
-    format!("{verb} on {}", moment(expires))
 }
 
 fn title(name: &str, question: &Question) -> String {
@@ -139,10 +143,21 @@ pub fn concerns(problem: &Problem, path: &str) -> bool {
     })
 }
 
-/// Says what the configuration had to say. `missing`: a note tells what is not there.
+/// Says what the configuration had to say about what stands at this key path or below. `missing`: a note tells what is not there.
+pub fn remarks(section: &mut Section, path: &str, missing: bool, bench: &Bench<'_>) {
+    for problem in bench.config.told.iter().filter(|one| concerns(one, path)) {
+        remark(section, problem, missing);
+    }
+}
+
+/// Says one thing the configuration had to say.
 pub fn remark(section: &mut Section, problem: &Problem, missing: bool) {
     let path = problem.spot.as_ref().map_or("", |spot| &*spot.path);
-    let what = format!("{path}: {}", problem.message.as_str());
+    let what = if path.is_empty() {
+        problem.message.as_str().to_owned()
+    } else {
+        format!("{path}: {}", problem.message.as_str())
+    };
     let cure = problem.cure.as_str();
     match problem.severity {
         // At the entry itself stands advice; below it, what it needs.
@@ -154,64 +169,21 @@ pub fn remark(section: &mut Section, problem: &Problem, missing: bool) {
     }
 }
 
-/// Whether one secret can be read. Out: whether it was said that it expires.
-async fn vault(section: &mut Section, address: &Address, live: &Live, now: u64) -> bool {
-    let name = address.display();
-    match live.secrets.read(&Value::Vault(address.clone())).await {
-        Ok(_) => {
-            let known = live.secrets.health().into_iter();
-            let expires = known
-                .filter(|one| one.secret == name)
-                .find_map(|one| one.expires);
-            let soon = expires.filter(|expires| *expires <= now + EXPIRES_SOON);
-            match soon {
-                Some(expires) => section.say(
-                    Mark::Warning,
-                    format!(
-                        "the secret {name} in Key Vault {}; make a new version",
-                        ending(expires, now)
-                    ),
-                ),
-                None => section.say(
-                    Mark::Fine,
-                    format!("the secret {name} is read from Key Vault"),
-                ),
-            }
-            soon.is_some()
-        }
-        Err(trouble) => {
-            let cure = trouble.cure().unwrap_or("try again in a minute");
-            section.blame(
-                vaults_fault(trouble),
-                format!("the secret {name} in Key Vault: {trouble}"),
-                format!(
-                    "{cure} (secret {name}, read by credential {})",
-                    address.reader
-                ),
-            );
-            false
-        }
-    }
-}
-
-const fn vaults_fault(trouble: Trouble) -> Fault {
-    match trouble {
-        Trouble::Unreachable(_) | Trouble::Firewall | Trouble::Timeout => Fault::Network,
-        _ => Fault::Configuration,
-    }
-}
-
-fn obtained(section: &mut Section, token: &Token) {
+fn obtained(section: &mut Section, kind: &Kind, trigger: bool, token: &Token) {
     let until = token.expires.map_or_else(String::new, |expires| {
         format!(", good until {}", moment(expires))
     });
-    section.say(Mark::Fine, format!("a token was obtained{until}"));
+    let what = match kind {
+        Kind::Bearer(_) => "its fixed token can be read",
+        _ => "a token was obtained",
+    };
+    section.say(Mark::Fine, format!("{what}{until}"));
     let Some(claims) = &token.claims else {
         section.say(Mark::Note, "the token is opaque: it has no claims to show");
         return;
     };
     section.say(Mark::Note, block(claims));
-    if let Some(object) = claims.get("oid").and_then(Json::as_str) {
+    if trigger && let Some(object) = claims.get("oid").and_then(Json::as_str) {
         section.say(
             Mark::Note,
             format!(
@@ -248,46 +220,106 @@ pub fn block(claims: &Map<String, Json>) -> String {
     lines.join("\n")
 }
 
-/// Explains why there is no token.
-fn denied(section: &mut Section, name: &str, failure: &Failure) -> Fault {
-    let fault = fault(failure);
-    section.say(Mark::Wrong, format!("no token: {failure}"));
+/// Explains why there is no token. `command`: how to sign in for this credential.
+fn denied(section: &mut Section, command: &str, failure: &Failure) {
+    if matches!(failure, Failure::SecretUnavailable(_)) && section.is_wrong() {
+        section.say(Mark::Wrong, "no token, for that reason");
+        return;
+    }
+    let why = match failure {
+        Failure::Unavailable { reason, .. } => reasons::meaning(reason),
+        _ => None,
+    };
+    section.say(
+        Mark::Wrong,
+        why.map_or_else(
+            || format!("no token: {failure}"),
+            |why| format!("no token: {why} ({})", failure.word()),
+        ),
+    );
+    // What to change is the verdict's to say.
+    for code in failure.codes() {
+        let line = match entra::find(*code) {
+            Some(known) => format!(
+                "AADSTS{code}: {}. Fault: {}.",
+                known.meaning,
+                known.fault.as_str()
+            ),
+            None => format!("AADSTS{code}."),
+        };
+        section.say(Mark::Note, line);
+    }
+    if let Some(entra::Suberror { word, meaning, .. }) = failure.suberror() {
+        section.say(Mark::Note, format!("suberror {word}: {meaning}."));
+    }
     if let (_, Some(trace)) = failure.said() {
         section.say(
             Mark::Note,
             format!("the provider's support asks for: trace id {trace}"),
         );
     }
-    for line in live::explained(failure) {
-        section.say(Mark::Note, line);
+    if !section.is_wrong() {
+        let fault = fault(failure);
+        section.verdict = Verdict::wrong(fault, change(failure, fault, command));
     }
-    let known = entra::first(failure.codes());
-    let change = known
-        .map(|known| known.cure)
+}
+
+/// What to change so that there is a token.
+fn change(failure: &Failure, fault: Fault, command: &str) -> String {
+    let known = entra::first(failure.codes()).map(|known| known.cure);
+    let reason = match failure {
+        Failure::Unavailable { reason, .. } => reasons::cure(reason),
+        _ => None,
+    };
+    let cure = known
         .or_else(|| failure.cure())
+        .or(reason)
         .unwrap_or(match fault {
             Fault::Network => {
                 "check DNS, firewall and `outbound.proxy` towards the identity provider"
             }
-            Fault::IdentityProvider => "the identity provider has a problem: try again in a minute",
+            Fault::IdentityProvider | Fault::Vault => {
+                "the identity provider has a problem: try again in a minute"
+            }
             Fault::Configuration | Fault::Flow => {
                 "compare the credential's entry with the registration at the identity provider"
             }
         });
-    let change = match failure {
-        Failure::SignInRequired { .. } => {
-            format!("run `flowgate sign-in --config PATH {name}` ({change})")
+    match failure {
+        Failure::SignInRequired { suberror, .. } => {
+            let helps = suberror.is_none_or(|known| known.word != "message_only");
+            if cure.contains("flowgate sign-in") && !cure.contains("`refresh_token`") {
+                named(cure, command)
+            } else if helps {
+                // Advice to whoever uses a password: this one has the better kind already.
+                let meaning = entra::first(failure.codes()).map(|known| known.meaning);
+                let meaning = meaning.map_or_else(String::new, |meaning| format!(" ({meaning})"));
+                format!("run `{command}`{meaning}")
+            } else {
+                cure.to_owned()
+            }
         }
-        _ => change.to_owned(),
-    };
-    if !section.is_wrong() {
-        section.verdict = Verdict::wrong(fault, change);
+        Failure::Unusable { .. } => named(cure, command),
+        _ => cure.to_owned(),
     }
-    fault
+}
+
+/// The cure with the whole command in it, to copy.
+fn named(cure: &str, command: &str) -> String {
+    let own = "flowgate sign-in";
+    let (replacing, plain) = (
+        format!("{own} --replace-account"),
+        cure.replace(&format!("`{own}`"), own),
+    );
+    if plain.contains(&replacing) {
+        plain.replace(&replacing, &format!("`{command} --replace-account`"))
+    } else {
+        plain.replace(own, &format!("`{command}`"))
+    }
 }
 
 /// Who is to blame that there is no token.
-fn fault(failure: &Failure) -> Fault {
+pub fn fault(failure: &Failure) -> Fault {
     if let Some(known) = entra::first(failure.codes()) {
         return match known.fault {
             entra::Fault::Configuration => Fault::Configuration,
@@ -298,12 +330,13 @@ fn fault(failure: &Failure) -> Fault {
         };
     }
     match failure {
-        Failure::SecretUnavailable(trouble) => vaults_fault(*trouble),
+        Failure::SecretUnavailable(trouble) => vault::fault(*trouble),
         Failure::Unavailable { reason, .. } => match Reason::of_word(reason) {
             Some(Reason::RefusedAddress | Reason::Simulator | Reason::Redirected) => {
                 Fault::Configuration
             }
             Some(_) => Fault::Network,
+            None if reasons::ours(reason) => Fault::Configuration,
             None => Fault::IdentityProvider,
         },
         _ => Fault::Configuration,

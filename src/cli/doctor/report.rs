@@ -39,6 +39,8 @@ pub enum Fault {
     Configuration,
     /// The identity provider, or what its administrators and accounts have set there.
     IdentityProvider,
+    /// The vault, or what its administrators have set there.
+    Vault,
     /// The flow.
     Flow,
     /// What lies between.
@@ -52,6 +54,7 @@ impl Fault {
         match self {
             Self::Configuration => "configuration",
             Self::IdentityProvider => "identity provider",
+            Self::Vault => "vault",
             Self::Flow => "flow",
             Self::Network => "network",
         }
@@ -125,6 +128,28 @@ impl Section {
         }
     }
 
+    /// Whether nothing was found.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// What it is about, in two words.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let end = self.title.find([',', '(']).unwrap_or(self.title.len());
+        self.title.get(..end).unwrap_or_default().trim_end()
+    }
+
+    /// Whose fault it is that something is wrong.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        match self.verdict {
+            Verdict::Wrong { fault, .. } => Some(fault),
+            Verdict::Fine | Verdict::Inconclusive(_) => None,
+        }
+    }
+
     /// Whether somebody has to change something.
     #[must_use]
     pub fn is_wrong(&self) -> bool {
@@ -164,4 +189,15 @@ pub fn moment(unix: u64) -> String {
         || "an impossible date".to_owned(),
         |stamp| stamp.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
     )
+}
+
+/// Until when something is good, in words.
+#[must_use]
+pub fn ending(expires: u64, now: u64) -> String {
+    let verb = if expires <= now {
+        "has expired"
+    } else {
+        "expires"
+    };
+    format!("{verb} on {}", moment(expires))
 }

@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::super::problem::{Name, Severity, Spot, say};
-use super::super::raw;
 use super::super::read::{At, Field, Named};
 use super::super::values::{Free, OneOrMore, Text, guid};
+use super::super::{CallerPart, raw};
 use super::api_keys::{self, Digests};
 use super::{Defaults, Ground, clouds, texts};
 use crate::identity::{self, entra, jwt};
@@ -39,10 +39,14 @@ impl Judged {
 }
 
 impl Callers {
-    /// The settings, when every caller has some.
+    /// What there is of each.
     #[must_use]
-    pub fn settings(self) -> Option<Vec<identity::Caller>> {
-        self.0.into_iter().map(|caller| caller.settings).collect()
+    pub fn parts(self) -> Vec<CallerPart> {
+        let part = |caller: Judged| CallerPart {
+            name: caller.name.shared(),
+            settings: caller.settings,
+        };
+        self.0.into_iter().map(part).collect()
     }
 }
 

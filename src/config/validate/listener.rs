@@ -44,6 +44,7 @@ pub fn server(ground: &mut Ground<'_>, section: Field<raw::Server>) -> Option<Se
         drain,
     } = section.given()?.value;
     let listen = address(ground, listen);
+    ground.on_loopback = listen.is_some_and(|listen| listen.ip().to_canonical().is_loopback());
     let base = base_path.given().and_then(|at| base(ground, &at));
     let hosts = hosts.given().and_then(|at| host_names(ground, at.value));
     let trusted_proxies = trusted_proxies

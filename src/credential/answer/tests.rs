@@ -166,6 +166,7 @@ fn a_refusal_keeps_error_codes_and_trace_id_and_nothing_else() {
         "error": "invalid_client",
         "error_description": "AADSTS7000215: Invalid client secret provided. hunter2",
         "error_codes": [7_000_215, "7000222", -1, "x", 1e12],
+        "suberror": "message_only",
         "timestamp": "2026-01-01 12:00:00Z",
         "trace_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
         "correlation_id": "hunter2",
@@ -180,6 +181,7 @@ fn a_refusal_keeps_error_codes_and_trace_id_and_nothing_else() {
         Failure::Rejected {
             error: "invalid_client".into(),
             codes: vec![7_000_215, 7_000_222],
+            suberror: suberror::find("message_only"),
             trace_id: Some("0f8fad5b-d9cb-469f-a165-70867728950e".into()),
         }
     );
@@ -213,12 +215,13 @@ fn a_providers_text_cannot_forge_or_flood_a_log_line() {
         &"x".repeat(65),
         "ü",
     ] {
-        let body = json!({"error": text, "trace_id": text, "error_codes": vec![1; 1000]});
+        let body = json!({"error": text, "trace_id": text, "suberror": text, "error_codes": vec![1; 1000]});
         let Err(Denial {
             failure:
                 Failure::Rejected {
                     error,
                     codes,
+                    suberror: None,
                     trace_id,
                 },
             ..

@@ -259,14 +259,17 @@ impl Shared {
             return;
         }
         let (error, trace_id) = failure.said();
-        let known = entra::first(failure.codes());
+        let (known, suberror) = (entra::first(failure.codes()), failure.suberror());
         tracing::warn!(
             credential = &*self.name,
             reason = failure.word(),
             error,
             codes = ?failure.codes(),
+            suberror = suberror.map(|known| known.word),
             trace_id,
-            meaning = known.map(|known| known.meaning),
+            meaning = known
+                .map(|known| known.meaning)
+                .or(suberror.map(|known| known.meaning)),
             fault = known.map(|known| known.fault.as_str()),
             cure = known.map(|known| known.cure).or(failure.cure()),
             valid_token_left = valid,
@@ -291,5 +294,9 @@ fn is_one_callers(failure: &Failure) -> bool {
 
 /// Whether an operator would call them two failures; trace ids differ every time.
 fn differ(one: &Failure, other: &Failure) -> bool {
-    (one.word(), one.codes(), one.said().0) != (other.word(), other.codes(), other.said().0)
+    let told = |failure: &Failure| {
+        let (error, _) = failure.said();
+        (failure.word(), failure.suberror(), error.map(str::to_owned))
+    };
+    told(one) != told(other) || one.codes() != other.codes()
 }

@@ -150,6 +150,7 @@ mod tests {
         let refused = Failure::Rejected {
             error: "invalid_client".into(),
             codes: vec![7_000_215],
+            suberror: None,
             trace_id: None,
         };
         let (held, unasked) = hold(&refused, 9, None, 0.999);

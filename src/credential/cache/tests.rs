@@ -82,6 +82,7 @@ fn refused() -> Step {
         failure: Failure::Rejected {
             error: "invalid_client".into(),
             codes: vec![7_000_215],
+            suberror: None,
             trace_id: None,
         },
         retry_after: None,

@@ -166,6 +166,7 @@ async fn a_wrong_secret_is_a_refusal_with_the_providers_numbers() {
         error,
         codes,
         trace_id,
+        ..
     } = denial.failure
     else {
         panic!("{:?}", denial.failure);

@@ -258,7 +258,12 @@ impl SignIn {
             match outcome {
                 Ok(response) => return self.signed(&response, None),
                 Err(denial) => match denial.failure {
-                    Failure::Rejected { error, codes, .. } => match error.as_str() {
+                    Failure::Rejected {
+                        error,
+                        codes,
+                        suberror,
+                        trace_id,
+                    } => match error.as_str() {
                         "authorization_pending" => {}
                         "slow_down" => interval += SLOWER,
                         "expired_token" | "code_expired" => return Err(Error::Late),
@@ -269,7 +274,8 @@ impl SignIn {
                             return Err(Error::Refused(Failure::Rejected {
                                 error,
                                 codes,
-                                trace_id: None,
+                                suberror,
+                                trace_id,
                             }));
                         }
                     },

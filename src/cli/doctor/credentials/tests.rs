@@ -12,8 +12,8 @@ use crate::secret::vault::Trouble;
 
 fn told(failure: &Failure) -> (Section, Fault) {
     let mut section = Section::new("credential a".to_owned());
-    let fault = denied(&mut section, "a", failure);
-    assert!(section.is_wrong());
+    denied(&mut section, "flowgate sign-in --config f.yaml a", failure);
+    let fault = section.fault().unwrap();
     (section, fault)
 }
 
@@ -21,6 +21,7 @@ fn rejected(codes: &[u32]) -> Failure {
     Failure::Rejected {
         error: "invalid_client".to_owned(),
         codes: codes.to_vec(),
+        suberror: None,
         trace_id: Some("5d4c".to_owned()),
     }
 }
@@ -34,7 +35,8 @@ fn a_refusal_is_explained_by_its_code() {
         "invalid_client",
         "AADSTS7000222: ",
         "expired",
-        "Cure: ",
+        "Fault: configuration.",
+        "verdict: wrong (configuration): make a new secret",
         "trace id 5d4c",
     ] {
         assert!(text.contains(part), "{part}: {text}");
@@ -57,10 +59,7 @@ fn silence_is_the_networks_fault_and_a_wrong_address_the_configurations() {
         (unavailable("tls"), Fault::Network),
         (unavailable("refused_address"), Fault::Configuration),
         (unavailable("throttled"), Fault::IdentityProvider),
-        (
-            Failure::SecretUnavailable(Trouble::Forbidden),
-            Fault::Configuration,
-        ),
+        (Failure::SecretUnavailable(Trouble::Forbidden), Fault::Vault),
         (
             Failure::SecretUnavailable(Trouble::Unreachable(Reason::Connect)),
             Fault::Network,
@@ -77,10 +76,14 @@ fn whoever_has_to_sign_in_is_told_how() {
         reason: "not_signed_in",
         error: None,
         codes: Vec::new(),
+        suberror: None,
         trace_id: None,
     });
     let text = section.to_string();
-    assert!(text.contains("flowgate sign-in --config PATH a"), "{text}");
+    assert!(
+        text.contains("run `flowgate sign-in --config f.yaml a`\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -102,6 +105,7 @@ fn the_title_says_what_is_asked_and_for_whom() {
         position: 0,
         ask,
         users: users.iter().map(|one| (*one).to_owned()).collect(),
+        trigger: false,
     };
     let scope = Some(Ask::Scope("api://a/.default".to_owned()));
     assert_eq!(

@@ -192,6 +192,11 @@ impl App {
         self.surroundings.draining.begin();
     }
 
+    /// A last attempt to write to vaults what is in memory only.
+    pub async fn write_down(&self) {
+        self.kept.secrets.write_down().await;
+    }
+
     /// Requests past authorization now.
     #[must_use]
     pub fn in_flight(&self) -> usize {

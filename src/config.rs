@@ -83,8 +83,10 @@ pub struct Vaults {
     pub readers: Vec<(usize, credential::Ask)>,
     /// Credentials whose own secret is in a vault.
     pub owners: Vec<(Arc<str>, Address)>,
-    /// Every secret, once.
+    /// Every secret that is read, once.
     pub used: Vec<Address>,
+    /// Credentials that keep what they are given in a vault.
+    pub stores: Vec<(Arc<str>, Address)>,
 }
 
 /// One flow and what each stage needs to know of it.

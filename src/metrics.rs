@@ -63,6 +63,8 @@ pub struct Metrics {
     pub secret_expiry: Dates,
     /// Reads of secrets: `source` (`env`, `file`), `result`.
     pub secret_reads_total: IntCounterVec,
+    /// Writes of secrets: `source` (`key_vault`), `result`.
+    pub secret_writes_total: IntCounterVec,
     /// Unix seconds at which the caller's last key expires, by `caller`.
     pub caller_key_expiry_timestamp_seconds: GaugeVec,
     /// Unix seconds at which a certificate expires, by `use`.
@@ -196,6 +198,12 @@ impl Metrics {
                 own,
                 "secret_reads_total",
                 "Reads of secrets.",
+                &["source", "result"],
+            )?,
+            secret_writes_total: counters(
+                own,
+                "secret_writes_total",
+                "Writes of secrets.",
                 &["source", "result"],
             )?,
             caller_key_expiry_timestamp_seconds: float_gauges(

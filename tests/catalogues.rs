@@ -309,6 +309,7 @@ fn sections() -> Vec<(&'static str, Vec<Keys>, Keys)> {
             vec![raw::RefreshToken::KEYS],
             raw::RefreshToken::LATER,
         ),
+        ("#### `store`", vec![raw::Store::KEYS], raw::Store::LATER),
         ("## `flows`", vec![raw::Flow::KEYS], raw::Flow::LATER),
         (
             "### `trigger`",

@@ -93,13 +93,15 @@ impl App {
         }
         for secret in self.kept.secrets.health() {
             if let Some(trouble) = secret.trouble {
-                let held = if secret.held {
-                    "the last value is in use"
+                let (problem, held) = if secret.unwritten {
+                    ("not writable", "the new value is in memory only")
+                } else if secret.held {
+                    ("not readable", "the last value is in use")
                 } else {
-                    "there is none"
+                    ("not readable", "there is none")
                 };
                 reasons.push(format!(
-                    "secret {}: not readable ({}), {held}",
+                    "secret {}: {problem} ({}), {held}",
                     secret.secret,
                     trouble.word()
                 ));
@@ -169,6 +171,23 @@ impl App {
                 })
             })
             .collect();
+        let secrets: Vec<Value> = self
+            .kept
+            .secrets
+            .health()
+            .into_iter()
+            .map(|secret| {
+                json!({
+                    "secret": secret.secret,
+                    "held": secret.held,
+                    "unwritten": secret.unwritten,
+                    "expires": secret.expires,
+                    "trouble": secret.trouble.map(|trouble| {
+                        json!({ "reason": trouble.word(), "cure": trouble.cure() })
+                    }),
+                })
+            })
+            .collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "configuration": {
@@ -181,6 +200,7 @@ impl App {
             "flows": summary.flows,
             "key_sets": key_sets,
             "credentials": credentials,
+            "secrets": secrets,
         })
     }
 }

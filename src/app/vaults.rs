@@ -26,7 +26,7 @@ pub fn lend_to<'a>(
     secrets: &Secrets,
     outbound: &Outbound,
 ) {
-    secrets.settle(vaults.refresh, &vaults.owners, &vaults.used);
+    secrets.settle(vaults.refresh, &vaults.owners, &vaults.used, &vaults.stores);
     for (position, ask) in &vaults.readers {
         let Some(settings) = settings(*position) else {
             continue;

@@ -325,7 +325,8 @@ fn questions(config: &Parts, only: Option<&str>) -> Vec<Question> {
         let Some(owner) = config.credentials.get(position) else {
             continue;
         };
-        for (_, address) in vaults.owners.iter().filter(|(name, _)| *name == owner.name) {
+        let kept = vaults.owners.iter().chain(&vaults.stores);
+        for (_, address) in kept.filter(|(name, _)| *name == owner.name) {
             let reader = config
                 .credentials
                 .iter()

@@ -12,6 +12,7 @@ use crate::credential::source::Context;
 use crate::credential::{self, Ask, Cells, Failure, Settings, Token};
 use crate::diagnosis::entra;
 use crate::metrics::Metrics;
+use crate::secret::vault::Trouble;
 use crate::secret::{self, Secrets};
 
 /// Why nothing can be tried.
@@ -86,6 +87,16 @@ impl Live {
             .secrets()
             .get(credential)
             .copied()
+    }
+
+    /// What a vault has not taken, in words and with the cure. Tries it once more: with this process it would be lost.
+    pub async fn unwritten(&self) -> Vec<(String, Trouble)> {
+        self.secrets.write_down().await;
+        let health = self.secrets.health().into_iter();
+        health
+            .filter(|secret| secret.unwritten)
+            .filter_map(|secret| Some((secret.secret, secret.trouble?)))
+            .collect()
     }
 
     /// One token.

@@ -17,8 +17,11 @@ use crate::credential::{Ask, Kind};
 
 mod loopback;
 
-/// How long a person may take in the browser.
+/// How long a person may take in the browser, or to put right what the vault refuses.
 const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Between two attempts to write to a vault.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Arguments of `sign-in`.
 #[derive(clap::Args)]
@@ -108,7 +111,7 @@ async fn sign_in(args: &Args, config: &Parts, ambient: &Ambient) -> Result<(), F
         by_browser(&sign_in, args.port).await?
     };
     let account = signed.account.clone();
-    let ends = sign_in.keep(signed, args.replace_account).await?;
+    let ends = kept(&sign_in, &signed, args.replace_account).await?;
     let who = account.map_or_else(
         || "Signed in; the provider does not say as whom.".to_owned(),
         |account| {
@@ -124,6 +127,28 @@ async fn sign_in(args: &Args, config: &Parts, ambient: &Ambient) -> Result<(), F
         ));
     }
     Ok(())
+}
+
+/// Puts the token where the gateway finds it. What a vault refuses somebody may put right meanwhile; a new permission takes minutes to
+/// count, and nobody should have to sign in twice for that.
+async fn kept(sign_in: &SignIn, signed: &Signed, replace: bool) -> Result<Option<u64>, Error> {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    let mut last = None;
+    loop {
+        let trouble = match sign_in.keep(signed, replace).await {
+            Err(Error::Vault(trouble)) if tokio::time::Instant::now() < end => trouble,
+            outcome => return outcome,
+        };
+        if last != Some(trouble) {
+            last = Some(trouble);
+            say(&format!("The vault does not take the token: {trouble}."));
+            if let Some(cure) = trouble.cure() {
+                say(&format!("Cure: {cure}."));
+            }
+            say("Trying again for five minutes. Whoever stops this has to sign in again.");
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// The credential, and what it asks for: its own `scope:` or `resource:`, or what the first flow that uses it wants.
@@ -216,6 +241,12 @@ fn explain(failed: &Failed, by_device: bool) {
         }
         Error::Unknown(trouble) | Error::Store(trouble) => {
             say(&format!("Cure: {}.", cure(*trouble)));
+            return;
+        }
+        Error::Vault(trouble) => {
+            if let Some(cure) = trouble.cure() {
+                say(&format!("Cure: {cure}."));
+            }
             return;
         }
         Error::NoEndpoint(_) | Error::Late | Error::NotOurs(_) => return,

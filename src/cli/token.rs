@@ -95,7 +95,16 @@ async fn obtain(args: &Args, config: &Parts, ambient: &Ambient) -> Result<(), Er
         .ok_or(Error::Incomplete)?;
     let ask = live::ask(config, position).ok_or(Error::NothingToAsk)?;
     let live = Live::new(config, ambient)?;
-    let token = live.token(settings, &ask).await?;
+    let token = live.token(settings, &ask).await;
+    for (secret, trouble) in live.unwritten().await {
+        say(&format!(
+            "flowgate: the renewed refresh token cannot be written to {secret}: {trouble}"
+        ));
+        if let Some(cure) = trouble.cure() {
+            say(&format!("Cure: {cure}."));
+        }
+    }
+    let token = token?;
     if args.raw {
         say(
             "flowgate: whoever has this token can use it until it expires: keep it out of logs and tickets",

@@ -2,7 +2,8 @@
 //!
 //! In: an [`Application`], the store that `flowgate sign-in` filled, and what to ask for. Out: a [`Source`] that redeems the newest token and
 //! writes the one it gets back *before* it hands out the access token (facts B1.8, security rule 24, RFC 6749 section 6). Everything
-//! happens under the store's lock, so that two gateways, or two cells with different audiences, never redeem the same token.
+//! happens under the store's lock, so that two gateways, or two cells with different audiences, never redeem the same token. A store
+//! in a vault ([`in_vault`]) has a lock for the cells of one process only, and a token that cannot be written there stays in memory.
 //! Refuses with [`Failure::SignInRequired`] where only a person can help.
 //!
 //! A crash between the provider's answer and the write loses the new token. At Entra ID the old one still works; at a provider that
@@ -11,6 +12,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,14 +20,17 @@ use super::application::{Application, Client};
 use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
 use crate::metrics::{About, Teller};
+use crate::secret::vault::Address;
 use crate::secret::{Secret, Value};
 
+pub mod in_vault;
 pub mod record;
 pub mod seal;
 pub mod sign_in;
 pub mod store;
 pub mod trouble;
 
+use in_vault::Desk;
 use record::{Account, Record};
 use seal::{Key, Owner, Seal};
 use store::{Room, Stamp, Step, Store};
@@ -41,6 +46,13 @@ const WARN: Duration = Duration::from_hours(60 * 24);
 const LOCK_LOOK: Duration = Duration::from_millis(25);
 const STORE_LOOK: Duration = Duration::from_secs(1);
 
+/// Between two looks at a vault that somebody may fill: each is two requests.
+const VAULT_LOOK: Duration = Duration::from_secs(5);
+
+/// How old a record in a vault may become where a token stays valid though it was redeemed, as at Entra ID (facts B1.8): vaults keep every
+/// version there ever was.
+const REWRITE: Duration = Duration::from_hours(24);
+
 /// The credential as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Settings {
@@ -50,12 +62,21 @@ pub struct Settings {
     pub application: Application,
     /// What the credential itself asks for: part of what the store is bound to. `None`: the flows say it.
     pub scope: Option<Ask>,
-    /// The store's file.
-    pub store: PathBuf,
+    /// Where the token is kept.
+    pub store: Place,
     /// Its key.
     pub store_key: Value,
     /// Where a person signs in.
     pub sign_in: sign_in::Endpoints,
+}
+
+/// Where a token is kept.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// In a file of ours.
+    File(PathBuf),
+    /// In Azure Key Vault.
+    Vault(Address),
 }
 
 impl Settings {
@@ -83,13 +104,35 @@ impl Settings {
 
 /// Obtains tokens with what a sign-in left.
 pub(super) fn source(settings: &Settings, ask: &Ask, context: &Context) -> Arc<dyn Source> {
-    let store = Store::new(&settings.store);
+    let store = match &settings.store {
+        Place::File(file) => Kept::File(Store::new(file)),
+        Place::Vault(address) => Kept::Vault(address.clone()),
+    };
     Arc::new(RefreshToken::new(settings, ask, context, store))
 }
 
-/// How long one attempt may take: it may have to wait for another cell's, and to try two tokens.
+/// How long one attempt may take: it may have to wait for another cell's, to try two tokens, and to read and write a vault.
 pub(super) fn patience(token_timeout: Duration) -> Duration {
-    token_timeout * 3
+    token_timeout * 5
+}
+
+/// Where records are, at work.
+enum Kept {
+    File(Store),
+    Vault(Address),
+}
+
+/// How a store looks from outside: it changes with every write.
+#[derive(PartialEq, Eq)]
+enum Mark {
+    File(Option<Stamp>),
+    Vault(Option<Secret<String>>),
+}
+
+/// A record's place, ours until this is dropped.
+enum Opened {
+    File(Room),
+    Vault(Desk),
 }
 
 struct RefreshToken(Arc<Inner>);
@@ -98,9 +141,13 @@ struct Inner {
     settings: Settings,
     ask: Ask,
     client: Client,
-    store: Store,
+    store: Kept,
     /// How the store looked at the last attempt.
-    seen: Mutex<Option<Stamp>>,
+    seen: Mutex<Option<Mark>>,
+    /// When a vault was last looked at for news, since the Unix epoch.
+    looked: Mutex<Duration>,
+    /// Whether the last attempt ended because somebody has to sign in.
+    person: AtomicBool,
     /// When somebody was last told that the sign-in runs out.
     warned: Mutex<Option<Duration>>,
     /// Shows when it does.
@@ -108,13 +155,15 @@ struct Inner {
 }
 
 impl RefreshToken {
-    fn new(settings: &Settings, ask: &Ask, context: &Context, store: Store) -> Self {
+    fn new(settings: &Settings, ask: &Ask, context: &Context, store: Kept) -> Self {
         Self(Arc::new(Inner {
             ask: offline(ask, settings.application.entra),
             client: Client::new(&settings.application, context),
             settings: settings.clone(),
             store,
             seen: Mutex::default(),
+            looked: Mutex::default(),
+            person: AtomicBool::default(),
             warned: Mutex::default(),
             end: context
                 .secret_expiry
@@ -138,18 +187,24 @@ impl Source for RefreshToken {
         let inner = Arc::clone(&self.0);
         Box::pin(async move {
             // In a task of its own: a reload or a deadline must not fall between the provider's answer and the write.
-            match tokio::spawn(inner.renew(wish)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(Denial::unavailable("panicked", None)),
-            }
+            let renewal = tokio::spawn(Arc::clone(&inner).renew(wish)).await;
+            let outcome = renewal.unwrap_or_else(|_| Err(Denial::unavailable("panicked", None)));
+            let person = matches!(&outcome, Err(denial) if matches!(denial.failure, Failure::SignInRequired { .. }));
+            inner.person.store(person, Ordering::Relaxed);
+            outcome
         })
     }
 
     fn news(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let inner = Arc::clone(&self.0);
         Box::pin(async move {
-            while inner.store.stamp() == *inner.seen() {
-                tokio::time::sleep(STORE_LOOK).await;
+            match &inner.store {
+                Kept::File(store) => {
+                    while Some(Mark::File(store.stamp())) == *inner.seen() {
+                        tokio::time::sleep(STORE_LOOK).await;
+                    }
+                }
+                Kept::Vault(address) => inner.vault_changed(address).await,
             }
         })
     }
@@ -159,21 +214,23 @@ impl Inner {
     async fn renew(self: Arc<Self>, wish: Wish) -> Result<Grant, Denial> {
         let context = self.client.context();
         let seal = Arc::new(self.settings.seal(context).await?);
-        let (room, last) = self.prepared(&seal).await?;
+        let (opened, last) = self.prepared(&seal).await?;
         self.warn_of_the_end(&last);
-        let (redeemed, used) = match self.redeem(&last.newest, &wish).await {
-            // Lost between a provider's answer and the write, or never learned of: the one before it may still be good.
-            Err(denial) if worn_out(&denial.failure) => match &last.before {
-                Some(before) => match self.redeem(before, &wish).await {
-                    Ok(redeemed) => (redeemed, before.clone()),
-                    Err(_) => return Err(for_a_person(denial)),
-                },
-                None => return Err(for_a_person(denial)),
-            },
-            outcome => (outcome.map_err(for_a_person)?, last.newest.clone()),
+        let Redeemed {
+            grant,
+            refresh,
+            used,
+            last,
+        } = match self.redeem(&last.newest, &last, &wish).await {
+            Err(denial) if worn_out(&denial.failure) => {
+                let other = self.with_another(&opened, &last, &wish).await;
+                other.ok_or_else(|| for_a_person(denial))?
+            }
+            outcome => outcome.map_err(for_a_person)?,
         };
-        self.store.step(Step::Answered);
-        let Redeemed { grant, refresh } = redeemed;
+        if let Kept::File(store) = &self.store {
+            store.step(Step::Answered);
+        }
         let now = context.clock.unix();
         if let (Some(had), Some(claims)) = (&last.account, &grant.claims)
             && let Some(got) = sign_in::entra_account(claims)
@@ -181,35 +238,95 @@ impl Inner {
         {
             return Err(person("account_changed"));
         }
+        let sequence = match &opened {
+            Opened::File(room) => room.locked().next(Some(&last)),
+            Opened::Vault(_) => last.sequence.saturating_add(1),
+        };
+        let young = now.saturating_sub(last.last_used) < REWRITE.as_secs();
+        let worth_a_version = !self.settings.application.entra || !young || used != last.newest;
         let next = Record {
-            sequence: room.locked().next(Some(&last)),
+            sequence,
             // No new one: the old one stays good (facts B1.8).
             newest: refresh.unwrap_or_else(|| used.clone()),
             before: Some(used),
             last_used: now,
             ..last
         };
-        let own = Arc::clone(&self);
-        blocking(move || {
-            let written = room.write(&next, &seal);
-            *own.seen() = own.store.stamp();
-            written
-        })
-        .await?;
+        match opened {
+            Opened::File(room) => {
+                let written = blocking(move || room.write(&next, &seal)).await;
+                if let Kept::File(store) = &self.store {
+                    self.see(Mark::File(store.stamp()));
+                }
+                written?;
+            }
+            // What is in memory only is replaced as well: it is tried again anyway.
+            Opened::Vault(desk) if worth_a_version || desk.unwritten() => {
+                desk.keep(&next).await?;
+                self.see(Mark::Vault(desk.mark()));
+            }
+            Opened::Vault(_) => {}
+        }
         self.show_the_end(now);
         Ok(grant)
     }
 
+    /// After the newest token was refused. In a vault there may be a newer one: another gateway has renewed since we looked. And the one
+    /// before it may still be good: an answer was lost before it was written, or the provider never learned that we have the newest.
+    async fn with_another(&self, opened: &Opened, last: &Record, wish: &Wish) -> Option<Redeemed> {
+        if let Opened::Vault(desk) = opened
+            && let Ok(Some(now)) = desk.read().await
+            && now.newest != last.newest
+            && let Ok(redeemed) = self.redeem(&now.newest, &now, wish).await
+        {
+            return Some(redeemed);
+        }
+        self.redeem(last.before.as_ref()?, last, wish).await.ok()
+    }
+
     /// The lock, the record, and a place for the next one.
-    async fn prepared(&self, seal: &Arc<Seal>) -> Result<(Room, Record), Denial> {
+    async fn prepared(&self, seal: &Arc<Seal>) -> Result<(Opened, Record), Denial> {
+        match &self.store {
+            Kept::File(store) => self.prepared_file(store, seal).await,
+            Kept::Vault(address) => self.prepared_desk(address, seal).await,
+        }
+    }
+
+    async fn prepared_desk(
+        &self,
+        address: &Address,
+        seal: &Arc<Seal>,
+    ) -> Result<(Opened, Record), Denial> {
+        let context = self.client.context();
+        let patience = patience(context.outbound.token_timeout());
+        let desk = Desk::at(address, seal, context, patience).await?;
+        let record = match desk.read().await {
+            // Where a token stays valid though it was redeemed, one from memory does no harm, whatever others have done meanwhile. Where
+            // each is taken once, somebody may have redeemed it, and a second try would end the sign-in for everybody.
+            Err(in_vault::Unusable::Vault(trouble)) => match desk.held() {
+                Some(held) if self.settings.application.entra || desk.unwritten() => Some(held?),
+                _ => return Err(Denial::secret(trouble)),
+            },
+            outcome => outcome?,
+        };
+        self.see(Mark::Vault(desk.mark()));
+        let record = record.ok_or_else(|| person("never_signed_in"))?;
+        Ok((Opened::Vault(desk), record))
+    }
+
+    async fn prepared_file(
+        &self,
+        store: &Store,
+        seal: &Arc<Seal>,
+    ) -> Result<(Opened, Record), Denial> {
         let patience = self.client.context().outbound.token_timeout();
-        let locking = locked(&self.store);
+        let locking = locked(store);
         let locked = match tokio::time::timeout(patience, locking).await {
             Ok(locked) => locked?,
             Err(_) => return Err(Trouble::Busy.into()),
         };
         // Under the lock, and before it is read: whoever writes next changes it.
-        *self.seen() = self.store.stamp();
+        self.see(Mark::File(store.stamp()));
         let seal = Arc::clone(seal);
         let prepared = blocking(move || {
             let record = locked.read(&seal)?;
@@ -217,10 +334,40 @@ impl Inner {
                 .map(|record| Ok((locked.room()?, record)))
                 .transpose()
         });
-        prepared.await?.ok_or_else(|| person("never_signed_in"))
+        let prepared = prepared.await?;
+        let (room, record) = prepared.ok_or_else(|| person("never_signed_in"))?;
+        Ok((Opened::File(room), record))
     }
 
-    async fn redeem(&self, token: &Secret<String>, wish: &Wish) -> Result<Redeemed, Denial> {
+    /// Returns when there is another value in the vault than at the last attempt; never, where nobody has to sign in.
+    async fn vault_changed(&self, address: &Address) {
+        if !self.person.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
+        let context = self.client.context();
+        loop {
+            let last = *self.looked();
+            context.clock.sleep_until(last + VAULT_LOOK).await;
+            *self.looked() = context.clock.since_epoch();
+            let Ok(deposit) = context.secrets.deposit(address) else {
+                continue;
+            };
+            let value = deposit.turn().await.read().await;
+            if let Ok(value) = value
+                && *self.seen() != Some(Mark::Vault(value))
+            {
+                return;
+            }
+        }
+    }
+
+    /// Redeems one token of a record.
+    async fn redeem(
+        &self,
+        token: &Secret<String>,
+        of: &Record,
+        wish: &Wish,
+    ) -> Result<Redeemed, Denial> {
         let grant = [
             ("grant_type", "refresh_token"),
             ("refresh_token", token.expose().as_str()),
@@ -230,6 +377,8 @@ impl Inner {
         Ok(Redeemed {
             grant: answer::read(&response, now)?,
             refresh: answer::text_of(&response, "refresh_token"),
+            used: token.clone(),
+            last: of.clone(),
         })
     }
 
@@ -261,14 +410,26 @@ impl Inner {
         );
     }
 
-    fn seen(&self) -> std::sync::MutexGuard<'_, Option<Stamp>> {
+    fn seen(&self) -> std::sync::MutexGuard<'_, Option<Mark>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn see(&self, mark: Mark) {
+        *self.seen() = Some(mark);
+    }
+
+    fn looked(&self) -> std::sync::MutexGuard<'_, Duration> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 struct Redeemed {
     grant: Grant,
     refresh: Option<Secret<String>>,
+    /// The token it cost.
+    used: Secret<String>,
+    /// The record that is from.
+    last: Record,
 }
 
 /// The lock, as soon as it is free.

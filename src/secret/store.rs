@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Secret;
-use super::vault::{Address, Entry, Reader, Readers, Reading, Trouble};
+use super::vault::{Address, Deposit, Entry, Reader, Readers, Reading, Trouble};
 use crate::metrics::{About, Metrics, Teller};
 
 pub use super::vault::Surroundings;
@@ -32,6 +32,8 @@ struct Vaults {
     around: Surroundings,
     board: Arc<Board>,
     entries: Mutex<HashMap<Address, Arc<Entry>>>,
+    /// What the gateway itself writes.
+    deposits: Mutex<HashMap<Address, Deposit>>,
 }
 
 /// What a reload changes.
@@ -45,6 +47,8 @@ struct Posted {
     readers: HashMap<Arc<str>, Reader>,
     refresh: Duration,
     used: HashSet<Address>,
+    /// Those among the secrets of use that the gateway writes.
+    written: HashSet<Address>,
     /// Credentials whose own secret is in a vault: they tell when it expires.
     owners: HashMap<(Arc<str>, Address), Teller>,
     /// When what was read last expires, where the vault knows.
@@ -60,6 +64,8 @@ pub struct Health {
     pub trouble: Option<Trouble>,
     /// Whether there is a value, however old.
     pub held: bool,
+    /// Whether the value is in memory only, because it could not be written.
+    pub unwritten: bool,
     /// Unix seconds at which it expires, where the vault knows.
     pub expires: Option<u64>,
 }
@@ -76,12 +82,20 @@ impl Secrets {
             around,
             board: Arc::new(board),
             entries: Mutex::default(),
+            deposits: Mutex::default(),
         })))
     }
 
-    /// Announces a configuration: how often to read, which credential's own secret is where, which secrets are of use from now on.
+    /// Announces a configuration: how often to read, which credential's own secret is where, which secrets are of use from now on, to
+    /// be read or to be `written`.
     /// Its readers are lent next, then [`Secrets::start`]; what is no longer of use stays until [`Secrets::forget`].
-    pub fn settle(&self, refresh: Duration, owners: &[(Arc<str>, Address)], used: &[Address]) {
+    pub fn settle(
+        &self,
+        refresh: Duration,
+        owners: &[(Arc<str>, Address)],
+        used: &[Address],
+        written: &[(Arc<str>, Address)],
+    ) {
         let Some(vaults) = &self.0 else { return };
         let mut posted = vaults.board.posted();
         posted.refresh = refresh;
@@ -98,6 +112,7 @@ impl Secrets {
             posted.owners.insert(owner.clone(), teller);
         }
         posted.used = used.iter().cloned().collect();
+        posted.written = written.iter().map(|(_, address)| address.clone()).collect();
     }
 
     /// Lends a credential to whoever reads vaults in its name, from now on.
@@ -124,19 +139,27 @@ impl Secrets {
     /// Forgets what the configuration announced last has no use for, once it is in force.
     pub fn forget(&self) {
         let Some(vaults) = &self.0 else { return };
-        let used = {
+        let (used, written) = {
             let mut posted = vaults.board.posted();
             let Posted {
                 readers,
                 used,
+                written,
                 expiries,
                 ..
             } = &mut *posted;
-            readers.retain(|name, _| used.iter().any(|address| address.reader == *name));
+            let reads = |name: &str| {
+                let mut all = used.iter().chain(&*written);
+                all.any(|address| *address.reader == *name)
+            };
+            readers.retain(|name, _| reads(name));
             expiries.retain(|address, _| used.contains(address));
-            used.clone()
+            (used.clone(), written.clone())
         };
         vaults.entries().retain(|address, _| used.contains(address));
+        let mut deposits = vaults.deposits();
+        // A value that is nowhere else is not forgotten.
+        deposits.retain(|address, deposit| written.contains(address) || deposit.unwritten());
     }
 
     /// The value as it is now; at a vault not read before, waits for the first attempt, but not for long.
@@ -148,6 +171,31 @@ impl Secrets {
                 let entry = vaults.entry(address).ok_or(Trouble::NoReader)?;
                 entry.current().await.map(|reading| reading.value)
             }
+        }
+    }
+
+    /// A secret that the gateway itself writes.
+    pub fn deposit(&self, address: &Address) -> Result<Deposit, Trouble> {
+        let vaults = self.0.as_ref().ok_or(Trouble::NoReader)?;
+        let mut deposits = vaults.deposits();
+        if let Some(deposit) = deposits.get(address) {
+            return Ok(deposit.clone());
+        }
+        if !vaults.board.posted().written.contains(address) {
+            return Err(Trouble::NoReader);
+        }
+        let board = Arc::clone(&vaults.board);
+        let deposit = Deposit::new(address.clone(), board, vaults.around.clone());
+        deposits.insert(address.clone(), deposit.clone());
+        Ok(deposit)
+    }
+
+    /// A last attempt to write what is in memory only: the process ends.
+    pub async fn write_down(&self) {
+        let Some(vaults) = &self.0 else { return };
+        let deposits: Vec<Deposit> = vaults.deposits().values().cloned().collect();
+        for deposit in deposits.iter().filter(|deposit| deposit.unwritten()) {
+            deposit.write_down().await;
         }
     }
 
@@ -217,10 +265,18 @@ impl Secrets {
                     secret: address.display(),
                     trouble: entry.trouble(),
                     held: held.is_some(),
+                    unwritten: false,
                     expires: held.and_then(|reading| reading.expires),
                 }
             })
             .collect();
+        all.extend(vaults.deposits().iter().map(|(address, deposit)| Health {
+            secret: address.display(),
+            trouble: deposit.trouble(),
+            held: deposit.held(),
+            unwritten: deposit.unwritten(),
+            expires: None,
+        }));
         all.sort_by(|one, other| one.secret.cmp(&other.secret));
         all
     }
@@ -244,6 +300,12 @@ impl Vaults {
 
     fn entries(&self) -> MutexGuard<'_, HashMap<Address, Arc<Entry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Vaults {
+    fn deposits(&self) -> MutexGuard<'_, HashMap<Address, Deposit>> {
+        self.deposits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

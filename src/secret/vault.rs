@@ -2,7 +2,7 @@
 //!
 //! In: an [`Address`] and a [`Reader`], the credential that may read there. Out: the [`Reading`] as it is now, kept fresh by a task of
 //! its own ([`keep`]): the latest version is read again on a schedule, and at once when a provider refuses the secret; the last good
-//! value stays (facts B4). Refuses with a [`Trouble`], a fixed word with its cure; never quotes an answer.
+//! value stays (facts B4). What the gateway itself writes is a [`Deposit`]. Refuses with a [`Trouble`], a fixed word with its cure; never quotes an answer.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,6 +13,7 @@ use http::HeaderValue;
 use super::Secret;
 use crate::client::{Outbound, Reason};
 
+mod deposit;
 mod fetch;
 mod keep;
 mod transport;
@@ -20,6 +21,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+pub use deposit::{Deposit, Turn, Written};
 pub use keep::Surroundings;
 pub(super) use keep::{Entry, Readers};
 
@@ -88,7 +90,7 @@ pub struct Reading {
     pub expires: Option<u64>,
 }
 
-/// Why a secret cannot be read.
+/// Why a secret cannot be read, or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
     /// The configuration in force names no such reader any more.
@@ -109,6 +111,9 @@ pub enum Trouble {
     /// 403 for want of a role or an access policy.
     #[error("the reading credential may not read this secret")]
     Forbidden,
+    /// The same for a write.
+    #[error("the reading credential may not write this secret")]
+    WriteForbidden,
     /// 403 of the vault's firewall.
     #[error("the vault's firewall keeps the gateway out")]
     Firewall,
@@ -118,6 +123,9 @@ pub enum Trouble {
     /// 404.
     #[error("there is no such secret in the vault")]
     NotFound,
+    /// 409 for a write: the name belongs to a deleted secret.
+    #[error("the secret is deleted, and its name is blocked until it is recovered or purged")]
+    Deleted,
     /// 429.
     #[error("the vault throttles")]
     Throttled,
@@ -146,9 +154,11 @@ impl Trouble {
             Self::Unreachable(reason) => reason.word(),
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::WriteForbidden => "write_forbidden",
             Self::Firewall => "firewall",
             Self::Disabled => "disabled",
             Self::NotFound => "not_found",
+            Self::Deleted => "deleted",
             Self::Throttled => "throttled",
             Self::Service => "vault_error",
             Self::Invalid => "answer_invalid",
@@ -173,12 +183,18 @@ impl Trouble {
             Self::Forbidden => Some(
                 "give the reading identity the role `Key Vault Secrets User` on the vault, or the access policy `get`; a new grant takes minutes to count",
             ),
+            Self::WriteForbidden => Some(
+                "give the identity that reads the vault the role `Key Vault Secrets Officer` on this one secret, or the access policy `set` beside `get`; a new grant takes minutes to count",
+            ),
             Self::Firewall => Some(
                 "allow the gateway's address in the vault's networking settings, or use a private endpoint",
             ),
             Self::Disabled => Some("enable the secret's version in the vault"),
             Self::NotFound => Some(
                 "check the name; a deleted secret can be recovered for 7 to 90 days, and blocks its name as long",
+            ),
+            Self::Deleted => Some(
+                "recover the deleted secret (az keyvault secret recover), or purge it if nobody needs it",
             ),
             Self::Throttled => {
                 Some("read fewer secrets from one vault, or raise `secrets.key_vault.refresh`")

@@ -51,6 +51,7 @@ mod rule_25_simulator_and_demo;
 mod rule_26_admin_port;
 mod secure;
 mod sign_in;
+mod sign_in_to_a_vault;
 mod spine;
 mod stub;
 mod timeouts_and_limits;

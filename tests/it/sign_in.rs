@@ -51,8 +51,8 @@ flows:
 const STORE_KEY: &str = "6f1d8a0c4b7e92355a0d3c1b9f8e7d6c5b4a39281706f5e4d3c2b1a0998877ff";
 
 /// A simulator, and a folder with the configuration and the store.
-struct Desk {
-    simulator: Simulator,
+pub struct Desk {
+    pub simulator: Simulator,
     folder: tempfile::TempDir,
     environment: Vec<(String, String)>,
 }
@@ -62,7 +62,7 @@ impl Desk {
         Self::with(YAML).await
     }
 
-    async fn with(yaml: &str) -> Self {
+    pub async fn with(yaml: &str) -> Self {
         let simulator = House::simulator().await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("flowgate.yaml"), yaml).unwrap();
@@ -87,14 +87,35 @@ impl Desk {
         }
     }
 
+    /// One variable more.
+    pub fn add(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// What the configuration is read with.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
+    /// Where the configuration is.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// A gateway with this configuration, in front of this desk's simulator.
-    async fn gateway(&self, yaml: &str) -> House {
+    pub async fn gateway(&self, yaml: &str) -> House {
+        self.gateway_at(yaml, flowgate::clock::Clock::system())
+            .await
+    }
+
+    /// The same at another time.
+    pub async fn gateway_at(&self, yaml: &str, clock: flowgate::clock::Clock) -> House {
         let more: Vec<(&str, &str)> = self
             .environment
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        House::around(House::simulator().await, yaml, &more).await
+        House::at(House::simulator().await, yaml, &more, clock).await
     }
 
     fn store(&self) -> PathBuf {
@@ -102,14 +123,14 @@ impl Desk {
     }
 
     /// `flowgate sign-in planner` with these arguments more.
-    fn sign_in(&self, more: &[&str]) -> Process {
+    pub fn sign_in(&self, more: &[&str]) -> Process {
         let file = self.folder.path().join("flowgate.yaml");
         let arguments = [&["sign-in", "--config", text(&file), "planner"], more].concat();
         Process::start(&arguments, &self.environment)
     }
 
     /// Signs in through the browser as whoever sits there; exit code and what was said.
-    async fn through_the_browser(&self, who: Person, more: &[&str]) -> (i32, String) {
+    pub async fn through_the_browser(&self, who: Person, more: &[&str]) -> (i32, String) {
         self.simulator.sign_in_as(who);
         let mut process = self.sign_in(more);
         let address = process.line("http");
@@ -195,7 +216,7 @@ fn with(address: &str, name: &str, value: &str) -> String {
     url.into()
 }
 
-async fn task(house: &House) -> Answer {
+pub async fn task(house: &House) -> Answer {
     let request = Request::post("/planner/tasks")
         .header("x-api-key", KEY)
         .header("content-type", "application/json");

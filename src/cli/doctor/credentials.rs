@@ -108,6 +108,7 @@ pub async fn examine(question: &Question, part: &Part, bench: &Bench<'_>) -> (Se
             Tried::Nothing(section.fault().unwrap_or(Fault::Configuration))
         }
     };
+    vault::unwritten(&mut section, &part.name, bench).await;
     // Known once it has been opened; where it can be opened before, the configuration's own warning has said it.
     let soon = bench.now + EXPIRES_SOON;
     let expires = expires.filter(|expires| settings.expires.is_none() && !told && *expires <= soon);

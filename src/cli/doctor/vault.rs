@@ -66,6 +66,22 @@ pub async fn read(
     None
 }
 
+/// Says what this credential's own vault did not take: with this process it would be lost.
+pub async fn unwritten(section: &mut Section, credential: &str, bench: &Bench<'_>) {
+    let mut stores = bench.config.vaults.iter().flat_map(|vaults| &vaults.stores);
+    let Some((_, own)) = stores.find(|(name, _)| **name == *credential) else {
+        return;
+    };
+    let unwritten = bench.live.unwritten().await.into_iter();
+    for (secret, trouble) in unwritten.filter(|(secret, _)| *secret == own.display()) {
+        section.blame(
+            fault(trouble),
+            format!("the renewed refresh token cannot be written to {secret}: {trouble}"),
+            trouble.cure().unwrap_or("try again in a minute"),
+        );
+    }
+}
+
 /// Says that it was read, and by when a new version has to be there. Out: whether that is soon.
 fn dated(section: &mut Section, what: &str, name: &str, bench: &Bench<'_>) -> bool {
     let known = bench.live.secrets.health().into_iter();
@@ -114,6 +130,8 @@ pub const fn fault(trouble: Trouble) -> Fault {
         }
         Trouble::Unreachable(_) | Trouble::Timeout => Fault::Network,
         Trouble::Forbidden
+        | Trouble::WriteForbidden
+        | Trouble::Deleted
         | Trouble::Firewall
         | Trouble::Disabled
         | Trouble::NotFound

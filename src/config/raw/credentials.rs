@@ -294,7 +294,9 @@ section! {
     Store {
         /// A file in a folder that the gateway may write, relative to the configuration file.
         file: Text,
+        /// A secret in Azure Key Vault instead, `https://VAULT/secrets/NAME`: new tokens become new versions of it.
+        key_vault: Text,
+        /// Who reads and writes it there; default: `secrets.key_vault.credential`.
+        credential: Text,
     }
-    required { file, }
-    later { key_vault, }
 }

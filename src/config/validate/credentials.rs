@@ -9,6 +9,7 @@ use super::super::problem::{Name, Spot, say};
 use super::super::raw;
 use super::super::read::{At, Field, Named};
 use super::{Defaults, Ground, asks, clouds};
+use crate::credential::refresh_token::Place;
 use crate::credential::{self, Ask};
 
 mod application;
@@ -144,25 +145,31 @@ pub fn credentials(
     judged
 }
 
-/// Two credentials in one file would lock each other out: each finds the other's token, and may not read it.
+/// Two credentials in one place would lock each other out: each finds the other's token, and may not read it.
 fn own_stores(ground: &mut Ground<'_>, credentials: &Credentials) {
-    let mut seen: Vec<&std::path::Path> = Vec::new();
+    let mut seen: Vec<Place> = Vec::new();
     for one in &credentials.0 {
         let Some(credential::Kind::RefreshToken(settings)) =
             one.settings.as_ref().map(|settings| &settings.kind)
         else {
             continue;
         };
-        if seen.contains(&settings.store.as_path())
+        let mut store = settings.store.clone();
+        if let Place::Vault(address) = &mut store {
+            // The same secret, whoever reads it; a vault's names have no case.
+            address.reader = "".into();
+            address.name.make_ascii_lowercase();
+        }
+        if seen.contains(&store)
             && let Some(spot) = &one.spot
         {
             ground.reader.error_at(
                 spot,
-                say!("another credential keeps its token in the same file"),
+                say!("another credential keeps its token in the same place"),
                 say!("give each credential a store of its own"),
             );
         }
-        seen.push(&settings.store);
+        seen.push(store);
     }
 }
 

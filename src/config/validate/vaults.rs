@@ -1,6 +1,6 @@
 //! `secrets:` and every `{key_vault: URL}`: where secrets are, and who reads them.
 //!
-//! In: the addresses that callers and credentials name. Out: for the running gateway, each address with its reader, readers before those
+//! In: the addresses that callers and credentials name, to read from or to write to. Out: for the running gateway, each address with its reader, readers before those
 //! whose own secret they read. Refuses addresses that are no Key Vault's (a token for the vault must not travel elsewhere, security
 //! rule 21), readers that do not exist, and a credential whose secret is read with itself.
 
@@ -25,6 +25,8 @@ pub struct Use {
     pub address: Address,
     /// Where that is said.
     pub spot: Spot,
+    /// Whether it is the gateway that writes it.
+    pub written: bool,
 }
 
 /// What `secrets:` says by itself.
@@ -76,6 +78,26 @@ impl Ground<'_> {
         }
     }
 
+    /// A secret that the gateway itself writes: each value is a new version, so none can be named.
+    pub fn store(
+        &mut self,
+        at: &At<Text>,
+        credential: Option<&str>,
+        defaults: &Defaults,
+    ) -> Option<Address> {
+        let url = &at.value.0;
+        let address = self.vault_address(&at.spot, url, credential, true, defaults)?;
+        if address.version.is_some() {
+            self.reader.error_at(
+                &at.spot,
+                say!("this names one version of a secret, and each token makes a new one"),
+                say!("write /secrets/<name> alone"),
+            );
+            return None;
+        }
+        Some(address)
+    }
+
     fn kept_in_vault(
         &mut self,
         at: &At<raw::Source>,
@@ -83,25 +105,38 @@ impl Ground<'_> {
         credential: Option<&str>,
         defaults: &Defaults,
     ) -> Option<Value> {
+        self.vault_address(&at.spot, url, credential, false, defaults)
+            .map(Value::Vault)
+    }
+
+    fn vault_address(
+        &mut self,
+        spot: &Spot,
+        url: &str,
+        credential: Option<&str>,
+        written: bool,
+        defaults: &Defaults,
+    ) -> Option<Address> {
         let reader = match (credential, &self.stores.reader) {
             (Some(name), _) => Arc::from(name),
             (None, Some(at)) => Arc::from(at.value.0.as_str()),
             (None, None) => {
                 self.reader.error_at(
-                    &at.spot,
+                    spot,
                     say!("nobody is named who may read this vault"),
                     say!("write secrets: {{ key_vault: {{ credential: NAME }} }}, or `credential` beside `key_vault`"),
                 );
                 return None;
             }
         };
-        let address = address(self, &at.spot, url, reader, defaults)?;
+        let address = address(self, spot, url, reader, defaults)?;
         self.vault_uses.push(Use {
             owner: self.owner.clone(),
             address: address.clone(),
-            spot: at.spot.clone(),
+            spot: spot.clone(),
+            written,
         });
-        Some(Value::Vault(address))
+        Some(address)
     }
 }
 
@@ -193,7 +228,11 @@ pub fn judge(ground: &mut Ground<'_>, credentials: &mut Credentials) -> Option<V
         if reads_itself(&uses, one) {
             ground.reader.error_at(
                 &one.spot,
-                say!("this credential's own secret is read with itself"),
+                if one.written {
+                    say!("this credential's own token is kept with itself")
+                } else {
+                    say!("this credential's own secret is read with itself")
+                },
                 say!("read it with another credential, one that needs no secret: managed_identity or workload_identity"),
             );
             fine = false;
@@ -248,23 +287,32 @@ pub fn judge(ground: &mut Ground<'_>, credentials: &mut Credentials) -> Option<V
     if fine {
         order.sort_by_key(|(index, _)| depth(*index));
     }
-    let owners = uses
-        .iter()
-        .filter_map(|one| Some((one.owner.clone()?, one.address.clone())))
-        .collect();
+    let refresh = ground.stores.refresh?;
+    fine.then(|| sorted(uses, refresh, order))
+}
+
+/// What the running gateway needs of them.
+fn sorted(uses: Vec<Use>, refresh: Duration, readers: Vec<(usize, Ask)>) -> Vaults {
+    let owned = |written| {
+        let of_them = uses.iter().filter(move |one| one.written == written);
+        of_them
+            .filter_map(|one| Some((one.owner.clone()?, one.address.clone())))
+            .collect()
+    };
+    let (owners, stores) = (owned(false), owned(true));
     let mut addresses: Vec<Address> = Vec::new();
-    for one in uses {
+    for one in uses.into_iter().filter(|one| !one.written) {
         if !addresses.contains(&one.address) {
             addresses.push(one.address);
         }
     }
-    let refresh = ground.stores.refresh?;
-    fine.then_some(Vaults {
+    Vaults {
         refresh,
-        readers: order,
+        readers,
         owners,
         used: addresses,
-    })
+        stores,
+    }
 }
 
 fn position(ground: &mut Ground<'_>, credentials: &Credentials, at: &At<Text>) -> Option<usize> {

@@ -15,9 +15,11 @@ use url::Url;
 use super::super::application::Client;
 use super::super::source::{Context, Denial, Wish};
 use super::super::{Ask, Failure, answer};
-use super::store::Store;
-use super::{Account, INACTIVE, Record, Settings, Trouble, blocking, locked};
+use super::{Account, Settings, Trouble};
 use crate::secret::Secret;
+use crate::secret::vault;
+
+mod keeping;
 
 /// Where a person signs in. `None`: not known for this provider.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
@@ -69,6 +71,9 @@ pub enum Error {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] Trouble),
+    /// The vault does not give what it holds, or does not take the token.
+    #[error(transparent)]
+    Vault(#[from] vault::Trouble),
 }
 
 impl From<Denial> for Error {
@@ -110,6 +115,7 @@ pub struct Device {
 }
 
 /// Somebody has signed in. No `Debug`.
+#[derive(Clone)]
 pub struct Signed {
     /// Who, where the provider says it.
     pub account: Option<Account>,
@@ -324,73 +330,6 @@ impl SignIn {
             account,
             refresh: answer::text_of(response, "refresh_token").ok_or(Error::NoRefreshToken)?,
         })
-    }
-
-    /// Puts the token into the store, unless it holds another account's. `replace`: whoever it was. Returns when it ends if it is
-    /// never used, where that is known.
-    pub async fn keep(&self, signed: Signed, replace: bool) -> Result<Option<u64>, Error> {
-        let seal = self.settings.seal(&self.context).await?;
-        let store = Store::new(&self.settings.store);
-        // A running gateway holds the lock for one renewal at most.
-        let patience = super::patience(self.context.outbound.token_timeout());
-        let locked = tokio::time::timeout(patience, locked(&store))
-            .await
-            .map_err(|_| Trouble::Busy)??;
-        let now = self.context.clock.unix();
-        let kept = blocking(move || {
-            let last = match locked.read(&seal) {
-                Ok(Some(record)) if same(&record, &signed) => Some(record),
-                Ok(None) => None,
-                Ok(Some(_)) if replace => None,
-                Ok(Some(_)) => return Ok(Err(Error::OtherAccount)),
-                // Its tokens may be used up; whose it was could be read, though not here any more.
-                Err(trouble) if trouble.mended_by_sign_in() && replace => None,
-                Err(trouble) if trouble.mended_by_sign_in() => {
-                    return Ok(Err(Error::Unknown(trouble)));
-                }
-                Err(trouble) => return Err(trouble),
-            };
-            let record = Record {
-                sequence: locked.next(last.as_ref()),
-                newest: signed.refresh,
-                // Of the sign-in before: a person has just replaced it.
-                before: None,
-                account: signed.account,
-                signed_in: now,
-                last_used: now,
-            };
-            locked.room()?.write(&record, &seal).map(Ok)
-        });
-        kept.await??;
-        let entra = self.settings.application.entra;
-        Ok(entra.then(|| now + INACTIVE.as_secs()))
-    }
-
-    /// Whether the store can be written, before a person takes the trouble of signing in.
-    pub async fn rehearse(&self) -> Result<(), Error> {
-        let seal = self.settings.seal(&self.context).await?;
-        let store = Store::new(&self.settings.store);
-        let patience = super::patience(self.context.outbound.token_timeout());
-        let locked = tokio::time::timeout(patience, locked(&store))
-            .await
-            .map_err(|_| Trouble::Busy)??;
-        blocking(move || {
-            match locked.read(&seal) {
-                Err(trouble) if !trouble.mended_by_sign_in() => return Err(trouble),
-                _ => {}
-            }
-            locked.room().map(|_| ())
-        })
-        .await?;
-        Ok(())
-    }
-}
-
-/// Two unknown accounts may be two: only a person can say that they are one.
-fn same(record: &Record, signed: &Signed) -> bool {
-    match (&record.account, &signed.account) {
-        (Some(had), Some(got)) => had.same(got),
-        _ => false,
     }
 }
 

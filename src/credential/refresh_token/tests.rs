@@ -11,6 +11,8 @@ use crate::metrics::Metrics;
 use crate::secret::Secrets;
 use crate::simulator::{Options, Simulator, directory};
 
+mod in_a_vault;
+mod in_a_vault_crashes;
 mod killed;
 mod renewal;
 mod rule_24_the_refresh_store;
@@ -32,7 +34,7 @@ fn settings(simulator: &Simulator, store: &Path) -> Settings {
     Settings {
         credential: "planner".into(),
         scope: Some(ask()),
-        store: store.to_path_buf(),
+        store: Place::File(store.to_path_buf()),
         store_key: Value::Fixed(Secret::new(KEY.to_owned())),
         sign_in: sign_in::Endpoints {
             authorize: beside("authorize"),
@@ -107,6 +109,14 @@ fn record(newest: Secret<String>) -> Record {
     }
 }
 
+/// The store's file.
+fn file(settings: &Settings) -> &Path {
+    match &settings.store {
+        Place::File(file) => file,
+        Place::Vault(_) => panic!("it is in a vault"),
+    }
+}
+
 async fn seal(settings: &Settings) -> Seal {
     settings.seal(&context()).await.ok().unwrap()
 }
@@ -114,12 +124,12 @@ async fn seal(settings: &Settings) -> Seal {
 /// What the store holds now.
 async fn held(settings: &Settings) -> Result<Option<Record>, Trouble> {
     let seal = seal(settings).await;
-    locked(&Store::new(&settings.store)).await?.read(&seal)
+    locked(&Store::new(file(settings))).await?.read(&seal)
 }
 
 async fn put(settings: &Settings, record: &Record) {
     let seal = seal(settings).await;
-    let locked = locked(&Store::new(&settings.store)).await.unwrap();
+    let locked = locked(&Store::new(file(settings))).await.unwrap();
     locked.room().unwrap().write(record, &seal).unwrap();
 }
 

@@ -191,7 +191,12 @@ fn pause(state: &State, refresh: Duration, fraction: f64) -> Duration {
     if state.trouble.is_none() {
         return refresh.mul_f64(1.0 - fraction / 10.0);
     }
-    let doubled = 2_u32.saturating_pow(state.failures.saturating_sub(1).min(16));
+    repeated(state.failures, fraction)
+}
+
+/// How long to wait after so many failed attempts in a row.
+pub(super) fn repeated(failures: u32, fraction: f64) -> Duration {
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
     Duration::from_secs(1)
         .saturating_mul(doubled)
         .min(LONGEST_PAUSE)

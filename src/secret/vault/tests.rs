@@ -181,7 +181,8 @@ impl Stage {
     fn settle(&self) {
         let owner = ("flows".into(), self.address.clone());
         let used = std::slice::from_ref(&self.address);
-        self.secrets.settle(Duration::from_mins(5), &[owner], used);
+        self.secrets
+            .settle(Duration::from_mins(5), &[owner], used, &[]);
         self.secrets.lend("cluster".into(), self.reader());
         self.secrets.start();
         self.secrets.forget();
@@ -189,7 +190,7 @@ impl Stage {
 
     /// A configuration that reads nothing.
     fn abandon(&self) {
-        self.secrets.settle(Duration::from_mins(5), &[], &[]);
+        self.secrets.settle(Duration::from_mins(5), &[], &[], &[]);
         self.secrets.start();
     }
 
@@ -426,7 +427,7 @@ async fn a_panic_while_reading_is_a_failed_attempt_and_the_next_one_succeeds() {
     stage.abandon();
     stage.secrets.forget();
     let used = std::slice::from_ref(&stage.address);
-    stage.secrets.settle(Duration::from_mins(5), &[], used);
+    stage.secrets.settle(Duration::from_mins(5), &[], used, &[]);
     let reader = Reader {
         tokens: Arc::new(Clumsy(AtomicBool::new(false))),
         outbound: outbound(),

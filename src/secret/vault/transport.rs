@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
-use azure_core::http::{AsyncRawResponse, HttpClient, StatusCode};
+use azure_core::http::{AsyncRawResponse, Body, HttpClient, Method, StatusCode};
 use azure_core::time::OffsetDateTime;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
@@ -24,7 +24,7 @@ const LIMIT: usize = 256 << 10;
 /// The year 9999, the library's last.
 const FAR: u64 = 253_402_300_799;
 
-/// One read under way.
+/// One read or write under way.
 pub(super) struct Errand {
     reader: Reader,
     audience: String,
@@ -95,7 +95,7 @@ impl TokenCredential for Errand {
         let lent = lent.map_err(|word| self.fail(ErrorKind::Credential, Trouble::Token(word)))?;
         let header = lent.authorization.to_str().unwrap_or_default();
         let token = header.strip_prefix("Bearer ").unwrap_or(header).to_owned();
-        // One that does not say is good for this read.
+        // One that does not say is good for this errand.
         let expires = lent.expires.unwrap_or(FAR);
         let expires = i64::try_from(expires).unwrap_or(i64::MAX);
         let expires = OffsetDateTime::from_unix_timestamp(expires)
@@ -144,14 +144,23 @@ impl HttpClient for Errand {
     }
 }
 
-/// A read has no body; the method is always GET.
+/// Reads are GET and have no body; a write is PUT, with the little JSON the library made.
 fn copied(request: &azure_core::http::Request, plain: bool) -> Option<http::Request<Bytes>> {
     let url = request.url().as_str();
     let url = match url.strip_prefix("https") {
         Some(rest) if plain => format!("http{rest}"),
         _ => url.to_owned(),
     };
-    let mut copy = http::Request::get(url).body(Bytes::new()).ok()?;
+    let method = match request.method() {
+        Method::Get => http::Method::GET,
+        Method::Put => http::Method::PUT,
+        _ => return None,
+    };
+    let Body::Bytes(body) = request.body() else {
+        return None;
+    };
+    let copy = http::Request::builder().method(method).uri(url);
+    let mut copy = copy.body(body.clone()).ok()?;
     for (name, value) in request.headers().iter() {
         let name = http::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
         let mut value = http::HeaderValue::from_str(value.as_str()).ok()?;

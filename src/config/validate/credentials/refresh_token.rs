@@ -11,6 +11,7 @@ use super::super::super::read::{At, Field};
 use super::super::super::values::Text;
 use super::super::{Defaults, Ground};
 use super::{Half, Kinded, Permissions, application, proof};
+use crate::credential::refresh_token::Place;
 use crate::credential::refresh_token::seal::Key;
 use crate::credential::refresh_token::sign_in::Endpoints;
 use crate::credential::{self, refresh_token};
@@ -76,7 +77,7 @@ pub fn judge(
     let proven = proof::judge(ground, &owner, keys, true, judged.entra(), defaults);
     let authorize_url = endpoint_of(ground, "authorize_url", authorize_url, elsewhere);
     let device_url = endpoint_of(ground, "device_url", device_url, elsewhere);
-    let store = file(ground, &owner, store);
+    let store = place(ground, &owner, store, defaults);
     let store_key = key(ground, &owner, store_key, defaults);
     let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
     let (manner, application) = judged.with(proof);
@@ -142,26 +143,63 @@ fn endpoint_of(
     }
 }
 
-fn file(
+fn place(
     ground: &mut Ground<'_>,
     owner: &Spot,
     store: Field<raw::Store>,
-) -> Option<std::path::PathBuf> {
+    defaults: &Defaults,
+) -> Option<Place> {
     let at = ground.required(
         store,
         owner,
         "store",
         say!("write e.g. store: {{ file: /var/lib/flowgate/planner.token }}"),
     )?;
-    let raw::Store { file } = at.value;
-    let at = ground.required(
+    let raw::Store {
         file,
-        &at.spot,
-        "file",
-        say!("give the path of a file in a folder that the gateway may write"),
-    )?;
-    // Not watched: the gateway itself writes it, and looks for itself whether somebody else did.
-    Some(raw::beside(&at.spot.file, &at.value.0))
+        key_vault,
+        credential,
+    } = at.value;
+    match (file, key_vault, credential) {
+        (Field::Given(at), Field::Absent, Field::Absent) => {
+            // Not watched: the gateway itself writes it, and looks for itself whether somebody else did.
+            Some(Place::File(raw::beside(&at.spot.file, &at.value.0)))
+        }
+        (Field::Absent, Field::Given(at), credential) => {
+            let reader = match credential {
+                Field::Absent => None,
+                Field::Broken => return None,
+                Field::Given(at) => Some(at.value.0),
+            };
+            let address = ground.store(&at, reader.as_deref(), defaults)?;
+            Some(Place::Vault(address))
+        }
+        (Field::Broken, _, _) | (_, Field::Broken, _) | (_, _, Field::Broken) => None,
+        (Field::Given(_), Field::Absent, Field::Given(stray)) => {
+            ground.reader.error_at(
+                &stray.spot,
+                say!("`credential` belongs to a `key_vault`, and there is none"),
+                say!("leave it out"),
+            );
+            None
+        }
+        (Field::Given(_), Field::Given(second), _) => {
+            ground.reader.error_at(
+                &second.spot,
+                say!("the token is kept in two places"),
+                say!("keep `file` or `key_vault`"),
+            );
+            None
+        }
+        (Field::Absent, Field::Absent, _) => {
+            ground.reader.error_at(
+                &at.spot,
+                say!("where the token is kept is not said"),
+                say!("give `file`, a path in a folder that the gateway may write, or `key_vault`, https://<vault>.vault.azure.net/secrets/<name>"),
+            );
+            None
+        }
+    }
 }
 
 /// One in a vault is looked at when it is used.

@@ -239,7 +239,7 @@ fn signed_in(provider: &Canned, store: &Path) -> Kind {
         credential: "c".into(),
         application: application(provider, Proof::Nothing),
         scope: None,
-        store: store.to_owned(),
+        store: refresh_token::Place::File(store.to_owned()),
         store_key: value(&"6f".repeat(32)),
         sign_in: refresh_token::sign_in::Endpoints::default(),
     };

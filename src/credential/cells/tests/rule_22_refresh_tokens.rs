@@ -39,7 +39,7 @@ prop_compose! {
             cae: false,
             },
             scope,
-            store: store.into(),
+            store: refresh_token::Place::File(store.into()),
             store_key: Value::Fixed(Secret::new(key)),
             sign_in: Endpoints { authorize, device },
         };
@@ -64,13 +64,16 @@ impl std::fmt::Debug for Drawn {
         let Value::Fixed(key) = store_key else {
             unreachable!("so it was drawn")
         };
+        let refresh_token::Place::File(file) = store else {
+            unreachable!("so it was drawn")
+        };
         let public = application.proof == Proof::Nothing;
         f.debug_list()
             .entry(credential)
             .entry(&application.client_id)
             .entry(&public)
             .entry(scope)
-            .entry(store)
+            .entry(file)
             .entry(key.expose())
             .entry(&sign_in.authorize)
             .entry(&sign_in.device)
@@ -107,7 +110,7 @@ proptest! {
                 own.application.proof = if public { proof("s", ClientAuth::Post) } else { Proof::Nothing };
             }
             3 => own.scope = Some(Ask::Scope("another".to_owned())),
-            4 => own.store.push("x"),
+            4 => own.store = refresh_token::Place::File("another".into()),
             5 => {
                 let Value::Fixed(key) = &own.store_key else { unreachable!("so it was drawn") };
                 own.store_key = Value::Fixed(Secret::new(format!("{}x", key.expose())));

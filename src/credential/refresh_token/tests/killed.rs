@@ -49,7 +49,7 @@ async fn child() {
     };
     DEADLY.store(step.parse().unwrap(), Ordering::SeqCst);
     let settings = at(Path::new(&store), &provider);
-    let store = Store::watched(&settings.store, die);
+    let store = Kept::File(Store::watched(file(&settings), die));
     let source = RefreshToken::new(&settings, &ask(), &context(), store);
     assert!(source.fetch(Wish::default()).await.is_ok());
 }
@@ -58,7 +58,7 @@ fn at(store: &Path, provider: &str) -> Settings {
     Settings {
         credential: "planner".into(),
         scope: Some(ask()),
-        store: store.to_path_buf(),
+        store: Place::File(store.to_path_buf()),
         store_key: Value::Fixed(Secret::new(KEY.to_owned())),
         sign_in: sign_in::Endpoints::default(),
         application: Application {
@@ -77,7 +77,7 @@ async fn killed_at(settings: &Settings, step: usize) -> bool {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child
         .args(["--exact", "credential::refresh_token::tests::killed::child"])
-        .env(STORE, &settings.store)
+        .env(STORE, file(settings))
         .env(PROVIDER, settings.application.token_url.as_str())
         .env(STEP, step.to_string())
         .stdout(Stdio::null())

@@ -22,9 +22,9 @@ fn mode(path: &Path) -> u32 {
 #[tokio::test]
 async fn the_file_is_nobody_elses_and_shows_nothing() {
     let (folder, _simulator, settings) = filled().await;
-    assert_eq!(mode(&settings.store), 0o600);
+    assert_eq!(mode(file(&settings)), 0o600);
     assert_eq!(mode(&folder.path().join("planner.token.lock")), 0o600);
-    let bytes = fs::read(&settings.store).unwrap();
+    let bytes = fs::read(file(&settings)).unwrap();
     for word in ["the-token", directory::SERVICE_USER, "planner", "sequence"] {
         assert!(
             !bytes
@@ -81,33 +81,33 @@ async fn a_file_swapped_with_another_credentials_is_refused_and_stays() {
     let (folder, _simulator, settings) = filled().await;
     let mut other = settings.clone();
     other.credential = "another".into();
-    other.store = folder.path().join("another.token");
+    other.store = Place::File(folder.path().join("another.token"));
     put(&other, &record(Secret::new("another-token".to_owned()))).await;
-    fs::copy(&other.store, &settings.store).unwrap();
-    let before = fs::read(&settings.store).unwrap();
+    fs::copy(file(&other), file(&settings)).unwrap();
+    let before = fs::read(file(&settings)).unwrap();
     assert_eq!(
         reason(&fetched(&settings).await.err().unwrap()),
         "store_of_another"
     );
-    assert_eq!(fs::read(&settings.store).unwrap(), before);
+    assert_eq!(fs::read(file(&settings)).unwrap(), before);
 }
 
 #[tokio::test]
 async fn an_older_file_put_back_is_refused() {
     let (_folder, _simulator, settings) = filled().await;
-    let old = fs::read(&settings.store).unwrap();
+    let old = fs::read(file(&settings)).unwrap();
     let next = Record {
         sequence: 2,
         ..record(Secret::new("newer".to_owned()))
     };
     put(&settings, &next).await;
-    fs::write(&settings.store, &old).unwrap();
+    fs::write(file(&settings), &old).unwrap();
     assert_eq!(held(&settings).await.err(), Some(Trouble::RolledBack));
     let denial = fetched(&settings).await.err().unwrap();
     assert_eq!(reason(&denial), "store_rolled_back");
     assert!(matches!(denial.failure, Failure::SignInRequired { .. }));
     // A copy of the whole folder, as a volume's snapshot is one, is not older than itself.
-    let lock = settings.store.with_extension("token.lock");
+    let lock = file(&settings).with_extension("token.lock");
     fs::write(lock, format!("{:020}\n", 1)).unwrap();
     assert!(held(&settings).await.is_ok());
 }
@@ -115,7 +115,7 @@ async fn an_older_file_put_back_is_refused() {
 #[tokio::test]
 async fn every_cut_and_every_changed_byte_is_found() {
     let (_folder, _simulator, settings) = filled().await;
-    let whole = fs::read(&settings.store).unwrap();
+    let whole = fs::read(file(&settings)).unwrap();
     let seal = seal(&settings).await;
     for length in 0..whole.len() {
         let trouble = seal.open(&whole[..length]).err();
@@ -129,12 +129,12 @@ async fn every_cut_and_every_changed_byte_is_found() {
     }
     let longer = [whole.as_slice(), b"x"].concat();
     assert_eq!(seal.open(&longer).err(), Some(Trouble::Damaged));
-    fs::write(&settings.store, &whole[..40]).unwrap();
+    fs::write(file(&settings), &whole[..40]).unwrap();
     assert_eq!(
         reason(&fetched(&settings).await.err().unwrap()),
         "store_truncated"
     );
-    fs::write(&settings.store, "").unwrap();
+    fs::write(file(&settings), "").unwrap();
     assert_eq!(held(&settings).await.err(), Some(Trouble::Truncated));
 }
 
@@ -142,21 +142,21 @@ async fn every_cut_and_every_changed_byte_is_found() {
 async fn links_folders_and_pipes_in_its_place_are_refused() {
     let (folder, _simulator, settings) = filled().await;
     let moved = folder.path().join("elsewhere");
-    fs::rename(&settings.store, &moved).unwrap();
-    symlink(&moved, &settings.store).unwrap();
+    fs::rename(file(&settings), &moved).unwrap();
+    symlink(&moved, file(&settings)).unwrap();
     assert_eq!(held(&settings).await.err(), Some(Trouble::Link));
-    fs::remove_file(&settings.store).unwrap();
-    fs::create_dir(&settings.store).unwrap();
+    fs::remove_file(file(&settings)).unwrap();
+    fs::create_dir(file(&settings)).unwrap();
     assert_eq!(held(&settings).await.err(), Some(Trouble::NotAFile));
-    fs::remove_dir(&settings.store).unwrap();
+    fs::remove_dir(file(&settings)).unwrap();
     rustix::fs::mkfifoat(
         rustix::fs::CWD,
-        &settings.store,
+        file(&settings),
         rustix::fs::Mode::from_raw_mode(0o600),
     )
     .unwrap();
     assert_eq!(held(&settings).await.err(), Some(Trouble::NotAFile));
-    fs::remove_file(&settings.store).unwrap();
+    fs::remove_file(file(&settings)).unwrap();
     assert!(held(&settings).await.unwrap().is_none());
     // The lock and the temporary file neither.
     let lock = folder.path().join("planner.token.lock");
@@ -175,9 +175,9 @@ async fn links_folders_and_pipes_in_its_place_are_refused() {
 #[tokio::test]
 async fn a_file_open_to_others_is_closed_before_it_is_read() {
     let (_folder, _simulator, settings) = filled().await;
-    fs::set_permissions(&settings.store, fs::Permissions::from_mode(0o664)).unwrap();
+    fs::set_permissions(file(&settings), fs::Permissions::from_mode(0o664)).unwrap();
     assert!(held(&settings).await.is_ok());
-    assert_eq!(mode(&settings.store), 0o600);
+    assert_eq!(mode(file(&settings)), 0o600);
 }
 
 #[tokio::test]
@@ -189,7 +189,7 @@ async fn what_cannot_be_written_is_found_out_before_the_provider_is_asked() {
     let denial = fetched(&settings).await.err().unwrap();
     assert!(matches!(denial.failure, Failure::Unusable { .. }));
     let nowhere = Settings {
-        store: folder.path().join("missing/planner.token"),
+        store: Place::File(folder.path().join("missing/planner.token")),
         ..settings
     };
     assert_eq!(
@@ -202,7 +202,7 @@ async fn what_cannot_be_written_is_found_out_before_the_provider_is_asked() {
 #[tokio::test]
 async fn a_lock_file_that_was_replaced_meanwhile_is_not_a_lock() {
     let (folder, _simulator, settings) = filled().await;
-    let store = Store::new(&settings.store);
+    let store = Store::new(file(&settings));
     let first = store.lock().unwrap().unwrap();
     assert!(store.lock().unwrap().is_none(), "one at a time");
     fs::remove_file(folder.path().join("planner.token.lock")).unwrap();

@@ -21,17 +21,17 @@ async fn rule_24_another_account_is_refused_unless_it_is_meant() {
     let simulator = simulator().await;
     let settings = settings(&simulator, &folder.path().join("planner.token"));
     let sign_in = SignIn::new(&settings, &ask(), &context());
-    assert!(sign_in.keep(signed("one"), false).await.is_ok());
+    assert!(sign_in.keep(&signed("one"), false).await.is_ok());
     // The same person again, under whatever name.
-    assert!(sign_in.keep(signed("one"), false).await.is_ok());
-    let refused = sign_in.keep(signed("two"), false).await.err().unwrap();
+    assert!(sign_in.keep(&signed("one"), false).await.is_ok());
+    let refused = sign_in.keep(&signed("two"), false).await.err().unwrap();
     assert!(matches!(refused, Error::OtherAccount));
     let nobody = Signed::of(None, Secret::new("fresh".to_owned()));
-    let refused = sign_in.keep(nobody, false).await.err().unwrap();
+    let refused = sign_in.keep(&nobody, false).await.err().unwrap();
     assert!(matches!(refused, Error::OtherAccount));
     let now = held(&settings).await.unwrap().unwrap();
     assert_eq!(now.account.unwrap().subject, "one");
-    assert!(sign_in.keep(signed("two"), true).await.is_ok());
+    assert!(sign_in.keep(&signed("two"), true).await.is_ok());
     let now = held(&settings).await.unwrap().unwrap();
     assert_eq!(
         (now.account.unwrap().subject.as_str(), now.sequence),
@@ -45,15 +45,15 @@ async fn rule_24_a_store_that_cannot_be_read_is_replaced_only_when_it_is_meant()
     let simulator = simulator().await;
     let settings = settings(&simulator, &folder.path().join("planner.token"));
     let sign_in = SignIn::new(&settings, &ask(), &context());
-    assert!(sign_in.keep(signed("one"), false).await.is_ok());
-    let whole = std::fs::read(&settings.store).unwrap();
-    std::fs::write(&settings.store, &whole[..whole.len() / 2]).unwrap();
+    assert!(sign_in.keep(&signed("one"), false).await.is_ok());
+    let whole = std::fs::read(file(&settings)).unwrap();
+    std::fs::write(file(&settings), &whole[..whole.len() / 2]).unwrap();
     assert!(sign_in.rehearse().await.is_ok());
-    let refused = sign_in.keep(signed("one"), false).await.err().unwrap();
+    let refused = sign_in.keep(&signed("one"), false).await.err().unwrap();
     assert!(matches!(refused, Error::Unknown(Trouble::Truncated)));
-    assert!(sign_in.keep(signed("one"), true).await.is_ok());
+    assert!(sign_in.keep(&signed("one"), true).await.is_ok());
     // Ahead of all that was written before: an old copy stays an old copy.
-    std::fs::write(&settings.store, &whole).unwrap();
+    std::fs::write(file(&settings), &whole).unwrap();
     assert_eq!(held(&settings).await.err(), Some(Trouble::RolledBack));
 }
 

@@ -1,0 +1,136 @@
+//! The secret of a vault that a rotating refresh token is kept in.
+//!
+//! In: an [`Address`]. Out: within this process one at a time, the record; and its successor as a new version. It is sealed as the file is
+//! (security rule 24): whoever may read or write the vault, but has not the key, neither learns a token nor puts another one in its place.
+//! Refuses what is no sealed record of this credential.
+//!
+//! There is no lock between gateways, because Key Vault has none to give. Each reads the latest version right before it renews, and writes
+//! only over what it has read ([`Deposit`](crate::secret::vault::Deposit)). What that is worth depends on the provider:
+//! docs/decisions/refresh-token-in-a-vault.md.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::super::source::{Context, Denial};
+use super::record::Record;
+use super::seal::Seal;
+use super::trouble::Trouble;
+use crate::secret::Secret;
+use crate::secret::vault::{self, Address, Turn, Written};
+
+/// Largest value, in bytes: a secret holds 25 KB (facts B4), and it is not said which kind of KB.
+const LIMIT: usize = 25_000;
+
+/// Why a vault's record cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// What is there is not this credential's record.
+    #[error(transparent)]
+    Record(#[from] Trouble),
+    /// The vault does not give it, or does not take it.
+    #[error(transparent)]
+    Vault(#[from] vault::Trouble),
+}
+
+impl Unusable {
+    /// What to change.
+    #[must_use]
+    pub const fn cure(self) -> Option<&'static str> {
+        match self {
+            Self::Record(trouble) => Some(trouble.cure()),
+            Self::Vault(trouble) => trouble.cure(),
+        }
+    }
+}
+
+impl From<Unusable> for Denial {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            Unusable::Record(trouble) => trouble.into(),
+            Unusable::Vault(trouble) => Self::secret(trouble),
+        }
+    }
+}
+
+/// The record, ours alone within this process.
+pub(super) struct Desk {
+    turn: Turn,
+    seal: Arc<Seal>,
+}
+
+impl Desk {
+    /// Waits for its turn.
+    pub(super) async fn at(
+        address: &Address,
+        seal: &Arc<Seal>,
+        context: &Context,
+        patience: Duration,
+    ) -> Result<Self, Unusable> {
+        let deposit = context.secrets.deposit(address)?;
+        let turn = tokio::time::timeout(patience, deposit.turn()).await;
+        Ok(Self {
+            turn: turn.map_err(|_| Trouble::Busy)?,
+            seal: Arc::clone(seal),
+        })
+    }
+
+    /// The latest record, and how it looks from outside; `None`: there is none yet.
+    pub(super) async fn read(&self) -> Result<Option<Record>, Unusable> {
+        let text = self.turn.read().await?;
+        text.map(|text| self.opened(&text)).transpose()
+    }
+
+    /// What is known without asking the vault.
+    pub(super) fn held(&self) -> Option<Result<Record, Unusable>> {
+        self.turn.held().map(|text| self.opened(&text))
+    }
+
+    /// How that looks from outside: it changes with every write.
+    pub(super) fn mark(&self) -> Option<Secret<String>> {
+        self.turn.held()
+    }
+
+    /// Whether the latest record is in memory only.
+    pub(super) fn unwritten(&self) -> bool {
+        self.turn.unwritten()
+    }
+
+    /// Writes a record over the one that was read, or keeps it in memory until that is possible. Whatever the vault says is logged there.
+    pub(super) async fn keep(&self, record: &Record) -> Result<(), Unusable> {
+        let text = self.sealed(record)?;
+        // Overtaken: somebody else's record stays. He has renewed or signed in, and at a provider that takes each token once only one
+        // of us can have succeeded.
+        let _ = self.turn.keep(text).await;
+        Ok(())
+    }
+
+    /// Writes a record over the one that was read, now or not at all.
+    pub(super) async fn put(&self, record: &Record) -> Result<Written, Unusable> {
+        Ok(self.turn.put(&self.sealed(record)?).await?)
+    }
+
+    fn opened(&self, text: &Secret<String>) -> Result<Record, Unusable> {
+        let bytes = BASE64_STANDARD.decode(text.expose().trim());
+        let bytes = bytes.map_err(|_| Trouble::Damaged)?;
+        Ok(Record::of(&self.seal.open(&bytes)?)?)
+    }
+
+    fn sealed(&self, record: &Record) -> Result<Secret<String>, Unusable> {
+        let text = |record: &Record| -> Result<String, Trouble> {
+            Ok(BASE64_STANDARD.encode(self.seal.seal(record.text()?)?))
+        };
+        let whole = text(record)?;
+        if whole.len() <= LIMIT {
+            return Ok(Secret::new(whole));
+        }
+        // The newest counts: without the one before it only a lost answer hurts more.
+        let smaller = Record {
+            before: None,
+            ..record.clone()
+        };
+        Ok(Secret::new(text(&smaller)?))
+    }
+}

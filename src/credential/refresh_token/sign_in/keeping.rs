@@ -1,0 +1,160 @@
+//! Putting what a sign-in gave where the gateway finds it.
+//!
+//! In: who has signed in, and whether whoever was there before may be replaced. Out: the first record of a new chain, in the file under its
+//! lock or in the vault as a new version. Refuses an account other than the one that signed in before, and a store of which nobody can
+//! tell whose it is (security rule 24).
+
+use std::sync::Arc;
+
+use super::super::in_vault::{Desk, Unusable};
+use super::super::store::Store;
+use super::super::{INACTIVE, Place, Record, Trouble, blocking, locked, patience};
+use super::{Error, SignIn, Signed};
+use crate::secret::vault::{Address, Written};
+
+/// How often a write is tried that others get in front of: a gateway renews about once an hour.
+const TRIES: u32 = 3;
+
+impl From<Unusable> for Error {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            Unusable::Record(trouble) => Self::Store(trouble),
+            Unusable::Vault(trouble) => Self::Vault(trouble),
+        }
+    }
+}
+
+impl SignIn {
+    /// Puts the token into the store, unless it holds another account's. `replace`: whoever it was. Returns when it ends if it is
+    /// never used, where that is known. May be called again after it failed.
+    pub async fn keep(&self, signed: &Signed, replace: bool) -> Result<Option<u64>, Error> {
+        match &self.settings.store {
+            Place::File(file) => self.keep_in(Store::new(file), signed, replace).await?,
+            Place::Vault(address) => self.keep_at(address, signed, replace).await?,
+        }
+        let entra = self.settings.application.entra;
+        Ok(entra.then(|| self.context.clock.unix() + INACTIVE.as_secs()))
+    }
+
+    async fn keep_in(&self, store: Store, signed: &Signed, replace: bool) -> Result<(), Error> {
+        let seal = self.settings.seal(&self.context).await?;
+        // A running gateway holds the lock for one renewal at most.
+        let patience = patience(self.context.outbound.token_timeout());
+        let locked = tokio::time::timeout(patience, locked(&store))
+            .await
+            .map_err(|_| Trouble::Busy)??;
+        let now = self.context.clock.unix();
+        let signed = signed.clone();
+        let kept = blocking(move || {
+            let last = match predecessor(locked.read(&seal), &signed, replace) {
+                Ok(last) => last,
+                Err(Error::Store(trouble)) => return Err(trouble),
+                Err(error) => return Ok(Err(error)),
+            };
+            let sequence = locked.next(last.as_ref());
+            locked
+                .room()?
+                .write(&signed.record(sequence, now), &seal)
+                .map(Ok)
+        });
+        kept.await?
+    }
+
+    async fn keep_at(
+        &self,
+        address: &Address,
+        signed: &Signed,
+        replace: bool,
+    ) -> Result<(), Error> {
+        let seal = Arc::new(self.settings.seal(&self.context).await?);
+        let patience = patience(self.context.outbound.token_timeout());
+        let now = self.context.clock.unix();
+        let desk = Desk::at(address, &seal, &self.context, patience).await?;
+        for _ in 0..TRIES {
+            let read = match desk.read().await {
+                Ok(record) => Ok(record),
+                Err(Unusable::Record(trouble)) => Err(trouble),
+                Err(Unusable::Vault(trouble)) => return Err(trouble.into()),
+            };
+            let last = predecessor(read, signed, replace)?;
+            let sequence = last.map_or(0, |last| last.sequence).saturating_add(1);
+            match desk.put(&signed.record(sequence, now)).await? {
+                Written::There => return Ok(()),
+                // A gateway has renewed in this very moment: what a person has just done comes after.
+                Written::Overtaken => {}
+            }
+        }
+        Err(Trouble::Busy.into())
+    }
+
+    /// Whether the store can be written, before a person takes the trouble of signing in. Of a vault only whether it can be read: there is
+    /// no way to ask whether it could be written but to do it.
+    pub async fn rehearse(&self) -> Result<(), Error> {
+        let seal = self.settings.seal(&self.context).await?;
+        let patience = patience(self.context.outbound.token_timeout());
+        match &self.settings.store {
+            Place::File(file) => {
+                let store = Store::new(file);
+                let locked = tokio::time::timeout(patience, locked(&store))
+                    .await
+                    .map_err(|_| Trouble::Busy)??;
+                blocking(move || {
+                    match locked.read(&seal) {
+                        Err(trouble) if !trouble.mended_by_sign_in() => return Err(trouble),
+                        _ => {}
+                    }
+                    locked.room().map(|_| ())
+                })
+                .await?;
+            }
+            Place::Vault(address) => {
+                let desk = Desk::at(address, &Arc::new(seal), &self.context, patience).await?;
+                match desk.read().await {
+                    Err(Unusable::Record(trouble)) if trouble.mended_by_sign_in() => {}
+                    outcome => drop(outcome?),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whose record this one follows, if it may.
+fn predecessor(
+    read: Result<Option<Record>, Trouble>,
+    signed: &Signed,
+    replace: bool,
+) -> Result<Option<Record>, Error> {
+    match read {
+        Ok(Some(record)) if same(&record, signed) => Ok(Some(record)),
+        Ok(None) => Ok(None),
+        Ok(Some(_)) if replace => Ok(None),
+        Ok(Some(_)) => Err(Error::OtherAccount),
+        // Its tokens may be used up; whose it was could be read, though not here any more.
+        Err(trouble) if trouble.mended_by_sign_in() && replace => Ok(None),
+        Err(trouble) if trouble.mended_by_sign_in() => Err(Error::Unknown(trouble)),
+        Err(trouble) => Err(trouble.into()),
+    }
+}
+
+/// Two unknown accounts may be two: only a person can say that they are one.
+fn same(record: &Record, signed: &Signed) -> bool {
+    match (&record.account, &signed.account) {
+        (Some(had), Some(got)) => had.same(got),
+        _ => false,
+    }
+}
+
+impl Signed {
+    fn record(&self, sequence: u64, now: u64) -> Record {
+        Record {
+            sequence,
+            newest: self.refresh.clone(),
+            // Of the sign-in before: a person has just replaced it.
+            before: None,
+            account: self.account.clone(),
+            signed_in: now,
+            last_used: now,
+        }
+    }
+}

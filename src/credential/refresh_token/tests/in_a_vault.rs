@@ -1,0 +1,581 @@
+//! A store in a vault, against the simulated Key Vault and the simulated Entra ID: who writes when, two gateways on one secret, a vault that
+//! refuses or is down. Where a process ends between two steps is in [`in_a_vault_crashes`](super::in_a_vault_crashes).
+
+use std::pin::Pin;
+
+use base64::Engine as _;
+
+use super::sign_in::{Error, SignIn, Signed};
+use super::*;
+use crate::credential::Cells;
+use crate::credential::cache::Surroundings;
+use crate::secret::store;
+use crate::secret::vault::{self, Lent, Reader, Tokens};
+use crate::simulator::vault::{Access, VAULT_AUDIENCE};
+use crate::simulator::{Fault, Gate, Place as At, Rotation, Service, Times, TokenSpec, grant};
+
+const NOW: u64 = 1_800_000_000;
+const SECRET: &str = "planner-token";
+const DAY: Duration = Duration::from_hours(24);
+
+/// The simulator, its clock, and the credential that keeps its token in the simulated vault.
+pub(super) struct Office {
+    pub(super) simulator: Simulator,
+    pub(super) clock: Clock,
+    pub(super) settings: Settings,
+}
+
+/// A gateway's own memory: what a restart forgets.
+pub(super) struct Gateway {
+    pub(super) context: Context,
+    pub(super) metrics: Metrics,
+}
+
+/// Makes tokens for the vault as they are asked for.
+struct Mint(Simulator);
+
+impl Tokens for Mint {
+    fn token(&self) -> Pin<Box<dyn Future<Output = Result<Lent, &'static str>> + Send + '_>> {
+        let token = self.0.issue(&TokenSpec::app().audience(VAULT_AUDIENCE));
+        Box::pin(async move {
+            Ok(Lent {
+                authorization: format!("Bearer {token}").parse().unwrap(),
+                expires: None,
+                generation: 1,
+            })
+        })
+    }
+
+    fn refused(&self, _: &Lent) {}
+}
+
+impl Office {
+    /// As at Entra ID, or at a provider that takes each token once.
+    pub(super) async fn open(rotation: Rotation) -> Self {
+        let clock = Clock::manual(NOW);
+        let same = clock.clone();
+        let options = Options {
+            clock: Arc::new(move || same.unix()),
+            ..Options::default()
+        };
+        let simulator = Simulator::start(options).await.unwrap();
+        simulator.rotation(rotation);
+        let mut settings = settings(&simulator, Path::new("nowhere"));
+        settings.application.entra = rotation == Rotation::Lenient;
+        settings.store = Place::Vault(vault::Address {
+            vault: simulator.vault_url().parse().unwrap(),
+            name: SECRET.to_owned(),
+            version: None,
+            reader: "cluster".into(),
+            audience: VAULT_AUDIENCE.to_owned(),
+        });
+        Self {
+            simulator,
+            clock,
+            settings,
+        }
+    }
+
+    /// The same, and somebody signed in two days ago: a renewal is worth a new version.
+    pub(super) async fn filled(rotation: Rotation) -> Self {
+        let office = Self::open(rotation).await;
+        office.sign_in().await;
+        office.clock.advance(DAY * 2);
+        office
+    }
+
+    /// A gateway that has just been started.
+    pub(super) fn gateway(&self) -> Gateway {
+        let metrics = Metrics::new().unwrap();
+        let secrets = Secrets::new(store::Surroundings {
+            clock: self.clock.clone(),
+            random: Random::system(),
+            metrics: metrics.clone(),
+        });
+        let mut context = with_clock(self.clock.clone());
+        let Place::Vault(address) = &self.settings.store else {
+            unreachable!("so it was made")
+        };
+        let stores = [("planner".into(), address.clone())];
+        secrets.settle(Duration::from_mins(5), &[], &[], &stores);
+        let reader = Reader {
+            tokens: Arc::new(Mint(self.simulator.clone())),
+            outbound: context.outbound.clone(),
+        };
+        secrets.lend("cluster".into(), reader);
+        context.secrets = secrets;
+        Gateway { context, metrics }
+    }
+
+    /// A person signs in.
+    pub(super) async fn sign_in(&self) {
+        let gateway = self.gateway();
+        let sign_in = SignIn::new(&self.settings, &wanted(), &gateway.context);
+        sign_in.rehearse().await.unwrap();
+        sign_in.keep(&self.signed(), false).await.unwrap();
+    }
+
+    pub(super) fn signed(&self) -> Signed {
+        Signed::of(Some(account()), signed_in(&self.simulator))
+    }
+
+    pub(super) fn versions(&self) -> usize {
+        let secret = self.simulator.secret(SECRET);
+        secret.map_or(0, |secret| secret.versions.len())
+    }
+
+    /// What is in the vault, as a gateway that has just been started reads it.
+    pub(super) async fn held(&self) -> Record {
+        let gateway = self.gateway();
+        let seal = Arc::new(self.settings.seal(&gateway.context).await.ok().unwrap());
+        let Place::Vault(address) = &self.settings.store else {
+            unreachable!("so it was made")
+        };
+        let patience = Duration::from_secs(1);
+        let desk = Desk::at(address, &seal, &gateway.context, patience).await;
+        desk.unwrap().read().await.unwrap().unwrap()
+    }
+}
+
+/// Servers other than Entra ID want to be told that the sign-in is to last.
+pub(super) fn wanted() -> Ask {
+    Ask::Scope(format!("{SCOPE} offline_access"))
+}
+
+impl Gateway {
+    pub(super) async fn fetched(&self, office: &Office) -> Result<Grant, Denial> {
+        self.source(office).fetch(Wish::default()).await
+    }
+
+    fn source(&self, office: &Office) -> Arc<dyn Source> {
+        source(&office.settings, &wanted(), &self.context)
+    }
+
+    fn unwritten(&self) -> bool {
+        let health = self.context.secrets.health();
+        health.iter().any(|secret| secret.unwritten)
+    }
+
+    fn trouble(&self) -> Option<&'static str> {
+        let health = self.context.secrets.health();
+        health.first()?.trouble.map(vault::Trouble::word)
+    }
+
+    /// Lets time pass until what is in memory only has been written.
+    async fn written(&self, clock: &Clock) {
+        for _ in 0..500 {
+            if !self.unwritten() {
+                return;
+            }
+            clock.advance(Duration::from_secs(1));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it is in memory only: {:?}", self.trouble());
+    }
+
+    fn counted(&self, result: &str) -> bool {
+        let line =
+            format!("flowgate_secret_writes_total{{result=\"{result}\",source=\"key_vault\"}} ");
+        self.metrics.text().unwrap().contains(&line)
+    }
+}
+
+#[tokio::test]
+async fn rule_24_a_vault_shows_whoever_reads_it_nothing() {
+    let office = Office::filled(Rotation::Lenient).await;
+    let newest = office.held().await.newest;
+    let version = office.simulator.secret(SECRET).unwrap().versions.remove(0);
+    let bytes = base64::prelude::BASE64_STANDARD
+        .decode(&version.value)
+        .unwrap();
+    for word in [
+        newest.expose(),
+        directory::SERVICE_USER,
+        "planner",
+        "sequence",
+    ] {
+        let there = bytes
+            .windows(word.len())
+            .any(|part| part == word.as_bytes());
+        assert!(!there && !version.value.contains(word), "{word}");
+    }
+    let kind = version.content_type.as_deref();
+    assert_eq!(kind, Some("application/vnd.flowgate.sealed"));
+}
+
+#[tokio::test]
+async fn rule_24_what_is_not_this_credentials_record_is_refused_and_stays() {
+    for (name, change) in [
+        (
+            "store_of_another",
+            (|one| one.credential = "another".into()) as fn(&mut Settings),
+        ),
+        ("store_key_wrong", |one| {
+            one.store_key = Value::Fixed(Secret::new(KEY.replace("00", "01")));
+        }),
+    ] {
+        let mut office = Office::filled(Rotation::Lenient).await;
+        change(&mut office.settings);
+        let denial = office.gateway().fetched(&office).await.err().unwrap();
+        assert_eq!(reason(&denial), name);
+        assert!(matches!(denial.failure, Failure::SignInRequired { .. }));
+        assert_eq!(office.versions(), 1);
+    }
+    let office = Office::filled(Rotation::Lenient).await;
+    for (value, word) in [
+        ("no Base64", "store_damaged"),
+        ("bm9uZSBvZiBvdXJz", "store_damaged"),
+    ] {
+        let version = crate::simulator::vault::SecretVersion::new(value);
+        office.simulator.put_secret(SECRET, version);
+        let denial = office.gateway().fetched(&office).await.err().unwrap();
+        assert_eq!(reason(&denial), word);
+        let context = office.gateway().context;
+        let sign_in = SignIn::new(&office.settings, &wanted(), &context);
+        assert!(sign_in.rehearse().await.is_ok());
+        let refused = sign_in.keep(&office.signed(), false).await.err().unwrap();
+        assert!(matches!(refused, Error::Unknown(Trouble::Damaged)));
+    }
+    assert_eq!(office.simulator.token_requests().len(), 0);
+}
+
+#[tokio::test]
+async fn before_the_first_sign_in_nobody_is_asked_and_a_running_cell_takes_it_up() {
+    let office = Office::open(Rotation::Lenient).await;
+    let Gateway { context, metrics } = office.gateway();
+    let cells = Cells::new(Surroundings {
+        clock: context.clock.clone(),
+        random: context.random.clone(),
+        metrics: metrics.clone(),
+        secrets: context.secrets.clone(),
+    });
+    let credential = crate::credential::Settings {
+        name: "planner".into(),
+        kind: crate::credential::Kind::RefreshToken(Box::new(office.settings.clone())),
+        ask: None,
+        expires: None,
+    };
+    let cell = cells.cell(&credential, &wanted(), &context.outbound);
+    assert_eq!(cell.token().await.unwrap_err().word(), "never_signed_in");
+    assert_eq!(office.simulator.token_requests().len(), 0);
+    office.sign_in().await;
+    for _ in 0..500 {
+        if matches!(cell.ready(), Some(Ok(_))) {
+            break;
+        }
+        office.clock.advance(Duration::from_millis(100));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(cell.token().await.is_ok());
+    // Sooner than anybody would have tried again.
+    assert!(
+        office.clock.unix() < NOW + 60,
+        "{}",
+        office.clock.unix() - NOW
+    );
+    let reads = office.simulator.requests_to(Service::KeyVault).len();
+    office.clock.advance(Duration::from_mins(10));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(office.simulator.requests_to(Service::KeyVault).len(), reads);
+    let text = metrics.text().unwrap();
+    assert!(text.contains("flowgate_secret_expiry_timestamp_seconds{credential=\"planner\"}"));
+}
+
+#[tokio::test]
+async fn at_entra_id_a_new_version_is_written_once_a_day_and_each_restart_goes_on_from_there() {
+    let office = Office::open(Rotation::Lenient).await;
+    office.sign_in().await;
+    for hour in 0..50 {
+        // Every second one by a gateway that has just been started.
+        let gateway = office.gateway();
+        assert!(gateway.fetched(&office).await.is_ok(), "{hour}");
+        office.clock.advance(Duration::from_mins(30));
+        assert!(gateway.fetched(&office).await.is_ok(), "{hour}");
+        office.clock.advance(Duration::from_mins(30));
+    }
+    assert_eq!(office.versions(), 3, "the sign-in and two days");
+    let claims = office.gateway().fetched(&office).await.ok().unwrap().claims;
+    assert_eq!(claims.unwrap()["oid"], directory::SERVICE_USER);
+}
+
+#[tokio::test]
+async fn where_each_token_is_taken_once_every_renewal_is_written() {
+    let office = Office::open(Rotation::Strict).await;
+    office.sign_in().await;
+    for version in 2..6 {
+        let last = office.held().await;
+        // Whoever renews has just been started.
+        assert!(office.gateway().fetched(&office).await.is_ok());
+        let now = office.held().await;
+        assert_eq!(office.versions(), version);
+        assert_eq!(now.sequence, last.sequence + 1);
+        assert_eq!(now.before.unwrap().expose(), last.newest.expose());
+    }
+}
+
+#[tokio::test]
+async fn cells_of_one_gateway_take_turns() {
+    let office = Office::open(Rotation::Strict).await;
+    office.sign_in().await;
+    let gateway = office.gateway();
+    let attempts = (0..8).map(|_| tokio::spawn(gateway.source(&office).fetch(Wish::default())));
+    for attempt in attempts.collect::<Vec<_>>() {
+        assert!(attempt.await.unwrap().is_ok());
+    }
+    assert_eq!(office.versions(), 9);
+}
+
+/// Has the first gateway wait for the provider's answer while the second one renews.
+async fn at_once(office: &Office, one: &Gateway, other: &Gateway) -> [Result<Grant, Denial>; 2] {
+    let gate = Gate::closed();
+    let place = At::Grant(grant::REFRESH_TOKEN.into());
+    let wait = Fault::Held(gate.clone());
+    office.simulator.fault(place, wait, Times::Once);
+    let first = tokio::spawn(one.source(office).fetch(Wish::default()));
+    let asked = |simulator: &Simulator| simulator.token_requests().len() == 1;
+    office.simulator.until(asked).await;
+    let second = other.fetched(office).await;
+    gate.open();
+    [first.await.unwrap(), second]
+}
+
+#[tokio::test]
+async fn two_gateways_that_renew_in_the_same_instant_both_go_on_at_entra_id() {
+    let office = Office::filled(Rotation::Lenient).await;
+    let (one, other) = (office.gateway(), office.gateway());
+    let [first, second] = at_once(&office, &one, &other).await;
+    assert!(first.is_ok() && second.is_ok());
+    assert_eq!(
+        office.versions(),
+        2,
+        "whoever comes second writes nothing over it"
+    );
+    assert!(one.counted("overtaken") && other.counted("ok"));
+    assert!(!one.unwritten() && !other.unwritten());
+    for gateway in [&one, &other, &office.gateway()] {
+        office.clock.advance(DAY);
+        assert!(gateway.fetched(&office).await.is_ok());
+    }
+    assert_eq!(office.versions(), 5);
+}
+
+#[tokio::test]
+async fn two_gateways_in_the_same_instant_where_each_token_is_taken_once_need_a_sign_in_and_say_so()
+{
+    let office = Office::filled(Rotation::Strict).await;
+    let (one, other) = (office.gateway(), office.gateway());
+    let outcomes = at_once(&office, &one, &other).await;
+    let ended = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+    for denial in ended {
+        assert_eq!(reason(denial), "sign_in_ended");
+    }
+    // What it cost is repaired by a person, for both.
+    assert!(office.gateway().fetched(&office).await.is_err());
+    office.sign_in().await;
+    assert!(one.fetched(&office).await.is_ok());
+    assert!(other.fetched(&office).await.is_ok());
+}
+
+#[tokio::test]
+async fn one_gateway_after_the_other_redeems_what_the_other_wrote() {
+    for rotation in [Rotation::Lenient, Rotation::Strict] {
+        let office = Office::filled(rotation).await;
+        let (one, other) = (office.gateway(), office.gateway());
+        for _ in 0..3 {
+            assert!(one.fetched(&office).await.is_ok());
+            assert!(other.fetched(&office).await.is_ok());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_during_a_renewal_is_what_stays() {
+    let office = Office::filled(Rotation::Lenient).await;
+    let gateway = office.gateway();
+    let gate = Gate::closed();
+    let place = At::Grant(grant::REFRESH_TOKEN.into());
+    let wait = Fault::Held(gate.clone());
+    office.simulator.fault(place, wait, Times::Once);
+    let renewal = tokio::spawn(gateway.source(&office).fetch(Wish::default()));
+    let asked = |simulator: &Simulator| simulator.token_requests().len() == 1;
+    office.simulator.until(asked).await;
+    office.sign_in().await;
+    let signed_in = office.held().await;
+    gate.open();
+    assert!(renewal.await.unwrap().is_ok());
+    assert_eq!(
+        office.held().await.newest.expose(),
+        signed_in.newest.expose()
+    );
+}
+
+#[tokio::test]
+async fn a_vault_that_may_be_read_but_not_written_costs_nobody_a_token_and_is_told() {
+    for rotation in [Rotation::Lenient, Rotation::Strict] {
+        let office = Office::filled(rotation).await;
+        office.simulator.vault_writers(Access::Rbac(Vec::new()));
+        let gateway = office.gateway();
+        for _ in 0..3 {
+            assert!(gateway.fetched(&office).await.is_ok(), "{rotation:?}");
+            assert!(gateway.unwritten());
+            assert_eq!(gateway.trouble(), Some("write_forbidden"));
+        }
+        assert_eq!(office.versions(), 1);
+        assert!(gateway.counted("write_forbidden"));
+        office.simulator.vault_writers(Access::Everyone);
+        // No call, no reload, nothing but time.
+        gateway.written(&office.clock).await;
+        assert_eq!((office.versions(), gateway.trouble()), (2, None));
+        assert!(
+            office.gateway().fetched(&office).await.is_ok(),
+            "after a restart"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_name_of_a_deleted_secret_is_blocked_and_that_is_told() {
+    let office = Office::open(Rotation::Lenient).await;
+    office.sign_in().await;
+    office
+        .simulator
+        .set_secret(SECRET, |secret| secret.deleted = true);
+    let gateway = office.gateway();
+    let denial = gateway.fetched(&office).await.err().unwrap();
+    assert_eq!(reason(&denial), "never_signed_in");
+    let sign_in = SignIn::new(&office.settings, &wanted(), &gateway.context);
+    let refused = sign_in.keep(&office.signed(), false).await.err().unwrap();
+    assert!(matches!(refused, Error::Vault(vault::Trouble::Deleted)));
+    assert!(
+        !gateway.unwritten(),
+        "whoever signs in waits, or signs in again"
+    );
+}
+
+#[tokio::test]
+async fn a_vault_that_is_down_during_a_renewal_does_not_hinder_it_at_entra_id() {
+    let office = Office::filled(Rotation::Lenient).await;
+    let gateway = office.gateway();
+    assert!(gateway.fetched(&office).await.is_ok());
+    office.clock.advance(DAY);
+    let down = || {
+        office
+            .simulator
+            .fault(At::At(Service::KeyVault), Fault::Unavailable, Times::Always);
+    };
+    down();
+    for _ in 0..3 {
+        assert!(gateway.fetched(&office).await.is_ok());
+        assert!(gateway.unwritten());
+        office.clock.advance(Duration::from_hours(1));
+    }
+    // One that has just been started knows nothing.
+    let denial = office.gateway().fetched(&office).await.err().unwrap();
+    assert_eq!(
+        denial.failure,
+        Failure::SecretUnavailable(vault::Trouble::Service)
+    );
+    office.simulator.clear_faults();
+    gateway.written(&office.clock).await;
+    assert_eq!(office.versions(), 3);
+    assert!(office.gateway().fetched(&office).await.is_ok());
+}
+
+#[tokio::test]
+async fn where_each_token_is_taken_once_none_is_risked_while_the_vault_is_down() {
+    let office = Office::filled(Rotation::Strict).await;
+    let gateway = office.gateway();
+    assert!(gateway.fetched(&office).await.is_ok());
+    let asked = office.simulator.token_requests().len();
+    office
+        .simulator
+        .fault(At::At(Service::KeyVault), Fault::Unavailable, Times::Always);
+    let denial = gateway.fetched(&office).await.err().unwrap();
+    assert_eq!(
+        denial.failure,
+        Failure::SecretUnavailable(vault::Trouble::Service)
+    );
+    assert_eq!(office.simulator.token_requests().len(), asked);
+    office.simulator.clear_faults();
+    assert!(gateway.fetched(&office).await.is_ok());
+    // Down between the two: what was given is kept in memory, and goes on from there.
+    office
+        .simulator
+        .fault(At::SetSecret, Fault::Unavailable, Times::Always);
+    for _ in 0..3 {
+        assert!(gateway.fetched(&office).await.is_ok());
+        assert!(gateway.unwritten());
+    }
+    office
+        .simulator
+        .fault(At::At(Service::KeyVault), Fault::Unavailable, Times::Always);
+    assert!(
+        gateway.fetched(&office).await.is_ok(),
+        "there is nothing left to lose"
+    );
+    office.simulator.clear_faults();
+    gateway.written(&office.clock).await;
+    assert!(office.gateway().fetched(&office).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_is_in_memory_only_is_written_at_the_end_or_told_to_be_lost() {
+    let office = Office::filled(Rotation::Strict).await;
+    let gateway = office.gateway();
+    office
+        .simulator
+        .fault(At::SetSecret, Fault::Unavailable, Times::Once);
+    assert!(gateway.fetched(&office).await.is_ok());
+    assert!(gateway.unwritten());
+    gateway.context.secrets.write_down().await;
+    assert!(!gateway.unwritten());
+    assert!(office.gateway().fetched(&office).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_reload_that_leaves_the_credential_out_forgets_nothing_that_is_in_memory_only() {
+    let office = Office::filled(Rotation::Strict).await;
+    let gateway = office.gateway();
+    office
+        .simulator
+        .fault(At::SetSecret, Fault::Unavailable, Times::Always);
+    assert!(gateway.fetched(&office).await.is_ok());
+    let secrets = &gateway.context.secrets;
+    secrets.settle(Duration::from_mins(5), &[], &[], &[]);
+    secrets.forget();
+    assert!(gateway.unwritten());
+    // Back again: it is the same one, with what it has in memory.
+    let Place::Vault(address) = &office.settings.store else {
+        unreachable!("so it was made")
+    };
+    let stores = [("planner".into(), address.clone())];
+    secrets.settle(Duration::from_mins(5), &[], &[], &stores);
+    let reader = Reader {
+        tokens: Arc::new(Mint(office.simulator.clone())),
+        outbound: gateway.context.outbound.clone(),
+    };
+    secrets.lend("cluster".into(), reader);
+    office.simulator.clear_faults();
+    assert!(gateway.fetched(&office).await.is_ok());
+    assert!(office.gateway().fetched(&office).await.is_ok());
+}
+
+#[tokio::test]
+async fn rule_24_another_account_is_refused_in_a_vault_too_unless_it_is_meant() {
+    let office = Office::filled(Rotation::Lenient).await;
+    let context = office.gateway().context;
+    let sign_in = SignIn::new(&office.settings, &wanted(), &context);
+    let other = Signed::of(
+        Some(Account {
+            subject: directory::DEMO_USER.to_owned(),
+            ..account()
+        }),
+        signed_in(&office.simulator),
+    );
+    let refused = sign_in.keep(&other, false).await.err().unwrap();
+    assert!(matches!(refused, Error::OtherAccount));
+    assert_eq!(office.versions(), 1);
+    assert!(sign_in.keep(&other, true).await.is_ok());
+    let account = office.held().await.account.unwrap();
+    assert_eq!(account.subject, directory::DEMO_USER);
+}

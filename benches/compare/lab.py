@@ -19,24 +19,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 TICKS = os.sysconf("SC_CLK_TCK")
-PROXY_CORE, LOAD_CORE = "0", "1"
+CORES = sorted(os.sched_getaffinity(0))
+PROXY_CORE, LOAD_CORE = str(CORES[0]), str(CORES[-1])
 PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk", "h2load": "nghttp2-client", "openssl": "openssl"}
 
 
 class Lab:
     """Everything one run of the comparison shares. Use it as a context: on the way out every process is gone."""
 
-    def __init__(self, quick=False, binary=None):
+    def __init__(self, flowgate, helper=None, quick=False):
+        self.flowgate, self.helper = flowgate, helper
         self.quick = quick
         self.home = REPOSITORY / "target" / "compare"
         self.raw = {}
-        self._binary = binary
         self._running = []
 
     def __enter__(self):
-        os.environ["PATH"] += ":/usr/sbin:/sbin"
-        if (os.cpu_count() or 1) < 2:
-            sys.exit("two cores are needed: one for the proxy, one for the load")
         # Ten thousand connections need as many file descriptors, in several processes.
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -44,8 +42,6 @@ class Lab:
         self.home.mkdir(parents=True)
         atexit.register(self.stop_all)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        install_missing_tools()
-        self.flowgate, self.helper = self._build()
         self._make_certificates()
         self._make_keys()
         self.issuer = Issuer(self.jwks)
@@ -61,17 +57,6 @@ class Lab:
         path = self.home / name
         path.write_text(text)
         return path
-
-    def _build(self):
-        built = {}
-        command = ["cargo", "build", "--release", "--locked", "--bench", "compare", "--message-format=json-render-diagnostics"]
-        command += [] if self._binary else ["--bin", "flowgate"]
-        done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
-        for line in done.stdout.splitlines():
-            message = json.loads(line)
-            if message.get("reason") == "compiler-artifact" and message.get("executable"):
-                built[message["target"]["name"]] = message["executable"]
-        return self._binary or built["flowgate"], built["compare"]
 
     def _openssl(self, *arguments):
         return subprocess.run(["openssl", *arguments], cwd=self.home, check=True, capture_output=True)
@@ -166,8 +151,10 @@ class Lab:
         raise RuntimeError(f"{process.label} is not ready: {last}; {(self.home / (process.label + '.log')).read_text()[-600:]}")
 
 
-def install_missing_tools():
-    missing = [package for tool, package in PACKAGES.items() if not shutil.which(tool)]
+def install_missing(*tools):
+    # Where Debian has nginx and HAProxy, and where only root looks.
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    missing = [PACKAGES[tool] for tool in tools if not shutil.which(tool)]
     if missing:
         print(f"-- installing {' '.join(missing)}", file=sys.stderr)
         subprocess.run(["apt-get", "update", "-qq"], check=True, stdout=subprocess.DEVNULL)

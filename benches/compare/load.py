@@ -33,13 +33,17 @@ def closed_loop(endpoint, tokens, seconds, flows=None):
     return result
 
 
-def paced(lab, url, tokens, rate, seconds):
-    """A fixed number of requests a second, evenly spread over the connections, whatever the answers take."""
-    command = ["taskset", "-c", LOAD_CORE, lab.helper, "paced", url, str(lab.home / "ca.pem"), str(tokens), str(CONNECTIONS), str(rate),
-               str(seconds)]
+def paced(lab, endpoint, tokens, rate, seconds):
+    """A fixed number of requests a second, evenly spread over the connections, whatever the answers take; and the CPU time for each."""
+    command = ["taskset", "-c", LOAD_CORE, lab.helper, "paced", endpoint.url, str(lab.home / "ca.pem"), str(tokens), str(CONNECTIONS),
+               str(rate), str(seconds)]
+    before = cpu_seconds(endpoint.process)
     result = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
+    used = cpu_seconds(endpoint.process) - before
     if result["failed"]:
         raise RuntimeError(f"failed requests: {result}")
+    # The latencies leave out the first second, the CPU time does not.
+    result["cpu_us"] = used * 1e6 / (rate * (seconds + 1))
     return result
 
 

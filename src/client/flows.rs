@@ -10,6 +10,7 @@ use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
+use tokio::task::yield_now;
 
 use super::link::{Link, Sent};
 use super::pool::{Given, Origin, Pool, Taken};
@@ -34,6 +35,8 @@ impl FlowClient {
         let asks = request.method() != Method::HEAD;
         let uri = request.uri().clone();
         let origin = self.0.origin(&uri).map_err(Arc::new)?;
+        // Calls that came in together leave together (docs/decisions/calls-leave-together.md).
+        yield_now().await;
         loop {
             let given = match origin.take() {
                 Some(taken) => Given { taken, new: false },

@@ -190,7 +190,8 @@ def flowgate(lab, behind, name="flowgate", access_log=False, flows=1, ready=True
     }
     # JSON is YAML.
     path = lab.file(f"{name}.yaml", json.dumps(config, indent=1))
-    options = {"env": {**os.environ, "COMPARE_SECRET": "a-secret-of-the-comparison"}}
+    # The allocator is set as in the Dockerfile.
+    options = {"env": {"MIMALLOC_PURGE_DELAY": "0", **os.environ, "COMPARE_SECRET": "a-secret-of-the-comparison"}}
     if access_log:
         options["stdout"] = (lab.home / f"{name}.access.log").open("wb")
     process = lab.start(name, [lab.flowgate, "serve", "--config", path], PROXY_CORE, **options)

@@ -84,7 +84,7 @@ pub enum Failure {
     /// An error answer whose body cannot be read.
     #[error("the flow's answer cannot be read")]
     Unreadable,
-    /// No response head in time.
+    /// No response head in time, and the request may have been received.
     #[error("the flow did not answer in time")]
     Timeout,
     /// A 3xx that is no answer of the upstream's own.
@@ -132,14 +132,13 @@ impl Upstream {
         let record = permitted.call().record.clone();
         let sent = Instant::now();
         record.notes().sent = Some(sent);
-        let answer = tokio::time::timeout(flow.timeout, self.client.request(request)).await;
+        let answer = self.client.request(request, flow.timeout).await;
         let waited = sent.elapsed();
         {
             let mut notes = record.notes();
             notes.upstream = Some(notes.upstream.unwrap_or_default() + waited);
         }
         let answer = answer
-            .map_err(|_| Failure::Timeout)?
             .map_err(|error| failure(error, &fault))?
             .map(|body| body.limited(u64::MAX, self.settings.body_idle_timeout));
         let status = answer.status();
@@ -347,7 +346,10 @@ pub fn wanted(flow: &Flow) -> Wanted {
 fn failure(error: CallError, fault: &body::Fault) -> Failure {
     match fault.error() {
         Some(body) => Failure::CallerBody(body.clone()),
-        None if error.is_connect() => Failure::Unreachable(error),
-        None => Failure::Broken(error),
+        None => match error {
+            CallError::Connect(_) => Failure::Unreachable(error),
+            CallError::Late => Failure::Timeout,
+            CallError::Exchange(_) => Failure::Broken(error),
+        },
     }
 }

@@ -139,6 +139,9 @@ pub enum CallError {
     /// The connection failed when the request may have been received.
     #[error("the exchange broke off")]
     Exchange(#[source] hyper::Error),
+    /// No head of an answer in time, and the request may have been received.
+    #[error("no answer in time")]
+    Late,
 }
 
 impl CallError {

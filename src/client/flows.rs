@@ -5,13 +5,16 @@
 //! closed meanwhile (rule 1). It must not be a CONNECT, for which there is no form here.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
+use super::connect::ConnectError;
 use super::link::{Link, Sent};
 use super::pool::{Given, Origin, Pool, Taken};
 use super::{CallError, Connector};
@@ -27,9 +30,16 @@ impl FlowClient {
     }
 
     /// Sends a request and returns the head of its answer, the body to be streamed. `Host` comes from the request's URI unless it
-    /// has one, which it must not (rule 2). An error with `is_connect` means that nothing was sent. Dropping the future, or the
-    /// body of the answer, cancels the call at the flow's server.
-    pub async fn request(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
+    /// has one, which it must not (rule 2). An error with `is_connect` means that nothing was sent, also when the time `within` which
+    /// the head has to come ends before there is a connection. Dropping the future, or the body of the answer, cancels the call at the
+    /// flow's server.
+    pub async fn request(
+        &self,
+        request: Request<Body>,
+        within: Duration,
+    ) -> Result<Response<Body>, CallError> {
+        let began = Instant::now();
+        let left = || within.saturating_sub(began.elapsed());
         // hyper keeps a queue of 32 requests for each connection, in place: what is in them is paid 32 times.
         let mut request = request.map(Box::new);
         let asks = request.method() != Method::HEAD;
@@ -41,15 +51,22 @@ impl FlowClient {
             let given = match origin.take() {
                 Some(taken) => Given { taken, new: false },
                 // Boxed: rare.
-                None => Box::pin(self.0.open(&origin)).await?,
+                None => timeout(left(), Box::pin(self.0.open(&origin)))
+                    .await
+                    .map_err(|_| Arc::new(ConnectError::Timeout))??,
             };
-            let (sent, carrier) = match given.taken {
-                Taken::Http1(link) => exchange(link, &origin, request).await,
-                Taken::Http2(mut sender, place) => {
-                    let sent = sender.try_send_request(request).await;
-                    (sent, Some(Box::new(place) as Box<dyn Carrier>))
+            let sending = async {
+                match given.taken {
+                    Taken::Http1(link) => exchange(link, &origin, request).await,
+                    Taken::Http2(mut sender, place) => {
+                        let sent = sender.try_send_request(request).await;
+                        (sent, Some(Box::new(place) as Box<dyn Carrier>))
+                    }
                 }
             };
+            let (sent, carrier) = timeout(left(), sending)
+                .await
+                .map_err(|_| CallError::Late)?;
             match sent {
                 Ok(answer) => return Ok(carried(answer, asks, carrier)),
                 Err(mut error) => match error.take_message() {

@@ -22,6 +22,9 @@ use crate::simulator::{Options, Simulator};
 /// A name no resolver knows: it is reached through a proxy or not at all.
 const ELSEWHERE: &str = "idp.flowgate.test";
 
+/// For calls whose time to answer does not matter.
+const PATIENCE: Duration = Duration::from_mins(2);
+
 fn settings() -> Settings {
     Settings {
         ca: Vec::new(),

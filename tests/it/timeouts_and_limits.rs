@@ -331,3 +331,25 @@ async fn a_flow_that_cannot_be_reached_has_not_run() {
     );
     assert_eq!(answer.problem("run"), "not_started");
 }
+
+#[tokio::test]
+async fn a_flow_without_a_connection_when_its_time_is_over_has_not_run() {
+    // The kernel takes connections, nobody ever says a word of TLS, and `outbound.connect_timeout` is 5 s.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let url = format!("https://127.0.0.1:{port}{}", crate::stub::TARGET);
+    let yaml = format!("{BASE}{}    timeout: 150ms\n", crate::stub::FLOW);
+    let house = House::around(House::simulator().await, &yaml, &[("STUB_URL", &url)]).await;
+    let request = Request::post("/stub")
+        .header("x-api-key", KEY)
+        .body("{}")
+        .unwrap();
+    let asked = Instant::now();
+    let answer = house.send(request).await;
+    assert_eq!(
+        (answer.status, answer.code()),
+        (StatusCode::BAD_GATEWAY, "flow_unreachable".to_owned())
+    );
+    assert_eq!(answer.problem("run"), "not_started");
+    assert!(asked.elapsed() < Duration::from_secs(4));
+}

@@ -45,9 +45,12 @@ async fn a_request_that_was_received_on_a_reused_connection_is_not_sent_again() 
     });
     let outbound = outbound();
     let flows = outbound.flows();
-    assert_eq!(flows.request(post(&url)).await.unwrap().status(), 200);
+    assert_eq!(
+        flows.request(post(&url), PATIENCE).await.unwrap().status(),
+        200
+    );
     settle().await;
-    let error = flows.request(post(&url)).await.unwrap_err();
+    let error = flows.request(post(&url), PATIENCE).await.unwrap_err();
     assert!(!error.is_connect());
     assert!(told.recv().unwrap());
     settle().await;
@@ -79,7 +82,12 @@ async fn a_request_that_never_left_the_queue_is_sent_on_another_connection_once(
     });
     let outbound = outbound();
     assert_eq!(
-        outbound.flows().request(post(&url)).await.unwrap().status(),
+        outbound
+            .flows()
+            .request(post(&url), PATIENCE)
+            .await
+            .unwrap()
+            .status(),
         200
     );
     settle().await;
@@ -89,7 +97,12 @@ async fn a_request_that_never_left_the_queue_is_sent_on_another_connection_once(
     assert_eq!(told.recv().unwrap(), "closed");
     tokio::task::yield_now().await;
     assert_eq!(
-        outbound.flows().request(post(&url)).await.unwrap().status(),
+        outbound
+            .flows()
+            .request(post(&url), PATIENCE)
+            .await
+            .unwrap()
+            .status(),
         200
     );
     assert_eq!(told.recv().unwrap(), "second");

@@ -87,7 +87,11 @@ async fn no_redirect_is_followed_by_either_client() {
         "redirected"
     );
     let url = format!("{}{}", simulator.origin(), flow.target());
-    let answer = outbound.flows().request(post(&url)).await.unwrap();
+    let answer = outbound
+        .flows()
+        .request(post(&url), PATIENCE)
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 302);
     assert_eq!(elsewhere.connections(), 0);
 }
@@ -97,7 +101,11 @@ async fn host_is_always_that_of_the_address() {
     let simulator = plain().await;
     let flow = simulator.flow("legacy").unwrap();
     let url = format!("{}{}", simulator.origin(), flow.target());
-    outbound().flows().request(post(&url)).await.unwrap();
+    outbound()
+        .flows()
+        .request(post(&url), PATIENCE)
+        .await
+        .unwrap();
     let request = Request::get(&url)
         .header("host", "evil.example")
         .body(Bytes::new())

@@ -18,6 +18,7 @@ use crate::gateway::{Draining, Gateway, Places, Surroundings, World};
 use crate::identity::{self, Callers, KeySets};
 use crate::metrics::{Metrics, seconds};
 use crate::policy::Policy;
+use crate::secret::vault::Turn;
 use crate::secret::{self, Secrets};
 use crate::server;
 use crate::telemetry::AccessLog;
@@ -192,9 +193,9 @@ impl App {
         self.surroundings.draining.begin();
     }
 
-    /// A last attempt to write to vaults what is in memory only.
-    pub async fn write_down(&self) {
-        self.kept.secrets.write_down().await;
+    /// A last attempt to write to vaults what is in memory only. No token that is kept there is renewed while what comes out is held.
+    pub async fn write_down(&self) -> Vec<Turn> {
+        self.kept.secrets.write_down().await
     }
 
     /// Requests past authorization now.

@@ -91,7 +91,7 @@ impl Live {
 
     /// What a vault has not taken, in words and with the cure. Tries it once more: with this process it would be lost.
     pub async fn unwritten(&self) -> Vec<(String, Trouble)> {
-        self.secrets.write_down().await;
+        drop(self.secrets.write_down().await);
         let health = self.secrets.health().into_iter();
         health
             .filter(|secret| secret.unwritten)

@@ -135,7 +135,7 @@ async fn serve(
         outcome = gateway => outcome,
         () = stopping => return Ok(()),
     };
-    app.write_down().await;
+    let _until_the_end = app.write_down().await;
     reloads.abort();
     reminders.abort();
     end.begin();

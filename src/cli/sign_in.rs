@@ -104,7 +104,7 @@ async fn sign_in(args: &Args, config: &Parts, ambient: &Ambient) -> Result<(), F
     let context = live.context(&settings.credential, ambient);
     let sign_in = SignIn::new(settings, &ask, &context);
     // Before somebody takes the trouble.
-    sign_in.rehearse().await?;
+    sign_in.rehearse(args.replace_account).await?;
     let signed = if args.device_code {
         by_device(&sign_in).await?
     } else {

@@ -111,7 +111,8 @@ pub(super) fn source(settings: &Settings, ask: &Ask, context: &Context) -> Arc<d
     Arc::new(RefreshToken::new(settings, ask, context, store))
 }
 
-/// How long one attempt may take: it may have to wait for another cell's, to try two tokens, and to read and write a vault.
+/// How long one attempt may take, at worst: to read a vault, to try a token, to read again, to try another one, and to write. Another
+/// cell's may come first: who waits for a turn does so for as long again, and whoever asks for a token gets it from a later attempt.
 pub(super) fn patience(token_timeout: Duration) -> Duration {
     token_timeout * 5
 }
@@ -224,7 +225,7 @@ impl Inner {
         } = match self.redeem(&last.newest, &last, &wish).await {
             Err(denial) if worn_out(&denial.failure) => {
                 let other = self.with_another(&opened, &last, &wish).await;
-                other.ok_or_else(|| for_a_person(denial))?
+                other.unwrap_or(Err(denial)).map_err(for_a_person)?
             }
             outcome => outcome.map_err(for_a_person)?,
         };
@@ -242,8 +243,11 @@ impl Inner {
             Opened::File(room) => room.locked().next(Some(&last)),
             Opened::Vault(_) => last.sequence.saturating_add(1),
         };
-        let young = now.saturating_sub(last.last_used) < REWRITE.as_secs();
-        let worth_a_version = !self.settings.application.entra || !young || used != last.newest;
+        // A date ahead of the clock is not believed for ever.
+        let young = now.abs_diff(last.last_used) < REWRITE.as_secs();
+        let rotated = refresh.as_ref().is_some_and(|new| *new != used);
+        let entra = self.settings.application.entra;
+        let worth_a_version = (!entra && rotated) || !young || used != last.newest;
         let next = Record {
             sequence,
             // No new one: the old one stays good (facts B1.8).
@@ -272,16 +276,27 @@ impl Inner {
     }
 
     /// After the newest token was refused. In a vault there may be a newer one: another gateway has renewed since we looked. And the one
-    /// before it may still be good: an answer was lost before it was written, or the provider never learned that we have the newest.
-    async fn with_another(&self, opened: &Opened, last: &Record, wish: &Wish) -> Option<Redeemed> {
-        if let Opened::Vault(desk) = opened
-            && let Ok(Some(now)) = desk.read().await
-            && now.newest != last.newest
-            && let Ok(redeemed) = self.redeem(&now.newest, &now, wish).await
-        {
-            return Some(redeemed);
+    /// before it may still be good: an answer was lost before it was written, or the provider never learned that we have the newest. Not
+    /// so where there is a newer one, or may be: where each token is taken once, an older one would end the sign-in. `None`: no other.
+    async fn with_another(
+        &self,
+        opened: &Opened,
+        last: &Record,
+        wish: &Wish,
+    ) -> Option<Result<Redeemed, Denial>> {
+        if let Opened::Vault(desk) = opened {
+            match desk.read().await {
+                Ok(Some(now)) if now.newest != last.newest => {
+                    return Some(self.redeem(&now.newest, &now, wish).await);
+                }
+                Err(unusable) if !self.settings.application.entra => {
+                    return Some(Err(unusable.into()));
+                }
+                Ok(_) | Err(_) => {}
+            }
         }
-        self.redeem(last.before.as_ref()?, last, wish).await.ok()
+        let redeemed = self.redeem(last.before.as_ref()?, last, wish).await;
+        redeemed.ok().map(Ok)
     }
 
     /// The lock, the record, and a place for the next one.
@@ -300,7 +315,9 @@ impl Inner {
         let context = self.client.context();
         let patience = patience(context.outbound.token_timeout());
         let desk = Desk::at(address, seal, context, patience).await?;
-        let record = match desk.read().await {
+        let read = desk.read().await;
+        self.see(Mark::Vault(desk.mark()));
+        let record = match read {
             // Where a token stays valid though it was redeemed, one from memory does no harm, whatever others have done meanwhile. Where
             // each is taken once, somebody may have redeemed it, and a second try would end the sign-in for everybody.
             Err(in_vault::Unusable::Vault(trouble)) => match desk.held() {
@@ -309,7 +326,6 @@ impl Inner {
             },
             outcome => outcome?,
         };
-        self.see(Mark::Vault(desk.mark()));
         let record = record.ok_or_else(|| person("never_signed_in"))?;
         Ok((Opened::Vault(desk), record))
     }
@@ -349,13 +365,15 @@ impl Inner {
             let last = *self.looked();
             context.clock.sleep_until(last + VAULT_LOOK).await;
             *self.looked() = context.clock.since_epoch();
-            let Ok(deposit) = context.secrets.deposit(address) else {
+            let Ok(seal) = self.settings.seal(context).await else {
                 continue;
             };
-            let value = deposit.turn().await.read().await;
-            if let Ok(value) = value
-                && *self.seen() != Some(Mark::Vault(value))
-            {
+            let patience = patience(context.outbound.token_timeout());
+            let Ok(desk) = Desk::at(address, &Arc::new(seal), context, patience).await else {
+                continue;
+            };
+            let unread = matches!(desk.read().await, Err(in_vault::Unusable::Vault(_)));
+            if !unread && *self.seen() != Some(Mark::Vault(desk.mark())) {
                 return;
             }
         }

@@ -9,8 +9,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::Secret;
-use super::vault::{Address, Deposit, Entry, Reader, Readers, Reading, Trouble};
+use super::vault::{Address, Deposit, Entry, Place, Reader, Readers, Reading, Trouble, Turn};
 use crate::metrics::{About, Metrics, Teller};
 
 pub use super::vault::Surroundings;
@@ -32,8 +34,8 @@ struct Vaults {
     around: Surroundings,
     board: Arc<Board>,
     entries: Mutex<HashMap<Address, Arc<Entry>>>,
-    /// What the gateway itself writes.
-    deposits: Mutex<HashMap<Address, Deposit>>,
+    /// What the gateway itself writes: one for each secret, whoever writes it, or two would not see each other's value in memory.
+    deposits: Mutex<HashMap<Place, Deposit>>,
 }
 
 /// What a reload changes.
@@ -47,8 +49,8 @@ struct Posted {
     readers: HashMap<Arc<str>, Reader>,
     refresh: Duration,
     used: HashSet<Address>,
-    /// Those among the secrets of use that the gateway writes.
-    written: HashSet<Address>,
+    /// What the gateway writes.
+    written: HashMap<Place, Address>,
     /// Credentials whose own secret is in a vault: they tell when it expires.
     owners: HashMap<(Arc<str>, Address), Teller>,
     /// When what was read last expires, where the vault knows.
@@ -60,11 +62,11 @@ struct Posted {
 pub struct Health {
     /// `vault/name`.
     pub secret: String,
-    /// Why it could not be read the last time.
+    /// Why it could not be read, or written, the last time.
     pub trouble: Option<Trouble>,
-    /// Whether there is a value, however old.
+    /// Whether there is a value, however old, or in memory only.
     pub held: bool,
-    /// Whether the value is in memory only, because it could not be written.
+    /// Whether the newest value is in memory only: it has not been written yet.
     pub unwritten: bool,
     /// Unix seconds at which it expires, where the vault knows.
     pub expires: Option<u64>,
@@ -112,7 +114,8 @@ impl Secrets {
             posted.owners.insert(owner.clone(), teller);
         }
         posted.used = used.iter().cloned().collect();
-        posted.written = written.iter().map(|(_, address)| address.clone()).collect();
+        let by_place = |(_, address): &(_, Address)| (address.place(), address.clone());
+        posted.written = written.iter().map(by_place).collect();
     }
 
     /// Lends a credential to whoever reads vaults in its name, from now on.
@@ -123,10 +126,18 @@ impl Secrets {
     }
 
     /// Reads everything that was announced and is not there yet, and at once again what could not be read: the configuration may
-    /// have been changed for that very reason.
+    /// have been changed for that very reason. What is written is written by whom the configuration names now.
     pub fn start(&self) {
         let Some(vaults) = &self.0 else { return };
-        let used = vaults.board.posted().used.clone();
+        let (used, written) = {
+            let posted = vaults.board.posted();
+            (posted.used.clone(), posted.written.clone())
+        };
+        for (place, deposit) in vaults.deposits().iter() {
+            if let Some(address) = written.get(place) {
+                deposit.readdress(address);
+            }
+        }
         for address in &used {
             if let Some(entry) = vaults.entry(address)
                 && entry.trouble().is_some()
@@ -139,27 +150,28 @@ impl Secrets {
     /// Forgets what the configuration announced last has no use for, once it is in force.
     pub fn forget(&self) {
         let Some(vaults) = &self.0 else { return };
-        let (used, written) = {
-            let mut posted = vaults.board.posted();
-            let Posted {
-                readers,
-                used,
-                written,
-                expiries,
-                ..
-            } = &mut *posted;
-            let reads = |name: &str| {
-                let mut all = used.iter().chain(&*written);
-                all.any(|address| *address.reader == *name)
-            };
-            readers.retain(|name, _| reads(name));
-            expiries.retain(|address, _| used.contains(address));
-            (used.clone(), written.clone())
-        };
-        vaults.entries().retain(|address, _| used.contains(address));
         let mut deposits = vaults.deposits();
-        // A value that is nowhere else is not forgotten.
-        deposits.retain(|address, deposit| written.contains(address) || deposit.unwritten());
+        let mut posted = vaults.board.posted();
+        let Posted {
+            readers,
+            used,
+            written,
+            expiries,
+            ..
+        } = &mut *posted;
+        // A value that is nowhere else is not forgotten, nor where a renewal is under way; nor is who writes it.
+        deposits.retain(|place, deposit| {
+            written.contains_key(place) || deposit.unwritten() || deposit.in_use()
+        });
+        let kept: Vec<Address> = deposits.values().map(Deposit::address).collect();
+        readers.retain(|name, _| {
+            let mut all = used.iter().chain(written.values()).chain(&kept);
+            all.any(|address| *address.reader == **name)
+        });
+        expiries.retain(|address, _| used.contains(address));
+        let used = used.clone();
+        drop(posted);
+        vaults.entries().retain(|address, _| used.contains(address));
     }
 
     /// The value as it is now; at a vault not read before, waits for the first attempt, but not for long.
@@ -178,25 +190,27 @@ impl Secrets {
     pub fn deposit(&self, address: &Address) -> Result<Deposit, Trouble> {
         let vaults = self.0.as_ref().ok_or(Trouble::NoReader)?;
         let mut deposits = vaults.deposits();
-        if let Some(deposit) = deposits.get(address) {
+        let place = address.place();
+        if let Some(deposit) = deposits.get(&place) {
             return Ok(deposit.clone());
         }
-        if !vaults.board.posted().written.contains(address) {
-            return Err(Trouble::NoReader);
-        }
+        let address = vaults.board.posted().written.get(&place).cloned();
+        let address = address.ok_or(Trouble::NoReader)?;
         let board = Arc::clone(&vaults.board);
-        let deposit = Deposit::new(address.clone(), board, vaults.around.clone());
-        deposits.insert(address.clone(), deposit.clone());
+        let deposit = Deposit::new(address, board, vaults.around.clone());
+        deposits.insert(place, deposit.clone());
         Ok(deposit)
     }
 
-    /// A last attempt to write what is in memory only: the process ends.
-    pub async fn write_down(&self) {
-        let Some(vaults) = &self.0 else { return };
+    /// A last attempt to write what is in memory only, all at the same time: the process ends. Renewals under way may end first; no other
+    /// one begins while what comes out is held.
+    pub async fn write_down(&self) -> Vec<Turn> {
+        let Some(vaults) = &self.0 else {
+            return Vec::new();
+        };
         let deposits: Vec<Deposit> = vaults.deposits().values().cloned().collect();
-        for deposit in deposits.iter().filter(|deposit| deposit.unwritten()) {
-            deposit.write_down().await;
-        }
+        let all = deposits.iter().map(Deposit::write_down);
+        join_all(all).await.into_iter().flatten().collect()
     }
 
     /// What is known without waiting.
@@ -270,8 +284,14 @@ impl Secrets {
                 }
             })
             .collect();
-        all.extend(vaults.deposits().iter().map(|(address, deposit)| Health {
-            secret: address.display(),
+        let deposits = vaults.deposits();
+        let written = vaults.board.posted().written.clone();
+        // Of one that was left out by a reload only what is in memory is of interest.
+        let shown = deposits
+            .iter()
+            .filter(|(place, deposit)| written.contains_key(place) || deposit.unwritten());
+        all.extend(shown.map(|(_, deposit)| Health {
+            secret: deposit.address().display(),
             trouble: deposit.trouble(),
             held: deposit.held(),
             unwritten: deposit.unwritten(),
@@ -304,7 +324,7 @@ impl Vaults {
 }
 
 impl Vaults {
-    fn deposits(&self) -> MutexGuard<'_, HashMap<Address, Deposit>> {
+    fn deposits(&self) -> MutexGuard<'_, HashMap<Place, Deposit>> {
         self.deposits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

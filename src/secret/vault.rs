@@ -21,7 +21,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-pub use deposit::{Deposit, Turn, Written};
+pub use deposit::{Deposit, Earlier, Turn, Written};
 pub use keep::Surroundings;
 pub(super) use keep::{Entry, Readers};
 
@@ -40,7 +40,17 @@ pub struct Address {
     pub audience: String,
 }
 
+/// One secret, whoever reads it: a vault's names have no case.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Place(url::Url, String);
+
 impl Address {
+    /// Which secret it is, whoever reads it.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place(self.vault.clone(), self.name.to_ascii_lowercase())
+    }
+
     /// `vault/name`, for people.
     #[must_use]
     pub fn display(&self) -> String {
@@ -126,6 +136,9 @@ pub enum Trouble {
     /// 409 for a write: the name belongs to a deleted secret.
     #[error("the secret is deleted, and its name is blocked until it is recovered or purged")]
     Deleted,
+    /// Others in this process renew, or others write each time in between.
+    #[error("others are writing this secret at the moment")]
+    Busy,
     /// 429.
     #[error("the vault throttles")]
     Throttled,
@@ -159,6 +172,7 @@ impl Trouble {
             Self::Disabled => "disabled",
             Self::NotFound => "not_found",
             Self::Deleted => "deleted",
+            Self::Busy => "busy",
             Self::Throttled => "throttled",
             Self::Service => "vault_error",
             Self::Invalid => "answer_invalid",
@@ -199,8 +213,10 @@ impl Trouble {
             Self::Throttled => {
                 Some("read fewer secrets from one vault, or raise `secrets.key_vault.refresh`")
             }
-            Self::Invalid => Some("a secret has to be text, not empty and at most 64 KiB"),
-            Self::Service | Self::Timeout | Self::Panicked => None,
+            Self::Invalid => Some(
+                "a secret has to be text, not empty and at most 64 KiB, and what is written at most 25 KB; an answer of another kind is not the vault's: see what is between",
+            ),
+            Self::Busy | Self::Service | Self::Timeout | Self::Panicked => None,
         }
     }
 }

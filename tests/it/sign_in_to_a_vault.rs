@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flowgate::simulator::directory::{CALLER_APP, SERVICE_USER, SERVICE_USER_NAME};
 use flowgate::simulator::vault::Access;
-use flowgate::simulator::{Fault, Person, Place, Rotation, Times, grant};
+use flowgate::simulator::{Fault, Gate, Person, Place, Rotation, Times, grant};
 use http::StatusCode;
 use tracing::Level;
 
@@ -210,12 +210,58 @@ async fn is_told(elsewhere: &tokio::runtime::Runtime, diagnostics: &Diagnostics,
     );
     let writes = [("source", "key_vault"), ("result", "write_forbidden")];
     assert!(house.metric("flowgate_secret_writes_total", &writes) >= 1.0);
-    house.app.write_down().await;
+    drop(house.app.write_down().await);
     let lost = "a secret's new value was never written to the vault and is lost";
     assert_eq!(diagnostics.lines(lost).len(), 1);
     desk.simulator.vault_writers(Access::Everyone);
-    house.app.write_down().await;
+    drop(house.app.write_down().await);
     assert_eq!(versions(&desk), 2);
+}
+
+#[test]
+fn a_renewed_token_that_gives_way_to_a_sign_in_is_in_the_log() {
+    let elsewhere = elsewhere();
+    let diagnostics = Diagnostics::capture(Level::INFO);
+    let desk = elsewhere.block_on(desk());
+    let mut here = tokio::runtime::Builder::new_current_thread();
+    let here = here.enable_all().build().unwrap();
+    here.block_on(gives_way(&elsewhere, &diagnostics, Arc::new(desk)));
+}
+
+async fn gives_way(
+    elsewhere: &tokio::runtime::Runtime,
+    diagnostics: &Diagnostics,
+    desk: Arc<Desk>,
+) {
+    let (exit, said) = signed_in(elsewhere, &desk).await;
+    assert_eq!(exit, 0, "{said}");
+    let gate = Gate::closed();
+    let place = Place::Grant(grant::REFRESH_TOKEN.into());
+    desk.simulator
+        .fault(place, Fault::Held(gate.clone()), Times::Once);
+    let later =
+        flowgate::clock::Clock::manual(flowgate::clock::Clock::system().unix() + 2 * 86_400);
+    let meanwhile = async {
+        let renews = |simulator: &flowgate::simulator::Simulator| {
+            let requests = simulator.token_requests();
+            requests
+                .iter()
+                .any(|one| one.field("refresh_token").is_some())
+        };
+        desk.simulator.until(renews).await;
+        let (exit, said) = signed_in(elsewhere, &desk).await;
+        assert_eq!(exit, 0, "{said}");
+        gate.open();
+    };
+    let (house, ()) = tokio::join!(desk.gateway_at(YAML, later), meanwhile);
+    works(&house).await;
+    assert_eq!(versions(&desk), 2);
+    let message = "somebody else has written the secret: the value in memory is given up";
+    let lines = diagnostics.lines(message);
+    let [line] = lines.as_slice() else {
+        panic!("{}", diagnostics.text());
+    };
+    assert!(line["secret"].as_str().unwrap().ends_with("/planner-token"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -135,6 +135,7 @@ pub const fn fault(trouble: Trouble) -> Fault {
         | Trouble::Firewall
         | Trouble::Disabled
         | Trouble::NotFound
+        | Trouble::Busy
         | Trouble::Throttled
         | Trouble::Service
         | Trouble::Invalid => Fault::Vault,

@@ -161,6 +161,25 @@ fn secrets_in_vaults_need_a_vault_and_somebody_else_to_read_them() {
 }
 
 #[test]
+fn a_token_is_not_kept_in_a_circle_of_credentials_either() {
+    let text = spelled_out(
+        "credentials:\n  \
+         c: { client_secret: { tenant: TENANT, client_id: TENANT, secret: { key_vault: 'https://a.vault.azure.net/secrets/y', credential: planner } } }\n  \
+         planner: { refresh_token: { tenant: TENANT, client_id: TENANT, store_key: { env: KEY_HASH }, store: { key_vault: 'https://a.vault.azure.net/secrets/x', credential: c } } }\n\
+         flows:\n  b: { URL, who_can_trigger: erp, credential: planner }\n  d: { URL, who_can_trigger: erp, credential: c }",
+    );
+    let files = [("base.yaml", spelled_out(BASE)), ("case.yaml", text)];
+    let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+    let outcome = examine_files(&files, Secrets::Required);
+    let told: Vec<String> = outcome.problems.iter().map(ToString::to_string).collect();
+    let [one, other] = told.as_slice() else {
+        panic!("{}", outcome.problems);
+    };
+    assert!(one.contains("own secret is read with itself"), "{one}");
+    assert!(other.contains("own token is kept with itself"), "{other}");
+}
+
+#[test]
 fn only_flows_whose_callers_are_users_exchange_their_tokens() {
     // The credential's application, and another.
     const OWN: &str = "22220000-0000-0000-0000-000000000002";

@@ -2,7 +2,7 @@
 //!
 //! In: the addresses that callers and credentials name, to read from or to write to. Out: for the running gateway, each address with its reader, readers before those
 //! whose own secret they read. Refuses addresses that are no Key Vault's (a token for the vault must not travel elsewhere, security
-//! rule 21), readers that do not exist, and a credential whose secret is read with itself.
+//! rule 21), readers that do not exist, a credential whose secret is read with itself, and a secret that is read here and written there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -238,6 +238,15 @@ pub fn judge(ground: &mut Ground<'_>, credentials: &mut Credentials) -> Option<V
             fine = false;
             continue;
         }
+        if one.written && read_too(&uses, one) {
+            ground.reader.error_at(
+                &one.spot,
+                say!("this secret is read for something else as well, and the token would be written over it"),
+                say!("keep the token in a secret of its own"),
+            );
+            fine = false;
+            continue;
+        }
         let Some(reader) = credentials.0.get_mut(index) else {
             continue;
         };
@@ -331,6 +340,13 @@ fn read_by(uses: &[Use], credential: &str) -> Option<Arc<str>> {
     uses.iter()
         .find(|one| one.owner.as_deref() == Some(credential))
         .map(|one| Arc::clone(&one.address.reader))
+}
+
+/// Whether something else is read from the secret that this one is written to.
+fn read_too(uses: &[Use], one: &Use) -> bool {
+    let place = one.address.place();
+    let mut read = uses.iter().filter(|other| !other.written);
+    read.any(|other| other.address.place() == place)
 }
 
 /// Whether this secret's reader needs, at the end, this very secret's owner.

@@ -5,8 +5,8 @@
 //! Refuses what is no sealed record of this credential.
 //!
 //! There is no lock between gateways, because Key Vault has none to give. Each reads the latest version right before it renews, and writes
-//! only over what it has read ([`Deposit`](crate::secret::vault::Deposit)). What that is worth depends on the provider:
-//! docs/decisions/refresh-token-in-a-vault.md.
+//! only over what it has read, or over an earlier record of the same sign-in ([`Deposit`](crate::secret::vault::Deposit)). What that is
+//! worth depends on the provider: docs/decisions/refresh-token-in-a-vault.md.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::record::Record;
 use super::seal::Seal;
 use super::trouble::Trouble;
 use crate::secret::Secret;
-use crate::secret::vault::{self, Address, Turn, Written};
+use crate::secret::vault::{self, Address, Earlier, Turn, Written};
 
 /// Largest value, in bytes: a secret holds 25 KB (facts B4), and it is not said which kind of KB.
 const LIMIT: usize = 25_000;
@@ -72,20 +72,24 @@ impl Desk {
         let deposit = context.secrets.deposit(address)?;
         let turn = tokio::time::timeout(patience, deposit.turn()).await;
         Ok(Self {
-            turn: turn.map_err(|_| Trouble::Busy)?,
+            turn: turn.map_err(|_| vault::Trouble::Busy)?,
             seal: Arc::clone(seal),
         })
     }
 
-    /// The latest record, and how it looks from outside; `None`: there is none yet.
+    /// The latest record; `None`: there is none yet.
     pub(super) async fn read(&self) -> Result<Option<Record>, Unusable> {
-        let text = self.turn.read().await?;
-        text.map(|text| self.opened(&text)).transpose()
+        let earlier = match self.held() {
+            Some(Ok(held)) => self.before(&held),
+            Some(Err(_)) | None => Arc::new(|_: &_| false),
+        };
+        let text = self.turn.read(&earlier).await?;
+        text.map(|text| opened(&self.seal, &text)).transpose()
     }
 
     /// What is known without asking the vault.
     pub(super) fn held(&self) -> Option<Result<Record, Unusable>> {
-        self.turn.held().map(|text| self.opened(&text))
+        self.turn.held().map(|text| opened(&self.seal, &text))
     }
 
     /// How that looks from outside: it changes with every write.
@@ -101,21 +105,26 @@ impl Desk {
     /// Writes a record over the one that was read, or keeps it in memory until that is possible. Whatever the vault says is logged there.
     pub(super) async fn keep(&self, record: &Record) -> Result<(), Unusable> {
         let text = self.sealed(record)?;
-        // Overtaken: somebody else's record stays. He has renewed or signed in, and at a provider that takes each token once only one
-        // of us can have succeeded.
-        let _ = self.turn.keep(text).await;
+        // Overtaken: somebody else has renewed, or signed in, since we read, and his record stays. Where a redeemed token stays valid
+        // nothing is lost with ours; where each is taken once, ours came from a token that his does not know of only if he has signed in.
+        let _ = self.turn.keep(text, self.before(record)).await;
         Ok(())
     }
 
     /// Writes a record over the one that was read, now or not at all.
     pub(super) async fn put(&self, record: &Record) -> Result<Written, Unusable> {
-        Ok(self.turn.put(&self.sealed(record)?).await?)
+        let nothing: Earlier = Arc::new(|_| false);
+        Ok(self.turn.put(&self.sealed(record)?, &nothing).await?)
     }
 
-    fn opened(&self, text: &Secret<String>) -> Result<Record, Unusable> {
-        let bytes = BASE64_STANDARD.decode(text.expose().trim());
-        let bytes = bytes.map_err(|_| Trouble::Damaged)?;
-        Ok(Record::of(&self.seal.open(&bytes)?)?)
+    /// What is an earlier record of the same sign-in: never anybody else's news, but what a vault that was restored gives again.
+    fn before(&self, record: &Record) -> Earlier {
+        let seal = Arc::clone(&self.seal);
+        let (signed_in, sequence) = (record.signed_in, record.sequence);
+        Arc::new(move |text| {
+            opened(&seal, text)
+                .is_ok_and(|found| found.signed_in == signed_in && found.sequence < sequence)
+        })
     }
 
     fn sealed(&self, record: &Record) -> Result<Secret<String>, Unusable> {
@@ -133,4 +142,10 @@ impl Desk {
         };
         Ok(Secret::new(text(&smaller)?))
     }
+}
+
+fn opened(seal: &Seal, text: &Secret<String>) -> Result<Record, Unusable> {
+    let bytes = BASE64_STANDARD.decode(text.expose().trim());
+    let bytes = bytes.map_err(|_| Trouble::Damaged)?;
+    Ok(Record::of(&seal.open(&bytes)?)?)
 }

@@ -5,6 +5,7 @@
 //! account is compared with the store's. Refuses an answer that was not asked for, an account other than the one that signed in before,
 //! and a provider that gives no refresh token. Nothing of a token is ever printed.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -89,6 +90,8 @@ pub struct SignIn {
     context: Context,
     /// What the browser and the device are asked for.
     ask: Ask,
+    /// Whether a write to a vault was tried: it may have been carried out whatever came of it.
+    tried: AtomicBool,
 }
 
 /// What a browser is sent to, and what its answer is compared with. No `Debug`.
@@ -120,13 +123,19 @@ pub struct Signed {
     /// Who, where the provider says it.
     pub account: Option<Account>,
     refresh: Secret<String>,
+    /// When, in Unix seconds: however often it is put into a store, it is one sign-in.
+    at: u64,
 }
 
 #[cfg(test)]
 impl Signed {
     /// As if this account had signed in.
-    pub(super) fn of(account: Option<Account>, refresh: Secret<String>) -> Self {
-        Self { account, refresh }
+    pub(super) fn of(account: Option<Account>, refresh: Secret<String>, at: u64) -> Self {
+        Self {
+            account,
+            refresh,
+            at,
+        }
     }
 }
 
@@ -144,6 +153,7 @@ impl SignIn {
             settings: settings.clone(),
             context: context.clone(),
             ask,
+            tried: AtomicBool::new(false),
         }
     }
 
@@ -329,6 +339,7 @@ impl SignIn {
         Ok(Signed {
             account,
             refresh: answer::text_of(response, "refresh_token").ok_or(Error::NoRefreshToken)?,
+            at: self.context.clock.unix(),
         })
     }
 }

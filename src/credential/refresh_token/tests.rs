@@ -12,7 +12,9 @@ use crate::secret::Secrets;
 use crate::simulator::{Options, Simulator, directory};
 
 mod in_a_vault;
+mod in_a_vault_chains;
 mod in_a_vault_crashes;
+mod in_a_vault_memory;
 mod killed;
 mod renewal;
 mod rule_24_the_refresh_store;

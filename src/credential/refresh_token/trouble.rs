@@ -10,13 +10,13 @@ use rustix::io::Errno;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
     /// Shorter than what was written.
-    #[error("the store's file is cut short")]
+    #[error("the store is cut short")]
     Truncated,
     /// Changed since it was written, or never a store.
-    #[error("the store's file is damaged, or is not a store")]
+    #[error("the store is damaged, or is not a store")]
     Damaged,
     /// Of a version this program does not know.
-    #[error("the store's file is of another version of flowgate")]
+    #[error("the store is of another version of flowgate")]
     Format,
     /// Made with another key.
     #[error("the store was made with another `store_key`")]
@@ -107,7 +107,7 @@ impl Trouble {
                 "give each credential a store of its own; after a change of name, tenant, client_id or scope run flowgate sign-in --replace-account"
             }
             Self::RolledBack => {
-                "run flowgate sign-in; a backup of the store is worth nothing once its tokens were renewed"
+                "run flowgate sign-in --replace-account; a backup of the store is worth nothing once its tokens were renewed"
             }
             Self::Link => "put the file itself there: links are not followed",
             Self::NotAFile => "give the path of a file in `store`",

@@ -3,7 +3,9 @@
 //! In: an [`Address`], the readers in force. Out: turns, one at a time within the process, to read the latest value and to put another one
 //! in its place. A value that cannot be written stays in memory, counts as the latest here, and is tried again until it is there. Key Vault
 //! knows no "only if nobody else has written" (facts B4), so the latest version is compared right before a write: a value is never put
-//! over one that its writer had not seen, but for what happens in that instant. Logs what cannot be written, again every hour.
+//! over one that its writer had not seen, but for what happens in that instant, and for an [`Earlier`] one that a vault gives again after it
+//! was restored. What is in memory only is given up for somebody else's newer value alone, never because there is none. Logs what cannot
+//! be written, again every hour.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,6 +20,12 @@ use crate::secret::Secret;
 
 /// How often it is told that a value is in memory only.
 const TOLD: Duration = Duration::from_hours(1);
+
+/// Longest wait at the end for a renewal that is under way.
+const END: Duration = Duration::from_secs(5);
+
+/// Whether a value is an earlier one of the same chain: only who writes it can read it.
+pub type Earlier = Arc<dyn Fn(&Secret<String>) -> bool + Send + Sync>;
 
 /// A secret that is written. Cheap to clone.
 #[derive(Clone)]
@@ -39,7 +47,7 @@ pub enum Written {
 }
 
 struct Inner {
-    address: Address,
+    address: Mutex<Address>,
     readers: Arc<dyn Readers>,
     around: Surroundings,
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -51,13 +59,19 @@ struct State {
     /// What the vault had when it was last seen; `None`: no such secret, as far as is known.
     seen: Option<Version>,
     /// What should be there and could not be written yet.
-    unwritten: Option<Secret<String>>,
+    unwritten: Option<Unwritten>,
     /// Why the last read or write failed, if it did.
     trouble: Option<Trouble>,
     /// When it was last told that something is unwritten.
     told: Option<Duration>,
     /// Somebody is trying to write it.
     trying: bool,
+}
+
+#[derive(Clone)]
+struct Unwritten {
+    value: Secret<String>,
+    earlier: Earlier,
 }
 
 impl Deposit {
@@ -67,12 +81,27 @@ impl Deposit {
         around: Surroundings,
     ) -> Self {
         Self(Arc::new(Inner {
-            address,
+            address: Mutex::new(address),
             readers,
             around,
             turn: Arc::default(),
             state: Mutex::default(),
         }))
+    }
+
+    /// The secret, and who writes it now.
+    pub(in crate::secret) fn address(&self) -> Address {
+        self.0.address()
+    }
+
+    /// The same secret is written by another credential from now on.
+    pub(in crate::secret) fn readdress(&self, address: &Address) {
+        *self.0.addressed() = address.clone();
+    }
+
+    /// Whether somebody has its turn or waits for it, or goes on trying.
+    pub(in crate::secret) fn in_use(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
     }
 
     /// Waits for a turn.
@@ -102,29 +131,46 @@ impl Deposit {
         state.unwritten.is_some() || state.seen.is_some()
     }
 
-    /// A last attempt to write what is in memory only, before it is gone.
-    pub async fn write_down(&self) {
-        let turn = self.turn().await;
-        let Some(value) = turn.inner.state().unwritten.clone() else {
-            return;
-        };
-        if let Err(trouble) = turn.put(&value).await {
+    /// A last attempt to write what is in memory only, before it is gone; a renewal under way may end first, but not take for ever. Nobody
+    /// gets a turn while what comes out is held.
+    pub(in crate::secret) async fn write_down(&self) -> Option<Turn> {
+        let lost = |trouble: Trouble| {
+            let address = self.address();
             tracing::error!(
-                secret = turn.inner.address.display(),
-                credential = &*turn.inner.address.reader,
+                secret = address.display(),
+                credential = &*address.reader,
                 reason = trouble.word(),
                 cure = trouble.cure(),
                 "a secret's new value was never written to the vault and is lost"
             );
+        };
+        let Ok(turn) = tokio::time::timeout(END, self.turn()).await else {
+            if self.unwritten() {
+                lost(Trouble::Busy);
+            } else {
+                tracing::warn!(
+                    secret = self.address().display(),
+                    "the process ends in the middle of a renewal: a token that comes now is lost"
+                );
+            }
+            return None;
+        };
+        let unwritten = turn.inner.state().unwritten.clone();
+        if let Some(Unwritten { value, earlier }) = unwritten
+            && let Err(trouble) = turn.put(&value, &earlier).await
+        {
+            lost(trouble);
         }
+        Some(turn)
     }
 }
 
 impl Turn {
-    /// The latest value: what could not be written yet, or what the vault has. `None`: there is no such secret.
-    pub async fn read(&self) -> Result<Option<Secret<String>>, Trouble> {
+    /// The latest value: what could not be written yet, or what the vault has. `None`: there is no such secret. `earlier`: than what is
+    /// known here; the vault was restored then, and what is known is written again.
+    pub async fn read(&self, earlier: &Earlier) -> Result<Option<Secret<String>>, Trouble> {
         let inner = &self.inner;
-        let address = inner.address.clone();
+        let address = inner.address();
         let outcome =
             inner.attempt(move |reader| async move { fetch::latest(&address, &reader).await });
         let outcome = outcome.await;
@@ -135,6 +181,7 @@ impl Turn {
         };
         let reads = &inner.around.metrics.secret_reads_total;
         reads.with_label_values(&["key_vault", result]).inc();
+        let held = self.held();
         let mut state = inner.state();
         let found = match outcome {
             Ok(found) => found,
@@ -143,21 +190,42 @@ impl Turn {
                 return Err(trouble);
             }
         };
-        let id = |version: &Option<Version>| version.as_ref().map(|one| one.id.clone());
-        let same = id(&state.seen) == id(&found);
-        let there = |found: &Version| Some(&found.value) == state.unwritten.as_ref();
-        if found.as_ref().is_some_and(there) {
+        let Some(found) = found else {
+            // Deleted, and perhaps recovered later. What is in memory only is not given up for that, and goes over what was there.
+            if state.unwritten.is_none() {
+                inner.readable(&mut state);
+                state.seen = None;
+            }
+            return Ok(state.unwritten.as_ref().map(|one| one.value.clone()));
+        };
+        let same = state.seen.as_ref().is_some_and(|seen| seen.id == found.id);
+        let unwritten = state.unwritten.as_ref().map(|one| &one.value);
+        let mut restored = false;
+        if unwritten == Some(&found.value) {
             // The write whose answer never came.
             inner.settled(&mut state, Written::There);
+        } else if !same && let Some(value) = held.filter(|_| earlier(&found.value)) {
+            restored = true;
+            let earlier = Arc::clone(earlier);
+            tracing::warn!(
+                secret = inner.address().display(),
+                "the vault gives an earlier value of the secret than before: the newer one is written again"
+            );
+            state.unwritten.get_or_insert(Unwritten { value, earlier });
         } else if !same {
             inner.settled(&mut state, Written::Overtaken);
         }
         if state.unwritten.is_none() {
-            state.trouble = None;
+            inner.readable(&mut state);
         }
-        let value = found.as_ref().map(|found| found.value.clone());
-        state.seen = found;
-        Ok(state.unwritten.clone().or(value))
+        let value = found.value.clone();
+        state.seen = Some(found);
+        let unwritten = state.unwritten.as_ref().map(|one| one.value.clone());
+        drop(state);
+        if restored {
+            inner.try_on();
+        }
+        Ok(Some(unwritten.unwrap_or(value)))
     }
 
     /// What is known without asking.
@@ -165,7 +233,8 @@ impl Turn {
     pub fn held(&self) -> Option<Secret<String>> {
         let state = self.inner.state();
         let seen = state.seen.as_ref().map(|version| version.value.clone());
-        state.unwritten.clone().or(seen)
+        let unwritten = state.unwritten.as_ref().map(|one| one.value.clone());
+        unwritten.or(seen)
     }
 
     /// Whether that could not be written yet.
@@ -174,13 +243,14 @@ impl Turn {
         self.inner.state().unwritten.is_some()
     }
 
-    /// Puts a value where the last one that was read here still is.
-    pub async fn put(&self, value: &Secret<String>) -> Result<Written, Trouble> {
+    /// Puts a value where the last one that was read here still is, or an earlier one is again.
+    pub async fn put(&self, value: &Secret<String>, earlier: &Earlier) -> Result<Written, Trouble> {
         let inner = &self.inner;
-        let (address, value) = (inner.address.clone(), value.clone());
+        let (address, value) = (inner.address(), value.clone());
+        let earlier = Arc::clone(earlier);
         let base = inner.state().seen.clone();
         let outcome = inner.attempt(move |reader| async move {
-            fetch::replace(&address, &reader, base.as_ref(), &value).await
+            fetch::replace(&address, &reader, base.as_ref(), &value, &earlier).await
         });
         let outcome = outcome.await;
         let result = match &outcome {
@@ -192,7 +262,7 @@ impl Turn {
         writes.with_label_values(&["key_vault", result]).inc();
         let mut state = inner.state();
         let (found, written) = match outcome {
-            Ok(Replaced::By(version)) => (Some(version), Written::There),
+            Ok(Replaced::By(version)) => (version, Written::There),
             Ok(Replaced::Overtaken(found)) => (found, Written::Overtaken),
             Err(trouble) => {
                 inner.troubled(&mut state, trouble, true);
@@ -200,17 +270,20 @@ impl Turn {
             }
         };
         inner.settled(&mut state, written);
-        state.seen = found;
+        state.seen = Some(found);
         state.trouble = None;
         Ok(written)
     }
 
     /// The same with a value that must not be lost: where it cannot be written it stays in memory, and is tried again for as long as
     /// it takes.
-    pub async fn keep(&self, value: Secret<String>) -> Result<Written, Trouble> {
+    pub async fn keep(&self, value: Secret<String>, earlier: Earlier) -> Result<Written, Trouble> {
         // Before the attempt: whatever becomes of that, the value is not lost.
-        self.inner.state().unwritten = Some(value.clone());
-        let outcome = self.put(&value).await;
+        self.inner.state().unwritten = Some(Unwritten {
+            value: value.clone(),
+            earlier: Arc::clone(&earlier),
+        });
+        let outcome = self.put(&value, &earlier).await;
         if outcome.is_err() {
             self.inner.try_on();
         }
@@ -223,13 +296,21 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn addressed(&self) -> MutexGuard<'_, Address> {
+        self.address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn address(&self) -> Address {
+        self.addressed().clone()
+    }
+
     /// In a task of its own, so that a panic in a library is only a failed attempt; bounded as a token request is.
     async fn attempt<T, W>(&self, work: impl FnOnce(Reader) -> W) -> Result<T, Trouble>
     where
         T: Send + 'static,
         W: Future<Output = Result<T, Trouble>> + Send + 'static,
     {
-        let reader = self.readers.reader(&self.address.reader);
+        let reader = self.readers.reader(&self.address().reader);
         let reader = reader.ok_or(Trouble::NoReader)?;
         let within = reader.outbound.token_timeout();
         let mut task = JoinSet::new();
@@ -241,16 +322,28 @@ impl Inner {
         }
     }
 
+    /// It was read, and nothing is unwritten.
+    fn readable(&self, state: &mut State) {
+        if state.trouble.take().is_some() {
+            let secret = self.address().display();
+            tracing::info!(secret, "the secret can be read from the vault again");
+        }
+    }
+
     /// Nothing is unwritten any more.
     fn settled(&self, state: &mut State, written: Written) {
-        if state.unwritten.take().is_none() || state.told.take().is_none() {
+        let told = state.told.take().is_some();
+        if state.unwritten.take().is_none() {
             return;
         }
-        let secret = self.address.display();
+        state.trouble = None;
+        let secret = self.address().display();
         match written {
+            Written::There if !told => {}
             Written::There => {
                 tracing::info!(secret, "the secret's new value is in the vault now");
             }
+            // Each time: it may have been the only token of its sign-in.
             Written::Overtaken => tracing::info!(
                 secret,
                 "somebody else has written the secret: the value in memory is given up"
@@ -263,7 +356,8 @@ impl Inner {
         let news = state.trouble != Some(trouble);
         state.trouble = Some(trouble);
         let now = self.around.clock.since_epoch();
-        let (secret, credential) = (self.address.display(), &*self.address.reader);
+        let address = self.address();
+        let (secret, credential) = (address.display(), &*address.reader);
         let (reason, cure) = (trouble.word(), trouble.cure());
         if state.unwritten.is_some() {
             let lately = |told: Duration| now.abs_diff(told) < TOLD;
@@ -310,8 +404,10 @@ impl Inner {
                     state.trying = state.unwritten.is_some();
                     state.unwritten.clone()
                 };
-                let Some(value) = unwritten else { return };
-                if turn.put(&value).await.is_err() {
+                let Some(Unwritten { value, earlier }) = unwritten else {
+                    return;
+                };
+                if turn.put(&value, &earlier).await.is_err() {
                     failures += 1;
                 }
             }

@@ -13,7 +13,7 @@ use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use serde_json::Value;
 
 use super::transport::Errand;
-use super::{Address, Reader, Reading, Trouble};
+use super::{Address, Earlier, Reader, Reading, Trouble};
 use crate::secret::Secret;
 
 /// The service's version of this call; documented and generally available.
@@ -38,7 +38,7 @@ pub(super) enum Replaced {
     /// It is the latest version now.
     By(Version),
     /// It was not written: this is the latest version, and not the one that was to be replaced.
-    Overtaken(Option<Version>),
+    Overtaken(Version),
 }
 
 /// Reads the secret once.
@@ -64,12 +64,14 @@ pub(super) async fn latest(address: &Address, reader: &Reader) -> Result<Option<
     found(&errand, got.await)
 }
 
-/// Makes this value the latest version, if `base` still is or this very value is already.
+/// Makes this value the latest version, if `base` still is, if an `earlier` one of the same chain is again, or if there is none. Of a secret that
+/// was deleted the vault itself says whether its name is free.
 pub(super) async fn replace(
     address: &Address,
     reader: &Reader,
     base: Option<&Version>,
     new: &Secret<String>,
+    earlier: &Earlier,
 ) -> Result<Replaced, Trouble> {
     let errand = Errand::new(reader, address);
     let client = client(address, &errand).map_err(|error| errand.explained(&error, Step::Read))?;
@@ -77,7 +79,7 @@ pub(super) async fn replace(
     match there {
         // An answer that never came.
         Some(there) if there.value == *new => return Ok(Replaced::By(there)),
-        there if there.as_ref().map(|one| &one.id) != base.map(|one| &one.id) => {
+        Some(there) if Some(&there.id) != base.map(|one| &one.id) && !earlier(&there.value) => {
             return Ok(Replaced::Overtaken(there));
         }
         _ => {}
@@ -211,16 +213,18 @@ fn trouble(error: &azure_core::Error, step: Step) -> Trouble {
     else {
         return Trouble::Invalid;
     };
+    let body = raw_response.as_ref().map(|response| response.body());
+    let answer: Value =
+        serde_json::from_slice(body.map(AsRef::as_ref).unwrap_or_default()).unwrap_or_default();
+    let error = answer.get("error");
     match u16::from(*status) {
         401 => Trouble::Unauthorized,
-        403 => {
-            let body = raw_response.as_ref().map(|response| response.body());
-            match forbidden(body.map(AsRef::as_ref).unwrap_or_default()) {
-                Trouble::Forbidden if step == Step::Write => Trouble::WriteForbidden,
-                other => other,
-            }
-        }
-        404 => Trouble::NotFound,
+        403 => match forbidden(error) {
+            Trouble::Forbidden if step == Step::Write => Trouble::WriteForbidden,
+            other => other,
+        },
+        // Anything in between may say 404 too, and knows nothing of the secret.
+        404 if code(error) == Some("SecretNotFound") => Trouble::NotFound,
         409 if step == Step::Write => Trouble::Deleted,
         429 => Trouble::Throttled,
         500.. => Trouble::Service,
@@ -229,14 +233,15 @@ fn trouble(error: &azure_core::Error, step: Step) -> Trouble {
 }
 
 /// Which 403 it is: `error.innererror.code`, or `error.code` (facts B4).
-fn forbidden(body: &[u8]) -> Trouble {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    let error = answer.get("error");
-    let code = |error: Option<&Value>| Some(error?.get("code")?.as_str()?.to_owned());
+fn forbidden(error: Option<&Value>) -> Trouble {
     let inner = code(error.and_then(|error| error.get("innererror")));
-    match inner.or_else(|| code(error)).as_deref() {
+    match inner.or_else(|| code(error)) {
         Some("ForbiddenByFirewall") => Trouble::Firewall,
         Some("SecretDisabled") => Trouble::Disabled,
         _ => Trouble::Forbidden,
     }
+}
+
+fn code(error: Option<&Value>) -> Option<&str> {
+    error?.get("code")?.as_str()
 }

@@ -272,6 +272,8 @@ async fn every_way_a_vault_can_refuse_ends_in_its_fixed_word() {
         (403, error("Forbidden", "SecretDisabled"), "disabled"),
         (403, "no JSON".into(), "forbidden"),
         (404, error("SecretNotFound", ""), "not_found"),
+        (404, error("NotFound", ""), "answer_invalid"),
+        (404, "<html>".into(), "answer_invalid"),
         (429, error("Throttled", ""), "throttled"),
         (503, String::new(), "vault_error"),
         (200, "{}".into(), "answer_invalid"),

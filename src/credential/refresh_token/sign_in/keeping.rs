@@ -5,12 +5,13 @@
 //! tell whose it is (security rule 24).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::super::in_vault::{Desk, Unusable};
 use super::super::store::Store;
 use super::super::{INACTIVE, Place, Record, Trouble, blocking, locked, patience};
 use super::{Error, SignIn, Signed};
-use crate::secret::vault::{Address, Written};
+use crate::secret::vault::{self, Address, Written};
 
 /// How often a write is tried that others get in front of: a gateway renews about once an hour.
 const TRIES: u32 = 3;
@@ -43,7 +44,6 @@ impl SignIn {
         let locked = tokio::time::timeout(patience, locked(&store))
             .await
             .map_err(|_| Trouble::Busy)??;
-        let now = self.context.clock.unix();
         let signed = signed.clone();
         let kept = blocking(move || {
             let last = match predecessor(locked.read(&seal), &signed, replace) {
@@ -54,7 +54,7 @@ impl SignIn {
             let sequence = locked.next(last.as_ref());
             locked
                 .room()?
-                .write(&signed.record(sequence, now), &seal)
+                .write(&signed.record(sequence), &seal)
                 .map(Ok)
         });
         kept.await?
@@ -68,7 +68,6 @@ impl SignIn {
     ) -> Result<(), Error> {
         let seal = Arc::new(self.settings.seal(&self.context).await?);
         let patience = patience(self.context.outbound.token_timeout());
-        let now = self.context.clock.unix();
         let desk = Desk::at(address, &seal, &self.context, patience).await?;
         for _ in 0..TRIES {
             let read = match desk.read().await {
@@ -76,20 +75,25 @@ impl SignIn {
                 Err(Unusable::Record(trouble)) => Err(trouble),
                 Err(Unusable::Vault(trouble)) => return Err(trouble.into()),
             };
+            // An answer of the vault's that never came; a gateway may have renewed since.
+            let tried = self.tried.swap(true, Ordering::Relaxed);
+            if tried && matches!(&read, Ok(Some(record)) if signed.is_in(record)) {
+                return Ok(());
+            }
             let last = predecessor(read, signed, replace)?;
             let sequence = last.map_or(0, |last| last.sequence).saturating_add(1);
-            match desk.put(&signed.record(sequence, now)).await? {
+            match desk.put(&signed.record(sequence)).await? {
                 Written::There => return Ok(()),
                 // A gateway has renewed in this very moment: what a person has just done comes after.
                 Written::Overtaken => {}
             }
         }
-        Err(Trouble::Busy.into())
+        Err(vault::Trouble::Busy.into())
     }
 
     /// Whether the store can be written, before a person takes the trouble of signing in. Of a vault only whether it can be read: there is
-    /// no way to ask whether it could be written but to do it.
-    pub async fn rehearse(&self) -> Result<(), Error> {
+    /// no way to ask whether it could be written but to do it. `replace`: whosever it is.
+    pub async fn rehearse(&self, replace: bool) -> Result<(), Error> {
         let seal = self.settings.seal(&self.context).await?;
         let patience = patience(self.context.outbound.token_timeout());
         match &self.settings.store {
@@ -98,24 +102,35 @@ impl SignIn {
                 let locked = tokio::time::timeout(patience, locked(&store))
                     .await
                     .map_err(|_| Trouble::Busy)??;
-                blocking(move || {
-                    match locked.read(&seal) {
-                        Err(trouble) if !trouble.mended_by_sign_in() => return Err(trouble),
-                        _ => {}
+                let rehearsed = blocking(move || {
+                    if let Err(trouble) = locked.read(&seal)
+                        && let refused @ Err(_) = unreadable(trouble, replace)
+                    {
+                        return Ok(refused);
                     }
-                    locked.room().map(|_| ())
-                })
-                .await?;
+                    locked.room().map(|_| Ok(()))
+                });
+                rehearsed.await?
             }
             Place::Vault(address) => {
                 let desk = Desk::at(address, &Arc::new(seal), &self.context, patience).await?;
                 match desk.read().await {
-                    Err(Unusable::Record(trouble)) if trouble.mended_by_sign_in() => {}
-                    outcome => drop(outcome?),
+                    Ok(_) => Ok(()),
+                    Err(Unusable::Record(trouble)) => unreadable(trouble, replace),
+                    Err(Unusable::Vault(trouble)) => Err(trouble.into()),
                 }
             }
         }
-        Ok(())
+    }
+}
+
+/// Whether what cannot be read may be followed, whoever signs in.
+fn unreadable(trouble: Trouble, replace: bool) -> Result<(), Error> {
+    match (trouble.mended_by_sign_in(), replace) {
+        // Its tokens may be used up; whose it was could be read, though not here any more.
+        (true, true) => Ok(()),
+        (true, false) => Err(Error::Unknown(trouble)),
+        (false, _) => Err(trouble.into()),
     }
 }
 
@@ -130,10 +145,7 @@ fn predecessor(
         Ok(None) => Ok(None),
         Ok(Some(_)) if replace => Ok(None),
         Ok(Some(_)) => Err(Error::OtherAccount),
-        // Its tokens may be used up; whose it was could be read, though not here any more.
-        Err(trouble) if trouble.mended_by_sign_in() && replace => Ok(None),
-        Err(trouble) if trouble.mended_by_sign_in() => Err(Error::Unknown(trouble)),
-        Err(trouble) => Err(trouble.into()),
+        Err(trouble) => unreadable(trouble, replace).map(|()| None),
     }
 }
 
@@ -146,15 +158,20 @@ fn same(record: &Record, signed: &Signed) -> bool {
 }
 
 impl Signed {
-    fn record(&self, sequence: u64, now: u64) -> Record {
+    /// Whether this record has come of this sign-in: it is its first one, or what a gateway made of it.
+    fn is_in(&self, record: &Record) -> bool {
+        record.signed_in == self.at && record.account == self.account
+    }
+
+    fn record(&self, sequence: u64) -> Record {
         Record {
             sequence,
             newest: self.refresh.clone(),
             // Of the sign-in before: a person has just replaced it.
             before: None,
             account: self.account.clone(),
-            signed_in: now,
-            last_used: now,
+            signed_in: self.at,
+            last_used: self.at,
         }
     }
 }

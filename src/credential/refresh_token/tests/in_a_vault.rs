@@ -1,5 +1,7 @@
 //! A store in a vault, against the simulated Key Vault and the simulated Entra ID: who writes when, two gateways on one secret, a vault that
-//! refuses or is down. Where a process ends between two steps is in [`in_a_vault_crashes`](super::in_a_vault_crashes).
+//! refuses or is down. What lies in memory only, and what a vault forgets, is in [`in_a_vault_memory`](super::in_a_vault_memory); what comes
+//! of a refused token and of a sign-in, in [`in_a_vault_chains`](super::in_a_vault_chains); where a process ends between two steps, in
+//! [`in_a_vault_crashes`](super::in_a_vault_crashes).
 
 use std::pin::Pin;
 
@@ -14,9 +16,9 @@ use crate::secret::vault::{self, Lent, Reader, Tokens};
 use crate::simulator::vault::{Access, VAULT_AUDIENCE};
 use crate::simulator::{Fault, Gate, Place as At, Rotation, Service, Times, TokenSpec, grant};
 
-const NOW: u64 = 1_800_000_000;
-const SECRET: &str = "planner-token";
-const DAY: Duration = Duration::from_hours(24);
+pub(super) const NOW: u64 = 1_800_000_000;
+pub(super) const SECRET: &str = "planner-token";
+pub(super) const DAY: Duration = Duration::from_hours(24);
 
 /// The simulator, its clock, and the credential that keeps its token in the simulated vault.
 pub(super) struct Office {
@@ -93,30 +95,33 @@ impl Office {
             metrics: metrics.clone(),
         });
         let mut context = with_clock(self.clock.clone());
+        context.secrets = secrets;
+        let gateway = Gateway { context, metrics };
+        gateway.configured(self, Some("cluster"));
+        gateway
+    }
+
+    pub(super) fn address(&self) -> vault::Address {
         let Place::Vault(address) = &self.settings.store else {
             unreachable!("so it was made")
         };
-        let stores = [("planner".into(), address.clone())];
-        secrets.settle(Duration::from_mins(5), &[], &[], &stores);
-        let reader = Reader {
-            tokens: Arc::new(Mint(self.simulator.clone())),
-            outbound: context.outbound.clone(),
-        };
-        secrets.lend("cluster".into(), reader);
-        context.secrets = secrets;
-        Gateway { context, metrics }
+        address.clone()
     }
 
     /// A person signs in.
     pub(super) async fn sign_in(&self) {
         let gateway = self.gateway();
         let sign_in = SignIn::new(&self.settings, &wanted(), &gateway.context);
-        sign_in.rehearse().await.unwrap();
+        sign_in.rehearse(false).await.unwrap();
         sign_in.keep(&self.signed(), false).await.unwrap();
     }
 
     pub(super) fn signed(&self) -> Signed {
-        Signed::of(Some(account()), signed_in(&self.simulator))
+        Signed::of(
+            Some(account()),
+            signed_in(&self.simulator),
+            self.clock.unix(),
+        )
     }
 
     pub(super) fn versions(&self) -> usize {
@@ -128,11 +133,8 @@ impl Office {
     pub(super) async fn held(&self) -> Record {
         let gateway = self.gateway();
         let seal = Arc::new(self.settings.seal(&gateway.context).await.ok().unwrap());
-        let Place::Vault(address) = &self.settings.store else {
-            unreachable!("so it was made")
-        };
         let patience = Duration::from_secs(1);
-        let desk = Desk::at(address, &seal, &gateway.context, patience).await;
+        let desk = Desk::at(&self.address(), &seal, &gateway.context, patience).await;
         desk.unwrap().read().await.unwrap().unwrap()
     }
 }
@@ -147,22 +149,45 @@ impl Gateway {
         self.source(office).fetch(Wish::default()).await
     }
 
-    fn source(&self, office: &Office) -> Arc<dyn Source> {
+    pub(super) fn source(&self, office: &Office) -> Arc<dyn Source> {
         source(&office.settings, &wanted(), &self.context)
     }
 
-    fn unwritten(&self) -> bool {
+    /// Takes a configuration over: the same, with another credential that writes the vault, or without the one that is kept there.
+    pub(super) fn configured(&self, office: &Office, writer: Option<&str>) {
+        let secrets = &self.context.secrets;
+        let address = writer.map(|writer| vault::Address {
+            reader: writer.into(),
+            ..office.address()
+        });
+        let stores: Vec<_> = address
+            .into_iter()
+            .map(|address| ("planner".into(), address))
+            .collect();
+        secrets.settle(Duration::from_mins(5), &[], &[], &stores);
+        if let Some(writer) = writer {
+            let reader = Reader {
+                tokens: Arc::new(Mint(office.simulator.clone())),
+                outbound: self.context.outbound.clone(),
+            };
+            secrets.lend(writer.into(), reader);
+        }
+        secrets.start();
+        secrets.forget();
+    }
+
+    pub(super) fn unwritten(&self) -> bool {
         let health = self.context.secrets.health();
         health.iter().any(|secret| secret.unwritten)
     }
 
-    fn trouble(&self) -> Option<&'static str> {
+    pub(super) fn trouble(&self) -> Option<&'static str> {
         let health = self.context.secrets.health();
         health.first()?.trouble.map(vault::Trouble::word)
     }
 
     /// Lets time pass until what is in memory only has been written.
-    async fn written(&self, clock: &Clock) {
+    pub(super) async fn written(&self, clock: &Clock) {
         for _ in 0..500 {
             if !self.unwritten() {
                 return;
@@ -173,7 +198,7 @@ impl Gateway {
         panic!("it is in memory only: {:?}", self.trouble());
     }
 
-    fn counted(&self, result: &str) -> bool {
+    pub(super) fn counted(&self, result: &str) -> bool {
         let line =
             format!("flowgate_secret_writes_total{{result=\"{result}\",source=\"key_vault\"}} ");
         self.metrics.text().unwrap().contains(&line)
@@ -232,7 +257,10 @@ async fn rule_24_what_is_not_this_credentials_record_is_refused_and_stays() {
         assert_eq!(reason(&denial), word);
         let context = office.gateway().context;
         let sign_in = SignIn::new(&office.settings, &wanted(), &context);
-        assert!(sign_in.rehearse().await.is_ok());
+        // Before anybody takes the trouble.
+        let refused = sign_in.rehearse(false).await.err().unwrap();
+        assert!(matches!(refused, Error::Unknown(Trouble::Damaged)));
+        assert!(sign_in.rehearse(true).await.is_ok());
         let refused = sign_in.keep(&office.signed(), false).await.err().unwrap();
         assert!(matches!(refused, Error::Unknown(Trouble::Damaged)));
     }
@@ -325,15 +353,25 @@ async fn cells_of_one_gateway_take_turns() {
     assert_eq!(office.versions(), 9);
 }
 
-/// Has the first gateway wait for the provider's answer while the second one renews.
-async fn at_once(office: &Office, one: &Gateway, other: &Gateway) -> [Result<Grant, Denial>; 2] {
+/// A renewal that waits for the provider's answer until the gate is opened.
+pub(super) async fn held_up(
+    office: &Office,
+    gateway: &Gateway,
+) -> (Gate, tokio::task::JoinHandle<Result<Grant, Denial>>) {
     let gate = Gate::closed();
     let place = At::Grant(grant::REFRESH_TOKEN.into());
     let wait = Fault::Held(gate.clone());
     office.simulator.fault(place, wait, Times::Once);
-    let first = tokio::spawn(one.source(office).fetch(Wish::default()));
-    let asked = |simulator: &Simulator| simulator.token_requests().len() == 1;
+    let before = office.simulator.token_requests().len();
+    let renewal = tokio::spawn(gateway.source(office).fetch(Wish::default()));
+    let asked = |simulator: &Simulator| simulator.token_requests().len() > before;
     office.simulator.until(asked).await;
+    (gate, renewal)
+}
+
+/// Has the first gateway wait for the provider's answer while the second one renews.
+async fn at_once(office: &Office, one: &Gateway, other: &Gateway) -> [Result<Grant, Denial>; 2] {
+    let (gate, first) = held_up(office, one).await;
     let second = other.fetched(office).await;
     gate.open();
     [first.await.unwrap(), second]
@@ -392,13 +430,7 @@ async fn one_gateway_after_the_other_redeems_what_the_other_wrote() {
 async fn a_sign_in_during_a_renewal_is_what_stays() {
     let office = Office::filled(Rotation::Lenient).await;
     let gateway = office.gateway();
-    let gate = Gate::closed();
-    let place = At::Grant(grant::REFRESH_TOKEN.into());
-    let wait = Fault::Held(gate.clone());
-    office.simulator.fault(place, wait, Times::Once);
-    let renewal = tokio::spawn(gateway.source(&office).fetch(Wish::default()));
-    let asked = |simulator: &Simulator| simulator.token_requests().len() == 1;
-    office.simulator.until(asked).await;
+    let (gate, renewal) = held_up(&office, &gateway).await;
     office.sign_in().await;
     let signed_in = office.held().await;
     gate.open();
@@ -431,25 +463,6 @@ async fn a_vault_that_may_be_read_but_not_written_costs_nobody_a_token_and_is_to
             "after a restart"
         );
     }
-}
-
-#[tokio::test]
-async fn the_name_of_a_deleted_secret_is_blocked_and_that_is_told() {
-    let office = Office::open(Rotation::Lenient).await;
-    office.sign_in().await;
-    office
-        .simulator
-        .set_secret(SECRET, |secret| secret.deleted = true);
-    let gateway = office.gateway();
-    let denial = gateway.fetched(&office).await.err().unwrap();
-    assert_eq!(reason(&denial), "never_signed_in");
-    let sign_in = SignIn::new(&office.settings, &wanted(), &gateway.context);
-    let refused = sign_in.keep(&office.signed(), false).await.err().unwrap();
-    assert!(matches!(refused, Error::Vault(vault::Trouble::Deleted)));
-    assert!(
-        !gateway.unwritten(),
-        "whoever signs in waits, or signs in again"
-    );
 }
 
 #[tokio::test]
@@ -519,48 +532,6 @@ async fn where_each_token_is_taken_once_none_is_risked_while_the_vault_is_down()
 }
 
 #[tokio::test]
-async fn what_is_in_memory_only_is_written_at_the_end_or_told_to_be_lost() {
-    let office = Office::filled(Rotation::Strict).await;
-    let gateway = office.gateway();
-    office
-        .simulator
-        .fault(At::SetSecret, Fault::Unavailable, Times::Once);
-    assert!(gateway.fetched(&office).await.is_ok());
-    assert!(gateway.unwritten());
-    gateway.context.secrets.write_down().await;
-    assert!(!gateway.unwritten());
-    assert!(office.gateway().fetched(&office).await.is_ok());
-}
-
-#[tokio::test]
-async fn a_reload_that_leaves_the_credential_out_forgets_nothing_that_is_in_memory_only() {
-    let office = Office::filled(Rotation::Strict).await;
-    let gateway = office.gateway();
-    office
-        .simulator
-        .fault(At::SetSecret, Fault::Unavailable, Times::Always);
-    assert!(gateway.fetched(&office).await.is_ok());
-    let secrets = &gateway.context.secrets;
-    secrets.settle(Duration::from_mins(5), &[], &[], &[]);
-    secrets.forget();
-    assert!(gateway.unwritten());
-    // Back again: it is the same one, with what it has in memory.
-    let Place::Vault(address) = &office.settings.store else {
-        unreachable!("so it was made")
-    };
-    let stores = [("planner".into(), address.clone())];
-    secrets.settle(Duration::from_mins(5), &[], &[], &stores);
-    let reader = Reader {
-        tokens: Arc::new(Mint(office.simulator.clone())),
-        outbound: gateway.context.outbound.clone(),
-    };
-    secrets.lend("cluster".into(), reader);
-    office.simulator.clear_faults();
-    assert!(gateway.fetched(&office).await.is_ok());
-    assert!(office.gateway().fetched(&office).await.is_ok());
-}
-
-#[tokio::test]
 async fn rule_24_another_account_is_refused_in_a_vault_too_unless_it_is_meant() {
     let office = Office::filled(Rotation::Lenient).await;
     let context = office.gateway().context;
@@ -571,6 +542,7 @@ async fn rule_24_another_account_is_refused_in_a_vault_too_unless_it_is_meant() 
             ..account()
         }),
         signed_in(&office.simulator),
+        office.clock.unix(),
     );
     let refused = sign_in.keep(&other, false).await.err().unwrap();
     assert!(matches!(refused, Error::OtherAccount));

@@ -3,7 +3,7 @@
 //!
 //! A process that ends is a [`Gateway`] that is dropped: all it leaves behind is what reached the vault and the provider.
 
-use super::in_a_vault::{Gateway, Office};
+use super::in_a_vault::{Gateway, Office, held_up};
 use super::*;
 use crate::simulator::{Fault, Place as At, Rotation, Service, Times, grant};
 
@@ -16,27 +16,43 @@ enum Step {
     Asked,
     /// The provider has answered, and nobody got it.
     Answered,
-    /// The answer is there, and the vault does not take it: all that is left is memory.
+    /// The answer is there, and the vault cannot be compared with it: all that is left is memory.
     Compared,
+    /// The same, and the vault does not take it.
+    Put,
     /// The vault has taken it, and nobody got its answer.
     Written,
 }
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     Step::Read,
     Step::Asked,
     Step::Answered,
     Step::Compared,
+    Step::Put,
     Step::Written,
 ];
+
+/// A renewal that fails at a step.
+async fn broken_at(office: &Office, gateway: &Gateway, step: Step) -> Result<Grant, Denial> {
+    if step != Step::Compared {
+        break_at(office, step);
+        return gateway.fetched(office).await;
+    }
+    // Not before the record is read.
+    let (gate, renewal) = held_up(office, gateway).await;
+    break_at(office, step);
+    gate.open();
+    renewal.await.unwrap()
+}
 
 fn break_at(office: &Office, step: Step) {
     let provider = || At::Grant(grant::REFRESH_TOKEN.into());
     let (place, fault) = match step {
-        Step::Read => (At::At(Service::KeyVault), Fault::ResetBeforeHead),
+        Step::Read | Step::Compared => (At::At(Service::KeyVault), Fault::ResetBeforeHead),
         Step::Asked => (provider(), Fault::ResetBeforeHead),
         Step::Answered => (provider(), Fault::Lost),
-        Step::Compared => (At::SetSecret, Fault::ResetBeforeHead),
+        Step::Put => (At::SetSecret, Fault::ResetBeforeHead),
         Step::Written => (At::SetSecret, Fault::Lost),
     };
     office.simulator.fault(place, fault, Times::Always);
@@ -47,7 +63,7 @@ fn lost(step: Step, survives: bool) -> bool {
     match step {
         Step::Read | Step::Asked | Step::Written => false,
         Step::Answered => true,
-        Step::Compared => !survives,
+        Step::Compared | Step::Put => !survives,
     }
 }
 
@@ -55,9 +71,8 @@ async fn rounds(rotation: Rotation, survives: bool) {
     for step in STEPS {
         let office = Office::filled(rotation).await;
         let gateway: Gateway = office.gateway();
-        break_at(&office, step);
-        let broken = gateway.fetched(&office).await;
-        let memory = [Step::Compared, Step::Written].contains(&step);
+        let broken = broken_at(&office, &gateway, step).await;
+        let memory = [Step::Compared, Step::Put, Step::Written].contains(&step);
         assert_eq!(broken.is_ok(), memory, "{rotation:?} {step:?}");
         // Nothing is in the vault that is not a whole record.
         office.simulator.clear_faults();

@@ -12,6 +12,7 @@ fn signed(subject: &str) -> Signed {
             ..account()
         }),
         Secret::new("fresh".to_owned()),
+        Clock::system().unix(),
     )
 }
 
@@ -26,7 +27,8 @@ async fn rule_24_another_account_is_refused_unless_it_is_meant() {
     assert!(sign_in.keep(&signed("one"), false).await.is_ok());
     let refused = sign_in.keep(&signed("two"), false).await.err().unwrap();
     assert!(matches!(refused, Error::OtherAccount));
-    let nobody = Signed::of(None, Secret::new("fresh".to_owned()));
+    let fresh = Secret::new("fresh".to_owned());
+    let nobody = Signed::of(None, fresh, Clock::system().unix());
     let refused = sign_in.keep(&nobody, false).await.err().unwrap();
     assert!(matches!(refused, Error::OtherAccount));
     let now = held(&settings).await.unwrap().unwrap();
@@ -48,7 +50,9 @@ async fn rule_24_a_store_that_cannot_be_read_is_replaced_only_when_it_is_meant()
     assert!(sign_in.keep(&signed("one"), false).await.is_ok());
     let whole = std::fs::read(file(&settings)).unwrap();
     std::fs::write(file(&settings), &whole[..whole.len() / 2]).unwrap();
-    assert!(sign_in.rehearse().await.is_ok());
+    let refused = sign_in.rehearse(false).await.err().unwrap();
+    assert!(matches!(refused, Error::Unknown(Trouble::Truncated)));
+    assert!(sign_in.rehearse(true).await.is_ok());
     let refused = sign_in.keep(&signed("one"), false).await.err().unwrap();
     assert!(matches!(refused, Error::Unknown(Trouble::Truncated)));
     assert!(sign_in.keep(&signed("one"), true).await.is_ok());

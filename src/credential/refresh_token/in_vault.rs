@@ -105,8 +105,8 @@ impl Desk {
     /// Writes a record over the one that was read, or keeps it in memory until that is possible. Whatever the vault says is logged there.
     pub(super) async fn keep(&self, record: &Record) -> Result<(), Unusable> {
         let text = self.sealed(record)?;
-        // Overtaken: somebody else has renewed, or signed in, since we read, and his record stays. Where a redeemed token stays valid
-        // nothing is lost with ours; where each is taken once, ours came from a token that his does not know of only if he has signed in.
+        // Overtaken: somebody else has renewed, or signed in, since we read, and that record stays. Where a redeemed token stays valid
+        // nothing is lost with ours; where each is taken once, only a sign-in can have come between, or the sign-in has ended for both.
         let _ = self.turn.keep(text, self.before(record)).await;
         Ok(())
     }

@@ -28,8 +28,6 @@ LABEL org.opencontainers.image.title="flowgate" \
       org.opencontainers.image.revision="${FLOWGATE_COMMIT}"
 COPY --from=build /build/LICENSE /LICENSE
 COPY --from=build /build/target/pgo/flowgate /flowgate
-# Memory that is free goes back to the system at once: 2,000 waiting calls take 14 MiB less, a request 1 % more CPU time.
-ENV MIMALLOC_PURGE_DELAY=0
 USER 65532:65532
 # Callers; metrics and probes. Inside a container both have to listen on 0.0.0.0: see server.listen and admin.listen.
 EXPOSE 8080 9090

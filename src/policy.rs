@@ -1,8 +1,9 @@
 //! MAY THEY?
 //!
-//! In: an [`Identified`] call. Out: a [`Permitted`] one, the only value the rest of the gateway accepts: it is made here alone and is
-//! not `Clone`, so nothing can be forwarded without it. Refuses, in this order: no such flow (404), not this caller (403), a
-//! forbidden subpath or query (400), not this method (405), too large (413), wrong type (415). No async, no I/O (contract, "Who is admitted"; security rules 13, 14, 16).
+//! In: an [`Identified`] call. Out: a [`Permitted`] one, the only value the rest of the gateway accepts: it is made here alone and is not
+//! `Clone`, so nothing can be forwarded without it. Refuses, in this order: no such flow (404), not this caller (403), a forbidden subpath
+//! or query (400), not this method (405), too large (413), wrong type (415). No async, no I/O (contract, "Who is admitted"; security rules
+//! 13, 14, 16).
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,7 +1,8 @@
 //! Whole bodies in memory, within one budget.
 //!
-//! In: a [`Body`], its limit, the process-wide [`Budget`]. Out: bytes that hold their share of the budget until the last of their clones
-//! is dropped, wherever that is; or a [`peek`] at a body's first bytes. Refuses what is larger than the limit, slower than the idle timeout, or more than the budget has left.
+//! In: a [`Body`], its limit, the process-wide [`Budget`]. Out: bytes that hold their share of the budget until the last of their clones is
+//! dropped, wherever that is; or a [`peek`] at a body's first bytes. Refuses what is larger than the limit, slower than the idle timeout,
+//! or more than the budget has left.
 
 use std::sync::Arc;
 

@@ -75,7 +75,12 @@ impl FlowClient {
                         request.headers_mut().remove(HOST);
                         *request.uri_mut() = uri.clone();
                     }
-                    _ => return Err(CallError::Exchange(error.into_error())),
+                    // Never begun, but not for want of trying: the new connection was ended at once.
+                    Some(_) => {
+                        let ended = ConnectError::Tcp(error.into_error().into());
+                        return Err(Arc::new(ended).into());
+                    }
+                    None => return Err(CallError::Exchange(error.into_error())),
                 },
             }
         }

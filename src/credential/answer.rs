@@ -1,8 +1,9 @@
 //! What a token endpoint's answer says.
 //!
 //! In: any answer at all: JSON, a plain-text 429, an HTML 503, nothing. Out: a [`Grant`], or a [`Denial`] that holds only fixed words,
-//! `error`, `error_codes` and `trace_id`, each checked to be harmless in a log, and the catalogue's entry for its `suberror`. Every number may be a number or a numeric string (facts
-//! B1.2); errors as in facts B2 and RFC 6749 section 5.2. Refuses a token that is not `Bearer` or cannot be a header (rule 21).
+//! `error`, `error_codes` and `trace_id`, each checked to be harmless in a log, and the catalogue's entry for its `suberror`. Every number
+//! may be a number or a numeric string (facts B1.2); errors as in facts B2 and RFC 6749 section 5.2. Refuses a token that is not `Bearer`
+//! or cannot be a header (rule 21).
 
 use std::sync::Arc;
 use std::time::Duration;

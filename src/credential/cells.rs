@@ -1,8 +1,8 @@
 //! Every cell of the process, shared across reloads.
 //!
 //! In: a credential's settings, what it asks for, the way out. Out: its [`Cell`], or the [`Exchange`] that has one for each caller; the
-//! same one as before where nothing changed, so that a reload costs no token. Two credentials that differ in any input never share one (security rule 22): the key is the settings
-//! themselves, not a concatenation of them. Cells nobody holds any more are gone.
+//! same one as before where nothing changed, so that a reload costs no token. Two credentials that differ in any input never share one
+//! (security rule 22): the key is the settings themselves, not a concatenation of them. Cells nobody holds any more are gone.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -159,7 +159,8 @@ impl Cells {
             ask,
             &self.context(settings, outbound),
             throttle.unwrap_or_default(),
-            patience(outbound),
+            // Its turn among the others' may take as long as the exchange itself.
+            patience(outbound) + outbound.token_timeout(),
             self.around.clone(),
         ));
         known.insert(key, Known::new(&exchange, outbound));

@@ -191,7 +191,8 @@ impl Source for Caller {
             if ended() {
                 return Err(needed(Need::Fresh));
             }
-            let _permit = throttle.admit(clock).await?;
+            let turn = client.context().outbound.token_timeout();
+            let _permit = throttle.admit(clock, turn).await?;
             // It may have waited.
             if ended() {
                 return Err(needed(Need::Fresh));

@@ -75,7 +75,7 @@ impl Digest {
             )),
             Self::OfVault(_) if !can_travel(held) => Some((
                 "cannot be carried by any request: it has a comma, a control character or a blank at an end",
-                "make one that travels with `flowgate hash-key --generate`, and put it into the vault",
+                "make another with `flowgate hash-key --generate`, and put it into the vault",
             )),
             Self::InVault(_) if of_hex(held).is_none() => Some((
                 "is no SHA-256 in hex, so nobody is recognised by it",

@@ -531,7 +531,7 @@ impl Code {
                         Flow,
                         NotStarted,
                         "The flow cannot be reached",
-                        "No connection to the flow's server could be made.",
+                        "No connection to the flow's server could be made, or none within the flow's `timeout:`.",
                         "Have name resolution, firewall, proxy and certificates between gateway and flow checked.",
                     )
                 }

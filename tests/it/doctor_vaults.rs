@@ -337,7 +337,7 @@ async fn what_a_vault_holds_and_cannot_serve_is_told() {
     assert!(!said.text.contains(id) && !said.text.contains("too-short"));
     assert!(!said.text.contains("not the digest"), "{}", said.text);
     let pasted = [
-        "has the form of a secret's ID",
+        "looks like the ID of a client secret",
         "AADSTS7000215: ",
         "wrong (configuration): ",
     ];

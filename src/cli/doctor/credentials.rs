@@ -68,7 +68,7 @@ pub async fn examine(question: &Question, part: &Part, bench: &Bench<'_>) -> (Se
             section.say(
                 Mark::Warning,
                 format!(
-                    "the secret {} has the form of a secret's ID: of a client secret the vault has to hold the column `Value`",
+                    "the secret {} looks like the ID of a client secret: put the text of its column `Value` into the vault",
                     address.display()
                 ),
             );
@@ -276,6 +276,9 @@ fn change(failure: &Failure, fault: Fault, command: &str) -> String {
         .or_else(|| failure.cure())
         .or(reason)
         .unwrap_or(match fault {
+            _ if matches!(failure, Failure::SecretUnavailable(_)) => {
+                "the vault cannot be used at the moment: try again in a minute"
+            }
             Fault::Network => {
                 "check DNS, firewall and `outbound.proxy` towards the identity provider"
             }

@@ -19,7 +19,7 @@ pub fn meaning(reason: &str) -> Option<&'static str> {
             "what it was given is no certificate with its key, or the passphrase is another"
         }
         "no_managed_identity" => {
-            "the platform has no such managed identity, or is none that has any"
+            "the platform has no such managed identity, or this is no platform that has them"
         }
         "identity_updating" => "the platform's endpoint for managed identities is being updated",
         "identity_challenge" => {

@@ -2,14 +2,17 @@
 //!
 //! In: a call that found no free connection. Out, first come first served: a new connection, room on another, or why there is neither.
 //! Handshakes belong to the origin and not to a call: no more of them are in progress than the waiting calls need, and one that was
-//! begun for a call that has gone since serves the next (`docs/decisions/few-handshakes-at-a-time.md`). A call is failed by a handshake
-//! that was begun after it came, or when `connect_timeout` has passed since then without any connection made. Nothing is ever
-//! sent from here, so whoever fails here was never begun (rule 1).
+//! begun for a call that has gone since serves the next (`docs/decisions/few-handshakes-at-a-time.md`). One that hangs is not counted
+//! on any more. A call is failed by a handshake that was begun after it came, or when `connect_timeout` has passed since then without
+//! any connection made. Nothing is ever sent from here, so whoever fails here was never begun (rule 1).
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -28,10 +31,14 @@ const FEW: usize = 4;
 /// `connect_timeout`, and no call's own has to wait for thousands of others'.
 const MANY: usize = 256;
 
+/// How old a handshake may be that is still counted on while no connection comes: the path may have been dead when it was begun, and be
+/// well now.
+const HANGS: Duration = Duration::from_secs(1);
+
 /// What a call has waited for.
 pub(in crate::client) struct Given {
     pub(in crate::client) taken: Taken,
-    /// Whether the connection was opened just now and has carried no call yet.
+    /// Whether a connection was opened just now. A call that fails on one is not tried on yet another.
     pub(in crate::client) new: bool,
 }
 
@@ -42,8 +49,8 @@ pub(super) struct Queue {
     /// In the order they came.
     calls: BTreeMap<u64, Waiting>,
     tickets: u64,
-    /// Handshakes in progress.
-    handshakes: usize,
+    /// Handshakes in progress, and when they were begun.
+    handshakes: BTreeMap<u64, Instant>,
     /// Whether a connection serves one call at a time (HTTP/1.1), as far as is known.
     single: bool,
     /// When the last handshake ended well.
@@ -64,14 +71,17 @@ struct Wait {
 }
 
 /// A handshake in progress.
-struct Handshake(Arc<Origin>);
+struct Handshake {
+    ticket: u64,
+    origin: Arc<Origin>,
+}
 
 impl Queue {
     pub(super) fn new(single: bool) -> Self {
         Self {
             calls: BTreeMap::new(),
             tickets: 0,
-            handshakes: 0,
+            handshakes: BTreeMap::new(),
             single,
             connected: None,
         }
@@ -83,10 +93,10 @@ impl Queue {
 
     #[cfg(test)]
     pub(super) fn census(&self) -> (usize, usize) {
-        (self.calls.len(), self.handshakes)
+        (self.calls.len(), self.handshakes.len())
     }
 
-    /// How many handshakes should be in progress.
+    /// How many handshakes should be in progress, those that hang aside.
     fn wanted(&self) -> usize {
         let waiting = self.calls.len();
         let most = if self.single {
@@ -97,12 +107,28 @@ impl Queue {
         waiting.min(most)
     }
 
+    fn ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
+    }
+
+    /// How many handshakes to begin.
+    fn missing(&self, now: Instant) -> usize {
+        // Where connections are being made, one that takes long is slow, and more of them would make it slower.
+        let alive = self.connected.is_some_and(|last| now - last < HANGS);
+        let begun = self.handshakes.values();
+        let counted_on = begun.filter(|begun| alive || now - **begun < HANGS);
+        let counted_on = counted_on.count();
+        let room = MANY.saturating_sub(self.handshakes.len());
+        self.wanted().saturating_sub(counted_on).min(room)
+    }
+
     /// How many waiting calls one of the handshakes in progress stands for.
     fn share(&self) -> usize {
         if self.single {
             1
         } else {
-            self.calls.len().div_ceil(self.handshakes.max(1))
+            self.calls.len().div_ceil(self.handshakes.len().max(1))
         }
     }
 }
@@ -131,8 +157,7 @@ impl Origin {
         let (tell, outcome) = oneshot::channel();
         let mut kept = self.kept();
         let since = Instant::now();
-        let ticket = kept.queue.tickets;
-        kept.queue.tickets += 1;
+        let ticket = kept.queue.ticket();
         kept.queue.calls.insert(ticket, Waiting { since, tell });
         self.count(&kept);
         drop(kept);
@@ -183,12 +208,18 @@ impl Origin {
     /// Begins the handshakes that are missing.
     fn reach_out(self: &Arc<Self>, connector: &Connector) {
         let mut kept = self.kept();
-        let missing = kept.queue.wanted().saturating_sub(kept.queue.handshakes);
-        kept.queue.handshakes += missing;
+        let now = Instant::now();
+        let missing = kept.queue.missing(now);
+        let begun: Vec<_> = (0..missing).map(|_| kept.queue.ticket()).collect();
+        let times = begun.iter().map(|ticket| (*ticket, now));
+        kept.queue.handshakes.extend(times);
         // A runtime that is shutting down drops at once what it is given, and a handshake's drop takes the lock.
         drop(kept);
-        for _ in 0..missing {
-            let handshake = Handshake(Arc::clone(self));
+        for ticket in begun {
+            let handshake = Handshake {
+                ticket,
+                origin: Arc::clone(self),
+            };
             tokio::spawn(handshake.run(connector.clone()));
         }
     }
@@ -211,16 +242,20 @@ impl Origin {
 impl Handshake {
     async fn run(self, connector: Connector) {
         let begun = Instant::now();
-        let origin = Arc::clone(&self.0);
-        if let Err(error) = self.connect(&connector).await {
-            origin.fail(error, begun);
+        let origin = Arc::clone(&self.origin);
+        // A panic in here must leave nobody waiting.
+        let connecting = AssertUnwindSafe(self.connect(&connector)).catch_unwind();
+        match connecting.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => origin.fail(error, begun),
+            Err(_) => origin.fail(ConnectError::Tcp("panicked".into()), begun),
         }
         drop(self);
         origin.reach_out(&connector);
     }
 
     async fn connect(&self, connector: &Connector) -> Result<(), ConnectError> {
-        let origin = &self.0;
+        let origin = &self.origin;
         let stream = connector.open(origin.uri.clone()).await?;
         let single = !speaks_http2(&stream);
         {
@@ -250,7 +285,7 @@ impl Handshake {
 
 impl Drop for Handshake {
     fn drop(&mut self) {
-        self.0.kept().queue.handshakes -= 1;
+        self.origin.kept().queue.handshakes.remove(&self.ticket);
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! In: attempts about to be made, and how they were denied. Out: leave to ask, or the time that is left of a pause the provider wished
 //! for. Entra ID throttles an application in its tenant, not one of its users (facts B2.3; that this holds for exchanges too is
-//! inferred), so a 429 or 503 with `Retry-After` counts for every caller's exchange; what is told about one caller never does. At
-//! most [`AT_ONCE`] attempts are under way, lest a crowd on an empty cache opens a connection each.
+//! inferred), so throttling and outages with `Retry-After` count for every caller's exchange, for [`BELIEVED`] at most; a refusal of one
+//! caller never does. At most [`AT_ONCE`] attempts are under way, lest a crowd on an empty cache opens a connection each.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,6 +19,10 @@ pub const HELD_BACK: &str = "held_back";
 
 /// Most attempts at a time: at 200 ms each, 10,000 callers have their tokens in 8 s.
 pub(super) const AT_ONCE: usize = 256;
+
+/// How long a pause may be for those who were not told of it themselves. Whoever was waits as long as was wished; but one user, who can
+/// have as many tokens exchanged as Entra ID issues, must not be able to keep all others out for an hour.
+const BELIEVED: Duration = Duration::from_mins(1);
 
 /// How far a corrected clock may step back before a pause is no longer trusted.
 const SLACK: Duration = Duration::from_mins(1);
@@ -47,13 +51,21 @@ impl Default for Throttle {
 
 impl Throttle {
     /// Leave for one attempt, which has it until the permit is dropped.
-    pub(super) async fn admit(&self, clock: &Clock) -> Result<SemaphorePermit<'_>, Denial> {
+    /// It is waited for as long as `patience`.
+    pub(super) async fn admit(
+        &self,
+        clock: &Clock,
+        patience: Duration,
+    ) -> Result<SemaphorePermit<'_>, Denial> {
         // Before the queue, so that nobody waits for a refusal; and after it, because those ahead may have been throttled.
         self.unpaused(clock)?;
-        let permit = self.slots.acquire().await;
+        let permit = tokio::time::timeout(patience, self.slots.acquire()).await;
         self.unpaused(clock)?;
-        // Nobody closes it.
-        permit.map_err(|_| Denial::unavailable(HELD_BACK, None))
+        match permit {
+            Ok(Ok(permit)) => Ok(permit),
+            // Too many before this one; nobody closes it.
+            _ => Err(Denial::unavailable(HELD_BACK, None)),
+        }
     }
 
     fn unpaused(&self, clock: &Clock) -> Result<(), Denial> {
@@ -79,7 +91,7 @@ impl Throttle {
             return;
         }
         let noted = clock.since_epoch();
-        let until = noted + wished;
+        let until = noted + wished.min(BELIEVED);
         let mut pause = self.pause();
         if pause.is_none_or(|pause| pause.until < until || noted + SLACK < pause.noted) {
             *pause = Some(Pause { noted, until });

@@ -71,6 +71,16 @@ fn silence_is_the_networks_fault_and_a_wrong_address_the_configurations() {
 }
 
 #[test]
+fn a_vault_that_cannot_be_used_is_not_the_identity_providers_trouble() {
+    for trouble in [Trouble::Service, Trouble::Timeout] {
+        let (section, _) = told(&Failure::SecretUnavailable(trouble));
+        let text = section.to_string();
+        assert!(text.contains("the vault cannot be used"), "{text}");
+        assert!(!text.contains("identity provider has"), "{text}");
+    }
+}
+
+#[test]
 fn whoever_has_to_sign_in_is_told_how() {
     let (section, _) = told(&Failure::SignInRequired {
         reason: "not_signed_in",

@@ -1,12 +1,10 @@
 //! How long a call waits, and how many handshakes are begun. Over real sockets: `client::tests::handshakes`.
 
-use std::time::Duration;
-
 use super::*;
 use crate::client::connect::Shared;
 use crate::client::{Reach, Settings};
 
-const LIMIT: Duration = Duration::from_millis(300);
+const LIMIT: Duration = Duration::from_secs(1);
 
 fn connector() -> Connector {
     let settings = Settings {
@@ -26,7 +24,8 @@ async fn a_call_waits_on_while_connections_are_made_and_no_longer() {
     let uri = http::Uri::from_static("https://flows.flowgate.test/");
     let origin = Arc::new(Origin::new(&uri).unwrap());
     // All turns are taken, so that none is begun here.
-    origin.kept().queue.handshakes = MANY;
+    let taken = (0..MANY as u64).map(|ticket| (u64::MAX - ticket, Instant::now()));
+    origin.kept().queue.handshakes = taken.collect();
     let begun = Instant::now();
     let success = async {
         tokio::time::sleep(LIMIT / 3 * 2).await;
@@ -70,4 +69,27 @@ fn handshakes_are_as_many_as_the_waiting_calls_need() {
         assert_eq!(wanted(false, waiting), http2, "{waiting}");
         assert_eq!(wanted(true, waiting), http1, "{waiting}");
     }
+}
+
+#[test]
+fn a_handshake_that_hangs_is_not_counted_on_and_no_more_than_so_many_hang() {
+    let mut queue = Queue::new(false);
+    let call = || {
+        let (tell, _) = oneshot::channel();
+        let since = Instant::now();
+        Waiting { since, tell }
+    };
+    queue.calls.insert(0, call());
+    let mut now = Instant::now();
+    for hanging in 0..MANY {
+        assert_eq!(queue.missing(now), 1, "{hanging} hang");
+        let ticket = queue.ticket();
+        queue.handshakes.insert(ticket, now);
+        assert_eq!(queue.missing(now), 0);
+        now += HANGS;
+        queue.connected = Some(now);
+        assert_eq!(queue.missing(now), 0, "slow, but well");
+        queue.connected = None;
+    }
+    assert_eq!(queue.missing(now), 0);
 }

@@ -36,13 +36,13 @@ impl Bench {
 
 #[tokio::test]
 async fn a_pause_told_to_one_holds_back_everybodys_exchange_and_no_valid_token() {
-    for (fault, word) in [(throttled(90), "throttled"), (busy(90), "provider_error")] {
+    for (fault, word) in [(throttled(50), "throttled"), (busy(50), "provider_error")] {
         let bench = bench(|_| ()).await;
         let served = bench.caller(0);
         assert_eq!(bench.word(&served).await, "ok");
         bench.once(fault);
         assert_eq!(bench.word(&bench.caller(1)).await, word);
-        bench.clock.advance(Duration::from_secs(30));
+        bench.clock.advance(Duration::from_secs(20));
         for other in 2..5 {
             let cell = bench.exchange.cell(&bench.caller(other));
             let Failure::Unavailable {
@@ -52,11 +52,11 @@ async fn a_pause_told_to_one_holds_back_everybodys_exchange_and_no_valid_token()
             else {
                 panic!("another failure")
             };
-            assert_eq!((reason, retry_after.as_secs()), (HELD_BACK, 60));
+            assert_eq!((reason, retry_after.as_secs()), (HELD_BACK, 30));
         }
         assert_eq!(bench.word(&served).await, "ok");
         assert_eq!(bench.requests(), 2, "nobody was asked meanwhile");
-        bench.clock.advance(Duration::from_secs(59));
+        bench.clock.advance(Duration::from_secs(29));
         assert_eq!(bench.word(&bench.caller(5)).await, HELD_BACK);
         // All of them at the end of the pause, whenever they came.
         bench.clock.advance(Duration::from_secs(1));
@@ -73,6 +73,20 @@ async fn a_pause_told_to_one_holds_back_everybodys_exchange_and_no_valid_token()
         assert!(text.contains(&(series(HELD_BACK) + " 4")), "{text}");
         assert!(text.contains(&(series(word) + " 1")), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_long_pause_is_for_whoever_was_told_and_a_minute_for_the_others() {
+    let bench = bench(|_| ()).await;
+    bench.once(throttled(3600));
+    let told = bench.caller(1);
+    assert_eq!(bench.word(&told).await, "throttled");
+    bench.clock.advance(Duration::from_secs(59));
+    assert_eq!(bench.word(&bench.caller(2)).await, HELD_BACK);
+    bench.clock.advance(Duration::from_secs(1));
+    assert_eq!(bench.word(&bench.caller(3)).await, "ok");
+    assert_eq!(bench.word(&told).await, "throttled");
+    assert_eq!(bench.requests(), 2);
 }
 
 #[tokio::test]

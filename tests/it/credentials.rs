@@ -25,9 +25,9 @@ use crate::certificates::{RSA, Workshop};
 use crate::house::{Answer, House, KEY, eventually};
 use crate::secure::Authority;
 
-const SECRET: &str = "odd~secret+/&%= ü\"\\'";
-const PASSWORD: &str = "odd pass~word+/&%=ö#";
-const SUBJECT: &str = "system:serviceaccount:flows:flowgate";
+pub const SECRET: &str = "odd~secret+/&%= ü\"\\'";
+pub const PASSWORD: &str = "odd pass~word+/&%=ö#";
+pub const SUBJECT: &str = "system:serviceaccount:flows:flowgate";
 
 fn yaml(credential: &str) -> String {
     let text = r#"
@@ -55,9 +55,14 @@ fn until_now(simulator_clock: &Clock) -> Options {
     }
 }
 
-/// Whatever a kind needs to be there.
 async fn prepared(shop: &Workshop, clock: &Clock) -> Simulator {
     let simulator = Simulator::start(until_now(clock)).await.unwrap();
+    furnish(&simulator, shop);
+    simulator
+}
+
+/// Whatever a kind needs to be there.
+pub fn furnish(simulator: &Simulator, shop: &Workshop) {
     shop.certificate("app", RSA);
     let registered = shop.registered("app");
     simulator.set_app(DEMO_TENANT, GATEWAY_APP, |app| {
@@ -76,7 +81,6 @@ async fn prepared(shop: &Workshop, clock: &Clock) -> Simulator {
     simulator.set_identities(own);
     let token = simulator.outside_token(&OutsideToken::new(SUBJECT));
     std::fs::write(shop.path("token"), token).unwrap();
-    simulator
 }
 
 /// Variables for every kind.

@@ -7,12 +7,12 @@ use flowgate::simulator::directory::{
 };
 use flowgate::simulator::flow::FLOW_AUDIENCE;
 use flowgate::simulator::{
-    ClientSecret, Ended, Fault, Federated, ManagedIdentity, Mode, OutsideToken, Person, Place,
-    Service, Simulator, Times, TokenSpec, UserState,
+    Ended, Fault, Federated, Mode, Person, Place, Service, Simulator, Times, TokenSpec, UserState,
 };
 
 use crate::canaries::Canaries;
-use crate::certificates::{RSA, Workshop};
+use crate::certificates::Workshop;
+use crate::credentials::{PASSWORD, SECRET, furnish};
 use crate::doctor::Said;
 use crate::house::{self, House, KEY};
 use crate::process::{Process, text};
@@ -32,10 +32,7 @@ flows:
     trigger: { mode: users, tenant: "${TENANT}", object_ids: ["${OBJECT}"], method: POST }
 "#;
 
-const SECRET: &str = "odd~secret+/&%= ü\"\\'";
-const PASSWORD: &str = "odd pass~word+/&%=ö#";
 const STORE_KEY: &str = "6f1d8a0c4b7e92355a0d3c1b9f8e7d6c5b4a39281706f5e4d3c2b1a0998877ff";
-const SUBJECT: &str = "system:serviceaccount:flows:flowgate";
 
 const BY_SECRET: &str =
     r#"client_secret: { client_id: "${GATEWAY_APP}", secret: { env: SECRET } }"#;
@@ -59,23 +56,7 @@ impl Ward {
     async fn open() -> Self {
         let simulator = House::simulator().await;
         let shop = Workshop::open();
-        shop.certificate("app", RSA);
-        let registered = shop.registered("app");
-        simulator.set_app(DEMO_TENANT, GATEWAY_APP, |app| {
-            app.secrets = vec![ClientSecret::new(SECRET)];
-            app.certificates = vec![registered];
-            app.federated = vec![Federated::cluster(SUBJECT)];
-        });
-        simulator.set_user(DEMO_TENANT, DEMO_USER, |user| {
-            user.password = PASSWORD.into();
-        });
-        let mut own = ManagedIdentity::demo();
-        for identity in &mut own {
-            identity.object_id = GATEWAY_OBJECT.into();
-        }
-        simulator.set_identities(own);
-        let outside = simulator.outside_token(&OutsideToken::new(SUBJECT));
-        std::fs::write(shop.path("token"), &outside).unwrap();
+        furnish(&simulator, &shop);
         let environment = house::environment(&simulator, &[]);
         let from_house = ["TENANT", "AUTHORITY", "GATEWAY_APP", "ORDER_CREATED_URL"];
         let read = |name| std::fs::read_to_string(shop.path(name)).unwrap();

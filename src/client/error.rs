@@ -144,14 +144,6 @@ pub enum CallError {
     Late,
 }
 
-impl CallError {
-    /// Whether nothing can have been received.
-    #[must_use]
-    pub const fn is_connect(&self) -> bool {
-        matches!(self, Self::Connect(_))
-    }
-}
-
 /// A request without an answer.
 #[derive(Debug)]
 pub struct FetchError {

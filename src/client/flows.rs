@@ -30,7 +30,7 @@ impl FlowClient {
     }
 
     /// Sends a request and returns the head of its answer, the body to be streamed. `Host` comes from the request's URI unless it
-    /// has one, which it must not (rule 2). An error with `is_connect` means that nothing was sent, also when the time `within` which
+    /// has one, which it must not (rule 2). [`CallError::Connect`] means that nothing was sent, also when the time `within` which
     /// the head has to come ends before there is a connection. Dropping the future, or the body of the answer, cancels the call at the
     /// flow's server.
     pub async fn request(

@@ -86,7 +86,7 @@ pub fn panicked(panic: &PanicHookInfo<'_>) {
     let place = panic
         .location()
         .map_or_else(|| "unknown".to_owned(), ToString::to_string);
-    tracing::error!(place, "a panic cost one task");
+    tracing::error!(place, "a task panicked");
 }
 
 /// Ours at `level`, everybody else's at `info` at most.

@@ -187,7 +187,7 @@ impl Stage {
         print("2. It calls the gateway instead, with its key:");
         print(&format!("   {} run {run}", answer.status()));
         print(&format!(
-            "   The gateway recognised caller {}, obtained a token from Entra ID, sent it, and took the key away.",
+            "   The gateway recognised caller {}, obtained a token from Entra ID, sent it, and removed the API key.",
             self.seen("flowgate-caller")
         ));
         print(&format!(

@@ -114,7 +114,7 @@ section! {
         log: Log,
         /// What is filled in where an entry says nothing.
         defaults: Defaults,
-        /// Who may knock, and how each proves who it is.
+        /// Who may call, and how each caller authenticates.
         callers: Named<Caller>,
         /// How the gateway proves itself to a flow.
         credentials: Named<Credential>,

@@ -32,7 +32,7 @@ pub struct Application {
     pub parameters: BTreeMap<String, String>,
     /// Whether the provider is Entra ID: its errors carry AADSTS codes.
     pub entra: bool,
-    /// Whether tokens are asked for that end with what they rest on: the upstreams may challenge them (facts B3.5).
+    /// Whether Continuous Access Evaluation tokens are requested: upstreams may challenge them (facts B3.5).
     pub cae: bool,
 }
 

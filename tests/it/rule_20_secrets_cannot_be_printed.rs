@@ -414,7 +414,7 @@ async fn no_refusal_no_caller_no_credential_and_no_panic_prints_a_canary() {
     }
     let said = scene.said(&diagnostics).await;
     assert!(said[0].1.contains("\"level\":\"TRACE\"") || said[0].1.contains("\"level\":\"DEBUG\""));
-    assert!(said[0].1.contains("a panic cost one task"));
+    assert!(said[0].1.contains("a task panicked"));
     for (place, text) in said {
         scene.canaries.absent_from(&place, &text);
     }

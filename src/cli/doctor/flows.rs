@@ -234,7 +234,7 @@ fn refused(
     let Some(found) = finding else {
         section.say(Mark::Unclear, line);
         return Verdict::Inconclusive(
-            "the answer is none that is known of a flow's trigger".to_owned(),
+            "unexpected response: not one a flow trigger is known to give".to_owned(),
         );
     };
     match found.verdict {
@@ -312,7 +312,9 @@ fn fired(
         (None, Some(found)) => of_the_catalogue(section, line, found),
         (None, None) => {
             section.say(Mark::Unclear, line);
-            Verdict::Inconclusive("the answer is none that is known of a flow's trigger".to_owned())
+            Verdict::Inconclusive(
+                "unexpected response: not one a flow trigger is known to give".to_owned(),
+            )
         }
     }
 }

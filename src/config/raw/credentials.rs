@@ -70,7 +70,7 @@ section! {
         resource: Text,
         /// Further form fields for a server that is not Entra ID.
         parameters: Free<Text>,
-        /// Ask for tokens that end with what they rest on; upstreams then may challenge them (continuous access evaluation).
+        /// Request Continuous Access Evaluation tokens: Entra ID can revoke them early, and upstreams may challenge them.
         cae: Flag,
     }
     required { client_id, username, password, }
@@ -130,7 +130,7 @@ section! {
         resource: Text,
         /// Further form fields for a server that is not Entra ID.
         parameters: Free<Text>,
-        /// Ask for tokens that end with what they rest on; upstreams then may challenge them (continuous access evaluation).
+        /// Request Continuous Access Evaluation tokens: Entra ID can revoke them early, and upstreams may challenge them.
         cae: Flag,
     }
     required { client_id, secret, }
@@ -165,7 +165,7 @@ section! {
         resource: Text,
         /// Further form fields for a server that is not Entra ID.
         parameters: Free<Text>,
-        /// Ask for tokens that end with what they rest on; upstreams then may challenge them (continuous access evaluation).
+        /// Request Continuous Access Evaluation tokens: Entra ID can revoke them early, and upstreams may challenge them.
         cae: Flag,
     }
     required { client_id, certificate, }
@@ -190,7 +190,7 @@ section! {
         scope: OneOrMore<Text>,
         /// What to ask for at a v1 endpoint; default: what the flow's host wants.
         resource: Text,
-        /// Ask for tokens that end with what they rest on; upstreams then may challenge them (continuous access evaluation).
+        /// Request Continuous Access Evaluation tokens: Entra ID can revoke them early, and upstreams may challenge them.
         cae: Flag,
     }
 }
@@ -230,7 +230,7 @@ section! {
         scope: OneOrMore<Text>,
         /// What to ask for at a v1 endpoint; default: what the flow's host wants.
         resource: Text,
-        /// Ask for tokens that end with what they rest on; upstreams then may challenge them (continuous access evaluation).
+        /// Request Continuous Access Evaluation tokens: Entra ID can revoke them early, and upstreams may challenge them.
         cae: Flag,
     }
     required { client_id, }

@@ -1,4 +1,4 @@
-//! `callers:`: who may knock, and how each proves who it is.
+//! `callers:`: who may call, and how each caller authenticates.
 //!
 //! In: the entries. Out: each caller's settings in the order of their names. Refuses what would admit more than it seems to: filters next to
 //! `apps: true`, audiences that are Microsoft's own, symmetric algorithms
@@ -112,7 +112,7 @@ fn proof(
         0 => {
             ground.reader.error_at(
                 &at.spot,
-                say!("this caller proves itself in no way"),
+                say!("this caller has no authentication method"),
                 say!("give it one of entra, jwt, api_key"),
             );
             return None;

@@ -194,7 +194,7 @@ impl Shared {
         }
         let credential = &*self.name;
         if let Some((failed, false)) = failed {
-            tracing::info!(credential, failed, "tokens are given again");
+            tracing::info!(credential, failed, "token requests succeed again");
         } else {
             tracing::debug!(credential, expires, "token obtained");
         }

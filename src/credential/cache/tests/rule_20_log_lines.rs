@@ -76,7 +76,7 @@ async fn a_failure_is_logged_when_it_changes_and_when_it_is_over_and_no_line_hol
     );
     assert!(!first.contains("fault="), "{first}");
     assert!(
-        third.contains("tokens are given again") && third.contains("failed=5"),
+        third.contains("token requests succeed again") && third.contains("failed=5"),
         "{third}"
     );
     let everything = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();

@@ -158,57 +158,7 @@ fn ahead(bytes: &[u8; 24], length: usize) -> Bytes {
 
 type Io = TokioIo<Socket>;
 
-async fn serve_http1<S>(
-    mut socket: Socket,
-    mut handler: Handler<S>,
-    vigil: &Vigil<'_>,
-    places: &Places,
-) where
-    S: Answers,
-{
-    loop {
-        // Boxed, as hyper's buffers are: at rest a connection holds nothing of either.
-        let sitting = Box::pin(sit(socket, handler, vigil, places)).await;
-        let Some((verdict, parts)) = sitting else {
-            return;
-        };
-        let unparsed = parts.read_buf;
-        (socket, handler) = (parts.io.into_inner(), parts.service);
-        match verdict {
-            Verdict::Resting => {
-                if !unparsed.is_empty() {
-                    socket.put_back(&unparsed);
-                    continue;
-                }
-                // Empty, but it holds hyper's buffer.
-                drop(unparsed);
-                match vigil.rest(socket.wake()).await {
-                    Ok(true) => continue,
-                    Ok(false) => {}
-                    Err(_) => places.count(Reason::Io),
-                }
-                let _ = timeout(places.limits.linger, socket.shutdown()).await;
-            }
-            Verdict::Idle => {}
-            verdict => {
-                let farewell = Box::pin(farewell(&mut socket, &verdict, vigil.activity));
-                tokio::select! {
-                    _ = timeout(places.limits.linger, farewell) => {}
-                    () = reached(vigil.stage.clone(), Stage::Cut) => {}
-                }
-            }
-        }
-        return;
-    }
-}
-
-/// Runs hyper on a socket until the connection ends, or rests. `None`: it was cut off.
-async fn sit<S>(
-    socket: Socket,
-    handler: Handler<S>,
-    vigil: &Vigil<'_>,
-    places: &Places,
-) -> Option<(Verdict, http1::Parts<Io, Handler<S>>)>
+async fn serve_http1<S>(socket: Socket, handler: Handler<S>, vigil: &Vigil<'_>, places: &Places)
 where
     S: Answers,
 {
@@ -220,8 +170,15 @@ where
         .serve_connection(TokioIo::new(socket), handler);
     let verdict = vigil.keep(Pin::new(&mut connection)).await;
     // Before the connection is taken apart, which ends what is in flight.
-    let abort = settle(&verdict, vigil.activity, places);
-    (!abort).then(|| (verdict, connection.into_parts()))
+    if settle(&verdict, vigil.activity, places) || matches!(verdict, Verdict::Idle) {
+        return;
+    }
+    let mut socket = connection.into_parts().io.into_inner();
+    let farewell = Box::pin(farewell(&mut socket, &verdict, vigil.activity));
+    tokio::select! {
+        _ = timeout(places.limits.linger, farewell) => {}
+        () = reached(vigil.stage.clone(), Stage::Cut) => {}
+    }
 }
 
 async fn farewell(socket: &mut Socket, verdict: &Verdict, activity: &Activity) {
@@ -278,7 +235,7 @@ async fn serve_http2<S>(
 /// Counts how a connection ended. True: close it at once and with a reset.
 fn settle(verdict: &Verdict, activity: &Activity, places: &Places) -> bool {
     let (reason, abort) = match verdict {
-        Verdict::Ended(Ok(())) | Verdict::Idle | Verdict::Resting => (None, false),
+        Verdict::Ended(Ok(())) | Verdict::Idle => (None, false),
         // An answer that broke off must not look complete.
         Verdict::Ended(Err(error)) => (Some(Reason::of(error)), !error.is_parse()),
         Verdict::SlowHead => (Some(Reason::Timeout), false),
@@ -309,7 +266,6 @@ where
     }
 
     const SAYS_GOODBYE: bool = false;
-    const RESTS: bool = true;
 }
 
 impl<S> Http for http2::Connection<Io, Handler<S>, Streams>
@@ -321,5 +277,4 @@ where
     }
 
     const SAYS_GOODBYE: bool = true;
-    const RESTS: bool = false;
 }

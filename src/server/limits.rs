@@ -12,8 +12,6 @@ pub struct Limits {
     pub head: u32,
     /// Longest time without a request.
     pub idle: Duration,
-    /// Time without a request after which an HTTP/1 connection gives its buffers back and keeps little more than its socket.
-    pub rest: Duration,
     /// Age at which a connection is closed after the requests in flight, so that load spreads again and nothing lives for ever.
     pub age: Duration,
     /// How long an HTTP/1 connection that was in use a moment ago is kept open for one last request when it should close, and how long
@@ -50,7 +48,6 @@ impl Limits {
     pub const CALLERS: Self = Self {
         head: 32 * 1024,
         idle: Duration::from_mins(2),
-        rest: Duration::from_millis(250),
         age: Duration::from_hours(1),
         last_word: Duration::from_secs(1),
         closing: Duration::from_secs(5),

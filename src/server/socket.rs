@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -59,19 +59,6 @@ impl Socket {
         let ahead = self.ahead.clone();
         self.received(&ahead);
         self
-    }
-
-    /// Waits for bytes and keeps them for hyper. False: the caller has closed its side.
-    pub(super) async fn wake(&mut self) -> io::Result<bool> {
-        let mut bytes = [0; 64];
-        let length = self.read(&mut bytes).await?;
-        self.put_back(bytes.get(..length).unwrap_or_default());
-        Ok(length > 0)
-    }
-
-    /// Keeps bytes that were read and not used.
-    pub(super) fn put_back(&mut self, bytes: &[u8]) {
-        self.ahead = Bytes::copy_from_slice(bytes);
     }
 
     fn received(&mut self, bytes: &[u8]) {

@@ -4,7 +4,6 @@
 //! connection, moved only when an earlier deadline comes into force, so that a busy connection pays a clock reading per request.
 
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
@@ -25,8 +24,6 @@ pub(super) trait Http: Future<Output = Result<(), hyper::Error>> {
     fn wind_down(self: Pin<&mut Self>);
     /// Whether it says so to the caller at once (GOAWAY) and loses no request that is on the wire. HTTP/1 can only close.
     const SAYS_GOODBYE: bool;
-    /// Whether it can be taken apart while idle and put together again, to give its buffers back meanwhile.
-    const RESTS: bool;
 }
 
 /// How a connection ended.
@@ -36,8 +33,6 @@ pub(super) enum Verdict {
     Ended(Result<(), hyper::Error>),
     /// As we asked, because nobody used it.
     Idle,
-    /// It has not: it is idle, everything is written, and nothing of a next request has come.
-    Resting,
     /// A head did not come in time.
     SlowHead,
     /// The caller did not take what we wrote.
@@ -64,14 +59,13 @@ pub(super) struct Vigil<'a> {
 }
 
 impl Vigil<'_> {
-    /// Runs the connection until it ends or rests.
+    /// Runs the connection until it ends.
     pub(super) async fn keep<C: Http>(&self, mut connection: Pin<&mut C>) -> Verdict {
         let begin = Instant::now();
         let mut state = State {
             phase: None,
             since: begin,
             course: Course::Serving,
-            resting: false,
             armed: false,
         };
         let mut timer = pin!(sleep_until(begin + self.head_timeout));
@@ -102,26 +96,27 @@ impl Vigil<'_> {
                 if self.activity.cancelled_beyond_answered() > self.limits.cancelled {
                     return Poll::Ready(Verdict::Flooding);
                 }
-                match self.judge::<C>(cx, timer.as_mut(), &mut state) {
-                    Step::Wait if state.resting => {
+                let before = state.phase;
+                let step = self.judge::<C>(cx, timer.as_mut(), &mut state);
+                if state.phase != before {
+                    // Out of the queue; whoever is idle again goes to its end.
+                    crowded.set(None);
+                }
+                match step {
+                    Step::Wait if state.is_idle() => {
                         if crowded.is_none() {
                             crowded.set(Some(self.crowded.notified()));
                         }
                         match crowded.as_mut().as_pin_mut().map(|wait| wait.poll(cx)) {
                             Some(Poll::Ready(())) => {
                                 crowded.set(None);
-                                state.resting = false;
                                 state.course = Course::WindingDown;
                                 connection.as_mut().wind_down();
                             }
                             _ => return Poll::Pending,
                         }
                     }
-                    Step::Wait => {
-                        // Out of the queue, should it have been in it.
-                        crowded.set(None);
-                        return Poll::Pending;
-                    }
+                    Step::Wait => return Poll::Pending,
                     Step::End(verdict) => return Poll::Ready(verdict),
                     Step::WindDown(course) => {
                         state.course = course;
@@ -147,7 +142,6 @@ impl Vigil<'_> {
         if state.phase != Some((phase, state.course)) {
             state.phase = Some((phase, state.course));
             state.since = Instant::now();
-            state.resting = false;
         }
         loop {
             let deadline = state.since + self.patience(phase, state);
@@ -182,12 +176,6 @@ impl Vigil<'_> {
                     Phase::Idle(_) if state.course >= Course::WindingDown => {
                         return Step::End(Verdict::Overstayed);
                     }
-                    Phase::Idle(_) if C::RESTS && serving && self.rests() => {
-                        return Step::End(Verdict::Resting);
-                    }
-                    Phase::Idle(_) if !state.resting && serving && self.rests() => {
-                        state.resting = true;
-                    }
                     Phase::Idle(_) => return Step::WindDown(Course::Dismissed),
                     // Nobody is late; the timer only comes round for the age.
                     Phase::Busy => {
@@ -196,29 +184,6 @@ impl Vigil<'_> {
                     }
                 }
             }
-        }
-    }
-
-    fn rests(&self) -> bool {
-        self.limits.rest < self.limits.idle
-    }
-
-    /// What becomes of a connection at rest: true when `woken` says that the caller spoke, false when it should be closed.
-    pub(super) async fn rest(
-        &self,
-        woken: impl Future<Output = io::Result<bool>>,
-    ) -> io::Result<bool> {
-        let silent_since = Instant::now() - self.limits.rest;
-        let drained = async {
-            reached(self.stage.clone(), Stage::Draining).await;
-            sleep_until(silent_since + self.limits.last_word).await;
-        };
-        tokio::select! {
-            biased;
-            woken = woken => woken,
-            () = self.crowded.notified() => Ok(false),
-            () = drained => Ok(false),
-            () = sleep_until(silent_since + self.limits.idle) => Ok(false),
         }
     }
 
@@ -249,7 +214,6 @@ impl Vigil<'_> {
             Phase::Head(_) => self.head_timeout,
             Phase::Idle(_) if state.course >= Course::WindingDown => self.limits.closing,
             Phase::Idle(_) if state.course == Course::Ending => self.limits.last_word,
-            Phase::Idle(_) if !state.resting && self.rests() => self.limits.rest,
             // Nobody is waited for while busy; the timer only comes round.
             Phase::Busy | Phase::Idle(_) => self.limits.idle,
         }
@@ -260,10 +224,15 @@ struct State {
     phase: Option<(Phase, Course)>,
     since: Instant,
     course: Course,
-    /// Has been idle for so long that it may make room for others.
-    resting: bool,
     /// The timer will wake this task.
     armed: bool,
+}
+
+impl State {
+    /// Whether the connection may make room for others.
+    fn is_idle(&self) -> bool {
+        matches!(self.phase, Some((Phase::Idle(_), Course::Serving)))
+    }
 }
 
 /// What is to become of the connection.

@@ -86,7 +86,6 @@ fn settings() -> Settings {
 fn limits() -> Limits {
     Limits {
         idle: Duration::from_secs(2),
-        rest: Duration::from_millis(200),
         last_word: Duration::from_millis(50),
         closing: Duration::from_secs(1),
         linger: Duration::from_millis(500),

@@ -5,8 +5,8 @@ use http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::{
-    AsyncReadExt, AsyncWriteExt, Body, BodyExt, Caller, Duration, Limits, Listener, Settings,
-    TcpStream, limits, settings, soon,
+    AsyncReadExt, AsyncWriteExt, Body, BodyExt, Caller, Duration, Listener, Settings, TcpStream,
+    limits, settings, soon,
 };
 
 #[tokio::test]
@@ -77,51 +77,26 @@ async fn a_preface_in_pieces_is_http2_and_a_method_that_begins_like_it_is_not() 
 }
 
 #[tokio::test]
-async fn a_connection_that_rested_takes_the_next_request() {
-    let limits = Limits {
-        rest: Duration::from_millis(1),
-        ..limits()
-    };
-    let listener = Listener::with(settings(), limits).await;
+async fn a_kept_connection_takes_the_next_request_after_any_pause() {
+    let listener = Listener::start().await;
     let mut caller = listener.connect().await;
-    let mut ticks = tokio::time::interval(Duration::from_millis(20));
-    for number in 0..20 {
-        // Long enough for a rest at most of them, and nothing depends on which.
-        ticks.tick().await;
-        let length = number % 3 + 1;
-        let body = "x".repeat(length);
-        let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
-        // In two pieces: the first wakes it.
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    for pause in [0, 1, 2, 8] {
+        for _ in 0..pause {
+            ticks.tick().await;
+        }
+        // In two pieces, with a pause between them.
         caller.send("POST").await;
         ticks.tick().await;
         caller
-            .send(format!("{}{body}", head.strip_prefix("POST").unwrap()))
+            .send(" /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
             .await;
-        assert!(caller.answer().await.ends_with(&body));
+        assert!(caller.answer().await.ends_with("hi"));
     }
-    // Half a head after a rest is late like any other.
+    // Half a head after a pause is late like any other.
     ticks.tick().await;
     caller.send("GET /echo HT").await;
     assert!(caller.rest().await.starts_with("HTTP/1.1 408"));
-}
-
-#[tokio::test]
-async fn a_connection_at_rest_is_closed_by_a_drain() {
-    let limits = Limits {
-        rest: Duration::from_millis(1),
-        last_word: Duration::from_millis(2),
-        ..limits()
-    };
-    let listener = Listener::with(settings(), limits).await;
-    let mut caller = listener.connect().await;
-    caller.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    caller.answer().await;
-    tokio::time::interval(Duration::from_millis(20))
-        .tick()
-        .await;
-    listener.trigger.begin();
-    assert_eq!(caller.rest().await, "");
-    assert_eq!(soon(listener.server).await.unwrap().lost, 0);
 }
 
 #[tokio::test]

@@ -136,7 +136,6 @@ async fn at_the_cap_who_is_idle_makes_room() {
     };
     let patient = Limits {
         idle: Duration::from_mins(10),
-        rest: Duration::from_millis(20),
         ..limits()
     };
     let listener = Listener::with(few, patient).await;

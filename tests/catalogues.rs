@@ -95,8 +95,8 @@ fn every_code_of_the_services_stands_in_codes() {
 }
 
 #[test]
-fn every_aadsts_code_stands_in_codes_with_error_meaning_fault_and_cure() {
-    let document = read("docs/codes.md");
+fn every_aadsts_code_stands_in_its_page_with_error_meaning_fault_and_cure() {
+    let document = read("docs/entra-errors.md");
     let meant: Vec<Vec<String>> = entra::entries()
         .map(|known| {
             let codes: Vec<String> = known.codes.iter().map(u32::to_string).collect();
@@ -111,7 +111,7 @@ fn every_aadsts_code_stands_in_codes_with_error_meaning_fault_and_cure() {
             ]
         })
         .collect();
-    assert_eq!(rows(&document, "### AADSTS numbers"), meant);
+    assert_eq!(rows(&document, "## AADSTS numbers"), meant);
     let meant: Vec<Vec<String>> = entra::suberror::ALL
         .iter()
         .map(|known| {
@@ -122,11 +122,11 @@ fn every_aadsts_code_stands_in_codes_with_error_meaning_fault_and_cure() {
             ]
         })
         .collect();
-    assert_eq!(rows(&document, "### Words of `suberror`"), meant);
+    assert_eq!(rows(&document, "## Words of `suberror`"), meant);
 }
 
 #[test]
-fn every_metric_stands_in_operations_with_its_labels() {
+fn every_metric_stands_in_its_page_with_its_labels() {
     let source = read("src/metrics.rs");
     let source = source
         .split("/// Everything, as Prometheus text.")
@@ -159,7 +159,7 @@ fn every_metric_stands_in_operations_with_its_labels() {
         "flowgate_build_info".to_owned(),
         "version, commit".to_owned(),
     );
-    let document = read("docs/operations.md");
+    let document = read("docs/metrics.md");
     let table = document.split("### Why a caller").next().unwrap();
     let written: BTreeMap<String, String> = rows(table, "## Metrics")
         .iter()
@@ -170,7 +170,7 @@ fn every_metric_stands_in_operations_with_its_labels() {
 }
 
 #[test]
-fn every_field_of_the_access_log_stands_in_operations_in_its_order() {
+fn every_field_of_the_access_log_stands_in_its_page_in_its_order() {
     let source = read("src/gateway/observe/line.rs");
     let fields = source.split("struct Fields<'a> {").nth(1).unwrap();
     let fields: Vec<&str> = fields
@@ -182,7 +182,7 @@ fn every_field_of_the_access_log_stands_in_operations_in_its_order() {
         .filter_map(|line| line.trim().split_once(": "))
         .map(|(name, _)| name)
         .collect();
-    let document = read("docs/operations.md");
+    let document = read("docs/logs.md");
     let written = rows(&document, "## The access log");
     let written: Vec<&str> = written.iter().map(|row| row[0].trim_matches('`')).collect();
     assert_eq!(written, fields);
@@ -214,8 +214,8 @@ fn told(source: &str) -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn every_message_above_debug_stands_in_operations_with_its_fields() {
-    let document = read("docs/operations.md");
+fn every_message_above_debug_stands_in_its_page_with_its_fields() {
+    let document = read("docs/logs.md");
     let written: BTreeMap<String, Vec<String>> = rows(&document, "## Diagnostics")
         .iter()
         .map(|row| {
@@ -248,8 +248,8 @@ fn every_message_above_debug_stands_in_operations_with_its_fields() {
 }
 
 #[test]
-fn every_reason_of_a_401_stands_in_operations() {
-    let document = read("docs/operations.md");
+fn every_reason_of_a_401_stands_in_its_page() {
+    let document = read("docs/metrics.md");
     let written = rows(&document, "### Why a caller was not recognised");
     let written: Vec<&str> = written.iter().flat_map(|row| quoted(&row[0])).collect();
     let mut missing: Vec<&str> = Reason::ALL.iter().map(|reason| reason.word()).collect();
@@ -259,8 +259,8 @@ fn every_reason_of_a_401_stands_in_operations() {
 }
 
 #[test]
-fn every_reason_of_a_broken_connection_stands_in_operations() {
-    let document = read("docs/operations.md");
+fn every_reason_of_a_broken_connection_stands_in_its_page() {
+    let document = read("docs/metrics.md");
     let written = rows(&document, "### Why a connection ended in an error");
     let written: Vec<&str> = written.iter().flat_map(|row| quoted(&row[0])).collect();
     let known = flowgate::server::Reason::ALL.map(flowgate::server::Reason::word);

@@ -280,7 +280,7 @@ type Case<'c> = (&'c str, &'c dyn Fn(&Simulator));
 
 #[tokio::test]
 async fn each_way_a_vault_refuses_is_told_by_its_word_with_a_cure() {
-    let documented = include_str!("../../docs/operations.md");
+    let documented = include_str!("../../docs/metrics.md");
     let fault = |simulator: &Simulator, fault| {
         simulator.fault(Place::At(Service::KeyVault), fault, Times::Always);
     };

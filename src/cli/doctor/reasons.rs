@@ -1,7 +1,7 @@
 //! What the fixed words mean for which there is no token, for a person.
 //!
 //! In: a reason of [`Failure::Unavailable`](crate::credential::Failure). Out: its meaning, whether it is the gateway's own to mend, and what
-//! to change where the credential's kind does not say it. `docs/operations.md` lists the same words.
+//! to change where the credential's kind does not say it. `docs/metrics.md` lists the same words.
 
 use crate::client::Reason;
 

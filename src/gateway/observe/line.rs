@@ -1,7 +1,7 @@
 //! One request's line: in the access log, and in the diagnostics when something has to be changed.
 //!
 //! Every field is a configured name, a fixed word, a number or a checked id; nothing of a header, body or query gets in. Fields are
-//! listed in `docs/operations.md`.
+//! listed in `docs/logs.md`.
 
 use std::io::Write as _;
 use std::time::Duration;

@@ -78,6 +78,20 @@ pub enum Kind {
     RefreshToken(Box<refresh_token::Settings>),
 }
 
+impl Kind {
+    /// Whose token it is: everything but what merely proves it. A new secret of the same application and account is no other credential
+    /// (security rule 22). A fixed token is its own proof, and a machine has none.
+    pub(crate) fn identity(&self) -> Self {
+        match self {
+            Self::ClientCredentials(own) => Self::ClientCredentials(own.identity()),
+            Self::OnBehalfOf(own) => Self::OnBehalfOf(own.identity()),
+            Self::Password(own) => Self::Password(own.identity()),
+            Self::RefreshToken(own) => Self::RefreshToken(Box::new(own.identity())),
+            Self::ManagedIdentity(_) | Self::Bearer(_) => self.clone(),
+        }
+    }
+}
+
 /// What a token is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ask {

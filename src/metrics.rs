@@ -58,7 +58,7 @@ pub struct Metrics {
     /// Look-ups of tokens: `credential`, `result` (`hit`, `miss`, `stale`).
     pub token_cache_total: IntCounterVec,
     /// Unix seconds at which the current token expires, by `credential`.
-    pub token_expiry_timestamp_seconds: GaugeVec,
+    pub token_expiry: Dates,
     /// Unix seconds at which the first thing a credential needs expires, where known, by `credential`.
     pub secret_expiry: Dates,
     /// Reads of secrets: `source` (`env`, `file`), `result`.
@@ -182,12 +182,12 @@ impl Metrics {
                 "Look-ups of tokens: hit, miss (waited for a fetch), stale (served while the provider is down).",
                 &["credential", "result"],
             )?,
-            token_expiry_timestamp_seconds: float_gauges(
+            token_expiry: Dates::new(float_gauges(
                 own,
                 "token_expiry_timestamp_seconds",
                 "When the token in use expires.",
                 credential,
-            )?,
+            )?),
             secret_expiry: Dates::new(float_gauges(
                 own,
                 "secret_expiry_timestamp_seconds",

@@ -80,7 +80,9 @@ impl App {
         }
         for cell in self.kept.cells.health() {
             if let Some(trouble) = cell.trouble {
-                let held = if cell.valid {
+                let held = if cell.changed {
+                    "the one from before its change is still valid"
+                } else if cell.valid {
                     "the old one is still valid"
                 } else {
                     "none is held"
@@ -153,6 +155,7 @@ impl App {
                     "credential": &*cell.credential,
                     "token_valid": cell.valid,
                     "token_expires": cell.expires,
+                    "token_before_change": cell.changed,
                     "trouble": cell.trouble.map(|trouble| {
                         let known = entra::first(&trouble.codes);
                         json!({

@@ -36,6 +36,28 @@ pub struct Application {
     pub cae: bool,
 }
 
+impl Application {
+    /// The same without its proof. Exhaustive, so that a new field has to be thought about here.
+    pub(super) fn identity(&self) -> Self {
+        let Self {
+            token_url,
+            client_id,
+            proof: _,
+            parameters,
+            entra,
+            cae,
+        } = self;
+        Self {
+            token_url: token_url.clone(),
+            client_id: client_id.clone(),
+            proof: Proof::Nothing,
+            parameters: parameters.clone(),
+            entra: *entra,
+            cae: *cae,
+        }
+    }
+}
+
 /// An application at work.
 pub(super) struct Client {
     application: Application,

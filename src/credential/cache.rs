@@ -3,12 +3,14 @@
 //! In: callers who want a token, and callers whose token a flow refused. Out: a token valid now, or the failure that everybody shares.
 //! A task of the cell's own ([`keep`]) fetches, so a caller who hangs up cancels nothing; callers wait with a deadline of their own;
 //! a panic in a fetch is a failure like any other (design decision 4, security rules 1 and 9). A valid token is served while the
-//! provider is down. Refuses without asking again while a failure is remembered.
+//! provider is down, and after the credential's proof was changed until the new one has brought another. Refuses without asking again
+//! while a failure is remembered.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use prometheus::IntCounter;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -16,7 +18,7 @@ use tokio::task::JoinHandle;
 use super::{Claims, Failure, Health, Source, Token, Trouble};
 use crate::clock::{Clock, Random};
 use crate::flow::FlowId;
-use crate::metrics::Metrics;
+use crate::metrics::{About, Metrics, Teller};
 use crate::secret::Secrets;
 
 mod keep;
@@ -57,11 +59,11 @@ pub struct Surroundings {
 
 struct Shared {
     name: Arc<str>,
-    source: Arc<dyn Source>,
+    origin: ArcSwap<Origin>,
     around: Surroundings,
-    /// Longest duration of one attempt.
-    attempt: Duration,
     owner: Owner,
+    /// Shows when the token in use expires.
+    expiry: Teller,
     state: watch::Sender<State>,
     /// Somebody needs a token, or a renewal was forced.
     wanted: Notify,
@@ -71,6 +73,13 @@ struct Shared {
     stale: IntCounter,
 }
 
+/// Where tokens come from, since the last change of it.
+struct Origin {
+    source: Arc<dyn Source>,
+    /// Longest duration of one attempt.
+    attempt: Duration,
+}
+
 /// What the keeper last learned. Times are since the Unix epoch.
 #[derive(Default)]
 struct State {
@@ -78,6 +87,8 @@ struct State {
     failure: Option<Remembered>,
     /// Attempts that came to an end.
     attempts: u64,
+    /// The origin was changed, and has brought no token since.
+    changed: bool,
 }
 
 struct Held {
@@ -143,9 +154,9 @@ impl Cell {
             hit: lookups("hit"),
             miss: lookups("miss"),
             stale: lookups("stale"),
+            expiry: around.metrics.token_expiry.teller(&name, About::Token),
             name,
-            source,
-            attempt,
+            origin: ArcSwap::from_pointee(Origin { source, attempt }),
             owner,
             around,
             state: watch::Sender::new(State::default()),
@@ -160,6 +171,26 @@ impl Cell {
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.shared.name
+    }
+
+    /// From now on tokens come from here: another proof of the same credential, or another way to the same provider. It is tried at once,
+    /// whatever the one before it was refused for, and the token at hand is served until it has brought another (rule 30).
+    pub fn adopt(&self, source: Arc<dyn Source>, attempt: Duration) {
+        // Under the state's lock: an attempt that ends now belongs to the one or the other.
+        self.shared.state.send_modify(|state| {
+            let origin = Origin { source, attempt };
+            self.shared.origin.store(Arc::new(origin));
+            state.failure = None;
+            state.changed = true;
+        });
+        self.shared.wanted.notify_one();
+    }
+
+    /// Whether there is no token, and nobody asks for one yet.
+    #[must_use]
+    pub(super) fn fails(&self) -> bool {
+        let state = self.shared.state.borrow();
+        state.failure.is_some() && state.usable(self.shared.now()).is_none()
     }
 
     /// What can be answered without waiting: a valid token, or the remembered failure. `None`: an attempt has to end first.
@@ -292,6 +323,7 @@ impl Cell {
                 next_try: remembered.unasked.as_secs(),
             }),
             tried: state.attempts > 0,
+            changed: state.changed && state.usable(now).is_some(),
         }
     }
 
@@ -300,7 +332,7 @@ impl Cell {
         let mut state = self.shared.state.subscribe();
         self.shared.wanted.notify_one();
         let ended = state.wait_for(|state| state.attempts > attempts);
-        let patience = self.shared.attempt + Duration::from_secs(1);
+        let patience = self.shared.origin.load().attempt + Duration::from_secs(1);
         // In time or not: the caller looks at what is there.
         let _ = tokio::time::timeout(patience, ended).await;
     }
@@ -318,6 +350,8 @@ fn other_than(refused: &Token, token: Arc<Token>) -> Renewal {
 impl Drop for Cell {
     fn drop(&mut self) {
         self.keeper.abort();
+        // Now, not when the task has ended: a token that nobody sends any more is not one that runs out.
+        self.shared.expiry.tell(None);
     }
 }
 

@@ -1,10 +1,12 @@
 //! Every cell of the process, shared across reloads.
 //!
 //! In: a credential's settings, what it asks for, the way out. Out: its [`Cell`], or the [`Exchange`] that has one for each caller; the
-//! same one as before where nothing changed, so that a reload costs no token. Two credentials that differ in any input never share one
-//! (security rule 22): the key is the settings themselves, not a concatenation of them. Cells nobody holds any more are gone.
+//! same one as before where the identity is the same, so that a reload costs no token. Two credentials that differ in anything but their
+//! proof never share one (security rule 22): the key is the settings themselves, not a concatenation of them. A changed proof or way out
+//! gives the cell a new source, and the token at hand is served until that source has brought one (rule 30). Cells nobody holds any
+//! more are gone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -18,11 +20,11 @@ use super::{
 use crate::client::Outbound;
 use crate::diagnosis::entra::Suberror;
 
-/// Every input of a token request. No `Debug`: what it holds is not for logs.
+/// Whose tokens, and for what: every input of a token request but its proof. No `Debug`: what it holds is not for logs.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     name: Arc<str>,
-    kind: Kind,
+    identity: Kind,
     ask: Ask,
 }
 
@@ -37,7 +39,7 @@ impl Key {
         } = settings;
         Self {
             name: Arc::clone(name),
-            kind: kind.clone(),
+            identity: kind.identity(),
             ask: ask.clone(),
         }
     }
@@ -53,20 +55,24 @@ pub struct Cells {
 
 struct Known<T> {
     what: Weak<T>,
+    /// With its proof.
+    kind: Kind,
     outbound: Outbound,
 }
 
 impl<T> Known<T> {
-    fn new(what: &Arc<T>, outbound: &Outbound) -> Self {
+    fn new(what: &Arc<T>, kind: &Kind, outbound: &Outbound) -> Self {
         Self {
             what: Arc::downgrade(what),
+            kind: kind.clone(),
             outbound: outbound.clone(),
         }
     }
 
-    /// What it is, if somebody still holds it and the way out is the same.
-    fn same(&self, outbound: &Outbound) -> Option<Arc<T>> {
-        self.what.upgrade().filter(|_| self.outbound.same(outbound))
+    /// What it is, if somebody still holds it, and whether it asks with this proof and on this way.
+    fn living(&self, kind: &Kind, outbound: &Outbound) -> Option<(Arc<T>, bool)> {
+        let unchanged = self.kind == *kind && self.outbound.same(outbound);
+        Some((self.what.upgrade()?, unchanged))
     }
 }
 
@@ -91,6 +97,8 @@ pub struct Health {
     pub trouble: Option<Trouble>,
     /// Whether at least one attempt has ended.
     pub tried: bool,
+    /// Whether that token was obtained before the credential's proof or the way out was changed, and none since.
+    pub changed: bool,
 }
 
 /// Why there is no new token.
@@ -122,8 +130,7 @@ impl Cells {
         }
     }
 
-    /// Where tokens of this credential for this audience come from. A changed secret, endpoint or way out means another place (rules 21,
-    /// 22). Needs a tokio runtime.
+    /// Where tokens of this credential for this audience come from; see [`Cells::cell`]. Needs a tokio runtime.
     #[must_use]
     pub fn supply(&self, settings: &Settings, ask: &Ask, outbound: &Outbound) -> Supply {
         if let Kind::OnBehalfOf(own) = &settings.kind {
@@ -146,24 +153,34 @@ impl Cells {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, known| known.what.strong_count() > 0);
-        if let Some(exchange) = known.get(&key).and_then(|known| known.same(outbound)) {
-            return exchange;
-        }
-        // One provider, one application: what it shares with the credential's exchanges for other audiences.
-        let throttle = known
-            .iter()
-            .filter(|(other, _)| (&other.name, &other.kind) == (&key.name, &key.kind))
-            .find_map(|(_, known)| Some(Arc::clone(known.what.upgrade()?.throttle())));
-        let exchange = Arc::new(Exchange::new(
-            own,
-            ask,
-            &self.context(settings, outbound),
-            throttle.unwrap_or_default(),
-            // Its turn among the others' may take as long as the exchange itself.
-            patience(outbound) + outbound.token_timeout(),
-            self.around.clone(),
-        ));
-        known.insert(key, Known::new(&exchange, outbound));
+        let context = self.context(settings, outbound);
+        let living = known.get(&key);
+        let exchange = match living.and_then(|own| own.living(&settings.kind, outbound)) {
+            Some((exchange, true)) => return exchange,
+            Some((exchange, false)) => {
+                exchange.adopt(own, &context);
+                exchange
+            }
+            None => {
+                // One provider, one application: what it shares with the credential's exchanges for other audiences.
+                let throttle = known
+                    .iter()
+                    .filter(|(other, _)| {
+                        (&other.name, &other.identity) == (&key.name, &key.identity)
+                    })
+                    .find_map(|(_, known)| Some(Arc::clone(known.what.upgrade()?.throttle())));
+                Arc::new(Exchange::new(
+                    own,
+                    ask,
+                    &context,
+                    throttle.unwrap_or_default(),
+                    // Its turn among the others' may take as long as the exchange itself.
+                    patience(outbound) + outbound.token_timeout(),
+                    self.around.clone(),
+                ))
+            }
+        };
+        known.insert(key, Known::new(&exchange, &settings.kind, outbound));
         exchange
     }
 
@@ -178,13 +195,15 @@ impl Cells {
         }
     }
 
-    /// The cell of this credential and audience, fetching its first token already. A changed secret, endpoint or way out means a
-    /// new cell (rules 21, 22). Needs a tokio runtime.
+    /// The cell of this credential and audience, fetching its first token already. A changed proof or way out gives it another source,
+    /// which is tried at once; anything else that is changed means another cell (rules 21, 22, 30). Needs a tokio runtime.
     #[must_use]
     pub fn cell(&self, settings: &Settings, ask: &Ask, outbound: &Outbound) -> Arc<Cell> {
         let key = Key::new(settings, ask);
         let mut known = self.known();
-        if let Some(cell) = known.get(&key).and_then(|known| known.same(outbound)) {
+        let living = known.get(&key);
+        let living = living.and_then(|own| own.living(&settings.kind, outbound));
+        if let Some((cell, true)) = living {
             return cell;
         }
         let context = self.context(settings, outbound);
@@ -200,14 +219,15 @@ impl Cells {
             Kind::RefreshToken(_) => refresh_token::patience(patience(outbound)),
             _ => patience(outbound),
         };
-        let cell = Cell::new(
-            Arc::clone(&settings.name),
-            source,
-            attempt,
-            self.around.clone(),
-            Owner::Gateway,
-        );
-        known.insert(key, Known::new(&cell, outbound));
+        let cell = if let Some((cell, _)) = living {
+            cell.adopt(source, attempt);
+            cell
+        } else {
+            let around = self.around.clone();
+            let name = Arc::clone(&settings.name);
+            Cell::new(name, source, attempt, around, Owner::Gateway)
+        };
+        known.insert(key, Known::new(&cell, &settings.kind, outbound));
         cell
     }
 
@@ -232,26 +252,15 @@ impl Cells {
         }
     }
 
-    /// The cells in use. Forgets the others, and the metrics of credentials that are gone.
+    /// The cells in use. Forgets the others.
     fn living(&self) -> Vec<Arc<Cell>> {
         let mut living = Vec::new();
-        let mut gone = HashSet::new();
-        self.known().retain(|key, known| {
+        self.known().retain(|_, known| {
             let cell = known.what.upgrade();
-            if cell.is_none() {
-                gone.insert(Arc::clone(&key.name));
-            }
             let lives = cell.is_some();
             living.extend(cell);
             lives
         });
-        for name in &gone {
-            if !living.iter().any(|cell| cell.name() == name) {
-                // A gauge of a removed credential would look like a token that ran out.
-                let expiry = &self.around.metrics.token_expiry_timestamp_seconds;
-                let _ = expiry.remove_label_values(&[&**name]);
-            }
-        }
         living
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::Response;
 use quick_cache::UnitWeighter;
@@ -69,7 +70,8 @@ impl Need {
 /// One credential's exchange of callers' tokens, for one audience.
 pub struct Exchange {
     name: Arc<str>,
-    client: Arc<Client>,
+    /// As the application proves itself now. Shared with every caller's source.
+    client: Arc<ArcSwap<Client>>,
     throttle: Arc<Throttle>,
     ask: Ask,
     /// Longest duration of one attempt.
@@ -112,7 +114,7 @@ impl Exchange {
     ) -> Self {
         Self {
             name: Arc::clone(&context.credential),
-            client: Arc::new(Client::new(application, context)),
+            client: Arc::new(ArcSwap::from_pointee(Client::new(application, context))),
             throttle,
             ask: ask.clone(),
             attempt,
@@ -127,6 +129,14 @@ impl Exchange {
             ),
             newcomers: AtomicU64::new(0),
         }
+    }
+
+    /// From now on the application proves itself so, or asks on this way. Callers keep the tokens they have (rule 30), and what was
+    /// refused before is asked for again.
+    pub(super) fn adopt(&self, application: &Application, context: &Context) {
+        self.client
+            .store(Arc::new(Client::new(application, context)));
+        self.cells.retain(|_, cell| !cell.fails());
     }
 
     /// What it shares with the other exchanges of its credential.
@@ -175,7 +185,7 @@ impl Exchange {
 
 /// Obtains tokens for one caller's assertion.
 struct Caller {
-    client: Arc<Client>,
+    client: Arc<ArcSwap<Client>>,
     throttle: Arc<Throttle>,
     ask: Ask,
     assertion: Assertion,
@@ -183,7 +193,7 @@ struct Caller {
 
 impl Source for Caller {
     fn fetch(&self, wish: Wish) -> Attempt {
-        let (client, ask) = (Arc::clone(&self.client), self.ask.clone());
+        let (client, ask) = (self.client.load_full(), self.ask.clone());
         let (assertion, throttle) = (self.assertion.clone(), Arc::clone(&self.throttle));
         Box::pin(async move {
             let clock = &client.context().clock;

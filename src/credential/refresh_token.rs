@@ -80,6 +80,34 @@ pub enum Place {
 }
 
 impl Settings {
+    /// The same without what proves it: the store says whose tokens they are, its key does not. Exhaustive, so that a new field has to be
+    /// thought about here.
+    pub(super) fn identity(&self) -> Self {
+        let Self {
+            credential,
+            application,
+            scope,
+            store,
+            store_key: _,
+            sign_in: _, // Where a person signs in.
+        } = self;
+        Self {
+            credential: Arc::clone(credential),
+            application: application.identity(),
+            scope: scope.clone(),
+            store: match store {
+                Place::File(file) => Place::File(file.clone()),
+                // The same secret, whoever reads it.
+                Place::Vault(address) => Place::Vault(Address {
+                    reader: "".into(),
+                    ..address.clone()
+                }),
+            },
+            store_key: Value::Fixed(Secret::new(String::new())),
+            sign_in: sign_in::Endpoints::default(),
+        }
+    }
+
     /// The store's seal, with the key as it is now.
     async fn seal(&self, context: &Context) -> Result<Seal, Denial> {
         let unusable = |reason| Denial::from(Failure::Unusable { reason });

@@ -1,8 +1,8 @@
-//! When does what a credential needs expire? Several know a date, and the earliest of them counts.
+//! When does what a credential needs, or its token, expire? Several know a date, and the earliest of them counts.
 //!
-//! In: what each [`Teller`] knows: the configuration, a vault, a certificate that was opened, a sign-in. Out: the gauge
-//! `flowgate_secret_expiry_timestamp_seconds`, one series for each credential of which somebody knows a date, and the same dates for the
-//! daily reminder. What a teller said ends with it, so that a reload leaves nothing behind. Refuses nothing.
+//! In: what each [`Teller`] knows: the configuration, a vault, a certificate that was opened, a sign-in; the
+//! tokens in use. Out: the gauges `flowgate_secret_expiry_timestamp_seconds` and `flowgate_token_expiry_timestamp_seconds`, one series for
+//! each credential of which somebody knows a date, and the same dates for the daily reminder. What a teller said ends with it, so that a reload leaves nothing behind. Refuses nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,8 @@ pub enum About {
     Secret,
     /// A sign-in that ends unless it is renewed, which the gateway does by itself.
     SignIn,
+    /// A token in use.
+    Token,
 }
 
 /// Every date that is known. Cheap to clone.

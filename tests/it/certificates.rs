@@ -6,7 +6,7 @@ use std::process::Command;
 use flowgate::simulator::{Certificate, Federated, OutsideToken, Simulator, directory};
 use http::{Request, StatusCode};
 
-use crate::house::{Answer, House, KEY};
+use crate::house::{Answer, House, KEY, eventually};
 use crate::provider::Provider;
 
 /// A folder in which OpenSSL makes certificates.
@@ -119,8 +119,8 @@ async fn a_renewed_certificate_is_used_after_the_reload_although_the_old_token_i
     register(&house.simulator, vec![shop.registered("new")]);
     house.reload(&yaml);
     assert_eq!(fire(&house).await.status, StatusCode::OK);
+    eventually(|| house.simulator.token_requests().len() == 2).await;
     let requests = house.simulator.token_requests();
-    assert_eq!(requests.len(), 2);
     let header = |at: usize| {
         let assertion = requests[at].field("client_assertion").unwrap();
         assertion.split('.').next().unwrap().to_owned()

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Held, Owner, Remembered, Shared, State, schedule};
+use super::{Held, Origin, Owner, Remembered, Shared, State, schedule};
 use crate::credential::on_behalf_of::HELD_BACK;
 use crate::credential::source::{Attempt, Denial, Grant, Wish};
 use crate::credential::{Failure, Need, Token};
@@ -46,7 +46,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
                 let news = tokio::select! {
                     () = shared.wanted.notified() => { wanted = true; false }
                     () = shared.around.clock.sleep_until(instant) => { wanted = false; false }
-                    () = shared.source.news() => true,
+                    () = news(&shared) => true,
                 };
                 // What changed may well be what the failure was about: no pause is kept.
                 if news {
@@ -60,6 +60,11 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             }
         }
     }
+}
+
+async fn news(shared: &Shared) {
+    let source = Arc::clone(&shared.origin.load().source);
+    source.news().await;
 }
 
 fn due(shared: &Shared, wanted: bool) -> Due {
@@ -83,7 +88,7 @@ fn due(shared: &Shared, wanted: bool) -> Due {
             Due::Again(failure.unasked)
         };
     }
-    let Some(held) = &state.held else {
+    let Some(held) = state.held.as_ref().filter(|_| !state.changed) else {
         return Due::Now;
     };
     let renew = now >= held.renew_at && (held.kept_warm || wanted);
@@ -100,7 +105,8 @@ async fn attempt(shared: &Shared) {
     let asked_at = shared.now();
     let started = Instant::now();
     let claims = shared.forced().claims.clone();
-    let outcome = supervised(shared.source.fetch(Wish { claims }), shared.attempt).await;
+    let origin = shared.origin.load_full();
+    let outcome = supervised(origin.source.fetch(Wish { claims }), origin.attempt).await;
     let result = match &outcome {
         Ok(_) => "ok",
         Err(denial) => denial.failure.word(),
@@ -122,13 +128,22 @@ async fn attempt(shared: &Shared) {
         Ok(grant) => {
             let held = shared.accept(grant, asked_at, fraction);
             shared.finish(|state| {
+                state.attempts += 1;
                 state.held = Some(held);
                 state.failure = None;
+                // A token of the origin before is as good as any, and says nothing of the new one.
+                state.changed &= !shared.comes_from(&origin);
             });
         }
         Err(denial) => {
             let remembered = shared.remember(denial, fraction);
-            shared.finish(|state| state.failure = Some(remembered));
+            shared.finish(|state| {
+                // What is wrong with the origin before is nobody's business any more: whoever waits, waits for the new one.
+                if shared.comes_from(&origin) {
+                    state.attempts += 1;
+                    state.failure = Some(remembered);
+                }
+            });
         }
     }
 }
@@ -159,10 +174,11 @@ impl Shared {
             forced.pending = None;
             forced.claims = None;
         }
-        self.state.send_modify(|state| {
-            state.attempts += 1;
-            change(state);
-        });
+        self.state.send_modify(change);
+    }
+
+    fn comes_from(&self, origin: &Arc<Origin>) -> bool {
+        Arc::ptr_eq(origin, &self.origin.load())
     }
 
     fn accept(&self, grant: Grant, obtained: Duration, fraction: f64) -> Held {
@@ -190,7 +206,7 @@ impl Shared {
         };
         let expires = expires.map(|expires| expires.as_secs());
         if self.owner == Owner::Gateway {
-            self.show(expires);
+            self.expiry.tell(expires);
         }
         let credential = &*self.name;
         if let Some((failed, false)) = failed {
@@ -213,25 +229,11 @@ impl Shared {
         }
     }
 
-    /// The token's expiry as a metric; no series where it is not known.
-    fn show(&self, expires: Option<u64>) {
-        let gauge = &self.around.metrics.token_expiry_timestamp_seconds;
-        match expires {
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "a double holds seconds since 1970 exactly"
-            )]
-            Some(expires) => gauge.with_label_values(&[&*self.name]).set(expires as f64),
-            None => {
-                let _ = gauge.remove_label_values(&[&*self.name]);
-            }
-        }
-    }
-
     fn remember(&self, denial: Denial, fraction: f64) -> Remembered {
         let now = self.now();
         let state = self.state.borrow();
         let valid = state.usable(now).is_some();
+        let source_changed = state.changed;
         let last = state.failure.as_ref();
         let changed = last.is_none_or(|last| differ(&last.failure, &denial.failure));
         let failures = last.map_or(0, |last| last.failures).saturating_add(1);
@@ -240,7 +242,7 @@ impl Shared {
         let (hold, unasked) =
             schedule::hold(&denial.failure, failures, denial.retry_after, fraction);
         if changed {
-            self.log(&denial.failure, valid, unasked);
+            self.log(&denial.failure, valid, source_changed, unasked);
         }
         Remembered {
             failure: denial.failure,
@@ -252,7 +254,7 @@ impl Shared {
         }
     }
 
-    fn log(&self, failure: &Failure, valid: bool, next_try: Duration) {
+    fn log(&self, failure: &Failure, valid: bool, source_changed: bool, next_try: Duration) {
         if is_one_callers(failure) {
             let (credential, reason) = (&*self.name, failure.word());
             tracing::debug!(credential, reason, codes = ?failure.codes(), "a caller's token is not exchanged");
@@ -273,6 +275,7 @@ impl Shared {
             fault = known.map(|known| known.fault.as_str()),
             cure = known.map(|known| known.cure).or(failure.cure()),
             valid_token_left = valid,
+            source_changed,
             next_try_seconds = next_try.as_secs(),
             "no new token"
         );

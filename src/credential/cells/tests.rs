@@ -122,10 +122,12 @@ mod rule_21_outbound_trust {
     use super::*;
 
     #[tokio::test]
-    async fn a_changed_way_out_means_new_clients_and_new_cells() {
+    async fn a_changed_way_out_is_taken_at_once_and_the_token_at_hand_stays() {
         let simulator = Simulator::start(Options::default()).await.unwrap();
         let (cells, outbound) = (cells(), Outbound::new(&outbound_settings()).unwrap());
-        let before = cells.cell(&settings(&simulator), &ask(), &outbound);
+        let cell = cells.cell(&settings(&simulator), &ask(), &outbound);
+        let first = cell.token().await.unwrap();
+        let connections = simulator.connections();
         let changed = client::Settings {
             insecure_hosts: vec!["erp.plant".into()],
             ..outbound_settings()
@@ -133,7 +135,16 @@ mod rule_21_outbound_trust {
         let changed = outbound.with(&changed).unwrap();
         assert!(!outbound.same(&changed));
         let after = cells.cell(&settings(&simulator), &ask(), &changed);
-        assert!(!Arc::ptr_eq(&before, &after));
+        assert!(after.ready().unwrap().is_ok());
+        let renewed = async {
+            while after.token().await.unwrap().generation == first.generation {
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = Duration::from_secs(20);
+        tokio::time::timeout(patience, renewed).await.unwrap();
+        assert_eq!(simulator.token_requests().len(), 2);
+        assert!(simulator.connections() > connections, "a new client");
     }
 }
 
@@ -325,18 +336,14 @@ mod rule_22_keys {
     #[derive(Clone)]
     struct Drawn(Settings, Ask);
 
-    /// Every input, written out independently of the key.
+    /// Every input but the proof, written out independently of the key.
     impl std::fmt::Debug for Drawn {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             let kind: Vec<String> = match &self.0.kind {
                 Kind::ClientCredentials(own) => [vec!["client".into()], inputs(own)].concat(),
                 Kind::OnBehalfOf(own) => [vec!["lent".into()], inputs(own)].concat(),
                 Kind::Password(own) => [
-                    vec![
-                        "password".into(),
-                        own.username.clone(),
-                        exposed(&own.password),
-                    ],
+                    vec!["password".into(), own.username.clone()],
                     inputs(&own.application),
                 ]
                 .concat(),
@@ -392,7 +399,6 @@ mod rule_22_keys {
         vec![
             own.token_url.to_string(),
             own.client_id.clone(),
-            told(&own.proof),
             format!("{:?}", own.parameters),
             own.entra.to_string(),
             own.cae.to_string(),
@@ -406,19 +412,51 @@ mod rule_22_keys {
             change(&mut changed);
             changed
         };
-        let mut all = vec![
+        vec![
             with(|own| own.token_url.set_path("/other")),
             with(|own| own.client_id.push('x')),
             with(|own| own.entra = !own.entra),
             with(|own| own.cae = !own.cae),
             with(|own| drop(own.parameters.insert("x".into(), "x".into()))),
-        ];
-        all.extend([false, true].map(|manner| {
+        ]
+    }
+
+    /// The same with its proof, or how it is presented, changed alone.
+    fn proven_otherwise(application: &Application) -> Vec<Application> {
+        let all = [false, true].map(|manner| {
             let mut changed = application.clone();
             change(&mut changed.proof, manner);
             changed
-        }));
-        all
+        });
+        all.to_vec()
+    }
+
+    /// The same identity, proven in another way.
+    fn kinds_proven_otherwise(kind: &Kind) -> Vec<Kind> {
+        match kind {
+            Kind::ClientCredentials(own) => proven_otherwise(own)
+                .into_iter()
+                .map(Kind::ClientCredentials)
+                .collect(),
+            Kind::OnBehalfOf(own) => proven_otherwise(own)
+                .into_iter()
+                .map(Kind::OnBehalfOf)
+                .collect(),
+            Kind::Password(own) => {
+                let applications = proven_otherwise(&own.application).into_iter();
+                let applications = applications.map(|application| password::Settings {
+                    application,
+                    ..own.clone()
+                });
+                let passwords = values_changed(&own.password).into_iter();
+                let passwords = passwords.map(|password| password::Settings {
+                    password,
+                    ..own.clone()
+                });
+                applications.chain(passwords).map(Kind::Password).collect()
+            }
+            Kind::ManagedIdentity(_) | Kind::Bearer(_) | Kind::RefreshToken(_) => Vec::new(),
+        }
     }
 
     /// Changes the proof itself, or how it is presented.
@@ -467,12 +505,6 @@ mod rule_22_keys {
                     username: format!("{}x", own.username),
                     ..own.clone()
                 });
-                all.extend(values_changed(&own.password).into_iter().map(|password| {
-                    password::Settings {
-                        password,
-                        ..own.clone()
-                    }
-                }));
                 all.into_iter().map(Kind::Password).collect()
             }
             Kind::ManagedIdentity(own) => {
@@ -520,7 +552,7 @@ mod rule_22_keys {
 
     proptest! {
         #[test]
-        fn two_credentials_share_a_cell_only_when_every_input_is_equal(one in drawn(), other in drawn()) {
+        fn two_credentials_share_a_cell_only_when_every_input_but_the_proof_is_equal(one in drawn(), other in drawn()) {
             let same = Key::new(&one.0, &one.1) == Key::new(&other.0, &other.1);
             prop_assert_eq!(same, format!("{one:?}") == format!("{other:?}"));
         }
@@ -540,6 +572,11 @@ mod rule_22_keys {
                 let other = Settings { kind, ..base.0.clone() };
                 prop_assert!(own != Key::new(&other, &base.1));
             }
+            for kind in kinds_proven_otherwise(&base.0.kind) {
+                prop_assert!(kind != base.0.kind);
+                let other = Settings { kind, ..base.0.clone() };
+                prop_assert!(own == Key::new(&other, &base.1));
+            }
         }
     }
 
@@ -555,6 +592,19 @@ mod rule_22_keys {
         };
         own.proof = proof("wrong", ClientAuth::Post);
         let new = cells.cell(&changed, &ask(), &outbound);
-        assert_eq!(new.token().await.unwrap_err().codes(), [7_000_215]);
+        simulator
+            .until(|simulator| simulator.token_requests().len() == 2)
+            .await;
+        let refused = async {
+            while new.health().trouble.is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = Duration::from_secs(20);
+        tokio::time::timeout(patience, refused).await.unwrap();
+        let health = new.health();
+        assert_eq!(health.trouble.unwrap().codes, [7_000_215]);
+        assert!(health.valid && health.changed);
+        assert!(new.token().await.is_ok());
     }
 }

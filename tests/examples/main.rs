@@ -1,6 +1,6 @@
 //! Do the example configurations work, as their readers would use them?
 //!
-//! In: `config/examples/` and the README's configuration. Out: each passes `flowgate check --strict --secrets`, and serves against
+//! In: `config/examples/`, and the commands of README and docs. Out: each configuration passes `flowgate check --strict --secrets`, and serves against
 //! `flowgate simulate`: both started as the examples say, the simulator's `export` lines as environment, real calls by curl as the ERP
 //! and as the partner's application, each with what it is admitted to and what it is refused.
 #![expect(
@@ -8,6 +8,8 @@
     clippy::indexing_slicing,
     reason = "a test stops at what it did not expect"
 )]
+
+mod commands;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -101,19 +103,6 @@ fn serve(configuration: &Path, variables: &Variables) -> (Running, String) {
     }
 }
 
-fn check(configuration: &Path, variables: &Variables) {
-    let output = flowgate(variables)
-        .args(["check", "--strict", "--secrets", "--config"])
-        .arg(configuration)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
 /// What a call got: the status, and of an answer in JSON its document.
 type Got = (u16, serde_json::Value);
 
@@ -139,12 +128,6 @@ fn call(url: &str, headers: &[&str], body: Option<&[u8]>) -> Got {
     let (document, status) = printed.rsplit_once('\n').unwrap();
     let document = serde_json::from_str(document).unwrap_or_default();
     (status.parse().unwrap(), document)
-}
-
-/// The status a POST of JSON with this header gets.
-fn post(url: &str, header: &str, body: &str) -> u16 {
-    let headers = [header, "Content-Type: application/json"];
-    call(url, &headers, Some(body.as_bytes())).0
 }
 
 /// Posts an order at each path with this header; `200`: the flow has seen the order and that `caller` sent it.
@@ -411,38 +394,6 @@ fn a_signed_flow_stands_beside_one_that_wants_entra_tokens() {
             (status, Some(code))
         );
     }
-}
-
-#[test]
-fn the_configuration_of_the_readme_works_with_other_ids() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let block = readme.split("\n```yaml\n").nth(1).unwrap();
-    let block = block.split("\n```").next().unwrap();
-    let (_simulator, mut variables) = simulate(&[]);
-    let url = variables["ORDER_CREATED_URL"].clone();
-    variables.insert("ORDER_FLOW_URL".to_owned(), url);
-    let digest = block
-        .split_once("sha256: ")
-        .and_then(|(_, rest)| rest.get(..64))
-        .unwrap();
-    let text = block
-        .replace(digest, &variables["ERP_KEY_SHA256"])
-        .replace(
-            "tenant: 8f3b0000-0000-0000-0000-000000000001",
-            "tenant: 8f3b0000-0000-4000-8000-000000000001, authority: \"${ENTRA_AUTHORITY}\"",
-        )
-        .replace(
-            "22220000-0000-0000-0000-000000000001",
-            "22220000-0000-4000-8000-000000000001",
-        );
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("flowgate.yaml");
-    fs::write(&path, text).unwrap();
-    check(&path, &variables);
-    let (_gateway, gateway) = serve(&path, &variables);
-    let erp = format!("X-Api-Key: {}", variables["ERP_KEY"]);
-    let url = format!("{gateway}/order-created");
-    assert_eq!(post(&url, &erp, r#"{"order":4711}"#), 200);
 }
 
 #[test]

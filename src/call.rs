@@ -110,12 +110,22 @@ pub struct Notes {
     pub upstream_code: Option<&'static str>,
     /// The run that was started.
     pub run_id: Option<String>,
-    /// What the log should add to the outcome: differences between token and trigger, AADSTS codes, trace ids. Never a secret.
-    pub diagnosis: Option<String>,
+    /// The credential whose token the flow wants, by its configured name.
+    pub credential: Option<Arc<str>>,
+    /// What the log should add to the outcome: how the token that was sent differs from what the flow wants. Never a secret.
+    pub diagnosis: Option<Box<Compared>>,
     /// The token was refused and the call was sent once more (design decision 5).
     pub replayed: bool,
     /// The request's place among those in flight, given back when the notes go.
     pub place: Option<Box<dyn Send>>,
+}
+
+/// A token, compared with what its flow is known to want.
+pub struct Compared {
+    /// Each difference in words; where nothing is known to differ, what was sent.
+    pub difference: String,
+    /// What to change, where a difference says it.
+    pub fix: Option<String>,
 }
 
 impl Record {

@@ -123,6 +123,17 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// A command line of ours to copy, where no shell reads anything into the paths.
+fn command(paths: &[std::path::PathBuf], command: &str, argument: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
+    let path = |path: &std::path::PathBuf| {
+        let text = path.to_str().filter(|text| text.chars().all(plain));
+        format!(" --config {}", text.unwrap_or("PATH"))
+    };
+    let paths: String = paths.iter().map(path).collect();
+    format!("flowgate {command}{paths} {argument}")
+}
+
 /// Runs an asynchronous command.
 fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread()

@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 
 use crate::body::{self, Body};
+use crate::diagnosis::{Evidence, Reason};
 
 pub mod address;
 pub mod connect;
@@ -28,8 +30,9 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
+use connect::ConnectError;
 pub use connect::Connector;
-pub use error::{CallError, Error, FetchError, Reason};
+pub use error::{CallError, Error, FetchError};
 pub use flows::FlowClient;
 
 /// Largest head of an answer, in bytes: a flow that sends megabytes of headers is an error, not a memory problem.
@@ -156,9 +159,12 @@ impl Outbound {
     }
 
     /// Connects to a configured URI's host, TLS included, and hangs up: nothing is asked.
-    pub async fn connects(&self, uri: http::Uri) -> Result<(), Reason> {
+    pub async fn connects(&self, uri: http::Uri) -> Result<(), FetchError> {
+        let host = host(&uri);
         let opened = self.0.connector.open(uri).await;
-        opened.map(drop).map_err(|error| error.reason())
+        opened
+            .map(drop)
+            .map_err(|error| FetchError::from(error).at(&host))
     }
 
     /// Makes one small request and reads its whole answer. A redirect, an encoded body, a simulator's answer where none is believed, and
@@ -169,14 +175,30 @@ impl Outbound {
         reach: Reach,
         limits: Limits,
     ) -> Result<Response<Bytes>, FetchError> {
-        tokio::time::timeout(limits.within, self.exchange(request, reach, limits))
-            .await
-            .unwrap_or_else(|elapsed| Err(FetchError::new(Reason::Timeout, elapsed)))
+        let host = host(request.uri());
+        let mut request = request.map(Body::full);
+        let connection = capture_connection(&mut request);
+        let exchange = self.exchange(request, reach, limits);
+        let outcome = tokio::time::timeout(limits.within, exchange).await;
+        let outcome = outcome.unwrap_or_else(|elapsed| {
+            Err(if connection.connection_metadata().is_some() {
+                FetchError::new(Reason::Timeout, elapsed)
+            } else {
+                ConnectError::Timeout.into()
+            })
+        });
+        match outcome {
+            Ok(mut answer) => {
+                answer.extensions_mut().insert(Peer(host));
+                Ok(answer)
+            }
+            Err(error) => Err(error.at(&host)),
+        }
     }
 
     async fn exchange(
         &self,
-        request: Request<Bytes>,
+        mut request: Request<Body>,
         reach: Reach,
         limits: Limits,
     ) -> Result<Response<Bytes>, FetchError> {
@@ -185,16 +207,18 @@ impl Outbound {
             Reach::Discovered => &self.0.discovered,
             Reach::Platform => &self.0.platform,
         };
-        let mut request = request.map(Body::full);
         let headers = request.headers_mut();
         headers.remove(HOST);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let response = client.request(request).await.map_err(FetchError::from)?;
         if !self.0.settings.believe_simulator && response.headers().contains_key(SIMULATED) {
-            return Err(Reason::Simulator.into());
+            let marked = format!("its answer carries {SIMULATED}");
+            return Err(FetchError::new(Reason::Simulator, marked));
         }
-        if response.status().is_redirection() {
-            return Err(Reason::Redirected.into());
+        let status = response.status();
+        if status.is_redirection() {
+            let answered = format!("it answered {}", status.as_u16());
+            return Err(FetchError::new(Reason::Redirected, answered));
         }
         // Decompressing could turn a small answer into a large one; we asked for none.
         let encoded = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
@@ -204,7 +228,8 @@ impl Outbound {
             .iter()
             .any(encoded)
         {
-            return Err(Reason::Protocol.into());
+            let encoded = "its answer is compressed, and nothing compressed was asked for";
+            return Err(FetchError::new(Reason::Protocol, encoded));
         }
         let (parts, incoming) = response.into_parts();
         let bytes = read(Body::incoming(incoming, parts.version), limits).await?;
@@ -214,15 +239,54 @@ impl Outbound {
 
 async fn read(body: Body, limits: Limits) -> Result<Bytes, FetchError> {
     let limit = u64::try_from(limits.bytes).unwrap_or(u64::MAX);
+    let failed = |error: body::Error| {
+        let reason = match error {
+            body::Error::TooLarge => Reason::TooLarge,
+            body::Error::TooSlow => Reason::Timeout,
+            _ => Reason::Protocol,
+        };
+        FetchError::new(reason, error)
+    };
     if body.declared().is_some_and(|length| length > limit) {
-        return Err(Reason::TooLarge.into());
+        return Err(failed(body::Error::TooLarge));
     }
-    match body.limited(limit, limits.within).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(body::Error::TooLarge) => Err(Reason::TooLarge.into()),
-        Err(body::Error::TooSlow) => Err(Reason::Timeout.into()),
-        Err(error) => Err(FetchError::new(Reason::Protocol, error)),
+    let collected = body.limited(limit, limits.within).collect().await;
+    collected
+        .map(http_body_util::Collected::to_bytes)
+        .map_err(failed)
+}
+
+/// Host and port as they stand in an address, without what may stand before them.
+fn host(uri: &http::Uri) -> String {
+    match (uri.host(), uri.port_u16()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (host, _) => host.unwrap_or_default().to_owned(),
     }
+}
+
+/// Who gave an answer.
+#[derive(Clone)]
+struct Peer(String);
+
+/// Who gave an answer, and with which status: for whoever finds that it is not what was wanted.
+#[must_use]
+pub fn answered(response: &Response<Bytes>) -> Option<Arc<Evidence>> {
+    let Peer(host) = response.extensions().get()?;
+    Some(Evidence::answered(host, response.status().as_u16()))
+}
+
+/// Whether an answer is a page for a browser: a captive portal's, a proxy's, a firewall's.
+#[must_use]
+pub fn is_page(response: &Response<Bytes>) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE);
+    let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
+    let html = |name: &[u8]| {
+        kind.get(..name.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(name))
+    };
+    html(b"text/html")
+        || html(b"application/xhtml")
+        || response.body().trim_ascii_start().starts_with(b"<")
 }
 
 /// The client for tokens and key sets: rare requests, which take hyper-util's pool.

@@ -167,6 +167,13 @@ pub struct CallerPart {
 }
 
 impl Parts {
+    /// Unix seconds at which the listener's certificate expires.
+    #[must_use]
+    pub fn certificate_expires(&self) -> Option<u64> {
+        let (server, _) = self.server.as_ref()?;
+        server.certificate_expires
+    }
+
     /// The configuration, when nothing is missing.
     fn whole(self) -> Option<Config> {
         let (server, limits) = self.server?;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::client::Reason;
 use crate::diagnosis::entra::Suberror;
+use crate::diagnosis::{Evidence, Explanation, Reason, explain};
 use crate::policy::Permitted;
 use crate::secret::vault;
 
@@ -171,7 +171,7 @@ pub enum Failure {
     #[error("the credential's secret cannot be read")]
     SecretUnavailable(#[source] vault::Trouble),
     /// The caller's own token is not exchanged, and that is the caller's to mend: nothing of it concerns other callers.
-    #[error("the caller's token is not exchanged ({})", need.word())]
+    #[error("the caller's token is not exchanged ({})", need.reason())]
     Caller {
         /// What is wanted.
         need: Need,
@@ -184,7 +184,9 @@ pub enum Failure {
     #[error("no token is available ({reason})")]
     Unavailable {
         /// A fixed word for log and metrics.
-        reason: &'static str,
+        reason: Reason,
+        /// With whom it went wrong, and how.
+        evidence: Option<Arc<Evidence>>,
         /// When another try makes sense.
         retry_after: Duration,
     },
@@ -192,13 +194,13 @@ pub enum Failure {
     #[error("the gateway cannot use its credential ({reason})")]
     Unusable {
         /// A fixed word for log and metrics.
-        reason: &'static str,
+        reason: Reason,
     },
     /// A person has to sign in, for the first time or again.
     #[error("somebody has to sign in for this credential ({reason})")]
     SignInRequired {
         /// A fixed word for log and metrics.
-        reason: &'static str,
+        reason: Reason,
         /// OAuth's `error`, where a provider gave one.
         error: Option<String>,
         /// AADSTS numbers.
@@ -211,35 +213,37 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// A fixed word for metrics and status.
+    /// Why, as one of our own words.
     #[must_use]
-    pub const fn word(&self) -> &'static str {
+    pub const fn reason(&self) -> Reason {
         match self {
-            Self::Rejected { .. } => "rejected",
-            Self::SecretUnavailable(_) => "secret_unavailable",
-            Self::Caller { need, .. } => need.word(),
+            Self::Rejected { .. } => Reason::Rejected,
+            Self::SecretUnavailable(_) => Reason::SecretUnavailable,
+            Self::Caller { need, .. } => need.reason(),
             Self::Unavailable { reason, .. }
             | Self::Unusable { reason }
-            | Self::SignInRequired { reason, .. } => reason,
+            | Self::SignInRequired { reason, .. } => *reason,
         }
     }
 
-    /// What to change, where the reason alone says it.
+    /// The fixed word for metrics and status.
     #[must_use]
-    pub fn cure(&self) -> Option<&'static str> {
+    pub const fn word(&self) -> &'static str {
+        self.reason().word()
+    }
+
+    /// What it means, whose fault it is and what to change: the same words for log, pages and commands.
+    #[must_use]
+    pub fn explain(&self) -> Explanation {
         match self {
-            Self::Rejected { suberror, .. } => suberror.map(|known| known.cure),
-            Self::Caller { .. } => None,
-            Self::SecretUnavailable(trouble) => trouble.cure(),
-            Self::Unavailable { reason, .. } => managed_identity::cure(reason)
-                .or_else(|| bearer::cure(reason))
-                .or_else(|| Reason::of_word(reason).and_then(Reason::cure)),
-            Self::SignInRequired {
-                reason, suberror, ..
-            } => suberror
-                .map(|known| known.cure)
-                .or_else(|| refresh_token::cure(reason)),
-            Self::Unusable { reason } => refresh_token::cure(reason),
+            Self::SecretUnavailable(trouble) => Explanation {
+                reason: self.word(),
+                ..trouble.explain()
+            },
+            Self::Unavailable { evidence, .. } => {
+                explain(self.reason(), &[], None, evidence.clone())
+            }
+            _ => explain(self.reason(), self.codes(), self.suberror(), None),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::call::RequestId;
 use crate::call::framing::Malformed;
 use crate::credential::{Claims, Need};
 use crate::diagnosis::service::Verdict;
+use crate::diagnosis::{self, Explanation};
 use crate::flow::Forbidden;
 use crate::{credential, identity, policy, upstream};
 
@@ -89,6 +90,10 @@ impl Refusal {
                     Need::Fresh => Code::Unauthenticated,
                     Need::User => Code::UserTokenRequired,
                 },
+                // What the gateway cannot read on its own machine is nobody else's fault, and the next attempt will not heal it.
+                credential::Failure::Unavailable { reason, .. } if reason.is_own() => {
+                    Code::CredentialUnavailable
+                }
                 credential::Failure::Unavailable { .. } => Code::TokenUnavailable,
                 credential::Failure::SignInRequired { .. } => Code::SignInRequired,
             },
@@ -148,6 +153,30 @@ impl Refusal {
                 Some(retry_after.unwrap_or(Duration::from_secs(10)))
             }
             _ => self.code().entry().retry_after,
+        }
+    }
+
+    /// Where something that the gateway asked for did not come: why, for whoever runs the gateway. Never for the caller.
+    #[must_use]
+    pub fn explain(&self) -> Option<Explanation> {
+        match self {
+            Self::Credential(failure) => Some(failure.explain()),
+            Self::Upstream(upstream::Failure::Unreachable(error)) => {
+                Some(diagnosis::explain(error.reason(), &[], None, None))
+            }
+            _ => None,
+        }
+    }
+
+    /// What whoever runs the gateway can change: as exactly as it is known, else the code's own advice. Never for the caller.
+    #[must_use]
+    pub fn fix(&self) -> Cow<'static, str> {
+        match (self.explain(), self) {
+            (Some(told), _) => told.fix,
+            (None, Self::Upstream(upstream::Failure::Service { finding, .. })) => {
+                finding.cure.into()
+            }
+            (None, _) => self.code().entry().operator.into(),
         }
     }
 

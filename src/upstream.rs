@@ -12,6 +12,7 @@ use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION};
 use http::{HeaderName, Method, Request, Response, StatusCode};
 
 use crate::body::{self, Body, Budget};
+use crate::call::Compared;
 use crate::client::{CallError, FlowClient, Outbound};
 use crate::clock::Random;
 use crate::credential::{Claims, Credentialed, Token};
@@ -159,8 +160,10 @@ impl Upstream {
             }
         }
         let (answer, finding) = judged?;
-        if finding.is_some_and(|finding| finding.verdict == service::Verdict::RejectedGateway) {
-            note_differences(&call, &flow);
+        if let Some(finding) =
+            finding.filter(|one| one.verdict == service::Verdict::RejectedGateway)
+        {
+            note_differences(&call, &flow, finding);
         }
         if let Some(no) = call
             .token()
@@ -313,22 +316,27 @@ impl Refused {
 
 /// Notes for the log how the token that was sent differs from what the flow is known to want; where nothing is known to differ, what
 /// was sent.
-fn note_differences(call: &Credentialed, flow: &Flow) {
+fn note_differences(call: &Credentialed, flow: &Flow, finding: &Finding) {
     let wanted = wanted(flow);
     let claims = call.token().map(|token| token.claims.as_deref());
-    let found = match claims {
-        None => vec!["no token was sent".to_owned()],
-        Some(None) => vec!["a token was sent that is no JWT".to_owned()],
+    let (difference, fix) = match claims {
+        None => ("no token was sent".to_owned(), None),
+        Some(None) => ("a token was sent that is no JWT".to_owned(), None),
         Some(Some(claims)) => {
             let found = differences(claims, &wanted);
-            if found.is_empty() {
-                vec![sent(claims)]
+            let texts: Vec<&str> = found.iter().map(|one| &*one.text).collect();
+            let difference = if found.is_empty() {
+                sent(claims)
             } else {
-                found
-            }
+                texts.join("; ")
+            };
+            (difference, found.into_iter().next().map(|one| one.fix))
         }
     };
-    call.permitted().call().record.notes().diagnosis = Some(found.join("; "));
+    // A difference explains a refusal of claims, not one of a method or a version.
+    let fix = fix.filter(|_| finding.code == service::MISMATCH);
+    let mut notes = call.permitted().call().record.notes();
+    notes.diagnosis = Some(Box::new(Compared { difference, fix }));
 }
 
 /// What the configuration says that a flow wants of a token.

@@ -79,6 +79,7 @@ fn every_refusal_stands_in_codes_with_status_fault_run_and_cure() {
                 entry.fault.as_str().to_owned(),
                 entry.run.as_str().to_owned(),
                 format!("{} {}", entry.detail, entry.fix),
+                entry.operator.to_owned(),
             ]
         })
         .collect();
@@ -256,6 +257,24 @@ fn every_reason_of_a_401_stands_in_its_page() {
     missing.extend(["ambiguous", "key_set_unavailable", "overloaded"]);
     missing.retain(|word| !written.contains(word));
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_reason_for_which_something_did_not_come_stands_in_its_page() {
+    let document = read("docs/metrics.md");
+    let meant: Vec<Vec<String>> = flowgate::diagnosis::Reason::ALL
+        .iter()
+        .map(|reason| {
+            let entry = reason.entry();
+            vec![
+                format!("`{}`", entry.word),
+                format!("`{}`", entry.fault.as_str()),
+                entry.meaning.to_owned(),
+                entry.fix.to_owned(),
+            ]
+        })
+        .collect();
+    assert_eq!(rows(&document, "### Why there is no token"), meant);
 }
 
 #[test]

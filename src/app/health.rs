@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use crate::config::Config;
-use crate::diagnosis::entra;
+use crate::diagnosis::Explanation;
 use crate::policy::Rule;
 use crate::server::admin::Readiness;
 
@@ -70,12 +70,21 @@ impl App {
             reasons.push("draining".to_owned());
         }
         for set in self.kept.key_sets.health() {
-            if let Some(trouble) = set.trouble {
+            if let Some(told) = set.explanation {
                 let name = match set.part {
                     "-" => set.name.to_string(),
                     part => format!("{} ({part})", set.name),
                 };
-                reasons.push(format!("key set of {name}: {trouble}"));
+                let held = if set.usable {
+                    "the last ones are in use"
+                } else {
+                    "none are held"
+                };
+                reasons.push(format!(
+                    "key set of {name}: {}, {held}{}",
+                    told.reason,
+                    detail(&told)
+                ));
             }
         }
         for cell in self.kept.cells.health() {
@@ -88,8 +97,10 @@ impl App {
                     "none is held"
                 };
                 reasons.push(format!(
-                    "credential {}: no new token ({}), {held}",
-                    cell.credential, trouble.word
+                    "credential {}: no new token ({}), {held}{}",
+                    cell.credential,
+                    trouble.told.reason,
+                    detail(&trouble.told)
                 ));
             }
         }
@@ -102,10 +113,12 @@ impl App {
                 } else {
                     ("not readable", "there is none")
                 };
+                let told = trouble.explain();
                 reasons.push(format!(
-                    "secret {}: {problem} ({}), {held}",
+                    "secret {}: {problem} ({}), {held}{}",
                     secret.secret,
-                    trouble.word()
+                    told.reason,
+                    detail(&told)
                 ));
             }
         }
@@ -137,12 +150,16 @@ impl App {
             .health()
             .into_iter()
             .map(|set| {
-                json!({
+                let mut shown = json!({
                     "caller": &*set.name,
                     "part": set.part,
                     "age_seconds": set.age,
                     "trouble": set.trouble,
-                })
+                });
+                if let Some(told) = &set.explanation {
+                    explained(&mut shown, told);
+                }
+                shown
             })
             .collect();
         let credentials: Vec<Value> = self
@@ -157,19 +174,15 @@ impl App {
                     "token_expires": cell.expires,
                     "token_before_change": cell.changed,
                     "trouble": cell.trouble.map(|trouble| {
-                        let known = entra::first(&trouble.codes);
-                        json!({
-                            "reason": trouble.word,
+                        let mut shown = json!({
+                            "reason": trouble.told.reason,
                             "codes": trouble.codes,
                             "suberror": trouble.suberror.map(|known| known.word),
-                            "meaning": known
-                                .map(|known| known.meaning)
-                                .or(trouble.suberror.map(|known| known.meaning)),
-                            "fault": known.map(|known| known.fault.as_str()),
-                            "cure": known.map(|known| known.cure).or(trouble.cure),
                             "since": trouble.since,
                             "next_try": trouble.next_try,
-                        })
+                        });
+                        explained(&mut shown, &trouble.told);
+                        shown
                     }),
                 })
             })
@@ -186,7 +199,9 @@ impl App {
                     "unwritten": secret.unwritten,
                     "expires": secret.expires,
                     "trouble": secret.trouble.map(|trouble| {
-                        json!({ "reason": trouble.word(), "cure": trouble.cure() })
+                        let mut shown = json!({ "reason": trouble.word() });
+                        explained(&mut shown, &trouble.explain());
+                        shown
                     }),
                 })
             })
@@ -206,4 +221,28 @@ impl App {
             "secrets": secrets,
         })
     }
+}
+
+/// Adds what an explanation says to what is shown of something in trouble.
+fn explained(shown: &mut Value, told: &Explanation) {
+    if let Some(shown) = shown.as_object_mut() {
+        shown.extend([
+            ("host".to_owned(), json!(told.host())),
+            ("cause".to_owned(), json!(told.cause())),
+            ("meaning".to_owned(), json!(told.meaning)),
+            ("fault".to_owned(), json!(told.fault.as_str())),
+            ("cure".to_owned(), json!(told.fix)),
+        ]);
+    }
+}
+
+/// The same on one line.
+fn detail(told: &Explanation) -> String {
+    let place = told.place();
+    let place = if place.is_empty() {
+        place
+    } else {
+        format!(" ({place})")
+    };
+    format!("; {}{place}. Cure: {}", told.meaning, told.fix)
 }

@@ -22,7 +22,6 @@ mod callers;
 mod credentials;
 mod flows;
 mod probe;
-mod reasons;
 mod report;
 mod vault;
 
@@ -39,14 +38,14 @@ struct Bench<'a> {
     live: &'a Live,
     /// Unix seconds.
     now: u64,
-    /// The arguments that name the configuration.
-    named: String,
+    /// The files of the configuration.
+    paths: &'a [PathBuf],
 }
 
 impl Bench<'_> {
     /// A command line of ours to copy.
     fn command(&self, command: &str, argument: &str) -> String {
-        format!("flowgate {command}{} {argument}", self.named)
+        super::command(self.paths, command, argument)
     }
 }
 
@@ -125,7 +124,7 @@ async fn examine(args: &Args, config: &Parts, ambient: &Ambient) -> Result<bool,
         config,
         live: &live,
         now: ambient.clock.unix(),
-        named: named(&args.config.paths),
+        paths: &args.config.paths,
     };
     let only = args.flow.as_deref();
     let gateway = only.is_none().then(|| gateway(&bench));
@@ -250,6 +249,17 @@ fn gateway(bench: &Bench<'_>) -> Section {
     for path in ["server", "admin", "outbound", "secrets", "log", "defaults"] {
         credentials::remarks(&mut section, path, true, bench);
     }
+    let ended = bench.config.certificate_expires();
+    if let Some(expires) = ended.filter(|expires| *expires <= bench.now) {
+        section.blame(
+            Fault::Configuration,
+            format!(
+                "the certificate of `server.tls` {}: callers refuse it",
+                report::ending(expires, bench.now)
+            ),
+            "put a renewed certificate in place of the file",
+        );
+    }
     section
 }
 
@@ -268,16 +278,6 @@ fn concerned<'c>(config: &'c Parts, only: Option<&str>) -> Vec<(&'c CallerPart, 
         .map(|(position, part)| (part, flows(position)))
         .filter(|(_, flows)| only.is_none_or(|one| flows.contains(&one)))
         .collect()
-}
-
-/// The arguments that name the configuration, where no shell reads anything into them.
-fn named(paths: &[PathBuf]) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
-    let path = |path: &PathBuf| {
-        let text = path.to_str().filter(|text| text.chars().all(plain));
-        format!(" --config {}", text.unwrap_or("PATH"))
-    };
-    paths.iter().map(path).collect()
 }
 
 /// Which credential is to be asked for what: all that the chosen flows use, and those that read vaults for them.

@@ -131,26 +131,41 @@ pub fn ask(config: &Parts, position: usize) -> Option<Ask> {
     })
 }
 
-/// What a failure means and what to change, a line each.
-pub fn explained(failure: &Failure) -> Vec<String> {
-    let cure = match failure.suberror() {
-        // Told with its word, below.
-        Some(_) => None,
-        None => failure.cure().map(|cure| format!("Cure: {cure}.")),
-    };
-    let codes = failure.codes().iter().copied().map(meaning);
-    let word = failure.suberror().map(|known| {
-        let entra::Suberror {
-            word,
-            meaning,
-            cure,
-        } = known;
-        format!("suberror {word}: {meaning}. Cure: {cure}.")
-    });
-    cure.into_iter().chain(codes).chain(word).collect()
+/// What a failure means and what to change, a line each. `sign_in`: the command line with which a person signs in for this credential.
+pub fn explained(failure: &Failure, sign_in: &str) -> Vec<String> {
+    let told = failure.explain();
+    let fix = told.fix_with(sign_in);
+    let fault = told.fault.as_str();
+    let meaning = &told.meaning;
+    let mut lines: Vec<String> = Vec::new();
+    if let Some(known) = entra::first(failure.codes()) {
+        // What the number says, with the number.
+        let mut codes = failure.codes().iter();
+        let code = codes.find(|code| known.codes.contains(code));
+        let code = code.copied().unwrap_or_default();
+        lines.push(format!(
+            "AADSTS{code}: {meaning}. Fault: {fault}. Cure: {fix}."
+        ));
+    } else {
+        lines.push(format!("Reason {}: {meaning}.", told.reason));
+        let place = told.place();
+        if !place.is_empty() {
+            lines.push(format!("Seen at {place}."));
+        }
+        lines.push(format!("Fault: {fault}. Cure: {fix}."));
+    }
+    for code in failure.codes() {
+        if entra::find(*code).is_none() {
+            lines.push(unknown(*code));
+        }
+    }
+    if let Some(word) = failure.suberror() {
+        lines.push(format!("suberror {}: {}.", word.word, word.meaning));
+    }
+    lines
 }
 
-/// What an AADSTS number means and what to change. Whoever looks up an unknown one needs at least the number.
+/// What an AADSTS number means and what to change.
 pub fn meaning(code: u32) -> String {
     match entra::find(code) {
         Some(known) => format!(
@@ -159,6 +174,11 @@ pub fn meaning(code: u32) -> String {
             known.fault.as_str(),
             known.cure
         ),
-        None => format!("AADSTS{code}."),
+        None => unknown(code),
     }
+}
+
+/// Of a number that is in no table of ours the provider's own page tells.
+pub fn unknown(code: u32) -> String {
+    format!("AADSTS{code}: see {}.", entra::look_up(code))
 }

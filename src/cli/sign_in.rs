@@ -11,8 +11,8 @@ use super::live::{self, Live};
 use super::{ConfigArgs, complain, print, say};
 use crate::app::Ambient;
 use crate::config::Parts;
+use crate::credential::refresh_token;
 use crate::credential::refresh_token::sign_in::{Error, SignIn, Signed};
-use crate::credential::refresh_token::{self, trouble::Trouble};
 use crate::credential::{Ask, Kind};
 
 mod loopback;
@@ -142,9 +142,7 @@ async fn kept(sign_in: &SignIn, signed: &Signed, replace: bool) -> Result<Option
         if last != Some(trouble) {
             last = Some(trouble);
             say(&format!("The vault does not take the token: {trouble}."));
-            if let Some(cure) = trouble.cure() {
-                say(&format!("Cure: {cure}."));
-            }
+            say(&format!("Cure: {}.", trouble.cure()));
             say("Trying again for five minutes. Whoever stops this has to sign in again.");
         }
         tokio::time::sleep(AGAIN).await;
@@ -216,7 +214,7 @@ fn explain(failed: &Failed, by_device: bool) {
     };
     let codes: &[u32] = match error {
         Error::Refused(failure) => {
-            for line in live::explained(failure) {
+            for line in live::explained(failure, "flowgate sign-in") {
                 say(&line);
             }
             failure.codes()
@@ -240,13 +238,11 @@ fn explain(failed: &Failed, by_device: bool) {
             return;
         }
         Error::Unknown(trouble) | Error::Store(trouble) => {
-            say(&format!("Cure: {}.", cure(*trouble)));
+            say(&format!("Cure: {}.", trouble.reason().entry().fix));
             return;
         }
         Error::Vault(trouble) => {
-            if let Some(cure) = trouble.cure() {
-                say(&format!("Cure: {cure}."));
-            }
+            say(&format!("Cure: {}.", trouble.cure()));
             return;
         }
         Error::NoEndpoint(_) | Error::Late | Error::NotOurs(_) => return,
@@ -260,10 +256,6 @@ fn explain(failed: &Failed, by_device: bool) {
 
 /// AADSTS53003: Conditional Access.
 const DEVICE_CODE_FORBIDDEN: u32 = 53_003;
-
-const fn cure(trouble: Trouble) -> &'static str {
-    trouble.cure()
-}
 
 fn day(unix: u64) -> String {
     i64::try_from(unix)

@@ -66,7 +66,8 @@ pub fn run(args: &Args) -> ExitCode {
         Err(error) => {
             complain(&error);
             if let Error::Token(failure) = &error {
-                for line in live::explained(failure) {
+                let sign_in = super::command(&args.config.paths, "sign-in", &args.credential);
+                for line in live::explained(failure, &sign_in) {
                     say(&line);
                 }
             }
@@ -100,9 +101,7 @@ async fn obtain(args: &Args, config: &Parts, ambient: &Ambient) -> Result<(), Er
         say(&format!(
             "flowgate: the renewed refresh token cannot be written to {secret}: {trouble}"
         ));
-        if let Some(cure) = trouble.cure() {
-            say(&format!("Cure: {cure}."));
-        }
+        say(&format!("Cure: {}.", trouble.cure()));
     }
     let token = token?;
     if args.raw {

@@ -7,6 +7,7 @@
 
 use std::error::Error as StdError;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription, CertificateError, ClientConfig, OtherError, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower::Service;
@@ -30,7 +31,8 @@ use tower::Service;
 use super::address::{
     LOCALHOST, is_public, literal, never_proxied, of_the_platform, plain_http_allowed,
 };
-use super::{Error, PLATFORM, Reach, Reason, Settings};
+use super::{Error, PLATFORM, Reach, Settings};
+use crate::diagnosis::Reason;
 
 /// To the proxy or to the host itself.
 type Hop = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -55,12 +57,12 @@ pub enum ConnectError {
     /// DNS or TCP.
     #[error("no connection")]
     Tcp(#[source] BoxError),
-    /// The proxy made no tunnel.
-    #[error("the proxy made no tunnel")]
-    Proxy(#[source] BoxError),
+    /// The proxy of this host and port made no tunnel.
+    #[error("the proxy {0} made no tunnel")]
+    Proxy(String, #[source] BoxError),
     /// The handshake failed.
     #[error("no TLS session")]
-    Tls(#[source] std::io::Error),
+    Tls(#[source] io::Error),
     /// All of it together took longer than `outbound.connect_timeout`.
     #[error("no connection in time")]
     Timeout,
@@ -70,12 +72,93 @@ impl ConnectError {
     /// The fixed word.
     pub(super) fn reason(&self) -> Reason {
         match self {
-            Self::PlainHttp | Self::NotPublic | Self::Address => Reason::RefusedAddress,
-            Self::Tcp(_) => Reason::Connect,
-            Self::Proxy(_) => Reason::Proxy,
-            Self::Tls(_) => Reason::Tls,
-            Self::Timeout => Reason::Timeout,
+            Self::PlainHttp | Self::Address => Reason::RefusedAddress,
+            Self::NotPublic => Reason::DiscoveredAddress,
+            Self::Tcp(error) => tcp_reason(&**error),
+            Self::Proxy(_, error) => proxy_reason(&**error),
+            Self::Tls(error) => tls_reason(error),
+            Self::Timeout => Reason::ConnectTimeout,
         }
+    }
+}
+
+/// What kept a TCP connection from coming about.
+fn tcp_reason(error: &(dyn StdError + 'static)) -> Reason {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(NamesError::Dns(_)) = cause.downcast_ref() {
+            return Reason::Dns;
+        }
+        match cause.downcast_ref().map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => return Reason::Refused,
+            Some(io::ErrorKind::TimedOut) => return Reason::ConnectTimeout,
+            _ => next = cause.source(),
+        }
+    }
+    Reason::Connect
+}
+
+/// What kept the proxy from making a tunnel. hyper-util tells its own findings by their text alone; a test with a proxy of each kind holds
+/// them to it.
+fn proxy_reason(error: &(dyn StdError + 'static)) -> Reason {
+    match error.to_string().strip_prefix("tunnel error: ") {
+        Some("proxy authorization required") => Reason::ProxyAuthentication,
+        Some("unsuccessful") => Reason::ProxyRefused,
+        Some("failed to create underlying connection") => {
+            match error.source().map_or(Reason::Connect, tcp_reason) {
+                Reason::Dns => Reason::ProxyDns,
+                _ => Reason::ProxyUnreachable,
+            }
+        }
+        _ => Reason::Proxy,
+    }
+}
+
+/// What kept a TLS session from coming about: rustls's own distinctions.
+fn tls_reason(error: &io::Error) -> Reason {
+    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref()) else {
+        return match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => Reason::TlsEnded,
+            _ => Reason::Tls,
+        };
+    };
+    match tls {
+        rustls::Error::InvalidCertificate(error) => certificate_reason(error),
+        rustls::Error::InvalidMessage(_) => Reason::TlsPlain,
+        rustls::Error::PeerIncompatible(_)
+        | rustls::Error::AlertReceived(
+            AlertDescription::ProtocolVersion
+            | AlertDescription::InsufficientSecurity
+            | AlertDescription::HandshakeFailure,
+        ) => Reason::TlsVersion,
+        rustls::Error::AlertReceived(_) => Reason::TlsAlert,
+        _ => Reason::Tls,
+    }
+}
+
+fn certificate_reason(error: &CertificateError) -> Reason {
+    match error {
+        CertificateError::UnknownIssuer => Reason::TlsUnknownAuthority,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Reason::TlsWrongName
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Reason::TlsExpired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            Reason::TlsNotYetValid
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            Reason::TlsPurpose
+        }
+        CertificateError::Revoked => Reason::TlsRevoked,
+        CertificateError::Other(OtherError(error))
+            if matches!(error.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
+        {
+            Reason::TlsAuthorityAsHost
+        }
+        _ => Reason::TlsCertificate,
     }
 }
 
@@ -273,7 +356,7 @@ impl Connector {
         tunnel
             .call(uri)
             .await
-            .map_err(|error| ConnectError::Proxy(error.into()))
+            .map_err(|error| ConnectError::Proxy(super::host(proxy.uri()), error.into()))
     }
 }
 
@@ -323,7 +406,7 @@ struct Names {
 #[derive(Debug, thiserror::Error)]
 enum NamesError {
     #[error("the name cannot be resolved")]
-    Dns(#[source] std::io::Error),
+    Dns(#[source] io::Error),
     #[error("the name has no address that may be reached")]
     NotPublic,
 }

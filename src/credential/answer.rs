@@ -17,6 +17,8 @@ use serde_json::{Map, Value};
 
 use super::source::{Denial, Grant};
 use super::{Claims, Failure};
+use crate::client::{answered, is_page};
+use crate::diagnosis::Reason;
 use crate::diagnosis::entra::suberror;
 use crate::secret::Secret;
 
@@ -40,24 +42,32 @@ const PAUSE: Duration = Duration::from_hours(1);
 
 /// Reads an answer that came at `now` (since the Unix epoch).
 pub fn read(response: &Response<Bytes>, now: Duration) -> Result<Grant, Denial> {
+    judged(response, now).map_err(|denial| denial.seen(answered(response)))
+}
+
+fn judged(response: &Response<Bytes>, now: Duration) -> Result<Grant, Denial> {
     let status = response.status();
     let retry_after = retry_after(response.headers(), now);
     // Before the body: throttling and outages answer in plain text and HTML.
     if status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(Denial::unavailable("throttled", retry_after));
+        return Err(Denial::unavailable(Reason::Throttled, retry_after));
+    }
+    // RFC 6585 section 6: a portal's own status.
+    if status == StatusCode::NETWORK_AUTHENTICATION_REQUIRED {
+        return Err(Denial::unavailable(Reason::WebPage, retry_after));
     }
     if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
-        return Err(Denial::unavailable("provider_error", retry_after));
+        return Err(Denial::unavailable(Reason::ProviderError, retry_after));
     }
     let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(response.body()) else {
-        return Err(unreadable(status, retry_after));
+        return Err(unreadable(response, retry_after));
     };
     if status.is_success()
         && let Some(grant) = grant(&answer, now)
     {
         return Ok(grant);
     }
-    Err(denial(&answer, status, retry_after))
+    Err(denial(&answer, response, retry_after))
 }
 
 fn grant(answer: &Map<String, Value>, now: Duration) -> Option<Grant> {
@@ -124,14 +134,14 @@ pub fn claims(token: &str) -> Option<Map<String, Value>> {
 
 fn denial(
     answer: &Map<String, Value>,
-    status: StatusCode,
+    response: &Response<Bytes>,
     retry_after: Option<Duration>,
 ) -> Denial {
     let Some(error) = text(answer, "error") else {
-        return unreadable(status, retry_after);
+        return unreadable(response, retry_after);
     };
     if matches!(error, "temporarily_unavailable" | "server_error") {
-        return Denial::unavailable("provider_error", retry_after);
+        return Denial::unavailable(Reason::ProviderError, retry_after);
     }
     let codes = answer.get("error_codes").and_then(Value::as_array);
     Denial {
@@ -157,9 +167,9 @@ pub fn demand(response: &Response<Bytes>) -> Option<Claims> {
     Claims::of_json(text(&answer, "claims")?.as_bytes())
 }
 
-fn unreadable(status: StatusCode, retry_after: Option<Duration>) -> Denial {
+fn unreadable(response: &Response<Bytes>, retry_after: Option<Duration>) -> Denial {
     // RFC 6749 section 5.2: 401 means that the client is refused, whatever the body says.
-    if status == StatusCode::UNAUTHORIZED {
+    if response.status() == StatusCode::UNAUTHORIZED {
         return Denial {
             failure: Failure::Rejected {
                 error: "http_401".to_owned(),
@@ -170,7 +180,12 @@ fn unreadable(status: StatusCode, retry_after: Option<Duration>) -> Denial {
             retry_after,
         };
     }
-    Denial::unavailable("answer_invalid", retry_after)
+    let reason = if is_page(response) {
+        Reason::WebPage
+    } else {
+        Reason::AnswerInvalid
+    };
+    Denial::unavailable(reason, retry_after)
 }
 
 /// Seconds or an HTTP date (RFC 9110 section 10.2.3), capped. `None` when absent, unreadable or past.

@@ -15,6 +15,7 @@ use super::proof::{Presented, Proof, Prover};
 use super::source::{Context, Denial, Wish};
 use super::{Ask, Claims, Failure, answer};
 use crate::client::{Limits, Reach};
+use crate::diagnosis::Reason;
 
 /// AADSTS numbers of a secret that is wrong or has expired, and of a certificate that is not known (facts B2).
 const PROOF_REFUSED: [u32; 3] = [7_000_215, 7_000_222, 700_027];
@@ -155,7 +156,7 @@ impl Client {
     ) -> Result<Response<Bytes>, Denial> {
         let request = self
             .request(url, grant, ask, wish, presented)
-            .map_err(|_| Denial::unavailable("request_invalid", None))?;
+            .map_err(|_| Denial::unavailable(Reason::RequestInvalid, None))?;
         let outbound = &self.context.outbound;
         let limits = Limits {
             within: outbound.token_timeout(),
@@ -169,7 +170,7 @@ impl Client {
                     error = &error as &dyn std::error::Error,
                     "token request failed"
                 );
-                Denial::unavailable(error.reason().word(), None)
+                Denial::unanswered(&error)
             })
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::answer;
 use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
+use crate::diagnosis::Reason;
 use crate::secret::{Secret, Value};
 
 /// A fixed token as configured and validated.
@@ -17,21 +18,6 @@ use crate::secret::{Secret, Value};
 pub struct Settings {
     /// The token, without `Bearer`.
     pub token: Value,
-}
-
-/// The token's own `exp` has passed.
-const EXPIRED: &str = "token_expired";
-
-/// The secret cannot be sent as a token.
-const INVALID: &str = "token_invalid";
-
-/// What to change, where the reason alone says it.
-pub(super) fn cure(reason: &str) -> Option<&'static str> {
-    match reason {
-        EXPIRED => Some("put a new token into the secret of this `bearer` credential"),
-        INVALID => Some("let the secret hold the token alone, in one line, without `Bearer`"),
-        _ => None,
-    }
 }
 
 /// Gives the one token there is.
@@ -80,13 +66,14 @@ fn replaced(
 }
 
 fn grant(token: &str, now: Duration) -> Result<Grant, Denial> {
-    let authorization = answer::bearer(token).ok_or(Denial::unavailable(INVALID, None))?;
+    let authorization =
+        answer::bearer(token).ok_or(Denial::unavailable(Reason::TokenInvalid, None))?;
     let claims = answer::claims(token);
     let lifetime = match answer::expiry(claims.as_ref()) {
         None => None,
         Some(expiry) => match expiry.checked_sub(now) {
             Some(left) if !left.is_zero() => Some(left),
-            _ => return Err(Denial::unavailable(EXPIRED, None)),
+            _ => return Err(Denial::unavailable(Reason::TokenExpired, None)),
         },
     };
     Ok(Grant {

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::{Claims, Failure, Health, Source, Token, Trouble};
 use crate::clock::{Clock, Random};
+use crate::diagnosis::Reason;
 use crate::flow::FlowId;
 use crate::metrics::{About, Metrics, Teller};
 use crate::secret::Secrets;
@@ -232,7 +233,8 @@ impl Cell {
         match &state.failure {
             Some(remembered) if state.attempts > attempts => Err(remembered.as_of(now)),
             _ => Err(Failure::Unavailable {
-                reason: "timeout",
+                reason: Reason::Timeout,
+                evidence: None,
                 retry_after: Duration::from_secs(1),
             }),
         }
@@ -315,10 +317,9 @@ impl Cell {
             valid: state.usable(now).is_some(),
             expires: state.usable(now).and_then(|held| held.token.expires),
             trouble: state.failure.as_ref().map(|remembered| Trouble {
-                word: remembered.failure.word(),
+                told: remembered.failure.explain(),
                 codes: remembered.failure.codes().to_vec(),
                 suberror: remembered.failure.suberror(),
-                cure: remembered.failure.cure(),
                 since: remembered.since.as_secs(),
                 next_try: remembered.unasked.as_secs(),
             }),
@@ -422,8 +423,11 @@ impl Remembered {
             | Failure::Caller { .. }
             | Failure::Unusable { .. }
             | Failure::SignInRequired { .. }) => standing.clone(),
-            Failure::Unavailable { reason, .. } => Failure::Unavailable {
-                reason,
+            Failure::Unavailable {
+                reason, evidence, ..
+            } => Failure::Unavailable {
+                reason: *reason,
+                evidence: evidence.clone(),
                 retry_after: self.until.saturating_sub(now).max(Duration::from_secs(1)),
             },
         }

@@ -18,6 +18,7 @@ use super::{
     refresh_token,
 };
 use crate::client::Outbound;
+use crate::diagnosis::Explanation;
 use crate::diagnosis::entra::Suberror;
 
 /// Whose tokens, and for what: every input of a token request but its proof. No `Debug`: what it holds is not for logs.
@@ -104,14 +105,12 @@ pub struct Health {
 /// Why there is no new token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// A fixed word: `rejected` or a reason of unavailability.
-    pub word: &'static str,
+    /// Why, and what to change.
+    pub told: Explanation,
     /// AADSTS numbers.
     pub codes: Vec<u32>,
     /// Entra ID's word for how to go on.
     pub suberror: Option<&'static Suberror>,
-    /// What to change, where the word alone says it.
-    pub cure: Option<&'static str>,
     /// Unix seconds of the first failure in a row.
     pub since: u64,
     /// Unix seconds of the next attempt that nobody has to ask for.

@@ -10,6 +10,7 @@ use super::assertion::{self, Manner};
 use super::certificate::Certified;
 use super::proof::Presented;
 use super::source::{Context, Denial};
+use crate::diagnosis::Reason;
 use crate::metrics::{About, Teller};
 use crate::secret::{Secret, Value};
 
@@ -67,7 +68,7 @@ impl Prover {
             made_from: Some(opened.text.clone()),
             ..assertion::presented(id, assertion)
         })
-        .ok_or(Denial::unavailable("certificate_invalid", None))
+        .ok_or(Denial::unavailable(Reason::CertificateInvalid, None))
     }
 
     /// Another proof where the vault has a newer certificate than the one that was refused.
@@ -117,7 +118,7 @@ impl Prover {
         };
         let opened = tokio::task::spawn_blocking(open).await;
         let opened = opened.ok().and_then(Result::ok).map(Arc::new);
-        let opened = opened.ok_or(Denial::unavailable("certificate_invalid", None))?;
+        let opened = opened.ok_or(Denial::unavailable(Reason::CertificateInvalid, None))?;
         self.expiry.tell(opened.certified.expires());
         *self.last() = Some(Arc::clone(&opened));
         Ok(opened)

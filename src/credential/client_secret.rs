@@ -13,6 +13,7 @@ use url::form_urlencoded;
 
 use super::proof::Presented;
 use super::source::Denial;
+use crate::diagnosis::Reason;
 use crate::secret::{Secret, Secrets, Value};
 
 /// A shared secret as configured and validated.
@@ -151,7 +152,7 @@ fn basic(client_id: &str, secret: &Secret<String>) -> Result<HeaderValue, Denial
     let encode = |part: &str| form_urlencoded::byte_serialize(part.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encode(client_id), encode(secret.expose()));
     let mut value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair)))
-        .map_err(|_| Denial::unavailable("request_invalid", None))?;
+        .map_err(|_| Denial::unavailable(Reason::RequestInvalid, None))?;
     value.set_sensitive(true);
     Ok(value)
 }

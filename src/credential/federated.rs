@@ -10,6 +10,7 @@ use super::assertion;
 use super::proof::Presented;
 use super::source::Denial;
 use crate::clock::Environment;
+use crate::diagnosis::Reason;
 use crate::secret::{self, Secret, Unreadable};
 
 /// Where the token is.
@@ -34,7 +35,7 @@ impl Prover {
         let file = self.file.clone();
         let token = tokio::task::spawn_blocking(move || read(&file)).await;
         let token = token.ok().and_then(Result::ok);
-        let token = token.ok_or(Denial::unavailable("secret_unreadable", None))?;
+        let token = token.ok_or(Denial::unavailable(Reason::SecretUnreadable, None))?;
         Ok(assertion::presented(&application.client_id, token))
     }
 }

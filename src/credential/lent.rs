@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use super::Token;
 use super::cache::Cell;
+use crate::diagnosis::Reason;
 use crate::secret::vault::{Lent, Tokens};
 
 /// A cell on loan.
 pub struct Lender(pub Arc<Cell>);
 
 impl Tokens for Lender {
-    fn token(&self) -> Pin<Box<dyn Future<Output = Result<Lent, &'static str>> + Send + '_>> {
+    fn token(&self) -> Pin<Box<dyn Future<Output = Result<Lent, Reason>> + Send + '_>> {
         Box::pin(async {
-            let token = self.0.token().await.map_err(|failure| failure.word())?;
+            let token = self.0.token().await.map_err(|failure| failure.reason())?;
             Ok(Lent {
                 authorization: token.authorization.clone(),
                 expires: token.expires,

@@ -15,7 +15,8 @@ use url::Url;
 
 use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
 use super::{Ask, answer};
-use crate::client::{FetchError, Limits, Reach};
+use crate::client::{FetchError, Limits, Reach, answered};
+use crate::diagnosis::Reason;
 use crate::secret::Secret;
 
 mod arc;
@@ -69,28 +70,6 @@ pub enum Identity {
 /// Where the agent of Azure Arc keeps its keys on Linux.
 pub const ARC_KEYS: &str = "/var/opt/azcmagent/tokens";
 
-/// Nothing answers at the platform's endpoint, or the machine has no such identity.
-const NONE_HERE: &str = "no_managed_identity";
-
-/// The platform is being updated (404, 410), for up to 70 seconds.
-const UPDATING: &str = "identity_updating";
-
-/// Azure Arc demanded a file that may not be read, or cannot be.
-const CHALLENGE: &str = "identity_challenge";
-
-/// What to change, where the reason alone says it.
-pub(super) fn cure(reason: &str) -> Option<&'static str> {
-    match reason {
-        NONE_HERE => Some(
-            "assign a managed identity to this machine, app or container, and see that `client_id`, `object_id` or `resource_id` names it and that nothing keeps the gateway from 169.254.169.254; outside Azure use another kind of credential",
-        ),
-        CHALLENGE => Some(
-            "let the gateway's user read the Azure Arc agent's keys: add it to the group `himds`",
-        ),
-        _ => None,
-    }
-}
-
 /// Obtains tokens from the platform.
 pub(super) fn source(settings: &Settings, ask: &Ask, context: &Context) -> Arc<dyn Source> {
     Arc::new(ManagedIdentity(Arc::new(Asker {
@@ -124,7 +103,7 @@ impl Asker {
         {
             let key = arc::key(&response, keys)
                 .await
-                .ok_or(Denial::unavailable(CHALLENGE, None))?;
+                .ok_or(Denial::unavailable(Reason::IdentityChallenge, None))?;
             response = self.get(Some(key)).await?;
         }
         self.read(&response)
@@ -133,7 +112,7 @@ impl Asker {
     async fn get(&self, authorization: Option<HeaderValue>) -> Result<Response<Bytes>, Denial> {
         let request = self
             .request(authorization)
-            .ok_or(Denial::unavailable("request_invalid", None))?;
+            .ok_or(Denial::unavailable(Reason::RequestInvalid, None))?;
         let outbound = &self.context.outbound;
         let limits = Limits {
             within: outbound.token_timeout(),
@@ -152,12 +131,11 @@ impl Asker {
             "managed identity request failed"
         );
         let metadata = matches!(self.settings.platform, Platform::Metadata { .. });
-        let reason = if metadata && error.unconnected() {
-            NONE_HERE
-        } else {
-            error.reason().word()
-        };
-        Denial::unavailable(reason, None)
+        if metadata && error.unconnected() {
+            let none = Denial::unavailable(Reason::NoManagedIdentity, None);
+            return none.seen(Some(error.evidence()));
+        }
+        Denial::unanswered(error)
     }
 
     fn request(&self, authorization: Option<HeaderValue>) -> Option<Request<Bytes>> {
@@ -207,9 +185,11 @@ impl Asker {
 
     fn read(&self, response: &Response<Bytes>) -> Result<Grant, Denial> {
         match response.status() {
-            StatusCode::NOT_FOUND | StatusCode::GONE => Err(Denial::unavailable(UPDATING, None)),
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                Err(Denial::unavailable(Reason::IdentityUpdating, None).seen(answered(response)))
+            }
             StatusCode::BAD_REQUEST if unknown_identity(response.body()) => {
-                Err(Denial::unavailable(NONE_HERE, None))
+                Err(Denial::unavailable(Reason::NoManagedIdentity, None).seen(answered(response)))
             }
             _ => answer::read(response, self.context.clock.since_epoch()),
         }

@@ -23,13 +23,14 @@ use super::cache::{Cell, Owner, Surroundings};
 use super::claims::Claims;
 use super::source::{Attempt, Context, Denial, Source, Wish};
 use super::{Ask, Failure, answer};
+use crate::diagnosis::Reason;
 use crate::identity::Assertion;
 
 #[cfg(test)]
 mod tests;
 mod throttle;
 
-pub use throttle::{HELD_BACK, Throttle};
+pub use throttle::Throttle;
 
 /// Most callers whose tokens one exchange keeps; those not used of late leave first. A user's token with its claims takes about 10 KB,
 /// so this is 100 MB at most; a caller who has left costs one more request when they come back.
@@ -55,14 +56,14 @@ pub enum Need {
 }
 
 impl Need {
-    /// A fixed word for log and metrics.
+    /// For log and metrics.
     #[must_use]
-    pub const fn word(&self) -> &'static str {
+    pub const fn reason(&self) -> Reason {
         match self {
-            Self::SignIn(_) => "interaction_required",
-            Self::Consent => "consent_required",
-            Self::Fresh => "assertion_expired",
-            Self::User => "not_a_user",
+            Self::SignIn(_) => Reason::InteractionRequired,
+            Self::Consent => Reason::ConsentRequired,
+            Self::Fresh => Reason::AssertionExpired,
+            Self::User => Reason::NotAUser,
         }
     }
 }

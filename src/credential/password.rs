@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::application::{Application, Client};
 use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
+use crate::diagnosis::Reason;
 use crate::secret::{Secret, Value};
 
 mod refused;
@@ -125,7 +126,9 @@ fn counts(failure: &Failure) -> bool {
         Failure::Rejected { error, .. } => {
             !matches!(error.as_str(), "invalid_client" | "unauthorized_client")
         }
-        Failure::Unavailable { reason, .. } => *reason == "answer_invalid",
+        Failure::Unavailable { reason, .. } => {
+            matches!(reason, Reason::AnswerInvalid | Reason::WebPage)
+        }
         // Before the account was asked for, or of another kind of credential.
         Failure::SecretUnavailable(_)
         | Failure::Caller { .. }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use super::application::{Application, Client};
 use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
+use crate::diagnosis::Reason;
 use crate::metrics::{About, Teller};
 use crate::secret::vault::Address;
 use crate::secret::{Secret, Value};
@@ -115,8 +116,8 @@ impl Settings {
             .secrets
             .read(&self.store_key)
             .await
-            .map_err(|_| unusable("store_key_unreadable"))?;
-        let key = Key::parse(&key).ok_or_else(|| unusable("store_key_invalid"))?;
+            .map_err(|_| unusable(Reason::StoreKeyUnreadable))?;
+        let key = Key::parse(&key).ok_or_else(|| unusable(Reason::StoreKeyInvalid))?;
         let owner = Owner {
             credential: &self.credential,
             token_url: self.application.token_url.as_str(),
@@ -217,7 +218,8 @@ impl Source for RefreshToken {
         Box::pin(async move {
             // In a task of its own: a reload or a deadline must not fall between the provider's answer and the write.
             let renewal = tokio::spawn(Arc::clone(&inner).renew(wish)).await;
-            let outcome = renewal.unwrap_or_else(|_| Err(Denial::unavailable("panicked", None)));
+            let outcome =
+                renewal.unwrap_or_else(|_| Err(Denial::unavailable(Reason::Panicked, None)));
             let person = matches!(&outcome, Err(denial) if matches!(denial.failure, Failure::SignInRequired { .. }));
             inner.person.store(person, Ordering::Relaxed);
             outcome
@@ -265,7 +267,7 @@ impl Inner {
             && let Some(got) = sign_in::entra_account(claims)
             && !got.same(had)
         {
-            return Err(person("account_changed"));
+            return Err(person(Reason::AccountChanged));
         }
         let sequence = match &opened {
             Opened::File(room) => room.locked().next(Some(&last)),
@@ -354,7 +356,7 @@ impl Inner {
             },
             outcome => outcome?,
         };
-        let record = record.ok_or_else(|| person("never_signed_in"))?;
+        let record = record.ok_or_else(|| person(Reason::NeverSignedIn))?;
         Ok((Opened::Vault(desk), record))
     }
 
@@ -379,7 +381,7 @@ impl Inner {
                 .transpose()
         });
         let prepared = prepared.await?;
-        let (room, record) = prepared.ok_or_else(|| person("never_signed_in"))?;
+        let (room, record) = prepared.ok_or_else(|| person(Reason::NeverSignedIn))?;
         Ok((Opened::File(room), record))
     }
 
@@ -520,7 +522,7 @@ fn for_a_person(denial: Denial) -> Denial {
         {
             Denial {
                 failure: Failure::SignInRequired {
-                    reason: "sign_in_ended",
+                    reason: Reason::SignInEnded,
                     error: Some(error),
                     codes,
                     suberror,
@@ -533,7 +535,7 @@ fn for_a_person(denial: Denial) -> Denial {
     }
 }
 
-fn person(reason: &'static str) -> Denial {
+fn person(reason: Reason) -> Denial {
     Denial::from(Failure::SignInRequired {
         reason,
         error: None,
@@ -546,26 +548,12 @@ fn person(reason: &'static str) -> Denial {
 impl From<Trouble> for Denial {
     fn from(trouble: Trouble) -> Self {
         if trouble.mended_by_sign_in() {
-            person(trouble.word())
+            person(trouble.reason())
         } else {
             Self::from(Failure::Unusable {
-                reason: trouble.word(),
+                reason: trouble.reason(),
             })
         }
-    }
-}
-
-/// What to do about a reason of this kind's, where the reason alone says it.
-#[must_use]
-pub fn cure(reason: &str) -> Option<&'static str> {
-    match reason {
-        "never_signed_in" | "sign_in_ended" => Some("run flowgate sign-in"),
-        "account_changed" => Some(
-            "the provider answers for another account than the one that signed in: run flowgate sign-in --replace-account",
-        ),
-        "store_key_unreadable" => Some("see that the secret behind store_key can be read"),
-        "store_key_invalid" => Some("make a key with openssl rand -hex 32"),
-        word => Trouble::of_word(word).map(Trouble::cure),
     }
 }
 

@@ -11,8 +11,9 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::{Claims, Failure};
-use crate::client::Outbound;
+use crate::client::{FetchError, Outbound};
 use crate::clock::{Clock, Random};
+use crate::diagnosis::{Evidence, Reason};
 use crate::metrics::Dates;
 use crate::secret::Secrets;
 use crate::secret::vault::Trouble;
@@ -89,14 +90,30 @@ impl Denial {
 
     /// Without a token for now.
     #[must_use]
-    pub const fn unavailable(reason: &'static str, retry_after: Option<Duration>) -> Self {
+    pub const fn unavailable(reason: Reason, retry_after: Option<Duration>) -> Self {
         Self {
             failure: Failure::Unavailable {
                 reason,
+                evidence: None,
                 retry_after: Duration::ZERO,
             },
             retry_after,
         }
+    }
+
+    /// Without an answer.
+    #[must_use]
+    pub fn unanswered(error: &FetchError) -> Self {
+        Self::unavailable(error.reason(), None).seen(Some(error.evidence()))
+    }
+
+    /// The same, with whom it went wrong, and how.
+    #[must_use]
+    pub fn seen(mut self, seen: Option<Arc<Evidence>>) -> Self {
+        if let Failure::Unavailable { evidence, .. } = &mut self.failure {
+            *evidence = seen;
+        }
+        self
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::cache::{Cell, Renewal};
 use super::cells::Supply;
 use super::{Claims, Credentialed, Failure, Need, Token};
+use crate::diagnosis::Reason;
 use crate::flow::FlowId;
 use crate::identity::Assertion;
 use crate::policy::Permitted;
@@ -85,7 +86,8 @@ impl Wallet {
             .get(flow.0)
             .map(Option::as_ref)
             .ok_or(Failure::Unavailable {
-                reason: "unknown_flow",
+                reason: Reason::UnknownFlow,
+                evidence: None,
                 retry_after: std::time::Duration::from_secs(1),
             })
     }
@@ -105,6 +107,8 @@ fn assertion(permitted: &Permitted) -> Result<&Assertion, Failure> {
 }
 
 async fn taken(cell: &Cell, permitted: &Permitted) -> Result<Arc<Token>, Failure> {
+    // For the log, should the call fail.
+    permitted.call().record.notes().credential = Some(Arc::clone(cell.name()));
     match cell.ready() {
         Some(answer) => answer,
         None => waited(permitted, cell.token()).await,

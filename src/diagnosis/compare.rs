@@ -16,32 +16,54 @@ pub struct Wanted {
     pub object_ids: Vec<String>,
 }
 
-/// Every difference, in words that name both sides. Empty: what is known agrees.
+/// One claim that is not what the flow wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Both sides, in words.
+    pub text: String,
+    /// What to change.
+    pub fix: String,
+}
+
+/// Every difference. Empty: what is known agrees.
 #[must_use]
-pub fn differences(claims: &Map<String, Value>, wanted: &Wanted) -> Vec<String> {
+pub fn differences(claims: &Map<String, Value>, wanted: &Wanted) -> Vec<Difference> {
     let mut found = Vec::new();
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let mut differs = |text: String, fix: String| found.push(Difference { text, fix });
     if let Some(audience) = &wanted.audience {
+        // Whoever asks Entra ID by scope gets what stands before `/.default` as the audience, slash included.
+        let fix = format!(
+            "let a token for the flow be asked for: set `scope: {audience}/.default`, or remove `scope:` and `resource:` from the flow and its credential"
+        );
         match text("aud") {
             Some(sent) if sent == audience => {}
             Some(sent) if sent.trim_end_matches('/') == audience.trim_end_matches('/') => {
-                found.push(format!(
-                    "aud is {sent:?}, the flow wants {audience:?}: the slash at the end counts, so the scope needs two before .default"
-                ));
+                differs(
+                    format!(
+                        "aud is {sent:?}, the flow wants {audience:?}: the slash at the end counts, so the scope needs two before .default"
+                    ),
+                    fix,
+                );
             }
-            sent => found.push(format!(
-                "aud is {}, the flow wants {audience:?}",
-                shown(sent)
-            )),
+            sent => differs(
+                format!("aud is {}, the flow wants {audience:?}", shown(sent)),
+                fix,
+            ),
         }
     }
     if let Some(tenant) = &wanted.tenant {
+        let fix = || {
+            format!(
+                "let the credential be an application or account of the flow's tenant: set its `tenant: {tenant}`; or correct `trigger.tenant`"
+            )
+        };
         let sent = text("tid");
         if !sent.is_some_and(|sent| sent.eq_ignore_ascii_case(tenant)) {
-            found.push(format!(
-                "tid is {}, the flow's tenant is {tenant:?}",
-                shown(sent)
-            ));
+            differs(
+                format!("tid is {}, the flow's tenant is {tenant:?}", shown(sent)),
+                fix(),
+            );
         }
         let issuer = text("iss");
         if !issuer.is_some_and(|issuer| {
@@ -49,10 +71,13 @@ pub fn differences(claims: &Map<String, Value>, wanted: &Wanted) -> Vec<String> 
                 .to_ascii_lowercase()
                 .contains(&tenant.to_ascii_lowercase())
         }) {
-            found.push(format!(
-                "iss is {}, which is not of the flow's tenant {tenant:?}",
-                shown(issuer)
-            ));
+            differs(
+                format!(
+                    "iss is {}, which is not of the flow's tenant {tenant:?}",
+                    shown(issuer)
+                ),
+                fix(),
+            );
         }
     }
     if !wanted.object_ids.is_empty() {
@@ -63,11 +88,17 @@ pub fn differences(claims: &Map<String, Value>, wanted: &Wanted) -> Vec<String> 
                 .iter()
                 .any(|one| one.eq_ignore_ascii_case(sent))
         }) {
-            found.push(format!(
-                "oid is {}, the flow's `trigger:` lists {}: allow the object id of the *enterprise application*",
-                shown(sent),
-                wanted.object_ids.join(", ")
-            ));
+            differs(
+                format!(
+                    "oid is {}, the flow's `trigger:` lists {}: allow the object id of the *enterprise application*",
+                    shown(sent),
+                    wanted.object_ids.join(", ")
+                ),
+                format!(
+                    "enter the object id {} in the flow's \"Who can trigger the flow?\" and in `trigger.object_ids`, or use the credential whose object id they list; it is that of the enterprise application, not of the app registration",
+                    shown(sent)
+                ),
+            );
         }
     }
     found
@@ -109,7 +140,7 @@ mod tests {
             &claims(&serde_json::json!({"aud": "https://service.flow.microsoft.com"})),
             &wanted,
         );
-        assert!(found[0].contains("slash"), "{found:?}");
+        assert!(found[0].text.contains("slash"), "{found:?}");
     }
 
     #[test]

@@ -11,36 +11,8 @@ mod service;
 mod sign_in;
 pub mod suberror;
 
+pub use super::Fault;
 pub use suberror::Suberror;
-
-/// Who has to change something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Whoever writes the gateway's configuration and its secrets.
-    Configuration,
-    /// Whoever administers the tenant: registrations, consent, policies, users.
-    Tenant,
-    /// Whoever the account of a delegated credential belongs to.
-    Account,
-    /// Microsoft: it passes.
-    Entra,
-    /// Whoever calls: only where the caller's own token is exchanged (`on_behalf_of`).
-    Caller,
-}
-
-impl Fault {
-    /// As log, status page and documents carry it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Configuration => "configuration",
-            Self::Tenant => "tenant_administrator",
-            Self::Account => "user_account",
-            Self::Entra => "entra",
-            Self::Caller => "caller",
-        }
-    }
-}
 
 /// One entry of the catalogue.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,6 +31,8 @@ pub struct Meaning {
     pub meaning: &'static str,
     /// What to change.
     pub cure: &'static str,
+    /// Whether that is a sign-in with the same credential.
+    pub by_sign_in: bool,
 }
 
 /// What the tables are written with.
@@ -77,10 +51,19 @@ const fn entry(
         fault,
         meaning,
         cure,
+        by_sign_in: false,
     }
 }
 
 impl Meaning {
+    /// Its cure is a sign-in with the same credential.
+    const fn by_sign_in(self) -> Self {
+        Self {
+            by_sign_in: true,
+            ..self
+        }
+    }
+
     /// Its `error` was seen on the wire.
     const fn observed(self) -> Self {
         Self {
@@ -121,6 +104,12 @@ pub fn find(code: u32) -> Option<&'static Meaning> {
 #[must_use]
 pub fn first(codes: &[u32]) -> Option<&'static Meaning> {
     codes.iter().find_map(|code| find(*code))
+}
+
+/// Where the provider itself explains a number.
+#[must_use]
+pub fn look_up(code: u32) -> String {
+    format!("https://login.microsoftonline.com/error?code={code}")
 }
 
 /// Every code of the catalogue.

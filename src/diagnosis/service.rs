@@ -52,6 +52,9 @@ pub struct Finding {
     pub cure: &'static str,
 }
 
+/// Claims that the flow does not admit: what of them differs may be known.
+pub const MISMATCH: &str = "MisMatchingOAuthClaims";
+
 /// The service's 504, whose body was never captured (facts E1): with this code, or empty.
 const TIMEOUT: &str = "GatewayTimeout";
 
@@ -78,7 +81,7 @@ const CATALOGUE: &[Finding] = &[
     rejected(
         "DirectApiAuthorizationRequired", // [W]
         "only by Shared Access scheme",
-        "the flow is set to \"Anyone\": remove its `credential:` and use the URL with `sig=`, or change \"Who can trigger the flow?\"",
+        "the flow is set to \"Anyone\": remove its `credential:`, or write `credential: none` where `defaults:` gives it one, and use the URL with `sig=`, or change \"Who can trigger the flow?\"",
     ),
     rejected(
         "DirectApiAuthorizationRequired", // [W] api-version 2015-08-01-preview
@@ -107,7 +110,7 @@ const CATALOGUE: &[Finding] = &[
     Finding {
         renewal: Renewal::Later,
         ..rejected(
-            "MisMatchingOAuthClaims", // [W] 403, [C] 401
+            MISMATCH, // [W] 403, [C] 401
             "",
             "the token's `aud`, `iss`, `tid` or `oid` is not what the flow admits: compare with its \"Who can trigger the flow?\"; the \
              allowed id is the object id of the enterprise application, not of the app registration",
@@ -116,7 +119,7 @@ const CATALOGUE: &[Finding] = &[
     rejected(
         "OAuthAccessPolicyNotFound", // [C]
         "",
-        "the flow is set to \"Anyone\" and takes no token: remove its `credential:` and use the URL with `sig=`",
+        "the flow is set to \"Anyone\" and takes no token: remove its `credential:`, or write `credential: none` where `defaults:` gives it one, and use the URL with `sig=`",
     ),
     rejected(
         "AuthorizationFailed", // [W]

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use crate::clock::{Clock, Random};
+use crate::diagnosis::Explanation;
 use crate::metrics::Metrics;
 
 pub(crate) mod fetch;
@@ -63,6 +64,8 @@ pub struct Health {
     pub usable: bool,
     /// Why the last fetch failed, a fixed word; `None`: it did not, or has not ended yet.
     pub trouble: Option<&'static str>,
+    /// The same, with what it means and what to change.
+    pub explanation: Option<Explanation>,
 }
 
 impl KeySets {
@@ -252,7 +255,7 @@ impl Progress {
 pub(crate) struct Slot {
     pub(crate) part: Part,
     current: ArcSwapOption<Published>,
-    error: Mutex<Option<&'static str>>,
+    error: Mutex<Option<Fault>>,
 }
 
 /// An issuer's keys and when they were fetched.
@@ -334,6 +337,7 @@ impl State {
         let now = self.clock.since_epoch();
         let one = |slot: &Slot| {
             let current = slot.current();
+            let failure = locked(&slot.error).clone();
             Health {
                 name: self.label(),
                 part: match slot.part {
@@ -345,7 +349,8 @@ impl State {
                     .as_ref()
                     .map(|keys| now.saturating_sub(keys.fetched).as_secs()),
                 usable: current.as_ref().is_some_and(|keys| keys.usable(now)),
-                trouble: *locked(&slot.error),
+                trouble: failure.as_ref().map(Fault::reason),
+                explanation: failure.as_ref().map(Fault::explain),
             }
         };
         self.slots.iter().map(one).collect()

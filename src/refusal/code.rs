@@ -116,8 +116,10 @@ pub struct Entry {
     pub title: &'static str,
     /// What happened.
     pub detail: &'static str,
-    /// What to change.
+    /// What the caller can change.
     pub fix: &'static str,
+    /// What whoever runs the gateway can change, where nothing more exact is known. Only for log and documents.
+    pub operator: &'static str,
     /// When another try makes sense, where nothing better is known.
     pub retry_after: Option<Duration>,
 }
@@ -182,6 +184,7 @@ impl Code {
                         "Malformed request",
                         "The request's framing, target or Host is missing, ambiguous or broken off.",
                         "Send one Host header, one Content-Length or exactly `Transfer-Encoding: chunked`, and the whole body.",
+                        "Nothing to change here: the client or a proxy in front of the gateway sends a request that could be read in two ways.",
                     )
                 }
             }
@@ -195,6 +198,7 @@ impl Code {
                         "Ambiguous credentials",
                         "The request carries a credential twice, or two different ones.",
                         "Send exactly one credential, in one header, once.",
+                        "Nothing to change here, unless a proxy in front of the gateway adds a credential: then let it remove the client's.",
                     )
                 }
             }
@@ -208,6 +212,7 @@ impl Code {
                         "Forbidden path",
                         "A segment below the flow's path could mean something else to the next server.",
                         "Send no empty segments, dots, slashes, backslashes, semicolons or control characters, encoded or not.",
+                        "Nothing to change here: the client sends a path that the next server could read differently.",
                     )
                 }
             }
@@ -221,6 +226,7 @@ impl Code {
                         "Forbidden query parameter",
                         "The flow does not take this query parameter, or the gateway sets it itself.",
                         "Remove the parameter, or have it listed under the flow's `query:`.",
+                        "If the flow is to take this parameter, list it under the flow's `query:`.",
                     )
                 }
             }
@@ -234,6 +240,7 @@ impl Code {
                         "Upgrade not supported",
                         "CONNECT and Upgrade requests are not served.",
                         "Send an ordinary request.",
+                        "Nothing to change here: WebSocket and CONNECT are not served.",
                     )
                 }
             }
@@ -247,6 +254,7 @@ impl Code {
                         "The flow could not read the body",
                         "The body is not valid JSON although its Content-Type says so.",
                         "Send valid JSON in UTF-8, or the body's true Content-Type.",
+                        "Nothing to change here: the caller's body is not the JSON that its Content-Type promises.",
                     )
                 }
             }
@@ -260,6 +268,7 @@ impl Code {
                         "No valid identity",
                         "The request does not prove who sent it.",
                         "Send a valid credential; the gateway's log says under this request id why this one was not.",
+                        "See `reason`: operations.md, \"Why a caller was not recognised\", explains each.",
                     )
                 }
             }
@@ -273,6 +282,7 @@ impl Code {
                         "The user has to sign in again",
                         "The call is made in the user's name, and identity provider or upstream wants a newer or stronger sign-in for it.",
                         "Sign the user in with the claims of WWW-Authenticate, if it names any, and send again with the new token.",
+                        "Nothing to change here: the caller signs its user in again. If it happens to all users, see the tenant's Conditional Access policies.",
                     )
                 }
             }
@@ -286,6 +296,7 @@ impl Code {
                         "Consent is missing",
                         "The user, or an administrator, has not allowed the gateway's application to do this in the user's name.",
                         "Have an administrator consent to the application's permissions, or assign the user to it.",
+                        "Have an administrator consent to the permissions of the credential's application in the tenant, or assign the user to it.",
                     )
                 }
             }
@@ -299,6 +310,7 @@ impl Code {
                         "A user's token is required",
                         "The flow is called in a user's name, and an application's token stands for no user.",
                         "Send a token of the signed-in user.",
+                        "If applications are to call this flow, give it a credential that is not `on_behalf_of`.",
                     )
                 }
             }
@@ -312,6 +324,7 @@ impl Code {
                         "Not allowed",
                         "The caller is known and may not trigger this flow.",
                         "Have the caller added to the flow's `who_can_trigger:`.",
+                        "If the caller in `recognised` is to call this flow, add it to the flow's `who_can_trigger:`.",
                     )
                 }
             }
@@ -325,6 +338,7 @@ impl Code {
                         "Cross-site browser request",
                         "A page of another site made a browser send this request.",
                         "Call the flow from a program or from a page of the same site.",
+                        "If programs call this flow, let them send no Origin and no Sec-Fetch-Site; if web pages do, serve them from the gateway's own site.",
                     )
                 }
             }
@@ -338,6 +352,7 @@ impl Code {
                         "No such flow",
                         "No flow has this path.",
                         "Check the path: it matches byte for byte, without a trailing slash.",
+                        "If the path is right, add the flow; paths match byte for byte.",
                     )
                 }
             }
@@ -351,6 +366,7 @@ impl Code {
                         "Method not allowed",
                         "The flow does not take this method.",
                         "Use a method of the Allow header.",
+                        "If the flow's trigger takes this method, add it to the flow's `methods:`.",
                     )
                 }
             }
@@ -364,6 +380,7 @@ impl Code {
                         "Request too slow",
                         "The body made no progress in time.",
                         "Send the body without pauses; before sending again, find out whether the flow ran.",
+                        "Nothing to change here, unless it happens to many: then see the network between callers and gateway; `server.body_idle_timeout` is the longest pause.",
                     )
                 }
             }
@@ -377,6 +394,7 @@ impl Code {
                         "Body too large",
                         "The body is larger than the flow's `body_limit:`.",
                         "Send less, or have the limit raised.",
+                        "If such bodies are meant, raise the flow's `body_limit:`.",
                     )
                 }
             }
@@ -390,6 +408,7 @@ impl Code {
                         "Request target too long",
                         "Path and query are longer than 16,384 characters.",
                         "Put the data into the body.",
+                        "Nothing to change here: the service that runs the flows takes no longer ones.",
                     )
                 }
             }
@@ -403,6 +422,7 @@ impl Code {
                         "Content type not accepted",
                         "The flow does not take this content type.",
                         "Send a type of the flow's `content_types:`.",
+                        "If this type is meant, add it to the flow's `content_types:`.",
                     )
                 }
             }
@@ -416,6 +436,7 @@ impl Code {
                         "The body does not fit the flow's schema",
                         "The flow's trigger refused the body: a property is missing or of the wrong type.",
                         "Compare the body with the trigger's JSON schema; null where a text is wanted is a common cause.",
+                        "Nothing to change here, unless the flow's trigger has a new schema: then tell the callers.",
                     )
                 }
             }
@@ -429,6 +450,7 @@ impl Code {
                         "The flow is throttled",
                         "The service that runs the flow refuses more calls for now.",
                         "Wait as long as Retry-After says, and send fewer calls at a time.",
+                        "Find out who calls so often; a flow's limits depend on its licence and on the concurrency set in its trigger.",
                     )
                 }
             }
@@ -442,6 +464,7 @@ impl Code {
                         "Internal error",
                         "The gateway failed while serving this request.",
                         "Report it with the request id; the log names the place.",
+                        "Report it with the line before this one: it names the `place`.",
                     )
                 }
             }
@@ -455,6 +478,7 @@ impl Code {
                         "The flow rejects the gateway",
                         "The flow does not accept how the gateway called it: token, signature, version or method.",
                         "Have the gateway's operator compare the flow's entry with its trigger; the log names the difference.",
+                        "Compare the flow's \"Who can trigger the flow?\" with its entry; `flowgate doctor` does it claim by claim.",
                     )
                 }
             }
@@ -468,6 +492,7 @@ impl Code {
                         "The flow does not exist",
                         "The service knows no flow at the configured URL.",
                         "Have the flow's trigger URL copied into the configuration again.",
+                        "Paste the trigger URL again: the flow was deleted, moved, or got a new URL.",
                     )
                 }
             }
@@ -481,6 +506,7 @@ impl Code {
                         "The flow is off",
                         "The flow is turned off, suspended or deleted.",
                         "Have its owner turn it on and see why it went off: licence, data policy, or 14 days of failures.",
+                        "Turn the flow on, and see why it went off: licence, data policy, or 14 days of failures.",
                     )
                 }
             }
@@ -494,6 +520,7 @@ impl Code {
                         "The flow ended without an answer",
                         "The run started and ended without reaching its Response action.",
                         "Look at the run's history; half of its work may be done. Do not simply send again.",
+                        "Open the run in the flow's history under `run_id` and see which action failed before its Response action.",
                     )
                 }
             }
@@ -507,6 +534,7 @@ impl Code {
                         "The flow redirects",
                         "The flow's URL answered with a redirect, which is never followed.",
                         "Have the configured URL replaced by the one that answers.",
+                        "Put the URL that answers into the flow's `url:`: redirects are never followed; a captive portal or a proxy's sign-in page redirects, too.",
                     )
                 }
             }
@@ -520,6 +548,7 @@ impl Code {
                         "The flow's answer cannot be read",
                         "The flow's server broke off or answered something that is not acceptable HTTP.",
                         "Find out whether the flow ran before sending again; see whether a proxy stands between gateway and flow.",
+                        "See `cause`; where it repeats, look at what stands between the gateway and the flow: a proxy, a firewall that reads along, a server that is overloaded.",
                     )
                 }
             }
@@ -533,6 +562,7 @@ impl Code {
                         "The flow cannot be reached",
                         "No connection to the flow's server could be made, or none within the flow's `timeout:`.",
                         "Have name resolution, firewall, proxy and certificates between gateway and flow checked.",
+                        "See `cause`, and run `flowgate doctor` with this flow's name.",
                     )
                 }
             }
@@ -546,6 +576,7 @@ impl Code {
                         "The gateway's credential is rejected",
                         "The identity provider refuses the credential the gateway uses for this flow.",
                         "Have the gateway's operator look at the log: it names the provider's code and the cure.",
+                        "Compare the credential's entry with the registration at the identity provider; `flowgate doctor` tries it.",
                     )
                 }
             }
@@ -559,6 +590,7 @@ impl Code {
                         "The upstream rejects the gateway's token",
                         "The upstream says 401 to a fresh token.",
                         "Have the credential's permissions and scope checked against what the upstream wants.",
+                        "Compare the token's `aud`, `roles` and `scp` (`flowgate token`) with what the upstream wants, and correct `scope:` or grant the permission.",
                     )
                 }
             }
@@ -570,7 +602,8 @@ impl Code {
                         10,
                         "No token can be had",
                         "The identity provider cannot be reached, is throttling or answers something unreadable.",
-                        "Send again after Retry-After.",
+                        "Send again after Retry-After; if it stays so, have the gateway's operator look at the log.",
+                        "See `reason` and `cause`; `flowgate doctor` tries the credential.",
                     )
                 }
             }
@@ -583,6 +616,7 @@ impl Code {
                         "The token had to be renewed",
                         "The flow refused the gateway's token before it ran, and the gateway has a new one now; a body over 64 KiB is not kept, so the call was not repeated.",
                         "Send the call again: it goes out with the new token.",
+                        "Nothing to change: a token was revoked, and the next call goes out with a new one; where it is frequent, find out who revokes them.",
                     )
                 }
             }
@@ -595,6 +629,7 @@ impl Code {
                         "A secret cannot be read",
                         "Something the gateway needs for this request cannot be read from its vault, or cannot be read or kept on its own machine.",
                         "Send again after Retry-After; if it stays so, have the gateway's operator look at the log: it names the reason and the cure.",
+                        "See `reason`: the file, secret or key that it names cannot be used.",
                     )
                 }
             }
@@ -606,7 +641,8 @@ impl Code {
                         10,
                         "The issuer's keys cannot be had",
                         "The caller's token cannot be verified because its issuer's keys are not available.",
-                        "Send again after Retry-After.",
+                        "Send again after Retry-After; if it stays so, have the gateway's operator look at the log.",
+                        "See the line \"an issuer's keys could not be fetched\" and `/readyz`: they name host and cause.",
                     )
                 }
             }
@@ -619,6 +655,7 @@ impl Code {
                         "Somebody has to sign in",
                         "The flow is called with an account that has not signed in yet, or whose sign-in has ended.",
                         "Have the gateway's operator run: flowgate sign-in --config PATH CREDENTIAL",
+                        "Run `flowgate sign-in` for the credential that is named.",
                     )
                 }
             }
@@ -631,6 +668,7 @@ impl Code {
                         "Overloaded",
                         "The gateway serves as many requests, or buffers as many bytes, as it may.",
                         "Send again after Retry-After, and fewer at a time.",
+                        "See which flow fills the places (`flowgate_requests_in_flight`): lower its `timeout:`, or raise `server.max_in_flight`; bodies are held by `server.buffer_memory`.",
                     )
                 }
             }
@@ -643,6 +681,7 @@ impl Code {
                         "Shutting down",
                         "This gateway is shutting down and takes no new requests.",
                         "Send again after Retry-After, on a new connection.",
+                        "Nothing to change: this process was told to end.",
                     )
                 }
             }
@@ -656,6 +695,7 @@ impl Code {
                         "The flow did not answer in time",
                         "No answer came within the flow's `timeout:`; the run may have happened or may still go on.",
                         "Find out whether the flow ran before sending again; let long flows answer 202 early.",
+                        "Let the flow answer 202 early, or make its run shorter; the service itself waits 120 s and the gateway as long as the flow's `timeout:`.",
                     )
                 }
             }
@@ -669,6 +709,10 @@ impl Code {
     }
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one for each column of the table"
+)]
 const fn entry(
     name: &'static str,
     status: StatusCode,
@@ -677,6 +721,7 @@ const fn entry(
     title: &'static str,
     detail: &'static str,
     fix: &'static str,
+    operator: &'static str,
 ) -> Entry {
     Entry {
         name,
@@ -686,6 +731,7 @@ const fn entry(
         title,
         detail,
         fix,
+        operator,
         retry_after: None,
     }
 }
@@ -697,6 +743,7 @@ const fn later(
     title: &'static str,
     detail: &'static str,
     fix: &'static str,
+    operator: &'static str,
 ) -> Entry {
     Entry {
         retry_after: Some(Duration::from_secs(seconds)),
@@ -708,6 +755,7 @@ const fn later(
             title,
             detail,
             fix,
+            operator,
         )
     }
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::Secret;
-use crate::client::{Outbound, Reason};
+use crate::client::Outbound;
+use crate::diagnosis::{Explanation, Fault, Reason};
 
 mod deposit;
 mod fetch;
@@ -73,8 +74,8 @@ pub struct Reader {
 
 /// A credential's tokens, as the vault's client needs them.
 pub trait Tokens: Send + Sync + 'static {
-    /// A valid token, or the fixed word for why there is none.
-    fn token(&self) -> Pin<Box<dyn Future<Output = Result<Lent, &'static str>> + Send + '_>>;
+    /// A valid token, or why there is none.
+    fn token(&self) -> Pin<Box<dyn Future<Output = Result<Lent, Reason>> + Send + '_>>;
 
     /// The vault refused this token: another one is wanted for the next time.
     fn refused(&self, lent: &Lent);
@@ -108,7 +109,7 @@ pub enum Trouble {
     NoReader,
     /// The reading credential has no token.
     #[error("the credential that reads the vault has no token ({0})")]
-    Token(&'static str),
+    Token(Reason),
     /// The challenge names another audience than the vault's.
     #[error("the vault's challenge asks for a token of another audience")]
     Challenge,
@@ -183,40 +184,80 @@ impl Trouble {
 
     /// What to change.
     #[must_use]
-    pub const fn cure(self) -> Option<&'static str> {
+    pub const fn cure(self) -> &'static str {
         match self {
-            Self::NoReader => Some("name the reading credential under `secrets.key_vault`"),
-            Self::Token(_) => Some("see the log lines and `flowgate token` of that credential"),
-            Self::Challenge => Some(
-                "check the vault's address and `cloud:` of the reading credential: a token is sent to its own vault only",
-            ),
-            Self::Unreachable(reason) => reason.cure(),
-            Self::Unauthorized => Some(
-                "check the reading credential's tenant: a vault takes tokens of its own tenant only",
-            ),
-            Self::Forbidden => Some(
-                "give the reading identity the role `Key Vault Secrets User` on the vault, or the access policy `get`; a new grant takes minutes to count",
-            ),
-            Self::WriteForbidden => Some(
-                "give the identity that reads the vault the role `Key Vault Secrets Officer` on this one secret, or the access policy `set` beside `get`; a new grant takes minutes to count",
-            ),
-            Self::Firewall => Some(
-                "allow the gateway's address in the vault's networking settings, or use a private endpoint",
-            ),
-            Self::Disabled => Some("enable the secret's version in the vault"),
-            Self::NotFound => Some(
-                "check the name; a deleted secret can be recovered for 7 to 90 days, and blocks its name as long",
-            ),
-            Self::Deleted => Some(
-                "recover the deleted secret (az keyvault secret recover), or purge it if nobody needs it",
-            ),
-            Self::Throttled => {
-                Some("read fewer secrets from one vault, or raise `secrets.key_vault.refresh`")
+            Self::NoReader => "name the reading credential under `secrets.key_vault`",
+            Self::Token(_) => "see the log lines and `flowgate token` of that credential",
+            Self::Challenge => {
+                "check the vault's address and `cloud:` of the reading credential: a token is sent to its own vault only"
             }
-            Self::Invalid => Some(
-                "a secret has to be text, not empty and at most 64 KiB, and what is written at most 25 KB; an answer of another kind is not the vault's: see what is between",
-            ),
-            Self::Busy | Self::Service | Self::Timeout | Self::Panicked => None,
+            Self::Unreachable(reason) => reason.entry().fix,
+            Self::Unauthorized => {
+                "check the reading credential's tenant: a vault takes tokens of its own tenant only"
+            }
+            Self::Forbidden => {
+                "give the reading identity the role `Key Vault Secrets User` on the vault, or the access policy `get`; a new grant takes minutes to count"
+            }
+            Self::WriteForbidden => {
+                "give the identity that reads the vault the role `Key Vault Secrets Officer` on this one secret, or the access policy `set` beside `get`; a new grant takes minutes to count"
+            }
+            Self::Firewall => {
+                "allow the gateway's address in the vault's networking settings, or use a private endpoint"
+            }
+            Self::Disabled => "enable the secret's version in the vault",
+            Self::NotFound => {
+                "check the name; a deleted secret can be recovered for 7 to 90 days, and blocks its name as long"
+            }
+            Self::Deleted => {
+                "recover the deleted secret (az keyvault secret recover), or purge it if nobody needs it"
+            }
+            Self::Throttled => {
+                "read fewer secrets from one vault, or raise `secrets.key_vault.refresh`"
+            }
+            Self::Invalid => {
+                "a secret has to be text, not empty and at most 64 KiB, and what is written at most 25 KB; an answer of another kind is not the vault's: see what is between"
+            }
+            Self::Busy | Self::Service => {
+                "the vault has a problem: try again in a minute; a running gateway does so by itself"
+            }
+            Self::Timeout => Reason::Timeout.entry().fix,
+            Self::Panicked => Reason::Panicked.entry().fix,
+        }
+    }
+
+    /// Who has to change something.
+    #[must_use]
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::Unreachable(reason) => reason.entry().fault,
+            Self::Timeout => Fault::Network,
+            Self::Forbidden
+            | Self::WriteForbidden
+            | Self::Deleted
+            | Self::Firewall
+            | Self::Disabled
+            | Self::NotFound
+            | Self::Busy
+            | Self::Throttled
+            | Self::Service
+            | Self::Invalid => Fault::Vault,
+            Self::NoReader | Self::Token(_) | Self::Challenge | Self::Unauthorized => {
+                Fault::Configuration
+            }
+            Self::Panicked => Fault::Gateway,
+        }
+    }
+
+    /// What it means, whose fault it is and what to change.
+    #[must_use]
+    pub fn explain(self) -> Explanation {
+        Explanation {
+            reason: self.word(),
+            fault: self.fault(),
+            meaning: self.to_string().into(),
+            fix: self.cure().into(),
+            evidence: None,
+            signs_in: false,
         }
     }
 }

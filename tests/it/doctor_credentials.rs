@@ -305,7 +305,10 @@ async fn each_way_an_application_is_refused_is_told_with_fault_and_cure() {
             "no federated token",
             BY_CLUSTER,
             &|ward| std::fs::remove_file(ward.shop.path("token")).unwrap(),
-            &["the file does not exist: ", "wrong (configuration): "],
+            &[
+                "the file of its token or secret is gone, empty or may not be read",
+                "wrong (configuration): see that the file is there",
+            ],
         ),
         (
             "no managed identity",
@@ -353,7 +356,7 @@ async fn each_way_an_application_is_refused_is_told_with_fault_and_cure() {
             "provider out of reach",
             BY_SECRET,
             &|ward| ward.set("AUTHORITY", "http://127.0.0.1:9"),
-            &["(connect)", "wrong (network): "],
+            &["(refused)", "wrong (network): "],
         ),
     ])
     .await;

@@ -96,7 +96,7 @@ async fn status_and_readiness_tell_an_issuers_two_key_sets_apart() {
     let ready = page("/readyz").await;
     let line = format!("key set of billing ({}): status", failed[0]);
     assert!(ready.contains(&line), "{ready}");
-    assert!(ready.contains("key set of partner: connect"), "{ready}");
+    assert!(ready.contains("key set of partner: refused"), "{ready}");
     let fine = if failed[0] == "v1" { "(v2)" } else { "(v1)" };
     assert!(!ready.contains(fine), "{ready}");
 }
@@ -171,6 +171,8 @@ async fn where_no_code_is_known_the_suberror_says_what_it_means_and_what_to_chan
     let fault = denied("interaction_required", 4_000_000, "hunter2");
     let (line, _, trouble) = refused(Some(fault), UserState::Active).await;
     for told in [&line, &trouble] {
-        assert!(told["suberror"].is_null() && told["cure"].is_null());
+        let page = "https://login.microsoftonline.com/error?code=4000000";
+        assert!(told["suberror"].is_null(), "{told}");
+        assert_eq!(told["cure"], format!("look the number up: {page}"));
     }
 }

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::report::{Fault, Mark, Section, Verdict, ending, moment, shown};
-use super::{Bench, reasons, vault};
-use crate::client::Reason;
+use super::{Bench, live, vault};
 use crate::config::values::guid;
 use crate::config::{EXPIRES_SOON, Part, Problem, Severity};
 use crate::credential::{Ask, Failure, Kind, Token};
@@ -227,17 +226,21 @@ fn denied(section: &mut Section, command: &str, failure: &Failure) {
         section.say(Mark::Wrong, "no token, for that reason");
         return;
     }
-    let why = match failure {
-        Failure::Unavailable { reason, .. } => reasons::meaning(reason),
-        _ => None,
-    };
+    let told = failure.explain();
     section.say(
         Mark::Wrong,
-        why.map_or_else(
-            || format!("no token: {failure}"),
-            |why| format!("no token: {why} ({})", failure.word()),
-        ),
+        match failure {
+            // What it means is said with its numbers, below.
+            Failure::Rejected { .. } | Failure::SignInRequired { .. } => {
+                format!("no token: {failure}")
+            }
+            _ => format!("no token: {} ({})", told.meaning, told.reason),
+        },
     );
+    let place = told.place();
+    if !place.is_empty() {
+        section.say(Mark::Note, place);
+    }
     // What to change is the verdict's to say.
     for code in failure.codes() {
         let line = match entra::find(*code) {
@@ -246,7 +249,7 @@ fn denied(section: &mut Section, command: &str, failure: &Failure) {
                 known.meaning,
                 known.fault.as_str()
             ),
-            None => format!("AADSTS{code}."),
+            None => live::unknown(*code),
         };
         section.say(Mark::Note, line);
     }
@@ -260,90 +263,7 @@ fn denied(section: &mut Section, command: &str, failure: &Failure) {
         );
     }
     if !section.is_wrong() {
-        let fault = fault(failure);
-        section.verdict = Verdict::wrong(fault, change(failure, fault, command));
-    }
-}
-
-/// What to change so that there is a token.
-fn change(failure: &Failure, fault: Fault, command: &str) -> String {
-    let known = entra::first(failure.codes()).map(|known| known.cure);
-    let reason = match failure {
-        Failure::Unavailable { reason, .. } => reasons::cure(reason),
-        _ => None,
-    };
-    let cure = known
-        .or_else(|| failure.cure())
-        .or(reason)
-        .unwrap_or(match fault {
-            _ if matches!(failure, Failure::SecretUnavailable(_)) => {
-                "the vault cannot be used at the moment: try again in a minute"
-            }
-            Fault::Network => {
-                "check DNS, firewall and `outbound.proxy` towards the identity provider"
-            }
-            Fault::IdentityProvider | Fault::Vault => {
-                "the identity provider has a problem: try again in a minute"
-            }
-            Fault::Configuration | Fault::Flow => {
-                "compare the credential's entry with the registration at the identity provider"
-            }
-        });
-    match failure {
-        Failure::SignInRequired { suberror, .. } => {
-            let helps = suberror.is_none_or(|known| known.word != "message_only");
-            if cure.contains("flowgate sign-in") && !cure.contains("`refresh_token`") {
-                named(cure, command)
-            } else if helps {
-                // Advice to whoever uses a password: this one has the better kind already.
-                let meaning = entra::first(failure.codes()).map(|known| known.meaning);
-                let meaning = meaning.map_or_else(String::new, |meaning| format!(" ({meaning})"));
-                format!("run `{command}`{meaning}")
-            } else {
-                cure.to_owned()
-            }
-        }
-        Failure::Unusable { .. } => named(cure, command),
-        _ => cure.to_owned(),
-    }
-}
-
-/// The cure with the whole command in it, to copy.
-fn named(cure: &str, command: &str) -> String {
-    let own = "flowgate sign-in";
-    let (replacing, plain) = (
-        format!("{own} --replace-account"),
-        cure.replace(&format!("`{own}`"), own),
-    );
-    if plain.contains(&replacing) {
-        plain.replace(&replacing, &format!("`{command} --replace-account`"))
-    } else {
-        plain.replace(own, &format!("`{command}`"))
-    }
-}
-
-/// Who is to blame that there is no token.
-pub fn fault(failure: &Failure) -> Fault {
-    if let Some(known) = entra::first(failure.codes()) {
-        return match known.fault {
-            entra::Fault::Configuration => Fault::Configuration,
-            entra::Fault::Tenant
-            | entra::Fault::Account
-            | entra::Fault::Entra
-            | entra::Fault::Caller => Fault::IdentityProvider,
-        };
-    }
-    match failure {
-        Failure::SecretUnavailable(trouble) => vault::fault(*trouble),
-        Failure::Unavailable { reason, .. } => match Reason::of_word(reason) {
-            Some(Reason::RefusedAddress | Reason::Simulator | Reason::Redirected) => {
-                Fault::Configuration
-            }
-            Some(_) => Fault::Network,
-            None if reasons::ours(reason) => Fault::Configuration,
-            None => Fault::IdentityProvider,
-        },
-        _ => Fault::Configuration,
+        section.verdict = Verdict::wrong(told.fault.into(), told.fix_with(command));
     }
 }
 

@@ -9,20 +9,17 @@ use serde_json::{Map, Value as Json};
 use super::credentials::Tried;
 use super::probe::{Answer, Plan};
 use super::report::{Fault, Mark, Section, Verdict};
-use crate::client::Reason;
-use crate::diagnosis::compare::{differences, sent};
-use crate::diagnosis::service::{Finding, Verdict as Found};
+use crate::diagnosis::compare::{Difference, differences, sent};
+use crate::diagnosis::service::{Finding, MISMATCH, Verdict as Found};
+use crate::diagnosis::{Evidence, Reason};
 use crate::flow::Flow;
 use crate::upstream::wanted;
-
-/// The code of claims that the flow does not admit.
-const MISMATCH: &str = "MisMatchingOAuthClaims";
 
 /// The code of a method that the trigger does not take.
 const METHOD: &str = "TriggerRequestMethodNotValid";
 
 /// Compares the token with what the flow is known to want. Out: the differences.
-pub fn compare(section: &mut Section, flow: &Flow, tried: Option<&Tried>) -> Vec<String> {
+pub fn compare(section: &mut Section, flow: &Flow, tried: Option<&Tried>) -> Vec<Difference> {
     let token = match tried {
         None => {
             section.say(
@@ -62,7 +59,7 @@ pub fn compare(section: &mut Section, flow: &Flow, tried: Option<&Tried>) -> Vec
     let known = wanted(flow);
     let found = differences(claims, &known);
     for difference in &found {
-        section.say(Mark::Wrong, difference.clone());
+        section.say(Mark::Wrong, difference.text.clone());
     }
     if found.is_empty() {
         let compared = [
@@ -98,11 +95,11 @@ pub fn judge(
     flow: &Flow,
     plan: &Plan,
     answer: &Answer,
-    differences: &[String],
+    differences: &[Difference],
     claims: Option<&Map<String, Json>>,
 ) {
     let verdict = match answer {
-        Answer::Nothing(reason) => unanswered(section, flow, plan, *reason),
+        Answer::Nothing(reason, seen) => unanswered(section, flow, plan, *reason, seen.as_deref()),
         Answer::Connected => {
             section.say(Mark::Note, "a connection can be made; nothing was sent");
             Verdict::Inconclusive(
@@ -138,21 +135,29 @@ pub fn judge(
                 .to_owned(),
         ),
         Verdict::Wrong { fault, change } if mismatch => {
-            let why = if differences.is_empty() {
-                claims.map(sent).unwrap_or_default()
-            } else {
-                differences.join("; ")
+            let (why, cure) = match differences.first() {
+                None => (claims.map(sent).unwrap_or_default(), change),
+                Some(first) => (texts(differences), first.fix.clone()),
             };
             Verdict::Wrong {
                 fault,
-                change: format!("{why}. Cure: {change}"),
+                change: format!("{why}. Cure: {cure}"),
             }
         }
-        Verdict::Inconclusive(_) if !differences.is_empty() => {
-            Verdict::wrong(Fault::Configuration, differences.join("; "))
-        }
+        Verdict::Inconclusive(why) => match differences.first() {
+            None => Verdict::Inconclusive(why),
+            Some(first) => Verdict::wrong(
+                Fault::Configuration,
+                format!("{}. Cure: {}", texts(differences), first.fix),
+            ),
+        },
         verdict => verdict,
     };
+}
+
+fn texts(differences: &[Difference]) -> String {
+    let texts: Vec<&str> = differences.iter().map(|one| &*one.text).collect();
+    texts.join("; ")
 }
 
 fn asked(plan: &Plan) -> String {
@@ -164,33 +169,18 @@ fn asked(plan: &Plan) -> String {
     }
 }
 
-fn unanswered(section: &mut Section, flow: &Flow, plan: &Plan, reason: Reason) -> Verdict {
-    let (what, fault, change) = match reason {
-        Reason::Connect => (
-            "no connection to its host",
-            Fault::Network,
-            "check the host in its `url:`, DNS, the firewall and `outbound.proxy`",
-        ),
-        Reason::Timeout => (
-            "no answer in time",
-            Fault::Network,
-            "check the firewall and `outbound.proxy`; a host that swallows packets looks like this",
-        ),
-        Reason::Proxy => ("the proxy let nothing through", Fault::Network, ""),
-        Reason::Tls => ("its host could not be verified", Fault::Network, ""),
-        Reason::Redirected => ("it answered with a redirect", Fault::Configuration, ""),
-        Reason::RefusedAddress => ("its address may not be reached", Fault::Configuration, ""),
-        Reason::Simulator => (
-            "flowgate's own simulator answered",
-            Fault::Configuration,
-            "",
-        ),
-        Reason::TooLarge | Reason::Protocol => {
-            let what = "its answer could not be read";
-            section.say(Mark::Unclear, format!("{}: {what} ({reason})", asked(plan)));
-            return Verdict::Inconclusive(what.to_owned());
-        }
-    };
+fn unanswered(
+    section: &mut Section,
+    flow: &Flow,
+    plan: &Plan,
+    reason: Reason,
+    evidence: Option<&Evidence>,
+) -> Verdict {
+    if matches!(reason, Reason::TooLarge | Reason::Protocol) {
+        let what = "its answer could not be read";
+        section.say(Mark::Unclear, format!("{}: {what} ({reason})", asked(plan)));
+        return Verdict::Inconclusive(what.to_owned());
+    }
     if reason == Reason::Timeout && matches!(plan, Plan::Fire(_)) {
         section.say(
             Mark::Unclear,
@@ -200,7 +190,18 @@ fn unanswered(section: &mut Section, flow: &Flow, plan: &Plan, reason: Reason) -
             "the run may go on: look at the flow's history before firing again".to_owned(),
         );
     }
-    section.say(Mark::Wrong, format!("{what} ({reason})"));
+    let entry = reason.entry();
+    let what = match reason {
+        Reason::Dns | Reason::Refused | Reason::ConnectTimeout | Reason::Connect => {
+            "no connection to its host: "
+        }
+        _ => "",
+    };
+    section.say(Mark::Wrong, format!("{what}{} ({reason})", entry.meaning));
+    if let Some(seen) = evidence {
+        section.say(Mark::Note, seen.cause.clone());
+    }
+    // Where the URL is a secret, so is its host.
     let host = if flow.url.signed() {
         ""
     } else {
@@ -211,7 +212,7 @@ fn unanswered(section: &mut Section, flow: &Flow, plan: &Plan, reason: Reason) -
     } else {
         format!(" (host {host})")
     };
-    Verdict::wrong(fault, format!("{}{host}", reason.cure().unwrap_or(change)))
+    Verdict::wrong(entry.fault.into(), format!("{}{host}", entry.fix))
 }
 
 /// After a request that the trigger should have refused for its method.

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request};
 
-use crate::client::{Limits, Outbound, Reach, Reason};
+use crate::client::{Limits, Outbound, Reach};
 use crate::credential::Token;
 use crate::diagnosis::service::{self, Finding};
+use crate::diagnosis::{Evidence, Reason};
 use crate::flow::{Flow, Kind};
 use crate::upstream::response::{ran, run_id};
 
@@ -55,8 +56,8 @@ pub enum Answer {
     },
     /// A connection, and nothing sent.
     Connected,
-    /// None.
-    Nothing(Reason),
+    /// None, and why.
+    Nothing(Reason, Option<Arc<Evidence>>),
 }
 
 /// Chooses what can be sent without starting a run.
@@ -101,7 +102,7 @@ pub async fn send(
         Plan::Connect => {
             return match outbound.connects(flow.url.uri().clone()).await {
                 Ok(()) => Answer::Connected,
-                Err(reason) => Answer::Nothing(reason),
+                Err(error) => Answer::Nothing(error.reason(), Some(error.evidence())),
             };
         }
         Plan::Get => (Method::GET, None, PATIENCE),
@@ -138,7 +139,7 @@ pub async fn send(
                     .flatten(),
             }
         }
-        Err(error) => Answer::Nothing(error.reason()),
+        Err(error) => Answer::Nothing(error.reason(), Some(error.evidence())),
     }
 }
 

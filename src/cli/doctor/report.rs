@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::diagnosis;
+
 /// What a line amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
@@ -58,6 +60,22 @@ impl Fault {
             Self::Vault => "vault",
             Self::Flow => "flow",
             Self::Network => "network",
+        }
+    }
+}
+
+impl From<diagnosis::Fault> for Fault {
+    fn from(fault: diagnosis::Fault) -> Self {
+        match fault {
+            // A mistake of this program is met by nobody but whoever runs it.
+            diagnosis::Fault::Configuration | diagnosis::Fault::Gateway => Self::Configuration,
+            diagnosis::Fault::Tenant
+            | diagnosis::Fault::Account
+            | diagnosis::Fault::Entra
+            | diagnosis::Fault::Caller
+            | diagnosis::Fault::Provider => Self::IdentityProvider,
+            diagnosis::Fault::Vault => Self::Vault,
+            diagnosis::Fault::Network => Self::Network,
         }
     }
 }

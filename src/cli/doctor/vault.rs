@@ -4,9 +4,7 @@
 //! change (facts B4, C 13). Nothing of the secret is ever said.
 
 use super::Bench;
-use super::credentials;
 use super::report::{Fault, Mark, Section, ending};
-use crate::client::Reason;
 use crate::config::EXPIRES_SOON;
 use crate::secret::vault::{Address, Trouble};
 use crate::secret::{Secret, Value};
@@ -46,17 +44,14 @@ pub async fn read(
     };
     let fault = match trouble {
         Trouble::Token(_) => readers(reader, bench).await,
-        trouble => fault(trouble),
+        trouble => trouble.fault().into(),
     };
     let change = match trouble {
         Trouble::Token(_) => format!("see credential {reader}, which reads it"),
-        trouble => {
-            let cure = trouble.cure().unwrap_or(match fault {
-                Fault::Vault => "the vault has a problem: try again in a minute",
-                _ => "try again in a minute",
-            });
-            format!("{cure} (secret {name}, read by credential {reader})")
-        }
+        trouble => format!(
+            "{} (secret {name}, read by credential {reader})",
+            trouble.cure()
+        ),
     };
     section.blame(
         fault,
@@ -75,9 +70,9 @@ pub async fn unwritten(section: &mut Section, credential: &str, bench: &Bench<'_
     let unwritten = bench.live.unwritten().await.into_iter();
     for (secret, trouble) in unwritten.filter(|(secret, _)| *secret == own.display()) {
         section.blame(
-            fault(trouble),
+            trouble.fault().into(),
             format!("the renewed refresh token cannot be written to {secret}: {trouble}"),
-            trouble.cure().unwrap_or("try again in a minute"),
+            trouble.cure(),
         );
     }
 }
@@ -118,31 +113,6 @@ async fn readers(name: &str, bench: &Bench<'_>) -> Fault {
     };
     match bench.live.token(settings, ask).await {
         Ok(_) => Fault::Configuration,
-        Err(failure) => credentials::fault(&failure),
-    }
-}
-
-/// Who is to blame for what a vault says.
-pub const fn fault(trouble: Trouble) -> Fault {
-    match trouble {
-        Trouble::Unreachable(Reason::RefusedAddress | Reason::Simulator | Reason::Redirected) => {
-            Fault::Configuration
-        }
-        Trouble::Unreachable(_) | Trouble::Timeout => Fault::Network,
-        Trouble::Forbidden
-        | Trouble::WriteForbidden
-        | Trouble::Deleted
-        | Trouble::Firewall
-        | Trouble::Disabled
-        | Trouble::NotFound
-        | Trouble::Busy
-        | Trouble::Throttled
-        | Trouble::Service
-        | Trouble::Invalid => Fault::Vault,
-        Trouble::NoReader
-        | Trouble::Token(_)
-        | Trouble::Challenge
-        | Trouble::Unauthorized
-        | Trouble::Panicked => Fault::Configuration,
+        Err(failure) => failure.explain().fault.into(),
     }
 }

@@ -73,7 +73,10 @@ async fn https_goes_through_the_proxy_with_its_credentials_and_is_verified_end_t
     assert!(heads[0].contains("Proxy-Authorization: Basic Z2F0ZTpwQHNzOndvcmQ=\r\n"));
     // Whoever sits behind the tunnel has to have the host's certificate.
     let untrusting = Outbound::new(&proxy.settings(&settings(), &[])).unwrap();
-    assert_eq!(word(&untrusting, &url, Reach::Configured).await, "tls");
+    assert_eq!(
+        word(&untrusting, &url, Reach::Configured).await,
+        "tls_unknown_authority"
+    );
 }
 
 #[tokio::test]
@@ -99,7 +102,7 @@ async fn loopback_and_plain_http_never_see_the_proxy() {
     }
     // Plain http to a listed host goes there itself, where no resolver knows it.
     let url = format!("http://{ELSEWHERE}/");
-    assert_eq!(word(&outbound, &url, Reach::Configured).await, "connect");
+    assert_eq!(word(&outbound, &url, Reach::Configured).await, "dns");
     assert!(proxy.heads().is_empty());
 }
 
@@ -128,15 +131,22 @@ async fn no_proxy_matches_whole_labels_only() {
 #[tokio::test]
 async fn a_proxy_that_refuses_is_named_as_the_cause() {
     let (simulator, trusting) = secure(&[]).await;
-    for answer in [
-        "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
-        "HTTP/1.1 403 Forbidden\r\n\r\n",
-        "HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\n\r\n",
+    for (answer, reason) in [
+        (
+            "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+            "proxy_authentication",
+        ),
+        ("HTTP/1.1 403 Forbidden\r\n\r\n", "proxy_refused"),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\n\r\n",
+            "proxy_refused",
+        ),
+        ("SSH-2.0-OpenSSH_9.9\r\n", "proxy_refused"),
     ] {
         let proxy = Proxy::start(answer, simulator.address()).await;
         let outbound = Outbound::new(&proxy.settings(&trusting, &[])).unwrap();
         let url = format!("https://{ELSEWHERE}/");
-        assert_eq!(word(&outbound, &url, Reach::Configured).await, "proxy");
+        assert_eq!(word(&outbound, &url, Reach::Configured).await, reason);
     }
     assert_eq!(simulator.connections(), 0);
 }

@@ -11,10 +11,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Held, Origin, Owner, Remembered, Shared, State, schedule};
-use crate::credential::on_behalf_of::HELD_BACK;
 use crate::credential::source::{Attempt, Denial, Grant, Wish};
 use crate::credential::{Failure, Need, Token};
-use crate::diagnosis::entra;
+use crate::diagnosis::Reason;
 
 /// When the next attempt is due.
 #[derive(Debug, PartialEq, Eq)]
@@ -153,8 +152,8 @@ async fn supervised(attempt: Attempt, patience: Duration) -> Result<Grant, Denia
     let mut task = Supervised(tokio::spawn(attempt));
     match tokio::time::timeout(patience, &mut task.0).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Err(Denial::unavailable("panicked", None)),
-        Err(_) => Err(Denial::unavailable("timeout", None)),
+        Ok(Err(_)) => Err(Denial::unavailable(Reason::Panicked, None)),
+        Err(_) => Err(Denial::unavailable(Reason::Timeout, None)),
     }
 }
 
@@ -261,19 +260,19 @@ impl Shared {
             return;
         }
         let (error, trace_id) = failure.said();
-        let (known, suberror) = (entra::first(failure.codes()), failure.suberror());
+        let told = failure.explain();
         tracing::warn!(
             credential = &*self.name,
             reason = failure.word(),
             error,
             codes = ?failure.codes(),
-            suberror = suberror.map(|known| known.word),
+            suberror = failure.suberror().map(|known| known.word),
             trace_id,
-            meaning = known
-                .map(|known| known.meaning)
-                .or(suberror.map(|known| known.meaning)),
-            fault = known.map(|known| known.fault.as_str()),
-            cure = known.map(|known| known.cure).or(failure.cure()),
+            host = told.host(),
+            cause = told.cause(),
+            meaning = &*told.meaning,
+            fault = told.fault.as_str(),
+            cure = &*told.fix,
             valid_token_left = valid,
             source_changed,
             next_try_seconds = next_try.as_secs(),
@@ -287,7 +286,7 @@ impl Shared {
 fn is_one_callers(failure: &Failure) -> bool {
     match failure {
         Failure::Caller { need, .. } => *need != Need::Consent,
-        Failure::Unavailable { reason, .. } => *reason == HELD_BACK,
+        Failure::Unavailable { reason, .. } => *reason == Reason::HeldBack,
         Failure::Rejected { .. }
         | Failure::SecretUnavailable(_)
         | Failure::Unusable { .. }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::credential::Failure;
+use crate::diagnosis::Reason;
 
 /// No later than this before its expiry a token is renewed, when it lives long enough.
 const MARGIN: Duration = Duration::from_mins(5);
@@ -67,7 +68,9 @@ pub(super) fn hold(
         Failure::Rejected { .. } | Failure::Caller { .. } | Failure::SignInRequired { .. } => {
             Duration::from_secs(10)
         }
-        Failure::Unavailable { reason, .. } if *reason == "throttled" => Duration::from_secs(10),
+        Failure::Unavailable { reason, .. } if *reason == Reason::Throttled => {
+            Duration::from_secs(10)
+        }
         Failure::SecretUnavailable(_) | Failure::Unavailable { .. } | Failure::Unusable { .. } => {
             Duration::from_secs(1)
         }
@@ -130,7 +133,8 @@ mod tests {
     #[test]
     fn holds_double_up_to_a_minute_and_never_undercut_retry_after() {
         let down = Failure::Unavailable {
-            reason: "connect",
+            reason: crate::diagnosis::Reason::Connect,
+            evidence: None,
             retry_after: Duration::ZERO,
         };
         let seconds = |failures| hold(&down, failures, None, 1.0).0.as_secs();

@@ -74,7 +74,7 @@ fn grant(token: &str, lifetime: Duration) -> Grant {
 }
 
 fn down() -> Step {
-    Step::Fail(Denial::unavailable("connect", None))
+    Step::Fail(Denial::unavailable(crate::diagnosis::Reason::Connect, None))
 }
 
 fn refused() -> Step {

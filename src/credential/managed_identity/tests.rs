@@ -151,12 +151,12 @@ async fn every_way_a_platform_can_fail_ends_in_its_fixed_word_after_one_attempt(
         (
             400,
             said("invalid_request", "Identity not found"),
-            NONE_HERE,
+            "no_managed_identity",
         ),
         (
             400,
             plain("No User Assigned or Delegated Managed Identity found for specified ClientId"),
-            NONE_HERE,
+            "no_managed_identity",
         ),
         (
             400,
@@ -170,8 +170,8 @@ async fn every_way_a_platform_can_fail_ends_in_its_fixed_word_after_one_attempt(
         ),
         (401, said("unknown_source", "unknown"), "rejected"),
         (403, plain("forbidden"), "answer_invalid"),
-        (404, plain("updating"), UPDATING),
-        (410, plain("gone"), UPDATING),
+        (404, plain("updating"), "identity_updating"),
+        (410, plain("gone"), "identity_updating"),
         (429, plain("slower"), "throttled"),
         (500, plain("broken"), "provider_error"),
         (503, plain("broken"), "provider_error"),
@@ -203,8 +203,8 @@ async fn where_nothing_answers_there_is_no_managed_identity_and_the_cure_says_so
     // The listener is gone a moment after its task was told to end.
     tokio::task::yield_now().await;
     let denial = fetched(platform, Identity::System).await.err().unwrap();
-    assert_eq!(denial.failure.word(), NONE_HERE);
-    let cure = denial.failure.cure().unwrap();
+    assert_eq!(denial.failure.word(), "no_managed_identity");
+    let cure = denial.failure.explain().fix;
     assert!(cure.contains("169.254.169.254") && cure.contains("another kind"));
     let platform = Platform::AppService {
         endpoint: closed,
@@ -213,7 +213,7 @@ async fn where_nothing_answers_there_is_no_managed_identity_and_the_cure_says_so
     let denial = fetched(platform, Identity::System).await.err().unwrap();
     assert_eq!(
         denial.failure.word(),
-        "connect",
+        "refused",
         "an app has the endpoint it names"
     );
 }
@@ -239,5 +239,5 @@ async fn the_simulated_agent_of_an_arc_server_takes_the_key_it_wrote() {
     assert_eq!(proved, [false, true]);
     simulator.arc_announces(Some("/etc/passwd"));
     let denial = fetched(platform(), Identity::System).await.err().unwrap();
-    assert_eq!(denial.failure.word(), CHALLENGE);
+    assert_eq!(denial.failure.word(), "identity_challenge");
 }

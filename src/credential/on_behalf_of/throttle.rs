@@ -13,9 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::clock::Clock;
 use crate::credential::Failure;
 use crate::credential::source::Denial;
-
-/// Nobody was asked, because the provider wishes to be left alone: a word for log and metrics.
-pub const HELD_BACK: &str = "held_back";
+use crate::diagnosis::Reason;
 
 /// Most attempts at a time: at 200 ms each, 10,000 callers have their tokens in 8 s.
 pub(super) const AT_ONCE: usize = 256;
@@ -64,7 +62,7 @@ impl Throttle {
         match permit {
             Ok(Ok(permit)) => Ok(permit),
             // Too many before this one; nobody closes it.
-            _ => Err(Denial::unavailable(HELD_BACK, None)),
+            _ => Err(Denial::unavailable(Reason::HeldBack, None)),
         }
     }
 
@@ -76,7 +74,7 @@ impl Throttle {
             .map(|pause| pause.until.saturating_sub(now));
         match left {
             None => Ok(()),
-            Some(left) => Err(Denial::unavailable(HELD_BACK, Some(left))),
+            Some(left) => Err(Denial::unavailable(Reason::HeldBack, Some(left))),
         }
     }
 
@@ -87,7 +85,7 @@ impl Throttle {
         else {
             return;
         };
-        if !matches!(*reason, "throttled" | "provider_error") {
+        if !matches!(*reason, Reason::Throttled | Reason::ProviderError) {
             return;
         }
         let noted = clock.since_epoch();

@@ -38,9 +38,9 @@ pub enum Unusable {
 impl Unusable {
     /// What to change.
     #[must_use]
-    pub const fn cure(self) -> Option<&'static str> {
+    pub const fn cure(self) -> &'static str {
         match self {
-            Self::Record(trouble) => Some(trouble.cure()),
+            Self::Record(trouble) => trouble.reason().entry().fix,
             Self::Vault(trouble) => trouble.cure(),
         }
     }

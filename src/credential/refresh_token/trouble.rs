@@ -1,10 +1,12 @@
-//! Why a store cannot be used, in fixed words, each with its cure.
+//! Why a store cannot be used, each with its reason.
 //!
 //! Two families: what a new sign-in mends, because it writes a store anew, and what somebody has to change on the machine first.
 
 use std::io;
 
 use rustix::io::Errno;
+
+use crate::diagnosis::Reason;
 
 /// Why a store cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,25 +59,25 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// For log, metrics and status.
+    /// For log, metrics and status, with what to change.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn reason(self) -> Reason {
         match self {
-            Self::Truncated => "store_truncated",
-            Self::Damaged => "store_damaged",
-            Self::Format => "store_format",
-            Self::WrongKey => "store_key_wrong",
-            Self::Foreign => "store_of_another",
-            Self::RolledBack => "store_rolled_back",
-            Self::Link => "store_is_a_link",
-            Self::NotAFile => "store_is_no_file",
-            Self::OpenToOthers => "store_open_to_others",
-            Self::Denied => "store_denied",
-            Self::NoFolder => "store_folder_missing",
-            Self::Unwritable => "store_unwritable",
-            Self::Io => "store_unreadable",
-            Self::Busy => "store_busy",
-            Self::Crypto => "store_cipher",
+            Self::Truncated => Reason::StoreTruncated,
+            Self::Damaged => Reason::StoreDamaged,
+            Self::Format => Reason::StoreFormat,
+            Self::WrongKey => Reason::StoreKeyWrong,
+            Self::Foreign => Reason::StoreOfAnother,
+            Self::RolledBack => Reason::StoreRolledBack,
+            Self::Link => Reason::StoreIsALink,
+            Self::NotAFile => Reason::StoreIsNoFile,
+            Self::OpenToOthers => Reason::StoreOpenToOthers,
+            Self::Denied => Reason::StoreDenied,
+            Self::NoFolder => Reason::StoreFolderMissing,
+            Self::Unwritable => Reason::StoreUnwritable,
+            Self::Io => Reason::StoreUnreadable,
+            Self::Busy => Reason::StoreBusy,
+            Self::Crypto => Reason::StoreCipher,
         }
     }
 
@@ -92,61 +94,6 @@ impl Trouble {
                 | Self::RolledBack
         )
     }
-
-    /// What to change.
-    #[must_use]
-    pub const fn cure(self) -> &'static str {
-        match self {
-            Self::Truncated | Self::Damaged | Self::Format => {
-                "run flowgate sign-in --replace-account: the store is written anew"
-            }
-            Self::WrongKey => {
-                "give the store_key the store was made with; if it is lost, run flowgate sign-in --replace-account"
-            }
-            Self::Foreign => {
-                "give each credential a store of its own; after a change of name, tenant, client_id or scope run flowgate sign-in --replace-account"
-            }
-            Self::RolledBack => {
-                "run flowgate sign-in --replace-account; a backup of the store is worth nothing once its tokens were renewed"
-            }
-            Self::Link => "put the file itself there: links are not followed",
-            Self::NotAFile => "give the path of a file in `store`",
-            Self::OpenToOthers => "let the file belong to the gateway's user, with mode 0600",
-            Self::Denied => {
-                "let folder and file belong to the gateway's user, and run flowgate sign-in as that user"
-            }
-            Self::NoFolder => "make the folder, owned by the gateway's user, with mode 0700",
-            Self::Unwritable => "keep the store on a volume that can be written and has room",
-            Self::Io => "look at the volume the store is on",
-            Self::Busy => "find out which process keeps the file ending in .lock locked",
-            Self::Crypto => "report it",
-        }
-    }
-
-    /// The trouble of this word.
-    #[must_use]
-    pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.word() == word)
-    }
-
-    /// Every trouble.
-    pub const ALL: [Self; 15] = [
-        Self::Truncated,
-        Self::Damaged,
-        Self::Format,
-        Self::WrongKey,
-        Self::Foreign,
-        Self::RolledBack,
-        Self::Link,
-        Self::NotAFile,
-        Self::OpenToOthers,
-        Self::Denied,
-        Self::NoFolder,
-        Self::Unwritable,
-        Self::Io,
-        Self::Busy,
-        Self::Crypto,
-    ];
 
     /// Of an operation on the store's file, its lock or its folder.
     pub(super) fn of(error: &io::Error) -> Self {

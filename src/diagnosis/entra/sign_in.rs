@@ -29,7 +29,8 @@ pub(super) const TABLE: &[Meaning] = &[
         Account,
         "the multi-factor authentication has expired by policy",
         "sign in again with `flowgate sign-in`; an application's own identity never needs to",
-    ),
+    )
+    .by_sign_in(),
     entry(
         &[53_003],
         "interaction_required",
@@ -85,56 +86,64 @@ pub(super) const TABLE: &[Meaning] = &[
         Caller,
         "nobody is signed in",
         "on behalf of a caller: the caller signs in again; otherwise run `flowgate sign-in`",
-    ),
+    )
+    .by_sign_in(),
     entry(
         &[700_020],
         "interaction_required",
         Caller,
         "a person has to answer a question",
         "on behalf of a caller: the caller signs in again with the claims of the answer; otherwise run `flowgate sign-in`",
-    ),
+    )
+    .by_sign_in(),
     entry(
         &[50_132, 50_133],
         "invalid_grant",
         Account,
         "the session was revoked, or the password changed since",
         "sign in again with `flowgate sign-in`",
-    ),
+    )
+    .by_sign_in(),
     entry(
         &[50_140],
         "invalid_grant",
         Account,
         "the sign-in stopped at the question whether to stay signed in",
         "sign in again with `flowgate sign-in` and answer it",
-    ),
+    )
+    .by_sign_in(),
     entry(
         &[50_173],
         "invalid_grant",
         Account,
         "the refresh token was revoked: the password changed, or somebody ended the account's sessions",
         "sign in again with `flowgate sign-in`",
-    ),
+    )
+    .by_sign_in(),
     entry(
         &[50_085],
         "invalid_grant",
         Account,
         "the refresh token needs a new sign-in at the account's own provider",
         "sign in again with `flowgate sign-in`",
-    ),
+    )
+    .by_sign_in(),
     entry(
         &[70_008, 700_082],
         "invalid_grant",
         Account,
         "the refresh token or code has expired; a refresh token does after 90 days without use",
         "sign in again with `flowgate sign-in`, and keep the gateway running",
-    ),
+    )
+    .by_sign_in(),
     entry(
         &[700_084],
         "invalid_grant",
         Configuration,
         "the refresh token was issued to a single-page application and lives one day",
         "register the redirect URI as a public client's (mobile and desktop), then sign in again with `flowgate sign-in`",
-    ),
+    )
+    .by_sign_in(),
     entry(
         &[70_043],
         "invalid_grant",
@@ -142,21 +151,24 @@ pub(super) const TABLE: &[Meaning] = &[
         "conditional access limits how long a sign-in lasts",
         "exclude the account from the sign-in frequency, then sign in again with `flowgate sign-in`; an application's own identity \
          never needs to",
-    ),
+    )
+    .by_sign_in(),
     entry(
         &[70_000],
         "invalid_grant",
         Account,
         "the code or refresh token is not valid, or belongs to another application",
         "check `client_id`, then sign in again with `flowgate sign-in`",
-    ),
+    )
+    .by_sign_in(),
     entry(
         &[54_005],
         "invalid_grant",
         Account,
         "the code was already redeemed",
         "start `flowgate sign-in` again; a code serves once",
-    ),
+    )
+    .by_sign_in(),
     entry(
         &[70_016],
         "authorization_pending",
@@ -170,12 +182,14 @@ pub(super) const TABLE: &[Meaning] = &[
         Account,
         "the device code was mistyped",
         "start `flowgate sign-in` again and type the code it shows",
-    ),
+    )
+    .by_sign_in(),
     entry(
         &[70_019],
         "expired_token",
         Account,
         "the device code has expired",
         "start `flowgate sign-in` again; a code lives 15 minutes",
-    ),
+    )
+    .by_sign_in(),
 ];

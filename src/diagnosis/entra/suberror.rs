@@ -11,6 +11,8 @@ pub struct Suberror {
     pub meaning: &'static str,
     /// What to do.
     pub cure: &'static str,
+    /// Whether a sign-in is among what can help.
+    pub sign_in_helps: bool,
 }
 
 /// Every word that is known.
@@ -25,11 +27,14 @@ pub const ALL: &[Suberror] = &[
         "a person can settle it, with something more than a sign-in",
         "sign in with a browser and follow what it says",
     ),
-    word(
-        "message_only",
-        "a policy refuses it and no sign-in helps",
-        "have the tenant's administrator look at the policy that the sign-in log names",
-    ),
+    Suberror {
+        sign_in_helps: false,
+        ..word(
+            "message_only",
+            "a policy refuses it and no sign-in helps",
+            "have the tenant's administrator look at the policy that the sign-in log names",
+        )
+    },
     word(
         "consent_required",
         "consent is missing or was withdrawn",
@@ -72,6 +77,7 @@ const fn word(word: &'static str, meaning: &'static str, cure: &'static str) -> 
         word,
         meaning,
         cure,
+        sign_in_helps: true,
     }
 }
 

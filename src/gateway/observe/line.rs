@@ -10,10 +10,9 @@ use serde::Serialize;
 
 use crate::body::End;
 use crate::call::{Connection, Notes, RequestId};
-use crate::diagnosis::entra;
+use crate::diagnosis::{self, Explanation};
 use crate::refusal::{Fault, Refusal, Run};
 use crate::telemetry::Format;
-use crate::upstream;
 
 /// What is said of one request.
 pub struct Line<'a> {
@@ -146,55 +145,45 @@ impl Line<'_> {
         let entry = refusal.code().entry();
         let flow = self.flow();
         let caller = self.notes.caller.as_deref().unwrap_or("-");
-        let cause = chain(refusal);
+        let cause = diagnosis::chain(refusal);
         if entry.fault == Fault::Caller {
             let reason = self.notes.identity_failure.unwrap_or("-");
             let recognised = self.notes.recognised.as_deref().unwrap_or("-");
-            tracing::debug!(request_id = %self.id, flow, caller, recognised, code = entry.name, reason, cause, "refused");
+            tracing::debug!(request_id = %self.id, flow, caller, recognised, code = entry.name, reason, cause, cure = entry.operator, "refused");
             return;
         }
-        let cure = cure(refusal).unwrap_or(entry.fix);
-        let difference = self.notes.diagnosis.as_deref().unwrap_or("-");
+        let told = refusal.explain();
+        let place = told.as_ref().map(Explanation::place).unwrap_or_default();
+        let cause = [&*cause, &*place]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(": ");
+        let codes = match refusal {
+            Refusal::Credential(failure) => failure.codes(),
+            _ => &[],
+        };
+        let compared = self.notes.diagnosis.as_deref();
+        let difference = compared.map_or("-", |found| &*found.difference);
+        let exact = compared.and_then(|found| found.fix.as_deref());
         tracing::warn!(
             request_id = %self.id,
             flow,
             caller,
+            credential = self.notes.credential.as_deref().unwrap_or("-"),
             code = entry.name,
             fault = entry.fault.as_str(),
             run = refusal.run().as_str(),
+            reason = told.as_ref().map(|told| told.reason),
+            codes = ?codes,
+            host = told.as_ref().and_then(Explanation::host),
             cause,
+            meaning = told.as_ref().map(|told| &*told.meaning),
             difference,
-            cure,
+            cure = exact.unwrap_or(&refusal.fix()),
             "a call failed"
         );
     }
-}
-
-/// The cure for exactly this failure, where the catalogues know one.
-fn cure(refusal: &Refusal) -> Option<&'static str> {
-    match refusal {
-        Refusal::Upstream(upstream::Failure::Service { finding, .. }) => Some(finding.cure),
-        Refusal::Credential(failure) => entra::first(failure.codes())
-            .map(|known| known.cure)
-            .or(failure.cure()),
-        _ => None,
-    }
-}
-
-/// An error and its sources, outermost first.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let next = error.to_string();
-        // Transparent errors repeat their source.
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// A method's name; an invented one is `-`, so that a caller cannot write into the log.

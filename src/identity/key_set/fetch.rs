@@ -14,7 +14,8 @@ use http::header::ACCEPT;
 use http::{HeaderValue, Request, StatusCode};
 use url::Url;
 
-use crate::client::{FetchError, Limits, Outbound, Reach};
+use crate::client::{FetchError, Limits, Outbound, Reach, answered, is_page};
+use crate::diagnosis::{Evidence, Explanation, Reason, explain};
 
 /// Bounds of one fetch.
 const LIMITS: Limits = Limits {
@@ -48,36 +49,58 @@ impl From<Outbound> for Fetch {
                 let request = Request::get(address.as_str())
                     .header(ACCEPT, HeaderValue::from_static("application/json"))
                     .body(Bytes::new())
-                    .map_err(|error| Fault::new("refused_address", error))?;
+                    .map_err(|_| Fault::of(Reason::RefusedAddress))?;
                 let response = outbound.fetch(request, reach, LIMITS).await?;
                 match response.status() {
+                    StatusCode::OK if is_page(&response) => {
+                        Err(Fault::of(Reason::WebPage).seen(answered(&response)))
+                    }
                     StatusCode::OK => Ok(response.into_body()),
-                    _ => Err(Fault::word("status")),
+                    _ => Err(Fault::of(Reason::Status).seen(answered(&response))),
                 }
             })
         })
     }
 }
 
-/// Why keys could not be fetched: a fixed word, and what is behind it. Holds no address and nothing of an answer.
-#[derive(Debug)]
+/// Why keys could not be fetched, and with whom it went wrong. Holds no path.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    word: &'static str,
-    source: Option<Box<dyn Error + Send + Sync>>,
+    reason: Reason,
+    evidence: Option<Arc<Evidence>>,
 }
 
 impl Fault {
-    /// A word that says it all.
+    /// By its word.
     #[must_use]
-    pub const fn word(word: &'static str) -> Self {
-        Self { word, source: None }
+    pub fn word(word: &str) -> Self {
+        Self::of(Reason::of_word(word).unwrap_or(Reason::Unfinished))
     }
 
-    pub(crate) fn new(word: &'static str, source: impl Error + Send + Sync + 'static) -> Self {
+    /// Of nobody in particular.
+    pub(crate) const fn of(reason: Reason) -> Self {
         Self {
-            word,
-            source: Some(Box::new(source)),
+            reason,
+            evidence: None,
         }
+    }
+
+    /// The same, with whom it went wrong, and how.
+    pub(crate) fn seen(self, evidence: Option<Arc<Evidence>>) -> Self {
+        Self { evidence, ..self }
+    }
+
+    /// The same, where nothing better is known than whose document it was.
+    pub(crate) fn at(self, address: &Url) -> Self {
+        if self.evidence.is_some() {
+            return self;
+        }
+        let port = address
+            .port()
+            .map_or_else(String::new, |port| format!(":{port}"));
+        let host = format!("{}{port}", address.host_str().unwrap_or_default());
+        let evidence = Evidence::said(&host, self.reason.entry().meaning);
+        self.seen(Some(evidence))
     }
 
     /// Not the JSON it should be. The parser's message quotes the document, so only its place is kept.
@@ -91,32 +114,32 @@ impl Fault {
             column = error.column(),
             "not the JSON that was expected"
         );
-        Self::word("not_json")
+        Self::of(Reason::NotJson)
     }
 
     /// As metrics and logs write it.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
-        self.word
+        self.reason.word()
+    }
+
+    /// What it means, whose fault it is and what to change.
+    #[must_use]
+    pub fn explain(&self) -> Explanation {
+        explain(self.reason, &[], None, self.evidence.clone())
     }
 }
 
 impl From<FetchError> for Fault {
     fn from(error: FetchError) -> Self {
-        Self::new(error.reason().word(), error)
+        Self::of(error.reason()).seen(Some(error.evidence()))
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word)
+        f.write_str(self.reason())
     }
 }
 
-impl Error for Fault {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source
-            .as_deref()
-            .map(|source| source as &(dyn Error + 'static))
-    }
-}
+impl Error for Fault {}

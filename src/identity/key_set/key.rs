@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Fault;
+use crate::diagnosis::Reason;
 use crate::identity::token::{self, LONGEST_KID};
 
 /// Most keys a set may have.
@@ -103,7 +104,7 @@ impl Keys {
     pub(crate) fn parse(json: &[u8], issuer: &str, cloud: Option<&str>) -> Result<Self, Fault> {
         let set: Set = serde_json::from_slice(json).map_err(Fault::json)?;
         if set.keys.len() > MOST {
-            return Err(Fault::word("too_many_keys"));
+            return Err(Fault::of(Reason::TooManyKeys));
         }
         let mut keys = Self {
             by_kid: HashMap::new(),

@@ -13,6 +13,7 @@ use super::Fault;
 use super::fetch::Fetch;
 use super::key::Keys;
 use crate::client::Reach;
+use crate::diagnosis::Reason;
 
 /// What stands for the tenant in metadata that serve several.
 const TEMPLATE: &str = "{tenantid}";
@@ -82,19 +83,22 @@ impl Origin {
         {
             let json = fetch.get(keys.clone(), Reach::Configured).await?;
             return Ok(Issuer {
-                keys: Keys::parse(&json, issuer, None)?,
+                keys: Keys::parse(&json, issuer, None).map_err(|fault| fault.at(keys))?,
                 name: issuer.clone(),
             });
         }
         let address = self.metadata(part)?;
         let json = fetch.get(address.clone(), Reach::Configured).await?;
-        let metadata: Metadata = serde_json::from_slice(&json).map_err(Fault::json)?;
-        let name = self.issuer(part, &metadata.issuer)?;
-        let (keys, reach) = discovered(&address, &metadata.jwks_uri)?;
-        let json = fetch.get(keys, reach).await?;
+        let here = |fault: Fault| fault.at(&address);
+        let metadata: Metadata = serde_json::from_slice(&json)
+            .map_err(Fault::json)
+            .map_err(here)?;
+        let name = self.issuer(part, &metadata.issuer).map_err(here)?;
+        let (keys, reach) = discovered(&address, &metadata.jwks_uri).map_err(here)?;
+        let json = fetch.get(keys.clone(), reach).await?;
         let cloud = metadata.cloud_instance_name.as_str();
         Ok(Issuer {
-            keys: Keys::parse(&json, &name, cloud)?,
+            keys: Keys::parse(&json, &name, cloud).map_err(|fault| fault.at(&keys))?,
             name,
         })
     }
@@ -110,7 +114,7 @@ impl Origin {
             // OpenID Connect Discovery section 4.1: a terminating slash is removed first.
             Self::OpenId { issuer, .. } => issuer.trim_end_matches('/').to_owned(),
         };
-        Url::parse(&format!("{base}{PATH}")).map_err(|_| Fault::word("refused_address"))
+        Url::parse(&format!("{base}{PATH}")).map_err(|_| Fault::of(Reason::RefusedAddress))
     }
 
     /// The issuer that metadata may name: for a tenant the one with its id in the right place, else exactly the configured one.
@@ -118,7 +122,7 @@ impl Origin {
         match self {
             Self::OpenId { issuer, .. } => (named == issuer)
                 .then(|| issuer.clone())
-                .ok_or(Fault::word("issuer_mismatch")),
+                .ok_or(Fault::of(Reason::IssuerMismatch)),
             Self::Entra { authority, tenant } => {
                 let named = named.replace(TEMPLATE, tenant);
                 let end = match part {
@@ -135,7 +139,8 @@ impl Origin {
                         && base.query().is_none()
                         && base.fragment().is_none()
                 });
-                fits.then_some(named).ok_or(Fault::word("issuer_mismatch"))
+                fits.then_some(named)
+                    .ok_or(Fault::of(Reason::IssuerMismatch))
             }
         }
     }
@@ -144,11 +149,11 @@ impl Origin {
 /// The address a metadata document gives for the keys. On the issuer's own host the configuration's reach holds; anywhere else it is
 /// a stranger's word: https only, and no private addresses.
 fn discovered(metadata: &Url, keys: &str) -> Result<(Url, Reach), Fault> {
-    let keys = Url::parse(keys).map_err(|_| Fault::word("refused_address"))?;
+    let keys = Url::parse(keys).map_err(|_| Fault::of(Reason::DiscoveredAddress))?;
     let home = keys.host() == metadata.host();
     let scheme = keys.scheme() == "https" || (home && keys.scheme() == metadata.scheme());
     if !scheme || !keys.has_host() || !bare(&keys) {
-        return Err(Fault::word("refused_address"));
+        return Err(Fault::of(Reason::DiscoveredAddress));
     }
     let reach = if home {
         Reach::Configured

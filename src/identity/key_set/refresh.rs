@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::{Fault, Published, State, locked};
-use crate::client::Reason;
+use crate::diagnosis::Reason;
 
 /// Between two refreshes that went well.
 const INTERVAL: Duration = Duration::from_hours(1);
@@ -24,7 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 const LONGEST_ROUND: Duration = Duration::from_secs(15);
 
 /// What a slot says whose fetch panicked or did not end in time.
-const UNFINISHED: &str = "unfinished";
+const UNFINISHED: Fault = Fault::of(Reason::Unfinished);
 
 /// Refreshes until it is aborted.
 pub(super) async fn forever(state: Arc<State>) {
@@ -88,15 +88,18 @@ async fn round(state: &Arc<State>) -> bool {
     errors.iter().all(Option::is_none)
 }
 
-/// Fetches one issuer and puts its keys in place; else a fixed word.
-async fn update(state: &State, number: usize) -> Result<(), &'static str> {
+/// Fetches one issuer and puts its keys in place; else why not.
+async fn update(state: &State, number: usize) -> Result<(), Fault> {
     let slot = state.slots.get(number).ok_or(UNFINISHED)?;
     // The age counts from before the fetch: keys are never younger than they seem.
     let fetched = state.clock.since_epoch();
     let fetch = locked(&state.fetch).clone();
     let issuer = match state.origin.fetch(slot.part, &fetch).await {
         Ok(issuer) => issuer,
-        Err(fault) => return Err(failed(state, number, &fault)),
+        Err(fault) => {
+            failed(state, number, &fault);
+            return Err(fault);
+        }
     };
     if issuer.keys.len() == 0 {
         // An issuer may withdraw every key, and then none counts: to go on with the old ones would overrule it.
@@ -107,26 +110,28 @@ async fn update(state: &State, number: usize) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn failed(state: &State, number: usize, fault: &Fault) -> &'static str {
-    let mut chain = String::new();
-    let mut next: Option<&dyn std::error::Error> = Some(fault);
-    while let Some(error) = next {
-        if !chain.is_empty() {
-            chain.push_str(": ");
-        }
-        chain.push_str(&error.to_string());
-        next = error.source();
-    }
-    tracing::warn!(key_set = %state.label(), issuer = number, reason = fault.reason(), cure = Reason::of_word(fault.reason()).and_then(Reason::cure), error = chain, "an issuer's keys could not be fetched");
-    fault.reason()
+fn failed(state: &State, number: usize, fault: &Fault) {
+    let told = fault.explain();
+    tracing::warn!(
+        key_set = %state.label(),
+        issuer = number,
+        reason = told.reason,
+        host = told.host(),
+        cause = told.cause(),
+        meaning = &*told.meaning,
+        fault = told.fault.as_str(),
+        cure = &*told.fix,
+        error = told.place(),
+        "an issuer's keys could not be fetched"
+    );
 }
 
 /// Tells health, metrics and everybody who waits.
-fn report(state: &State, errors: &[Option<&'static str>]) {
+fn report(state: &State, errors: &[Option<Fault>]) {
     for (slot, error) in state.slots.iter().zip(errors) {
-        *locked(&slot.error) = *error;
+        locked(&slot.error).clone_from(error);
     }
-    let result = errors.iter().flatten().next().copied().unwrap_or("ok");
+    let result = errors.iter().flatten().next().map_or("ok", Fault::reason);
     let family = &state.metrics.key_set_refreshes_total;
     family.with_label_values(&[&*state.label(), result]).inc();
     state.progress.send_modify(|progress| {

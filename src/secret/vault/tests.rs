@@ -75,10 +75,12 @@ struct Purse {
 }
 
 impl Tokens for Purse {
-    fn token(&self) -> Pin<Box<dyn Future<Output = Result<Lent, &'static str>> + Send + '_>> {
+    fn token(
+        &self,
+    ) -> Pin<Box<dyn Future<Output = Result<Lent, crate::diagnosis::Reason>> + Send + '_>> {
         Box::pin(async {
             if self.empty {
-                return Err("rejected");
+                return Err(crate::diagnosis::Reason::Rejected);
             }
             Ok(Lent {
                 authorization: HeaderValue::from_static("Bearer reader"),
@@ -294,7 +296,10 @@ async fn every_way_a_vault_can_refuse_ends_in_its_fixed_word() {
         ..Purse::default()
     };
     let stage = Stage::with(Canned::default(), empty).await;
-    assert_eq!(stage.read().await, Err(Trouble::Token("rejected")));
+    assert_eq!(
+        stage.read().await,
+        Err(Trouble::Token(crate::diagnosis::Reason::Rejected))
+    );
 }
 
 #[tokio::test]
@@ -411,7 +416,10 @@ async fn the_gauge_shows_the_earliest_date_that_is_known_and_ends_with_it() {
 async fn a_panic_while_reading_is_a_failed_attempt_and_the_next_one_succeeds() {
     struct Clumsy(AtomicBool);
     impl Tokens for Clumsy {
-        fn token(&self) -> Pin<Box<dyn Future<Output = Result<Lent, &'static str>> + Send + '_>> {
+        fn token(
+            &self,
+        ) -> Pin<Box<dyn Future<Output = Result<Lent, crate::diagnosis::Reason>> + Send + '_>>
+        {
             assert!(self.0.swap(true, Ordering::SeqCst), "expected: the first");
             Box::pin(async {
                 Ok(Lent {

@@ -17,6 +17,7 @@ use http::header::AUTHORIZATION;
 
 use super::{Address, Lent, Reader, Trouble};
 use crate::client::{Limits, Reach};
+use crate::diagnosis::Reason;
 
 /// Largest answer, in bytes: a secret of 25 KB with room to spare.
 const LIMIT: usize = 256 << 10;
@@ -99,7 +100,7 @@ impl TokenCredential for Errand {
         let expires = lent.expires.unwrap_or(FAR);
         let expires = i64::try_from(expires).unwrap_or(i64::MAX);
         let expires = OffsetDateTime::from_unix_timestamp(expires)
-            .map_err(|_| self.fail(ErrorKind::Credential, Trouble::Token("expiry")))?;
+            .map_err(|_| self.fail(ErrorKind::Credential, Trouble::Token(Reason::AnswerInvalid)))?;
         self.notes().lent = Some(lent);
         Ok(AccessToken::new(token, expires))
     }

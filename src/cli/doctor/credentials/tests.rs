@@ -6,8 +6,10 @@ use serde_json::json;
 
 use super::{Question, block, denied, title};
 use crate::cli::doctor::report::{Fault, Section};
-use crate::client::Reason;
+use crate::cli::live;
 use crate::credential::{Ask, Failure};
+use crate::diagnosis::{Evidence, Reason};
+use crate::refusal::{Code, Refusal};
 use crate::secret::vault::Trouble;
 
 fn told(failure: &Failure) -> (Section, Fault) {
@@ -52,13 +54,14 @@ fn a_refusal_is_explained_by_its_code() {
 fn silence_is_the_networks_fault_and_a_wrong_address_the_configurations() {
     let unavailable = |reason| Failure::Unavailable {
         reason,
+        evidence: None,
         retry_after: Duration::from_secs(1),
     };
     for (failure, expected) in [
-        (unavailable("connect"), Fault::Network),
-        (unavailable("tls"), Fault::Network),
-        (unavailable("refused_address"), Fault::Configuration),
-        (unavailable("throttled"), Fault::IdentityProvider),
+        (unavailable(Reason::Connect), Fault::Network),
+        (unavailable(Reason::Tls), Fault::Network),
+        (unavailable(Reason::RefusedAddress), Fault::Configuration),
+        (unavailable(Reason::Throttled), Fault::IdentityProvider),
         (Failure::SecretUnavailable(Trouble::Forbidden), Fault::Vault),
         (
             Failure::SecretUnavailable(Trouble::Unreachable(Reason::Connect)),
@@ -75,7 +78,7 @@ fn a_vault_that_cannot_be_used_is_not_the_identity_providers_trouble() {
     for trouble in [Trouble::Service, Trouble::Timeout] {
         let (section, _) = told(&Failure::SecretUnavailable(trouble));
         let text = section.to_string();
-        assert!(text.contains("the vault cannot be used"), "{text}");
+        assert!(text.contains("the vault "), "{text}");
         assert!(!text.contains("identity provider has"), "{text}");
     }
 }
@@ -83,7 +86,7 @@ fn a_vault_that_cannot_be_used_is_not_the_identity_providers_trouble() {
 #[test]
 fn whoever_has_to_sign_in_is_told_how() {
     let (section, _) = told(&Failure::SignInRequired {
-        reason: "not_signed_in",
+        reason: Reason::NeverSignedIn,
         error: None,
         codes: Vec::new(),
         suberror: None,
@@ -123,4 +126,42 @@ fn the_title_says_what_is_asked_and_for_whom() {
         "credential flows, scope api://a/.default (for a, Key Vault)"
     );
     assert_eq!(title("flows", &question(None, &[])), "credential flows");
+}
+
+#[test]
+fn every_reason_has_the_same_words_in_the_report_in_commands_and_in_the_refusals_line() {
+    const COMMAND: &str = "flowgate sign-in --config f.yaml a";
+    for reason in Reason::ALL {
+        let failure = Failure::Unavailable {
+            reason: *reason,
+            evidence: Some(Evidence::said("idp.example:8443", "it broke off")),
+            retry_after: Duration::from_secs(1),
+        };
+        let explained = failure.explain();
+        let entry = reason.entry();
+        assert_eq!(explained.meaning, entry.meaning);
+        assert_eq!(explained.fix, entry.fix);
+        let (section, fault) = told(&failure);
+        assert_eq!(fault, entry.fault.into(), "{reason}");
+        let lines = live::explained(&failure, COMMAND).join("\n");
+        for text in [section.to_string(), lines] {
+            for part in [
+                entry.word,
+                entry.meaning,
+                &*explained.fix_with(COMMAND),
+                "idp.example:8443: it broke off",
+            ] {
+                assert!(text.contains(part), "{reason}: no {part:?} in {text}");
+            }
+        }
+        let refusal = Refusal::Credential(failure);
+        assert_eq!(refusal.fix(), explained.fix);
+        assert_eq!(refusal.explain(), Some(explained));
+        let code = if reason.is_own() {
+            Code::CredentialUnavailable
+        } else {
+            Code::TokenUnavailable
+        };
+        assert_eq!(refusal.code(), code, "{reason}");
+    }
 }

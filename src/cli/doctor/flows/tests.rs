@@ -10,8 +10,9 @@ use crate::cli::doctor::credentials::Tried;
 use crate::cli::doctor::probe::{Answer, Plan};
 use crate::cli::doctor::report::{Fault, Section, Verdict};
 use crate::cli::doctor::tests::flow;
-use crate::client::Reason;
 use crate::credential::Token;
+use crate::diagnosis::Reason;
+use crate::diagnosis::compare::Difference;
 use crate::diagnosis::service;
 
 fn error(code: &str) -> Vec<u8> {
@@ -39,7 +40,13 @@ fn claims() -> Map<String, Value> {
 /// The section after this answer, of a flow for which `differences` were found.
 fn judged(plan: &Plan, answer: &Answer, differences: &[&str]) -> Section {
     let mut section = Section::new("flow a".to_owned());
-    let differences: Vec<String> = differences.iter().map(|one| (*one).to_owned()).collect();
+    let differences: Vec<Difference> = differences
+        .iter()
+        .map(|one| Difference {
+            text: (*one).to_owned(),
+            fix: "mend that".to_owned(),
+        })
+        .collect();
     let claims = claims();
     judge(
         &mut section,
@@ -108,7 +115,10 @@ fn each_answer_of_the_service_has_its_fault() {
 fn mismatching_claims_are_named() {
     let answer = answered(403, None, &error("MisMatchingOAuthClaims"));
     let known = judged(&put(), &answer, &["aud is \"a\", the flow wants \"a/\""]).to_string();
-    assert!(known.contains("the flow wants \"a/\". Cure: "), "{known}");
+    assert!(
+        known.contains("the flow wants \"a/\". Cure: mend that"),
+        "{known}"
+    );
     // Where nothing is known of the flow, what was sent is there to compare.
     let unknown = judged(&put(), &answer, &[]).to_string();
     assert!(unknown.contains("oid \"4444\""), "{unknown}");
@@ -122,7 +132,7 @@ fn an_answer_nobody_knows_is_inconclusive_unless_something_differs() {
         answered(429, None, &error("RequestsThrottled")),
         answered(504, None, b""),
         Answer::Connected,
-        Answer::Nothing(Reason::Protocol),
+        Answer::Nothing(Reason::Protocol, None),
     ] {
         let section = judged(&put(), &answer, &[]);
         assert!(
@@ -130,7 +140,7 @@ fn an_answer_nobody_knows_is_inconclusive_unless_something_differs() {
             "{section}"
         );
         let section = judged(&put(), &answer, &["tid is \"t\""]);
-        let expected = Verdict::wrong(Fault::Configuration, "tid is \"t\"");
+        let expected = Verdict::wrong(Fault::Configuration, "tid is \"t\". Cure: mend that");
         assert_eq!(section.verdict, expected);
     }
 }
@@ -157,7 +167,7 @@ fn whoever_does_not_answer_is_told_apart() {
         (Reason::RefusedAddress, Fault::Configuration),
         (Reason::Simulator, Fault::Configuration),
     ] {
-        let section = judged(&put(), &Answer::Nothing(reason), &[]);
+        let section = judged(&put(), &Answer::Nothing(reason, None), &[]);
         let Verdict::Wrong {
             fault: found,
             change,
@@ -211,7 +221,7 @@ fn after_firing_the_runs_own_answer_counts() {
             ..
         }
     ));
-    let late = judged(&fire, &Answer::Nothing(Reason::Timeout), &[]);
+    let late = judged(&fire, &Answer::Nothing(Reason::Timeout, None), &[]);
     assert!(matches!(late.verdict, Verdict::Inconclusive(_)), "{late}");
 }
 
@@ -251,7 +261,7 @@ fn a_token_is_compared_with_what_is_known() {
     };
     let (section, found) = told(Some(&token(Some(claims()))));
     assert_eq!(found.len(), 1, "{section}");
-    assert!(found[0].starts_with("oid is \"4444\""), "{found:?}");
+    assert!(found[0].text.starts_with("oid is \"4444\""), "{found:?}");
     let fits = json!({"oid": "44440000-0000-4000-8000-000000000001"});
     let (section, found) = told(Some(&token(fits.as_object().cloned())));
     assert!(

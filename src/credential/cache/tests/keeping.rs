@@ -39,7 +39,7 @@ async fn a_valid_token_is_served_while_the_provider_is_down_and_counted_as_stale
     assert_eq!(stage.counted("stale"), 1);
     let health = stage.cell.health();
     assert_eq!(health.expires, Some(START + 3600));
-    assert_eq!(health.trouble.unwrap().word, "connect");
+    assert_eq!(health.trouble.unwrap().told.reason, "connect");
     // The keeper tries again by itself, after growing pauses.
     stage.advance(1);
     stage.attempts(3).await;
@@ -87,18 +87,25 @@ async fn a_refused_credential_is_asked_about_again_when_somebody_calls() {
 
 #[tokio::test]
 async fn retry_after_is_honoured_and_handed_on() {
-    let throttled = Denial::unavailable("throttled", Some(Duration::from_mins(10)));
+    let throttled = Denial::unavailable(
+        crate::diagnosis::Reason::Throttled,
+        Some(Duration::from_mins(10)),
+    );
     let stage = stage([Step::Fail(throttled)]);
     stage.attempts(1).await;
     stage.advance(100);
     let Err(Failure::Unavailable {
         reason,
         retry_after,
+        ..
     }) = stage.cell.token().await
     else {
         panic!("a token");
     };
-    assert_eq!((reason, retry_after.as_secs()), ("throttled", 500));
+    assert_eq!(
+        (reason, retry_after.as_secs()),
+        (crate::diagnosis::Reason::Throttled, 500)
+    );
     stage.advance(499);
     stage.settle().await;
     assert_eq!(stage.calls(), 1);
@@ -132,7 +139,10 @@ async fn a_clock_set_back_makes_no_token_last_longer() {
 
 #[tokio::test]
 async fn a_failure_from_the_future_is_forgotten_when_the_clock_is_set_back() {
-    let throttled = Denial::unavailable("throttled", Some(Duration::from_hours(1)));
+    let throttled = Denial::unavailable(
+        crate::diagnosis::Reason::Throttled,
+        Some(Duration::from_hours(1)),
+    );
     let stage = stage([Step::Fail(throttled)]);
     stage.attempts(1).await;
     stage.clock.set(START - 86_400);
@@ -158,4 +168,16 @@ async fn every_fetch_is_counted_with_its_result() {
     let expiry = START + 301 + 3600;
     let shown = format!("flowgate_token_expiry_timestamp_seconds{{credential=\"flows\"}} {expiry}");
     assert!(stage.metrics.text().unwrap().contains(&shown));
+}
+
+#[tokio::test]
+async fn of_each_reason_the_status_page_gets_what_the_failure_explains() {
+    for reason in crate::diagnosis::Reason::ALL {
+        let stage = stage([Step::Fail(Denial::unavailable(*reason, None))]);
+        stage.attempts(1).await;
+        let told = stage.cell.health().trouble.unwrap().told;
+        assert_eq!(told.reason, reason.word());
+        assert_eq!(told.meaning, reason.entry().meaning);
+        assert_eq!(told.fix, reason.entry().fix);
+    }
 }

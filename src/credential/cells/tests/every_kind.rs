@@ -477,7 +477,7 @@ async fn each_survives_the_providers_outage_as_long_as_its_token_is_valid() {
             .until("notices", |scene| scene.cell().health().trouble.is_some())
             .await;
         let trouble = scene.cell().health().trouble.unwrap();
-        assert_eq!(trouble.word, "provider_error", "{}", row.kind);
+        assert_eq!(trouble.told.reason, "provider_error", "{}", row.kind);
         let still = scene.token().await;
         assert_eq!(still.generation, first.generation, "{}", row.kind);
         scene.advance(300);
@@ -536,7 +536,7 @@ async fn a_fixed_token_is_served_until_it_ends_or_forever() {
     }
     let failure = ending.cell().token().await.unwrap_err();
     assert_eq!(failure.word(), "token_expired");
-    assert!(failure.cure().unwrap().contains("new token"));
+    assert!(failure.explain().fix.contains("new token"));
     endless.advance(10 * 365 * 86_400);
     assert_eq!(endless.token().await.generation, 1);
 }

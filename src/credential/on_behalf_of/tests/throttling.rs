@@ -48,16 +48,17 @@ async fn a_pause_told_to_one_holds_back_everybodys_exchange_and_no_valid_token()
             let Failure::Unavailable {
                 reason,
                 retry_after,
+                ..
             } = cell.token().await.unwrap_err()
             else {
                 panic!("another failure")
             };
-            assert_eq!((reason, retry_after.as_secs()), (HELD_BACK, 30));
+            assert_eq!((reason, retry_after.as_secs()), (Reason::HeldBack, 30));
         }
         assert_eq!(bench.word(&served).await, "ok");
         assert_eq!(bench.requests(), 2, "nobody was asked meanwhile");
         bench.clock.advance(Duration::from_secs(29));
-        assert_eq!(bench.word(&bench.caller(5)).await, HELD_BACK);
+        assert_eq!(bench.word(&bench.caller(5)).await, Reason::HeldBack.word());
         // All of them at the end of the pause, whenever they came.
         bench.clock.advance(Duration::from_secs(1));
         for caller in 1..6 {
@@ -70,7 +71,10 @@ async fn a_pause_told_to_one_holds_back_everybodys_exchange_and_no_valid_token()
                 r#"flowgate_token_requests_total{{credential="as-the-caller",result="{result}"}}"#
             )
         };
-        assert!(text.contains(&(series(HELD_BACK) + " 4")), "{text}");
+        assert!(
+            text.contains(&(series(Reason::HeldBack.word()) + " 4")),
+            "{text}"
+        );
         assert!(text.contains(&(series(word) + " 1")), "{text}");
     }
 }
@@ -82,7 +86,7 @@ async fn a_long_pause_is_for_whoever_was_told_and_a_minute_for_the_others() {
     let told = bench.caller(1);
     assert_eq!(bench.word(&told).await, "throttled");
     bench.clock.advance(Duration::from_secs(59));
-    assert_eq!(bench.word(&bench.caller(2)).await, HELD_BACK);
+    assert_eq!(bench.word(&bench.caller(2)).await, Reason::HeldBack.word());
     bench.clock.advance(Duration::from_secs(1));
     assert_eq!(bench.word(&bench.caller(3)).await, "ok");
     assert_eq!(bench.word(&told).await, "throttled");
@@ -107,9 +111,9 @@ async fn a_shorter_wish_does_not_shorten_a_pause_and_a_renewal_waits_too() {
     // What was under way ends as it ends, and ends no pause.
     gate.open();
     assert!(late.await.unwrap());
-    assert_eq!(bench.word(&bench.caller(3)).await, HELD_BACK);
+    assert_eq!(bench.word(&bench.caller(3)).await, Reason::HeldBack.word());
     let renewal = cell.renewed(&token, None).await;
-    assert_eq!(renewal.unwrap_err().word(), HELD_BACK);
+    assert_eq!(renewal.unwrap_err().word(), Reason::HeldBack.word());
     assert_eq!(bench.word(&served).await, "ok", "the token is still valid");
     assert_eq!(bench.requests(), 3);
 }
@@ -177,7 +181,7 @@ async fn a_pause_is_the_credentials_whatever_it_asks_for_and_not_another_credent
         token.map_or_else(|failure| failure.word(), |_| "ok")
     };
     assert_eq!(asked(&graph, 1).await, "throttled");
-    assert_eq!(asked(&flows, 1).await, HELD_BACK);
+    assert_eq!(asked(&flows, 1).await, Reason::HeldBack.word());
     assert_eq!(asked(&other, 1).await, "ok");
 }
 

@@ -37,7 +37,9 @@ pub(super) struct Gateway {
 struct Mint(Simulator);
 
 impl Tokens for Mint {
-    fn token(&self) -> Pin<Box<dyn Future<Output = Result<Lent, &'static str>> + Send + '_>> {
+    fn token(
+        &self,
+    ) -> Pin<Box<dyn Future<Output = Result<Lent, crate::diagnosis::Reason>> + Send + '_>> {
         let token = self.0.issue(&TokenSpec::app().audience(VAULT_AUDIENCE));
         Box::pin(async move {
             Ok(Lent {

@@ -57,7 +57,7 @@ fn worst(elsewhere: &Canned) -> Vec<(&'static str, Reply, &'static str)> {
         (
             "a page",
             (200, vec![("content-type", "text/html".into())], page),
-            "answer_invalid",
+            "web_page",
         ),
         ("a list", canned::json(200, &json!([])), "answer_invalid"),
         (
@@ -86,7 +86,8 @@ async fn rule_21_no_kind_takes_an_answer_that_is_none_and_each_recovers_from_it(
             assert_eq!(scene.asked(), before + row.requests, "{kind}: {what}");
             *scene.instead.lock().unwrap() = None;
             // A password may have been refused by what nobody could read: that one rests for longer, lest the account be locked.
-            let rests = row.kind.starts_with("password") && word == "answer_invalid";
+            let rests =
+                row.kind.starts_with("password") && ["answer_invalid", "web_page"].contains(&word);
             scene.advance(if rests { 600 } else { 61 });
             let token = scene.token().await;
             assert_eq!(token.generation, last + 1, "{kind}: after {what}");

@@ -21,6 +21,7 @@ use crate::policy::Policy;
 use crate::secret::vault::Turn;
 use crate::secret::{self, Secrets};
 use crate::server;
+use crate::server::process::memory_limit;
 use crate::telemetry::AccessLog;
 use crate::upstream::{self, Upstream};
 
@@ -28,6 +29,9 @@ pub mod expiry;
 pub mod health;
 pub mod reload;
 pub mod vaults;
+
+/// The part of `max_in_flight` that flows for `anyone` have together: one in so many, so that callers who are known always find room.
+const ANYONE: usize = 4;
 
 /// What the gateway takes from the machine: parameters, so that a test turns the hands.
 #[derive(Clone, Debug)]
@@ -123,7 +127,7 @@ impl App {
             secrets: secrets.clone(),
         });
         let outbound = Outbound::new(&config.outbound)?;
-        let budget = Budget::new(config.limits.buffer_memory);
+        let budget = Budget::new(config.limits.buffer_memory(memory_limit()));
         let kept = Kept {
             key_sets,
             cells,
@@ -157,7 +161,9 @@ impl App {
             believe_simulator: self.believe_simulator,
             ..config.outbound.clone()
         })?;
-        let budget = current.budget.with(config.limits.buffer_memory);
+        let budget = current
+            .budget
+            .with(config.limits.buffer_memory(memory_limit()));
         expose(config, &self.surroundings.metrics);
         let (world, wallet) = build(config, &outbound, &budget, &self.surroundings, &self.kept);
         if (config.server.listen, config.admin) != self.addresses {
@@ -264,12 +270,19 @@ fn build(
         },
         key_sets,
     ));
+    // Where nobody has to be known, there is nobody to keep room for.
+    let known = !config.callers.is_empty();
     let upstream = Upstream::new(
         outbound,
         random,
         upstream::Settings {
             body_idle_timeout: config.server.body_idle_timeout,
             budget: budget.clone(),
+            anyone_budget: if known {
+                budget.for_anyone()
+            } else {
+                budget.clone()
+            },
             credential_headers: callers.own_headers().to_vec(),
             trusted_proxies: config.limits.trusted_proxies.clone(),
         },
@@ -280,6 +293,11 @@ fn build(
         wallet: Arc::clone(&wallet),
         upstream,
         max_in_flight: config.limits.max_in_flight,
+        anyone_in_flight: if known {
+            (config.limits.max_in_flight / ANYONE).max(1)
+        } else {
+            config.limits.max_in_flight
+        },
     };
     (world, wallet)
 }

@@ -5,6 +5,7 @@
 //! aborts the other side, so that half a body never looks complete (security rule 18). Trailers are dropped in both directions:
 //! nothing unlisted passes (rule 7). Memory for buffered bodies comes from one process-wide [`Budget`].
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ mod stream;
 
 pub use buffer::{Budget, buffer, peek};
 pub use mask::Mask;
-pub use stream::Fault;
+pub use stream::{Fault, SLOWEST};
 
 use stream::Stream;
 
@@ -32,7 +33,7 @@ pub enum Error {
     /// More bytes than allowed.
     #[error("the body is larger than the limit")]
     TooLarge,
-    /// No byte arrived within the idle timeout.
+    /// No byte arrived within the idle timeout, or too few for the time that was waited for them.
     #[error("the body made no progress in time")]
     TooSlow,
     /// Fewer bytes than declared: a reset that looks like a clean end.
@@ -83,6 +84,7 @@ pub struct Body {
 
 enum Source {
     Bytes(Bytes),
+    Pieces(VecDeque<Bytes>),
     Stream(Box<Stream>),
 }
 
@@ -97,6 +99,12 @@ impl Body {
     #[must_use]
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         Self::from_source(Source::Bytes(bytes.into()))
+    }
+
+    /// All bytes at once, in pieces; none of them is empty.
+    #[must_use]
+    pub fn in_pieces(pieces: VecDeque<Bytes>) -> Self {
+        Self::from_source(Source::Pieces(pieces))
     }
 
     /// What hyper reads from a message of this version, as it comes; unlimited until [`Body::limited`].
@@ -115,6 +123,15 @@ impl Body {
             done: false,
             tail: None,
         }
+    }
+
+    /// Fails also when the bytes come too slowly on average ([`SLOWEST`]), where the idle timeout is due again with each byte.
+    #[must_use]
+    pub fn paced(mut self) -> Self {
+        if let Source::Stream(stream) = &mut self.source {
+            stream.paced = true;
+        }
+        self
     }
 
     /// Fails after `limit` bytes, or when no byte comes for `idle`.
@@ -164,6 +181,7 @@ impl Body {
     pub fn declared(&self) -> Option<u64> {
         match &self.source {
             Source::Bytes(bytes) => Some(bytes.len() as u64),
+            Source::Pieces(pieces) => Some(pieces.iter().map(|piece| piece.len() as u64).sum()),
             Source::Stream(stream) => stream
                 .left()
                 .map(|left| left.saturating_add(self.waiting() as u64)),
@@ -180,6 +198,16 @@ impl Body {
     pub fn bytes(&self) -> Option<&Bytes> {
         match &self.source {
             Source::Bytes(bytes) => Some(bytes),
+            Source::Pieces(_) | Source::Stream(_) => None,
+        }
+    }
+
+    /// The same, in the pieces they are in.
+    fn pieces(&self) -> Option<VecDeque<Bytes>> {
+        match &self.source {
+            Source::Bytes(bytes) if bytes.is_empty() => Some(VecDeque::new()),
+            Source::Bytes(bytes) => Some(VecDeque::from([bytes.clone()])),
+            Source::Pieces(pieces) => Some(pieces.clone()),
             Source::Stream(_) => None,
         }
     }
@@ -198,6 +226,7 @@ impl Body {
         match &mut self.source {
             Source::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Bytes(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Source::Pieces(pieces) => Poll::Ready(pieces.pop_front().map(Ok)),
             Source::Stream(stream) => stream.poll(cx),
         }
     }
@@ -205,6 +234,7 @@ impl Body {
     fn mask(&mut self, data: Bytes) -> Bytes {
         let last = match &self.source {
             Source::Bytes(bytes) => bytes.is_empty(),
+            Source::Pieces(pieces) => pieces.is_empty(),
             Source::Stream(stream) => stream.left() == Some(0),
         };
         match &mut self.mask {
@@ -264,6 +294,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Bytes(bytes) => bytes.is_empty(),
+            Source::Pieces(pieces) => pieces.is_empty(),
             // A stream of undeclared length ends only when it has been polled to its end: hyper's own answer does not know
             // a reset from an end.
             Source::Stream(stream) => {

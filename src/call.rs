@@ -17,11 +17,13 @@ use crate::metrics::FlowSeries;
 pub mod framing;
 pub mod id;
 pub mod source;
+mod standing;
 
 pub use id::RequestId;
+pub use standing::{Admitted, Standing, Undecided};
 
 /// The two ends of a caller's connection, put into the request's extensions by the server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Connection {
     /// The socket's other end; never taken from a header.
     pub peer: SocketAddr,
@@ -30,6 +32,32 @@ pub struct Connection {
     /// The request's head was one that another parser could have framed differently: bare LF, two lengths, a length beside an
     /// encoding. The HTTP parser hides that; `framing` refuses it, and the server closes the connection after the answer.
     pub ambiguous: bool,
+    /// What is known of who is at the other end, shared by all requests of the connection.
+    pub standing: Arc<Standing>,
+    /// This call, as long as nobody knows whether a stranger made it; `None` where somebody was identified before it.
+    pub undecided: Option<Arc<Undecided>>,
+}
+
+impl Connection {
+    /// Who made the call is known: a flow for `anyone` proves nothing.
+    pub fn identified(&self) {
+        self.standing.identified();
+        self.decided();
+    }
+
+    /// The call is past authorization, until what comes out is dropped.
+    #[must_use]
+    pub fn admit(&self) -> Admitted {
+        let admitted = self.standing.admit();
+        self.decided();
+        admitted
+    }
+
+    fn decided(&self) {
+        if let Some(undecided) = &self.undecided {
+            undecided.decide();
+        }
+    }
 }
 
 /// A request, its body unread.
@@ -58,7 +86,7 @@ impl Call {
     pub fn new(request: http::Request<Body>, id: RequestId, record: Record) -> Box<Self> {
         let (parts, body) = request.into_parts();
         Box::new(Self {
-            connection: parts.extensions.get::<Connection>().copied(),
+            connection: parts.extensions.get::<Connection>().cloned(),
             method: parts.method,
             uri: parts.uri,
             version: parts.version,

@@ -32,7 +32,7 @@ mod tests;
 
 use connect::ConnectError;
 pub use connect::Connector;
-pub use error::{CallError, Error, FetchError};
+pub use error::{CallError, Error, FetchError, is_exhaustion};
 pub use flows::FlowClient;
 
 /// Largest head of an answer, in bytes: a flow that sends megabytes of headers is an error, not a memory problem.

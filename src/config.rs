@@ -68,10 +68,25 @@ pub struct Limits {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Requests past authorization at a time.
     pub max_in_flight: usize,
-    /// All buffered bodies together, in bytes.
-    pub buffer_memory: u64,
+    /// All buffered bodies together, in bytes; `None`: [`Limits::buffer_memory`] says.
+    pub buffer_memory: Option<u64>,
     /// Caller tokens remembered.
     pub verified_tokens: u64,
+}
+
+/// `server.buffer_memory` where nobody says otherwise and there is memory enough, in bytes.
+const BUFFER_MEMORY: u64 = 256 << 20;
+
+/// The part of the process's memory that buffered bodies take at most, where nobody says otherwise: one in so many.
+const BUFFER_PART: u64 = 4;
+
+impl Limits {
+    /// All buffered bodies together, in bytes, where the process may use `available` bytes in all.
+    #[must_use]
+    pub fn buffer_memory(&self, available: Option<u64>) -> u64 {
+        let part = available.map_or(u64::MAX, |available| available / BUFFER_PART);
+        self.buffer_memory.unwrap_or(BUFFER_MEMORY.min(part))
+    }
 }
 
 /// What is read from vaults, and by whom.

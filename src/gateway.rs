@@ -64,6 +64,8 @@ pub struct World {
     pub upstream: Upstream,
     /// Requests past authorization at a time.
     pub max_in_flight: usize,
+    /// Those of them that flows for `anyone` may have.
+    pub anyone_in_flight: usize,
 }
 
 /// What outlives a configuration.
@@ -161,6 +163,7 @@ fn spine(world: World, surroundings: &Surroundings) -> Spine {
         wallet,
         upstream,
         max_in_flight,
+        anyone_in_flight,
     } = world;
     let Surroundings {
         places, draining, ..
@@ -171,7 +174,11 @@ fn spine(world: World, surroundings: &Surroundings) -> Spine {
         .layer(Step::around(limits::Admit(draining))) // 503 while shutting down
         .layer(Step::through(callers)) // Call → Identified         400 401 503 (a small limit of its own)
         .layer(Step::through(policy)) // Identified → Permitted     404 403 405 413 415
-        .layer(Step::around(limits::Shed::new(places, max_in_flight))) // 503: past policy, so strangers never use up its places
+        .layer(Step::around(limits::Shed::new(
+            places,
+            max_in_flight,
+            anyone_in_flight,
+        ))) // 503: past policy, and `anyone` has a part of the places, so strangers never use them up
         .layer(Step::around(obtain::Obtain(wallet))) // Permitted → Credentialed  502 503 (and the one renewal of design decision 5)
         .service(obtain::Forward(Arc::new(upstream))); // Credentialed → Response   502 504
     Spine(Box::new(move |call| stack.clone().call(call)))

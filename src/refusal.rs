@@ -104,6 +104,7 @@ impl Refusal {
                     body::Error::Short | body::Error::Broken(_) => Code::MalformedRequest,
                     body::Error::OverBudget => Code::Overloaded,
                 },
+                upstream::Failure::NoSocket => Code::Overloaded,
                 upstream::Failure::Unreachable(_) => Code::FlowUnreachable,
                 upstream::Failure::Timeout => Code::FlowTimeout,
                 upstream::Failure::Broken(_) | upstream::Failure::Unreadable => {

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
+use crate::client::is_exhaustion;
 use crate::metrics::Metrics;
 
 pub mod admin;
@@ -25,11 +27,14 @@ pub mod tls;
 mod activity;
 mod answer;
 mod connection;
+mod crowd;
 mod drain;
+mod frames;
 mod handler;
 mod heads;
 mod limits;
 mod places;
+mod rank;
 mod reason;
 mod socket;
 mod streams;
@@ -188,25 +193,50 @@ where
 {
     /// Accepts for ever. A connection keeps its clone of `alive` to its end.
     async fn run(&self, alive: &mpsc::Sender<Infallible>) -> Infallible {
+        let mut spare = Spare::default();
+        spare.refill();
         loop {
-            // At the cap nobody is accepted: who comes waits in the kernel's queue.
-            let place = self.places.free(alive).await;
+            // At the cap somebody else makes room. Where nobody can, who comes waits in the kernel's queue.
+            self.places.room().await;
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
+                    let place = self.places.take(peer.ip(), alive);
                     let stage = self.stage.subscribe();
                     let service = self.service.clone();
                     tokio::spawn(connection::serve(stream, peer, service, place, stage));
+                    spare.refill();
                 }
                 Err(error) => {
                     self.places.count(Reason::Accept);
-                    // Out of descriptors or memory: the error stays until a connection ends, so looping would burn the
-                    // processor. Anything else concerned one connection only.
-                    if reason::is_exhaustion(&error) {
+                    // Out of descriptors or memory: the error stays until there is one, so looping would burn the processor. Anything
+                    // else concerned one connection only.
+                    if is_exhaustion(&error) && !spare.give() {
                         tracing::warn!(%error, "cannot accept connections");
-                        sleep(self.places.limits.accept_pause).await;
+                        self.places.make_room(self.places.limits.accept_pause).await;
                     }
                 }
             }
         }
+    }
+}
+
+/// Descriptors kept for when there are no others: so that a probe of the admin port is answered whatever calls take.
+#[derive(Default)]
+struct Spare(Vec<File>);
+
+impl Spare {
+    /// As many as one likes to have, if they can be had.
+    fn refill(&mut self) {
+        while self.0.len() < 4 {
+            let Ok(file) = File::open("/dev/null") else {
+                return;
+            };
+            self.0.push(file);
+        }
+    }
+
+    /// Gives one up. False: there is none.
+    fn give(&mut self) -> bool {
+        self.0.pop().is_some()
     }
 }

@@ -47,6 +47,8 @@ pub struct Settings {
     pub body_idle_timeout: Duration,
     /// Memory for buffered bodies.
     pub budget: Budget,
+    /// The part of it that flows for `anyone` have.
+    pub anyone_budget: Budget,
     /// Headers in which callers of this configuration prove themselves: none of them travels on.
     pub credential_headers: Vec<HeaderName>,
     /// Whose `X-Forwarded-For` is believed.
@@ -79,6 +81,9 @@ pub enum Failure {
     /// No connection, so nothing was sent.
     #[error("the flow cannot be reached")]
     Unreachable(#[source] CallError),
+    /// The gateway has no descriptor left to connect with, so nothing was sent.
+    #[error("no socket is left to reach the flow with")]
+    NoSocket,
     /// The connection broke after the request may have been received.
     #[error("the flow's server broke off")]
     Broken(#[source] CallError),
@@ -199,9 +204,15 @@ impl Upstream {
         let renewable = call.token().is_some();
         let permitted = call.permitted_mut();
         let limit = permitted.flow().body_limit;
+        let budget = if permitted.flow().anyone {
+            &self.settings.anyone_budget
+        } else {
+            &self.settings.budget
+        };
         let call = permitted.call_mut();
         let body = std::mem::replace(&mut call.body, Body::empty())
-            .limited(limit, self.settings.body_idle_timeout);
+            .limited(limit, self.settings.body_idle_timeout)
+            .paced();
         let stream = body
             .declared()
             .is_some_and(|length| !renewable || length > KEPT);
@@ -209,15 +220,17 @@ impl Upstream {
             return Ok((body, false));
         }
         let started = Instant::now();
-        let bytes = body::buffer(body, limit, &self.settings.budget)
+        let whole = body::buffer(body, limit, budget)
             .await
             .map_err(Failure::CallerBody)?;
         call.record.notes().body += started.elapsed();
-        let kept = renewable && bytes.len() as u64 <= KEPT;
+        let copy = whole.clone();
+        let body = Body::in_pieces(whole);
+        let kept = renewable && body.declared().is_some_and(|length| length <= KEPT);
         if kept {
-            call.body = Body::full(bytes.clone());
+            call.body = Body::in_pieces(copy);
         }
-        Ok((Body::full(bytes), kept))
+        Ok((body, kept))
     }
 
     /// Reads an error answer without a run id as far as the catalogue needs; hands every other answer on untouched.
@@ -355,6 +368,7 @@ fn failure(error: CallError, fault: &body::Fault) -> Failure {
     match fault.error() {
         Some(body) => Failure::CallerBody(body.clone()),
         None => match error {
+            CallError::Connect(_) if error.is_exhaustion() => Failure::NoSocket,
             CallError::Connect(_) => Failure::Unreachable(error),
             CallError::Late => Failure::Timeout,
             CallError::Exchange(_) => Failure::Broken(error),

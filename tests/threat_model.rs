@@ -59,8 +59,8 @@ fn every_rule_names_tests_that_exist() {
             rules.insert(number, named);
         }
     }
-    let numbers: Vec<u32> = rules.keys().copied().collect();
-    assert_eq!(numbers, (1..=26).collect::<Vec<_>>());
+    // Later ones come with what they speak of.
+    assert!((1..=26).all(|rule| rules.contains_key(&rule)), "{rules:?}");
 
     let mut written = BTreeSet::new();
     tests(&root().join("src"), &mut written);

@@ -1,6 +1,8 @@
 //! What hyper reads, watched: limits, deadlines, and the end that is one.
 //!
-//! In: hyper's incoming body, the version of its message. Out: its bytes, then the end or an [`Error`]. hyper takes
+//! In: hyper's incoming body, the version of its message. Out: its bytes, then the end or an [`Error`]. Refuses what does not come: nothing
+//! for the idle time, or, of a caller's body, less than [`SLOWEST`] of the time that was waited for it: one byte just before each
+//! deadline would otherwise hold a place and memory for as long as the sender likes (security rule 28). hyper takes
 //! `RST_STREAM(NO_ERROR)` for an end: only a declared length or `END_STREAM` tells (security rule 18). Drops trailers (rule 7).
 
 use std::future::Future as _;
@@ -16,6 +18,10 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::{Carrier, Error};
+
+/// The slowest rate at which callers may send a body or take an answer, in bytes per second on average, once the time that was waited
+/// for them is longer than the idle timeout. Kestrel has the same figure.
+pub const SLOWEST: u32 = 240;
 
 /// Why a body that was handed to somebody else broke off: an HTTP/2 client only says that the stream was reset.
 #[derive(Clone, Default)]
@@ -36,8 +42,12 @@ pub(super) struct Stream {
     pub(super) limit: u64,
     taken: u64,
     pub(super) idle: Duration,
+    pub(super) paced: bool,
     timer: Option<Pin<Box<Sleep>>>,
-    armed: bool,
+    /// Since when bytes are being waited for; the timer is set.
+    waiting: Option<Instant>,
+    /// How long was waited before.
+    waited: Duration,
     pub(super) carrier: Option<Box<dyn Carrier>>,
     pub(super) fault: Option<Fault>,
 }
@@ -65,8 +75,10 @@ impl Stream {
             limit: u64::MAX,
             taken: 0,
             idle: Duration::MAX,
+            paced: false,
             timer: None,
-            armed: false,
+            waiting: None,
+            waited: Duration::ZERO,
             carrier: None,
             fault: None,
         }
@@ -107,7 +119,9 @@ impl Stream {
                     if data.is_empty() {
                         continue;
                     }
-                    self.armed = false;
+                    if let Some(since) = self.waiting.take() {
+                        self.waited = self.waited.saturating_add(since.elapsed());
+                    }
                     let length = data.len() as u64;
                     self.taken = self.taken.saturating_add(length);
                     if self.taken > self.limit {
@@ -141,20 +155,29 @@ impl Stream {
         }
     }
 
-    /// Ready when the idle time is over. The timer is made on the first wait, so a body that is already here costs none.
+    /// Ready when the time is over. The timer is made on the first wait, so a body that is already here costs none.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.idle == Duration::MAX {
             return Poll::Pending;
         }
-        let deadline = Instant::now() + self.idle;
-        let idle = self.idle;
+        let patience = self.patience();
         let timer = self
             .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-        if !self.armed {
-            timer.as_mut().reset(deadline);
-            self.armed = true;
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        if self.waiting.is_none() {
+            let now = Instant::now();
+            timer.as_mut().reset(now + patience);
+            self.waiting = Some(now);
         }
         timer.as_mut().poll(cx)
+    }
+
+    /// How long to wait for the next byte.
+    fn patience(&self) -> Duration {
+        if !self.paced {
+            return self.idle;
+        }
+        let allowed = Duration::from_secs(self.taken / u64::from(SLOWEST)).max(self.idle);
+        allowed.saturating_sub(self.waited).min(self.idle)
     }
 }

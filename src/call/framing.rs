@@ -100,6 +100,7 @@ fn framing(call: &Call) -> Result<(), Malformed> {
     // What the parser tolerated and hid, the server has seen.
     if call
         .connection
+        .as_ref()
         .is_some_and(|connection| connection.ambiguous)
     {
         return Err(Malformed::Framing);

@@ -18,7 +18,7 @@ pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for")
 #[must_use]
 pub fn of(call: &Call, trusted: &[IpNet]) -> Option<IpAddr> {
     let trusts = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
-    let peer = call.connection?.peer.ip().to_canonical();
+    let peer = call.connection.as_ref()?.peer.ip().to_canonical();
     if !trusts(&peer) {
         return Some(peer);
     }
@@ -61,6 +61,8 @@ mod tests {
             peer: SocketAddr::new(peer, 4711),
             tls: false,
             ambiguous: false,
+            standing: std::sync::Arc::default(),
+            undecided: None,
         });
         for line in lines {
             let value = HeaderValue::from_bytes(line).unwrap();

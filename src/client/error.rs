@@ -5,6 +5,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use super::connect::ConnectError;
@@ -69,6 +70,19 @@ impl CallError {
             Self::Exchange(_) => Reason::Protocol,
             Self::Late => Reason::Timeout,
         }
+    }
+
+    /// Whether we had no socket to connect with.
+    #[must_use]
+    pub fn is_exhaustion(&self) -> bool {
+        let mut next: Option<&(dyn StdError + 'static)> = Some(self);
+        while let Some(error) = next {
+            if error.downcast_ref().is_some_and(is_exhaustion) {
+                return true;
+            }
+            next = error.source();
+        }
+        false
     }
 }
 
@@ -153,5 +167,35 @@ impl fmt::Display for FetchError {
 impl StdError for FetchError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&*self.source)
+    }
+}
+
+/// Whether the machine has no descriptor or memory for one more socket: EMFILE, ENFILE, ENOBUFS, ENOMEM. Nobody else's fault.
+#[must_use]
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    let exhausted = [
+        rustix::io::Errno::MFILE,
+        rustix::io::Errno::NFILE,
+        rustix::io::Errno::NOBUFS,
+        rustix::io::Errno::NOMEM,
+    ];
+    exhausted
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_gets_no_socket_is_told_from_one_whose_server_refuses() {
+        let failed = |errno: rustix::io::Errno| {
+            let error = io::Error::from_raw_os_error(errno.raw_os_error());
+            CallError::from(Arc::new(ConnectError::Tcp(Box::new(error))))
+        };
+        assert!(failed(rustix::io::Errno::MFILE).is_exhaustion());
+        assert!(!failed(rustix::io::Errno::CONNREFUSED).is_exhaustion());
+        assert!(!CallError::Late.is_exhaustion());
     }
 }

@@ -174,7 +174,11 @@ fn a_small_configuration_becomes_settings_of_every_stage() {
     let config = good(SMALL);
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.admin.to_string(), "127.0.0.1:9090");
-    assert_eq!(config.limits.buffer_memory, 256 << 20);
+    assert_eq!(config.limits.buffer_memory(None), 256 << 20);
+    assert_eq!(config.limits.buffer_memory(Some(8 << 30)), 256 << 20);
+    assert_eq!(config.limits.buffer_memory(Some(512 << 20)), 128 << 20);
+    let given = good(&format!("server: {{ buffer_memory: 64MiB }}\n{SMALL}"));
+    assert_eq!(given.limits.buffer_memory(Some(1 << 20)), 64 << 20);
     assert_eq!(config.server.drain.as_secs(), 140);
     let entry = &config.flows[0];
     assert_eq!(entry.flow.path, "/order");

@@ -1,4 +1,5 @@
-//! Limits on all requests together: nothing new while shutting down, and only so many past authorization.
+//! Limits on all requests together: nothing new while shutting down, and only so many past authorization; of these, only a part through
+//! flows for `anyone`, so that strangers leave room for callers who are known (security rule 28).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +9,7 @@ use tower::Service;
 
 use super::stage::Around;
 use crate::body::Body;
-use crate::call::Call;
+use crate::call::{Admitted, Call, Connection};
 use crate::metrics::FlowSeries;
 use crate::policy::Permitted;
 use crate::refusal::Refusal;
@@ -49,13 +50,20 @@ where
 
 /// How many requests are past authorization now, whichever configuration admitted them.
 #[derive(Clone, Debug, Default)]
-pub struct Places(Arc<AtomicUsize>);
+pub struct Places(Arc<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: AtomicUsize,
+    /// Those through flows for `anyone`.
+    anyone: AtomicUsize,
+}
 
 impl Places {
     /// Requests past authorization now.
     #[must_use]
     pub fn taken(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.all.load(Ordering::Relaxed)
     }
 }
 
@@ -63,24 +71,35 @@ impl Places {
 pub struct Shed {
     places: Places,
     most: usize,
+    most_anyone: usize,
 }
 
 impl Shed {
-    /// At most `most` places.
-    pub fn new(places: Places, most: usize) -> Self {
-        Self { places, most }
+    /// At most `most` places, `most_anyone` of them for `anyone`.
+    pub fn new(places: Places, most: usize, most_anyone: usize) -> Self {
+        Self {
+            places,
+            most,
+            most_anyone,
+        }
     }
 }
 
 /// A place, held until the answer's last byte has gone.
 struct Place {
     places: Places,
+    anyone: bool,
     flow: Option<Arc<FlowSeries>>,
+    /// Keeps a stranger's connection from being the first to make room.
+    _admitted: Option<Admitted>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.0.fetch_sub(1, Ordering::Relaxed);
+        self.places.0.all.fetch_sub(1, Ordering::Relaxed);
+        if self.anyone {
+            self.places.0.anyone.fetch_sub(1, Ordering::Relaxed);
+        }
         if let Some(flow) = &self.flow {
             flow.in_flight.dec();
         }
@@ -98,12 +117,22 @@ where
         if let Some(flow) = &flow {
             flow.in_flight.inc();
         }
-        let before = self.places.0.fetch_add(1, Ordering::Relaxed);
+        let anyone = permitted.flow().anyone;
+        let before = self.places.0.all.fetch_add(1, Ordering::Relaxed);
+        let of_anyone = if anyone {
+            self.places.0.anyone.fetch_add(1, Ordering::Relaxed)
+        } else {
+            0
+        };
+        let connection = permitted.call().connection.as_ref();
+        let full = before >= self.most || anyone && of_anyone >= self.most_anyone;
         let place = Place {
             places: self.places.clone(),
+            anyone,
             flow,
+            _admitted: connection.filter(|_| !full).map(Connection::admit),
         };
-        if before >= self.most {
+        if full {
             return Err(Refusal::Overloaded);
         }
         permitted.call().record.notes().place = Some(Box::new(place));

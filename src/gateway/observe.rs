@@ -62,7 +62,7 @@ where
             arrived: Instant::now(),
             id: call.id.clone(),
             http: call.method.clone(),
-            connection: call.connection,
+            connection: call.connection.clone(),
             record: call.record.clone(),
             answer: None,
             told: false,
@@ -162,7 +162,7 @@ impl Watch {
         let line = Line {
             id: &self.id,
             http: &self.http,
-            connection: self.connection,
+            connection: self.connection.as_ref(),
             notes: &notes,
             outcome,
             fault,

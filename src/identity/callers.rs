@@ -194,6 +194,11 @@ impl Callers {
         };
         note(&call.record, &settled);
         let identity = settled?;
+        if !identity.matches.is_empty()
+            && let Some(connection) = &call.connection
+        {
+            connection.identified();
+        }
         Ok(Identified {
             call,
             flow,

@@ -3,10 +3,28 @@
 //! In: the socket notes bytes, the handler notes requests. Out: [`Phase`], from which `vigil` derives the deadline that counts now. hyper
 //! knows none of this: its own head timeout also ends idle connections, and nothing watches writes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
+use std::task::Context;
+use std::time::Instant;
 
+use http::request::Parts;
+
+use super::crowd::{Crowd, Full, Leave};
 use super::heads::Heads;
+use crate::call::{Standing, Undecided};
+
+/// HTTP/2: a stranger's requests at a time that are not decided yet.
+const UNDECIDED: usize = 8;
+
+/// HTTP/2: the same of all strangers together. Above what may wait for issuers' keys, so that nobody waits for these.
+const UNDECIDED_TOGETHER: usize = 2048;
+
+/// HTTP/2: answers that a stranger may leave before he is hung up on.
+const UNTAKEN: usize = 8;
+
+/// What [`Activity::idle_since`] counts from.
+static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// One connection's notes. They are counters: no order between them matters.
 #[derive(Default)]
@@ -27,6 +45,21 @@ pub(super) struct Activity {
     pub(super) ending: AtomicBool,
     /// Close with a reset, for a plain close would look like the end of an answer without a length.
     pub(super) reset: AtomicBool,
+    /// A caller took its answer too slowly.
+    pub(super) stalled: AtomicBool,
+    /// HTTP/2: answers that a stranger did not take, and that did not wait.
+    untaken: AtomicUsize,
+    /// Bytes of a head that is not complete.
+    head_bytes: AtomicUsize,
+    /// HTTP/2: a stranger's requests handed to hyper since its connection was last polled.
+    handed: AtomicUsize,
+    /// When the last request ended, in milliseconds since [`BEGIN`].
+    idle_since: AtomicU64,
+    /// Who is at the other end.
+    pub(super) standing: Arc<Standing>,
+    /// Whether the connection makes room for another.
+    pub(super) leave: Leave,
+    pub(super) crowd: Arc<Crowd>,
 }
 
 /// What a connection is waiting for. The number tells one wait from the next of its kind.
@@ -43,8 +76,97 @@ pub(super) enum Phase {
 }
 
 impl Activity {
+    /// Of a new connection.
+    pub(super) fn of(crowd: &Arc<Crowd>) -> Arc<Self> {
+        Arc::new(Self {
+            standing: Arc::new(Standing::stranger(Arc::clone(&crowd.undecided))),
+            crowd: Arc::clone(crowd),
+            ..Self::default()
+        })
+    }
+
+    /// So many bytes came, and whether a head is incomplete after them.
+    pub(super) fn received(&self, bytes: usize, in_head: bool) {
+        self.head_begun.store(in_head, Relaxed);
+        if in_head {
+            self.head_bytes.fetch_add(bytes, Relaxed);
+        } else if self.head_bytes.load(Relaxed) > 0 {
+            self.head_bytes.store(0, Relaxed);
+        }
+    }
+
+    /// How much of a head has come that is not complete, in bytes.
+    pub(super) fn head_bytes(&self) -> usize {
+        self.head_bytes.load(Relaxed)
+    }
+
+    /// Since when nobody uses the connection; `None`: somebody does.
+    pub(super) fn idle_since(&self) -> Option<u64> {
+        self.is_idle().then(|| self.idle_since.load(Relaxed))
+    }
+
+    /// Nothing is in flight, nothing waits to be written, and nothing of a next request has come.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase(), Phase::Idle(_))
+    }
+
+    /// HTTP/2: an answer was not taken, and its stream reset.
+    pub(super) fn untaken(&self) {
+        self.untaken.fetch_add(1, Relaxed);
+    }
+
+    /// Whether a stranger has not taken so many answers that he is not worth his connection: h2 remembers each reset for a while.
+    pub(super) fn takes_nothing(&self) -> bool {
+        self.untaken.load(Relaxed) >= UNTAKEN && self.standing.is_stranger()
+    }
+
+    /// HTTP/2: hyper's connection is polled now.
+    pub(super) fn polled(&self) {
+        self.handed.store(0, Relaxed);
+    }
+
+    /// HTTP/2: whether a stranger may begin one more request, which is counted. Not while his answers cannot be written: they would wait
+    /// in memory.
+    pub(super) fn takes_request(&self) -> bool {
+        let handed = self.handed.load(Relaxed);
+        let takes = self.takes_more(handed);
+        if takes {
+            self.handed.store(handed + 1, Relaxed);
+        }
+        takes
+    }
+
+    fn takes_more(&self, handed: usize) -> bool {
+        !self.blocked.load(Relaxed)
+            && self.standing.undecided() + handed < UNDECIDED
+            && self.crowd.undecided.load(Relaxed) < UNDECIDED_TOGETHER
+    }
+
+    /// HTTP/2: a request begins, and counts as long as nobody knows whether it is a stranger's. `Err`: its head is large, and strangers
+    /// have too many of those.
+    pub(super) fn takes_head(&self, head: &Parts) -> Result<Option<Arc<Undecided>>, Full> {
+        if !self.standing.is_stranger() {
+            return Ok(None);
+        }
+        Ok(self.standing.begin(self.crowd.hold_head(head)?))
+    }
+
+    /// Waits until a stranger may begin one more request. False: he may by now.
+    pub(super) fn waits_for_requests(&self, cx: &Context<'_>) -> bool {
+        self.standing.wakes(cx.waker());
+        let handed = self.handed.load(Relaxed);
+        if self.takes_more(handed) {
+            return false;
+        }
+        let of_others = self.crowd.undecided.load(Relaxed) >= UNDECIDED_TOGETHER;
+        if of_others || self.takes_more(0) {
+            // After those that were handed on just now, or after others' that take no time: none of them would say so.
+            cx.waker().wake_by_ref();
+        }
+        true
+    }
+
     pub(super) fn heads(&self, heads: &Heads) {
-        self.head_begun.store(heads.has_begun(), Relaxed);
         if let Some(number) = heads.ambiguous() {
             self.ambiguous.store(number, Relaxed);
         }
@@ -58,6 +180,7 @@ impl Activity {
     pub(super) fn unblocked(&self) {
         if self.blocked.load(Relaxed) {
             self.blocked.store(false, Relaxed);
+            self.standing.wake();
         }
     }
 
@@ -107,15 +230,17 @@ impl Activity {
 pub(super) struct Flight {
     activity: Arc<Activity>,
     ambiguous: bool,
+    undecided: Option<Arc<Undecided>>,
 }
 
 impl Flight {
-    pub(super) fn begin(activity: &Arc<Activity>) -> Self {
+    pub(super) fn begin(activity: &Arc<Activity>, undecided: Option<Arc<Undecided>>) -> Self {
         let number = activity.requests.fetch_add(1, Relaxed) + 1;
         activity.in_flight.fetch_add(1, Relaxed);
         Self {
             activity: Arc::clone(activity),
             ambiguous: activity.ambiguous.load(Relaxed) == number,
+            undecided,
         }
     }
 
@@ -127,6 +252,19 @@ impl Flight {
     /// The answer's head is there.
     pub(super) fn answered(&self) {
         self.activity.answered.fetch_add(1, Relaxed);
+        if let Some(undecided) = &self.undecided {
+            undecided.decide();
+        }
+    }
+
+    /// Whether nobody on the connection has been identified.
+    pub(super) fn is_strangers(&self) -> bool {
+        self.activity.standing.is_stranger()
+    }
+
+    /// The caller takes its answer too slowly.
+    pub(super) fn stalled(&self) {
+        self.activity.stalled.store(true, Relaxed);
     }
 
     /// Whether no other request should follow.
@@ -137,6 +275,14 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.activity.in_flight.fetch_sub(1, Relaxed);
+        if let Some(undecided) = &self.undecided {
+            undecided.decide();
+        }
+        let now = BEGIN.elapsed().as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        self.activity.idle_since.store(now, Relaxed);
+        if self.activity.in_flight.fetch_sub(1, Relaxed) == 1 {
+            self.activity.crowd.idle();
+        }
     }
 }

@@ -1,18 +1,20 @@
 //! The body of an answer on its way to the caller.
 //!
 //! In: the service's [`Body`]. Out: the same frames, while the request counts as in flight and, over HTTP/2, [`Progress`] shows whether the
-//! caller takes them: there the socket does not tell, for one slow stream blocks no socket.
+//! caller takes them: there the socket does not tell, for one slow stream blocks no socket. Refuses to wait: for a stranger, with an answer
+//! that is whole in memory, at all (security rule 28); on HTTP/1 for a caller who takes less than [`SLOWEST`].
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 
 use super::activity::Flight;
-use crate::body::{Body, Error};
+use crate::body::{Body, Error, SLOWEST};
 
 /// Most bytes handed to HTTP/2 at once: the unit in which progress is seen, and in which an unread answer holds memory.
 const PIECE: usize = 16 * 1024;
@@ -26,12 +28,19 @@ const SHORT: usize = 1024;
 pub(super) struct Progress {
     waits: AtomicUsize,
     waiting: AtomicUsize,
+    /// Nobody waits for the caller.
+    at_once: AtomicBool,
 }
 
 impl Progress {
     /// The number of the current wait for the caller to take something.
     pub(super) fn waiting(&self) -> Option<usize> {
         Some(self.waiting.load(Relaxed)).filter(|wait| *wait > 0)
+    }
+
+    /// Whether what the caller does not take at once is not sent at all.
+    pub(super) fn is_at_once(&self) -> bool {
+        self.at_once.load(Relaxed)
     }
 
     fn wait(&self) {
@@ -50,17 +59,73 @@ pub(super) struct Answer {
     /// What of the last piece has not been handed on.
     rest: Bytes,
     progress: Option<Arc<Progress>>,
-    _flight: Flight,
+    pace: Pace,
+    flight: Flight,
+}
+
+/// How fast an answer over HTTP/1 is taken.
+struct Pace {
+    /// How long the caller may be slow.
+    grace: Duration,
+    handed: Option<Instant>,
+    waited: Duration,
+    taken: u64,
+}
+
+impl Pace {
+    /// The caller has taken what was handed to him. False: too slowly.
+    fn goes_on(&mut self) -> bool {
+        let Some(handed) = self.handed.take() else {
+            return true;
+        };
+        self.waited = self.waited.saturating_add(handed.elapsed());
+        self.waited <= self.grace || self.taken >= self.waited.as_secs() * u64::from(SLOWEST)
+    }
+
+    fn hands(&mut self, bytes: usize) {
+        self.handed = Some(Instant::now());
+        self.taken = self.taken.saturating_add(bytes as u64);
+    }
 }
 
 impl Answer {
-    pub(super) fn new(body: Body, flight: Flight, progress: Option<Arc<Progress>>) -> Self {
+    pub(super) fn new(
+        body: Body,
+        flight: Flight,
+        progress: Option<Arc<Progress>>,
+        grace: Duration,
+    ) -> Self {
+        if let Some(progress) = &progress {
+            let short = body.bytes().is_some_and(|bytes| bytes.len() <= PIECE);
+            progress
+                .at_once
+                .store(short && flight.is_strangers(), Relaxed);
+        }
         Self {
             body,
             rest: Bytes::new(),
             progress,
-            _flight: flight,
+            pace: Pace {
+                grace,
+                handed: None,
+                waited: Duration::ZERO,
+                taken: 0,
+            },
+            flight,
         }
+    }
+
+    /// Over HTTP/1 hyper asks for more when there is room in its buffer again.
+    fn poll_paced(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if !self.pace.goes_on() {
+            self.flight.stalled();
+            return Poll::Ready(Some(Err(Error::TooSlow)));
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.pace.hands(frame.data_ref().map_or(0, Bytes::len));
+        }
+        polled
     }
 }
 
@@ -74,7 +139,7 @@ impl http_body::Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let answer = &mut *self;
         let Some(progress) = &answer.progress else {
-            return Pin::new(&mut answer.body).poll_frame(cx);
+            return answer.poll_paced(cx);
         };
         progress.rest();
         if answer.rest.is_empty() {
@@ -88,7 +153,9 @@ impl http_body::Body for Answer {
         }
         progress.wait();
         let mut length = answer.rest.len().min(PIECE);
-        if length == answer.rest.len() && length > SHORT && answer.body.is_end_stream() {
+        let last = length == answer.rest.len() && answer.body.is_end_stream();
+        // Of an answer that is not waited for it shows whether the others could go.
+        if last && (length > SHORT || length > 1 && progress.is_at_once()) {
             length -= 1;
         }
         let piece = answer.rest.split_to(length);
@@ -112,5 +179,29 @@ impl Drop for Answer {
         if let Some(progress) = &self.progress {
             progress.rest();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_taken_too_slowly_when_what_was_waited_for_in_all_brought_too_little() {
+        let seconds = Duration::from_secs;
+        let goes_on = |waited, taken| {
+            let mut pace = Pace {
+                grace: seconds(30),
+                handed: Instant::now().checked_sub(seconds(1)),
+                waited: seconds(waited),
+                taken,
+            };
+            pace.goes_on()
+        };
+        // A second was waited for the last piece.
+        assert!(goes_on(28, 1));
+        assert!(!goes_on(30, 1));
+        assert!(!goes_on(60, 60 * u64::from(SLOWEST)));
+        assert!(goes_on(60, 61 * u64::from(SLOWEST)));
     }
 }

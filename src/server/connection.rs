@@ -9,7 +9,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -60,6 +60,7 @@ pub(super) async fn serve<S>(
                 opened.unwrap_or(Err(Some(Reason::Handshake)))
             }
             () = hurry(stage.clone(), &places.limits) => Err(None),
+            () = place.activity.leave.asked() => Err(Some(Reason::Displaced)),
         }
     })
     .await;
@@ -72,7 +73,7 @@ pub(super) async fn serve<S>(
             return;
         }
     };
-    let activity = Arc::new(Activity::default());
+    let activity = Arc::clone(&place.activity);
     let handler = Handler {
         service,
         connection: Connection {
@@ -80,14 +81,16 @@ pub(super) async fn serve<S>(
             peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
             tls: matches!(transport, Transport::Tls(_)),
             ambiguous: false,
+            standing: Arc::clone(&activity.standing),
+            undecided: None,
         },
         activity: Arc::clone(&activity),
         http1: protocol == Protocol::Http1,
+        stall: settings.body_idle_timeout,
     };
     let vigil = Vigil {
         activity: &activity,
         limits: &places.limits,
-        crowded: &places.crowded,
         head_timeout: settings.head_timeout,
         stall: settings.body_idle_timeout,
         stage,
@@ -98,7 +101,15 @@ pub(super) async fn serve<S>(
     match protocol {
         Protocol::Http1 => serve_http1(socket.with_heads(), handler, &vigil, places).await,
         // Boxed, so that HTTP/1 does not keep room for it.
-        Protocol::Http2 => Box::pin(serve_http2(socket, handler, &vigil, places)).await,
+        Protocol::Http2 => {
+            Box::pin(serve_http2(
+                socket.with_frames(PREFACE.len()),
+                handler,
+                &vigil,
+                places,
+            ))
+            .await;
+        }
     }
 }
 
@@ -112,7 +123,7 @@ async fn hurry(stage: watch::Receiver<Stage>, limits: &Limits) {
 async fn open(
     mut stream: TcpStream,
     settings: &Settings,
-) -> Result<(Transport, Protocol, Bytes), Option<Reason>> {
+) -> Result<(Transport, Protocol, BytesMut), Option<Reason>> {
     // Answers are written whole: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     if let Some(tls) = &settings.tls {
@@ -126,7 +137,7 @@ async fn open(
             _ => Protocol::Http1,
         };
         let transport = Transport::Tls(Box::new(stream));
-        return Ok((transport, protocol, Bytes::new()));
+        return Ok((transport, protocol, BytesMut::new()));
     }
     match detect(&mut stream).await {
         Ok(Some((protocol, ahead))) => Ok((Transport::Plain(stream), protocol, ahead)),
@@ -136,7 +147,7 @@ async fn open(
 }
 
 /// HTTP/2 when the first bytes are its preface; HTTP/1 as soon as one differs.
-async fn detect<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<Option<(Protocol, Bytes)>> {
+async fn detect<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<Option<(Protocol, BytesMut)>> {
     let mut bytes = [0; 24];
     let mut length = 0;
     while let Some(room) = bytes.get_mut(length..).filter(|room| !room.is_empty()) {
@@ -152,8 +163,8 @@ async fn detect<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<Option<(Prot
     Ok(Some((Protocol::Http2, ahead(&bytes, length))))
 }
 
-fn ahead(bytes: &[u8; 24], length: usize) -> Bytes {
-    Bytes::copy_from_slice(bytes.get(..length).unwrap_or_default())
+fn ahead(bytes: &[u8; 24], length: usize) -> BytesMut {
+    BytesMut::from(bytes.get(..length).unwrap_or_default())
 }
 
 type Io = TokioIo<Socket>;
@@ -170,7 +181,9 @@ where
         .serve_connection(TokioIo::new(socket), handler);
     let verdict = vigil.keep(Pin::new(&mut connection)).await;
     // Before the connection is taken apart, which ends what is in flight.
-    if settle(&verdict, vigil.activity, places) || matches!(verdict, Verdict::Idle) {
+    if settle(&verdict, vigil.activity, places)
+        || matches!(verdict, Verdict::Idle | Verdict::Displaced)
+    {
         return;
     }
     let mut socket = connection.into_parts().io.into_inner();
@@ -178,6 +191,7 @@ where
     tokio::select! {
         _ = timeout(places.limits.linger, farewell) => {}
         () = reached(vigil.stage.clone(), Stage::Cut) => {}
+        () = vigil.activity.leave.asked() => {}
     }
 }
 
@@ -212,6 +226,7 @@ async fn serve_http2<S>(
 {
     let limits = &places.limits;
     let streams = Streams {
+        activity: Arc::clone(&handler.activity),
         places: Arc::clone(places),
         stall: vigil.stall,
     };
@@ -237,11 +252,15 @@ fn settle(verdict: &Verdict, activity: &Activity, places: &Places) -> bool {
     let (reason, abort) = match verdict {
         Verdict::Ended(Ok(())) | Verdict::Idle => (None, false),
         // An answer that broke off must not look complete.
+        Verdict::Ended(Err(_)) if activity.stalled.load(Relaxed) => {
+            (Some(Reason::WriteTimeout), true)
+        }
         Verdict::Ended(Err(error)) => (Some(Reason::of(error)), !error.is_parse()),
         Verdict::SlowHead => (Some(Reason::Timeout), false),
         Verdict::Stalled => (Some(Reason::WriteTimeout), true),
         Verdict::Flooding => (Some(Reason::Reset), true),
         Verdict::Overstayed => (None, true),
+        Verdict::Displaced => (Some(Reason::Displaced), activity.unfinished() > 0),
         Verdict::Cut => {
             let lost = activity.unfinished();
             places.lose(lost);

@@ -8,8 +8,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use http::header::CONNECTION;
+use http::header::{CONNECTION, RETRY_AFTER};
 use http::{Extensions, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -49,6 +50,8 @@ pub(super) struct Handler<S> {
     pub(super) connection: Connection,
     pub(super) activity: Arc<Activity>,
     pub(super) http1: bool,
+    /// Longest wait for the caller to take something of an answer.
+    pub(super) stall: Duration,
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for Handler<S>
@@ -60,14 +63,23 @@ where
     type Future = Answering<Oneshot<S, Request<Body>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let flight = Flight::begin(&self.activity);
         let (mut parts, body) = request.into_parts();
+        // Over HTTP/1 there is one at a time.
+        let undecided = if self.http1 {
+            Ok(None)
+        } else {
+            self.activity.takes_head(&parts)
+        };
+        let no_room = undecided.is_err();
+        let undecided = undecided.unwrap_or_default();
+        let flight = Flight::begin(&self.activity, undecided.clone());
         let tunnel = parts.method == Method::CONNECT;
         let bodiless = !self.http1 && parts.method == Method::HEAD;
         parts.extensions = Extensions::new();
         parts.extensions.insert(Connection {
             ambiguous: flight.is_ambiguous(),
-            ..self.connection
+            undecided,
+            ..self.connection.clone()
         });
         let body = Body::incoming(body, parts.version);
         let request = Request::from_parts(parts, body);
@@ -77,6 +89,8 @@ where
             tunnel,
             bodiless,
             http1: self.http1,
+            no_room,
+            stall: self.stall,
         }
     }
 }
@@ -90,6 +104,8 @@ pin_project! {
         tunnel: bool,
         bodiless: bool,
         http1: bool,
+        no_room: bool,
+        stall: Duration,
     }
 }
 
@@ -101,7 +117,17 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(mut response) = ready!(this.answer.poll(cx));
+        let mut response = if *this.no_room {
+            // Nothing has looked at it: it may be sent again.
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+        } else {
+            let Ok(response) = ready!(this.answer.poll(cx));
+            response
+        };
         let Some(flight) = this.flight.take() else {
             // Polled again after the end, which no caller of a future may do.
             return Poll::Pending;
@@ -122,8 +148,8 @@ where
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
-        Poll::Ready(Ok(
-            response.map(|body| Answer::new(body, flight, streams::progress()))
-        ))
+        Poll::Ready(Ok(response.map(|body| {
+            Answer::new(body, flight, streams::progress(), *this.stall)
+        })))
     }
 }

@@ -1,29 +1,128 @@
-//! How many connections there are, and what became of them.
+//! How many connections there are, who has them, and who makes room.
 //!
-//! In: [`Places::free`], which waits for a place below `max_connections`. Out: a [`Place`] per connection, given back when it is dropped,
-//! whatever ended the connection. Refuses nobody: at the cap the server does not accept, and asks the connection that has been idle
-//! for longest to leave, so that strangers who open connections and keep them cannot lock others out.
+//! In: [`Places::room`] before a connection is accepted, [`Places::take`] for it. Out: a [`Place`], given back when it is dropped, whatever ended the
+//! connection. At the cap a newcomer gets a place at once, and another connection ends for it, in the order that [`rank`] gives:
+//! strangers can always be displaced, callers who are known only while they are idle (security rule 28). Only where every connection
+//! is a known caller's with a call in flight does the newcomer wait.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
 
-use super::{Limits, Reason, Settings};
+use super::activity::Activity;
+use super::crowd::Crowd;
+use super::rank::{Candidate, Class, Source, rank};
+use super::{Limits, Reason, Settings, process};
 use crate::metrics::Metrics;
+
+/// Connections that have been told to leave and are not gone yet, at most: their places are others' already.
+const LEAVING: usize = 256;
+
+/// How long a connection is new.
+const NEW: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether somebody can make room, where nobody says so: a new connection has become an older one, or a reload has
+/// raised the cap.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Descriptors that no caller's connection may take: the admin port's, files that are read again, resolvers.
+const SPARE: u64 = 160;
 
 pub(super) struct Places {
     pub(super) settings: Arc<ArcSwap<Settings>>,
     pub(super) limits: Limits,
+    pub(super) crowd: Arc<Crowd>,
     metrics: Option<Metrics>,
-    taken: AtomicUsize,
+    /// Most connections for which there are descriptors, two for each: the caller's and the flow's.
+    descriptors: usize,
+    registry: Mutex<Registry>,
     lost: AtomicUsize,
-    freed: Notify,
-    /// Somebody waits for a place. Idle connections wait for this; the first in the queue is told.
-    pub(super) crowded: Notify,
+}
+
+#[derive(Default)]
+struct Registry {
+    taken: HashMap<u64, Seat>,
+    leaving: usize,
+    next: u64,
+    /// The next to make room, the first one last, with what made it a candidate.
+    queue: Vec<Candidate>,
+}
+
+/// What a place is judged by.
+struct Seat {
+    source: Source,
+    born: Instant,
+    activity: Arc<Activity>,
+}
+
+impl Seat {
+    fn candidate(&self, number: u64) -> Option<Candidate> {
+        let standing = &self.activity.standing;
+        let (class, since) = if standing.is_stranger() {
+            let admitted = standing.has_admitted();
+            (
+                if admitted {
+                    Class::Admitted
+                } else {
+                    Class::Stranger
+                },
+                0,
+            )
+        } else {
+            (Class::Idle, self.activity.idle_since()?)
+        };
+        Some(Candidate {
+            class,
+            source: self.source,
+            since,
+            number,
+            is_new: self.born.elapsed() < NEW,
+        })
+    }
+}
+
+impl Registry {
+    /// The next connection that may be told to leave. `None`: nobody may.
+    fn next_to_leave(&mut self) -> Option<Candidate> {
+        // What was found a while ago may have changed; what is found now has not.
+        for fresh in [false, true] {
+            if fresh {
+                let all = self.taken.iter();
+                self.queue = rank(all.filter_map(|(number, seat)| seat.candidate(*number)));
+            }
+            while let Some(candidate) = self.queue.last().copied() {
+                let seat = self.taken.get(&candidate.number);
+                if seat.and_then(|seat| seat.candidate(candidate.number)) == Some(candidate) {
+                    return Some(candidate);
+                }
+                self.queue.pop();
+            }
+        }
+        None
+    }
+
+    /// Whether there is a place, or can be.
+    fn has_room(&mut self, most: usize) -> bool {
+        self.taken.len() < most || self.leaving < LEAVING && self.next_to_leave().is_some()
+    }
+
+    /// Tells a connection to leave, if one may be told.
+    fn displace(&mut self) {
+        if let Some(candidate) = self.next_to_leave()
+            && let Some(seat) = self.taken.remove(&candidate.number)
+        {
+            self.leaving += 1;
+            let forced = candidate.class == Class::Admitted;
+            seat.activity.leave.ask(forced);
+        }
+    }
 }
 
 impl Places {
@@ -43,27 +142,67 @@ impl Places {
         Self {
             settings,
             limits,
+            crowd: Arc::default(),
             metrics,
-            taken: AtomicUsize::new(0),
+            descriptors: process::open_files().map_or(usize::MAX, connections_within),
+            registry: Mutex::default(),
             lost: AtomicUsize::new(0),
-            freed: Notify::new(),
-            crowded: Notify::new(),
         }
     }
 
-    /// A place, as soon as there is one. The cap is read anew each time, so that a reload takes effect.
-    pub(super) async fn free(self: &Arc<Self>, alive: &mpsc::Sender<Infallible>) -> Place {
-        while self.taken.load(Ordering::Relaxed) >= self.settings.load().max_connections {
-            self.crowded.notify_one();
-            // Also once a second, for a reload may have raised the cap.
-            let _ = tokio::time::timeout(Duration::from_secs(1), self.freed.notified()).await;
+    /// Waits until there is a place, or can be: unless everybody in is known and busy, not at all.
+    pub(super) async fn room(&self) {
+        // From here on whoever becomes idle says so.
+        self.crowd.wait(true);
+        while !self.registry().has_room(self.most()) {
+            let _ = timeout(LOOK, self.crowd.freed.notified()).await;
         }
-        self.taken.fetch_add(1, Ordering::Relaxed);
+        self.crowd.wait(false);
+    }
+
+    /// A place for a connection from `peer`, after there was [`Places::room`].
+    pub(super) fn take(self: &Arc<Self>, peer: IpAddr, alive: &mpsc::Sender<Infallible>) -> Place {
+        let most = self.most();
+        let mut registry = self.registry();
+        if registry.taken.len() >= most {
+            // Should nobody be left who may be told, there is one more for once.
+            registry.displace();
+        }
+        let number = registry.next;
+        registry.next += 1;
+        let activity = Activity::of(&self.crowd);
+        let seat = Seat {
+            source: Source::of(peer),
+            born: Instant::now(),
+            activity: Arc::clone(&activity),
+        };
+        registry.taken.insert(number, seat);
         Place {
             places: Arc::clone(self),
+            activity,
+            number,
             counted: false,
             _alive: alive.clone(),
         }
+    }
+
+    /// The cap, read anew each time, so that a reload takes effect.
+    fn most(&self) -> usize {
+        self.settings.load().max_connections.min(self.descriptors)
+    }
+
+    /// Ends a connection for its descriptor, and waits until one is gone, or for `pause`.
+    pub(super) async fn make_room(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        let freed = self.crowd.freed.notified();
+        self.crowd.wait(true);
+        self.registry().displace();
+        let _ = tokio::time::timeout_at(until, freed).await;
+        self.crowd.wait(false);
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a connection that ended in an error.
@@ -78,17 +217,27 @@ impl Places {
 
     /// Notes requests that were cut off.
     pub(super) fn lose(&self, requests: usize) {
-        self.lost.fetch_add(requests, Ordering::Relaxed);
+        self.lost.fetch_add(requests, Relaxed);
     }
 
     pub(super) fn lost(&self) -> usize {
-        self.lost.load(Ordering::Relaxed)
+        self.lost.load(Relaxed)
     }
+}
+
+/// For how many connections so many open files are enough.
+fn connections_within(files: u64) -> usize {
+    let spare = SPARE.min(files / 4);
+    usize::try_from((files - spare) / 2)
+        .unwrap_or(usize::MAX)
+        .max(1)
 }
 
 /// One connection's place.
 pub(super) struct Place {
     pub(super) places: Arc<Places>,
+    pub(super) activity: Arc<Activity>,
+    number: u64,
     counted: bool,
     _alive: mpsc::Sender<Infallible>,
 }
@@ -110,7 +259,21 @@ impl Drop for Place {
         {
             metrics.connections.dec();
         }
-        self.places.taken.fetch_sub(1, Ordering::Relaxed);
-        self.places.freed.notify_one();
+        let mut registry = self.places.registry();
+        if registry.taken.remove(&self.number).is_none() {
+            registry.leaving = registry.leaving.saturating_sub(1);
+        }
+        drop(registry);
+        self.places.crowd.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn open_files_are_enough_for_two_of_each_connection_and_some_to_spare() {
+        for (files, connections) in [(0, 1), (40, 15), (1024, 432), (1_048_576, 524_208)] {
+            assert_eq!(super::connections_within(files), connections, "{files}");
+        }
     }
 }

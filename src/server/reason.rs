@@ -33,13 +33,15 @@ pub enum Reason {
     AnswerAborted,
     /// Calls in flight were cut off at the end of the drain.
     Drain,
+    /// It made room for another, at the limit of connections or open files.
+    Displaced,
     /// The socket failed.
     Io,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Accept,
         Self::Tls,
         Self::Handshake,
@@ -52,6 +54,7 @@ impl Reason {
         Self::WriteTimeout,
         Self::AnswerAborted,
         Self::Drain,
+        Self::Displaced,
         Self::Io,
     ];
 
@@ -71,6 +74,7 @@ impl Reason {
             Self::WriteTimeout => "write_timeout",
             Self::AnswerAborted => "answer_aborted",
             Self::Drain => "drain",
+            Self::Displaced => "displaced",
             Self::Io => "io",
         }
     }
@@ -102,17 +106,4 @@ fn is_io(error: &hyper::Error) -> bool {
         source = cause.source();
     }
     false
-}
-
-/// Whether an accept failed for want of descriptors or memory: EMFILE, ENFILE, ENOBUFS, ENOMEM.
-pub(super) fn is_exhaustion(error: &io::Error) -> bool {
-    let exhausted = [
-        rustix::io::Errno::MFILE,
-        rustix::io::Errno::NFILE,
-        rustix::io::Errno::NOBUFS,
-        rustix::io::Errno::NOMEM,
-    ];
-    exhausted
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

@@ -10,13 +10,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
+use super::frames::{Frames, Step};
 use super::heads::Heads;
+
+/// Most bytes read of a stranger's HTTP/2 connection at once where a frame begins, for what may not go on waits here.
+const GLANCE: usize = 1024;
 
 /// The transport below HTTP.
 pub(super) enum Transport {
@@ -31,24 +35,37 @@ impl Transport {
             Self::Tls(stream) => stream.get_ref().0,
         }
     }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, into),
+        }
+    }
 }
 
 /// What hyper reads from and writes to.
 pub(super) struct Socket {
     transport: Transport,
-    /// Bytes read before hyper was there to read them; `heads` has seen them.
-    ahead: Bytes,
+    /// Bytes read before hyper read them; `heads` has seen them.
+    ahead: BytesMut,
+    /// So many of them may go on to hyper.
+    passable: usize,
     /// On HTTP/1.
     heads: Option<Heads>,
+    /// On a stranger's HTTP/2 connection.
+    frames: Option<Frames>,
     activity: Arc<Activity>,
 }
 
 impl Socket {
-    pub(super) fn new(transport: Transport, ahead: Bytes, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(transport: Transport, ahead: BytesMut, activity: Arc<Activity>) -> Self {
         Self {
             transport,
+            passable: ahead.len(),
             ahead,
             heads: None,
+            frames: None,
             activity,
         }
     }
@@ -61,11 +78,80 @@ impl Socket {
         self
     }
 
+    /// Lets a stranger's HTTP/2 connection be read only as far as there is room for his requests.
+    pub(super) fn with_frames(mut self, preface: usize) -> Self {
+        self.frames = Some(Frames::after(preface.saturating_sub(self.passable)));
+        self
+    }
+
     fn received(&mut self, bytes: &[u8]) {
         if let Some(heads) = &mut self.heads {
             heads.read(bytes);
             self.activity.heads(heads);
+            self.activity.received(bytes.len(), heads.has_begun());
         }
+    }
+
+    /// Hands on what may go of the bytes read ahead; how many.
+    fn hand_on(&mut self, into: &mut ReadBuf<'_>) -> usize {
+        let length = self.passable.min(into.remaining());
+        into.put_slice(self.ahead.get(..length).unwrap_or_default());
+        self.ahead.advance(length);
+        self.passable -= length;
+        if self.ahead.is_empty() {
+            self.ahead = BytesMut::new();
+        }
+        length
+    }
+
+    /// Reads as far as there is room for requests.
+    fn poll_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        loop {
+            self.hand_on(into);
+            let is_full = into.remaining() == 0;
+            let Some(frames) = self.frames.as_mut().filter(|_| !is_full) else {
+                break;
+            };
+            let activity = &self.activity;
+            match frames.step(&self.ahead, || activity.takes_request()) {
+                Step::Pass(length) => self.passable = length,
+                _ if into.filled().len() > before => break,
+                Step::Hold if activity.waits_for_requests(cx) => return Poll::Pending,
+                Step::Hold => {}
+                Step::More if self.ahead.is_empty() && frames.left() >= into.remaining() => {
+                    let polled = self.transport.poll_read(cx, into);
+                    let read = into.filled().len() - before;
+                    frames.passed(read);
+                    if polled.is_ready() && read == 0 {
+                        activity.ended.store(true, Ordering::Relaxed);
+                    }
+                    activity.received(read, frames.has_begun());
+                    return polled;
+                }
+                Step::More => {
+                    let mut bytes = [0; GLANCE];
+                    let mut glance = ReadBuf::new(&mut bytes);
+                    std::task::ready!(self.transport.poll_read(cx, &mut glance))?;
+                    if glance.filled().is_empty() {
+                        activity.ended.store(true, Ordering::Relaxed);
+                        self.passable = self.ahead.len();
+                        self.hand_on(into);
+                        return Poll::Ready(Ok(()));
+                    }
+                    self.ahead.extend_from_slice(glance.filled());
+                }
+            }
+        }
+        if let Some(frames) = &self.frames {
+            let length = into.filled().len() - before;
+            self.activity.received(length, frames.has_begun());
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn wrote<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -93,19 +179,19 @@ impl AsyncRead for Socket {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let socket = &mut *self;
-        if !socket.ahead.is_empty() {
-            let length = socket.ahead.len().min(into.remaining());
-            into.put_slice(&socket.ahead.split_to(length));
-            if socket.ahead.is_empty() {
-                socket.ahead = Bytes::new();
-            }
+        if socket.frames.is_some() && !socket.activity.standing.is_stranger() {
+            socket.frames = None;
+            socket.passable = socket.ahead.len();
+            socket.activity.received(0, false);
+        }
+        if socket.frames.is_some() {
+            return socket.poll_frames(cx, into);
+        }
+        if socket.hand_on(into) > 0 {
             return Poll::Ready(Ok(()));
         }
         let before = into.filled().len();
-        let polled = match &mut socket.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, into),
-            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, into),
-        };
+        let polled = socket.transport.poll_read(cx, into);
         if let Poll::Ready(Ok(())) = &polled {
             if into.filled().len() > before {
                 socket.received(into.filled().get(before..).unwrap_or_default());

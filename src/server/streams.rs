@@ -1,7 +1,7 @@
 //! HTTP/2 streams, each in a task of its own.
 //!
 //! In: the futures hyper makes of a connection's requests. Out: the same, ended with a reset when the caller takes nothing of its answer
-//! for `body_idle_timeout` (security rule 10: unread answers). TCP does not show it, because the caller goes on answering pings.
+//! for `body_idle_timeout` (security rule 10: unread answers), and a stranger's at once (rule 28). TCP does not show it, because the caller goes on answering pings.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
 use super::Reason;
+use super::activity::Activity;
 use super::answer::Progress;
 use super::places::Places;
 
@@ -29,6 +30,7 @@ pub(super) fn progress() -> Option<Arc<Progress>> {
 #[derive(Clone)]
 pub(super) struct Streams {
     pub(super) places: Arc<Places>,
+    pub(super) activity: Arc<Activity>,
     pub(super) stall: Duration,
 }
 
@@ -37,11 +39,16 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(watched(stream, Arc::clone(&self.places), self.stall));
+        tokio::spawn(watched(stream, self.clone()));
     }
 }
 
-async fn watched<F: Future<Output = ()>>(stream: F, places: Arc<Places>, stall: Duration) {
+async fn watched<F: Future<Output = ()>>(stream: F, streams: Streams) {
+    let Streams {
+        places,
+        activity,
+        stall,
+    } = streams;
     let progress = Arc::new(Progress::default());
     let mut stream = pin!(PROGRESS.scope(Arc::clone(&progress), stream));
     // Made on the first wait: most answers fit into the caller's window.
@@ -54,6 +61,12 @@ async fn watched<F: Future<Output = ()>>(stream: F, places: Arc<Places>, stall: 
         let waiting = progress.waiting();
         if waiting.is_none() {
             return Poll::Pending;
+        }
+        // It is all here, so what it waits for is the caller.
+        if progress.is_at_once() {
+            places.count(Reason::WriteTimeout);
+            activity.untaken();
+            return Poll::Ready(());
         }
         if waiting != watched {
             timer.set(Some(sleep(stall)));

@@ -9,14 +9,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::futures::Notified;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{SemaphorePermit, watch};
 use tokio::task::coop::{has_budget_remaining, unconstrained};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Limits;
 use super::activity::{Activity, Phase};
 use super::drain::{Stage, reached};
+
+/// The part of a head, in bytes, that a stranger may let us wait with like anybody else.
+const LONG_HEAD: usize = 8 * 1024;
 
 /// A connection of hyper's that can be asked to end.
 pub(super) trait Http: Future<Output = Result<(), hyper::Error>> {
@@ -41,6 +43,8 @@ pub(super) enum Verdict {
     Flooding,
     /// It should have ended, and nothing is in flight.
     Overstayed,
+    /// It makes room for another.
+    Displaced,
     /// The drain's time is over.
     Cut,
 }
@@ -49,8 +53,6 @@ pub(super) enum Verdict {
 pub(super) struct Vigil<'a> {
     pub(super) activity: &'a Activity,
     pub(super) limits: &'a Limits,
-    /// Told when an idle connection should make room.
-    pub(super) crowded: &'a Notify,
     pub(super) head_timeout: Duration,
     pub(super) stall: Duration,
     pub(super) stage: watch::Receiver<Stage>,
@@ -58,7 +60,7 @@ pub(super) struct Vigil<'a> {
     pub(super) born: Instant,
 }
 
-impl Vigil<'_> {
+impl<'a> Vigil<'a> {
     /// Runs the connection until it ends.
     pub(super) async fn keep<C: Http>(&self, mut connection: Pin<&mut C>) -> Verdict {
         let begin = Instant::now();
@@ -67,11 +69,12 @@ impl Vigil<'_> {
             since: begin,
             course: Course::Serving,
             armed: false,
+            leaves: false,
+            patience: None,
         };
         let mut timer = pin!(sleep_until(begin + self.head_timeout));
         let mut draining = pin!(unconstrained(reached(self.stage.clone(), Stage::Draining)));
         let mut cut = pin!(reached(self.stage.clone(), Stage::Cut));
-        let mut crowded = pin!(None::<Notified<'_>>);
         let (mut drain_seen, mut registered) = (false, false);
         poll_fn(|cx| {
             // Once polled, it wakes this task by itself; polling again takes a lock that all connections share.
@@ -83,6 +86,7 @@ impl Vigil<'_> {
                 self.end(&mut state);
             }
             loop {
+                self.activity.polled();
                 // Before its phase is judged, so that what has just come is not idle.
                 if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                     return Poll::Ready(match result {
@@ -96,26 +100,23 @@ impl Vigil<'_> {
                 if self.activity.cancelled_beyond_answered() > self.limits.cancelled {
                     return Poll::Ready(Verdict::Flooding);
                 }
-                let before = state.phase;
-                let step = self.judge::<C>(cx, timer.as_mut(), &mut state);
-                if state.phase != before {
-                    // Out of the queue; whoever is idle again goes to its end.
-                    crowded.set(None);
+                if self.activity.takes_nothing() {
+                    return Poll::Ready(Verdict::Stalled);
                 }
-                match step {
-                    Step::Wait if state.is_idle() => {
-                        if crowded.is_none() {
-                            crowded.set(Some(self.crowded.notified()));
-                        }
-                        match crowded.as_mut().as_pin_mut().map(|wait| wait.poll(cx)) {
-                            Some(Poll::Ready(())) => {
-                                crowded.set(None);
-                                state.course = Course::WindingDown;
-                                connection.as_mut().wind_down();
-                            }
-                            _ => return Poll::Pending,
+                if !state.leaves && self.activity.leave.is_asked(cx) {
+                    if self.leaves_at_once() {
+                        // Says so where the protocol can, as far as the socket takes it.
+                        connection.as_mut().wind_down();
+                        let ended = connection.as_mut().poll(cx).is_ready();
+                        if ended || self.leaves_at_once() {
+                            return Poll::Ready(Verdict::Displaced);
                         }
                     }
+                    // Since it was chosen it has begun a call that counts: that one is answered.
+                    state.leaves = true;
+                    self.end(&mut state);
+                }
+                match self.judge::<C>(cx, timer.as_mut(), &mut state) {
                     Step::Wait => return Poll::Pending,
                     Step::End(verdict) => return Poll::Ready(verdict),
                     Step::WindDown(course) => {
@@ -132,7 +133,7 @@ impl Vigil<'_> {
         &self,
         cx: &mut Context<'_>,
         mut timer: Pin<&mut Sleep>,
-        state: &mut State,
+        state: &mut State<'a>,
     ) -> Step {
         let phase = self.phase::<C>(state.course);
         let goes_at_once = C::SAYS_GOODBYE || phase == Phase::Busy;
@@ -142,6 +143,9 @@ impl Vigil<'_> {
         if state.phase != Some((phase, state.course)) {
             state.phase = Some((phase, state.course));
             state.since = Instant::now();
+        }
+        if let Some(verdict) = self.tries_patience(phase, state) {
+            return Step::End(verdict);
         }
         loop {
             let deadline = state.since + self.patience(phase, state);
@@ -187,15 +191,41 @@ impl Vigil<'_> {
         }
     }
 
-    fn end(&self, state: &mut State) {
+    /// Whether nothing is lost that counts: a stranger is no reason to wait, unless a call of his was admitted after he was chosen.
+    fn leaves_at_once(&self) -> bool {
+        let standing = &self.activity.standing;
+        self.activity.is_idle()
+            || standing.is_stranger()
+                && (!standing.has_admitted() || self.activity.leave.is_forced())
+    }
+
+    /// A stranger who keeps us waiting with more of his in hand than a connection costs needs one of few permits to do so.
+    fn tries_patience(&self, phase: Phase, state: &mut State<'a>) -> Option<Verdict> {
+        let activity = self.activity;
+        let verdict = match phase {
+            Phase::Blocked(_) => Verdict::Stalled,
+            Phase::Head(_) if activity.head_bytes() > LONG_HEAD => Verdict::SlowHead,
+            _ => {
+                state.patience = None;
+                return None;
+            }
+        };
+        if !activity.standing.is_stranger() || activity.standing.has_admitted() {
+            state.patience = None;
+        } else if state.patience.is_none() {
+            state.patience = activity.crowd.patience.try_acquire().ok();
+            return state.patience.is_none().then_some(verdict);
+        }
+        None
+    }
+
+    fn end(&self, state: &mut State<'a>) {
         state.course = state.course.max(Course::Ending);
         self.activity.ending.store(true, Relaxed);
     }
 
     fn phase<C: Http>(&self, course: Course) -> Phase {
         match self.activity.phase() {
-            // Frames are no heads: HTTP/2 has pings and windows too.
-            Phase::Head(number) if C::SAYS_GOODBYE => Phase::Idle(number),
             // The first head is due from the start.
             Phase::Idle(number)
                 if !C::SAYS_GOODBYE
@@ -208,7 +238,7 @@ impl Vigil<'_> {
         }
     }
 
-    fn patience(&self, phase: Phase, state: &State) -> Duration {
+    fn patience(&self, phase: Phase, state: &State<'a>) -> Duration {
         match phase {
             Phase::Blocked(_) => self.stall,
             Phase::Head(_) => self.head_timeout,
@@ -220,19 +250,16 @@ impl Vigil<'_> {
     }
 }
 
-struct State {
+struct State<'a> {
     phase: Option<(Phase, Course)>,
     since: Instant,
     course: Course,
     /// The timer will wake this task.
     armed: bool,
-}
-
-impl State {
-    /// Whether the connection may make room for others.
-    fn is_idle(&self) -> bool {
-        matches!(self.phase, Some((Phase::Idle(_), Course::Serving)))
-    }
+    /// It makes room for another after the call in flight.
+    leaves: bool,
+    /// A stranger's, to keep us waiting.
+    patience: Option<SemaphorePermit<'a>>,
 }
 
 /// What is to become of the connection.

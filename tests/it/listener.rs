@@ -34,7 +34,12 @@ mod protocols;
 mod requests;
 mod rule_10_strangers_cannot_exhaust;
 mod rule_26_admin_port;
+mod rule_28_strangers_make_room;
 mod tls;
+
+/// What a stranger is told.
+const REFUSAL: &str =
+    "a refusal of some length, as they all have one, and nothing else in it to read";
 
 /// Long enough for any machine; only a hang takes longer.
 const HANG: Duration = Duration::from_secs(20);
@@ -184,11 +189,26 @@ impl Script {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.present.fetch_add(1, Ordering::SeqCst);
         let _present = Present(&self.present);
-        let connection = *request.extensions().get::<Connection>().unwrap();
+        let connection = request.extensions().get::<Connection>().unwrap().clone();
         assert!(connection.peer.ip().is_loopback());
         self.tls.store(connection.tls, Ordering::SeqCst);
-        let response = match request.uri().path() {
-            "/held" => {
+        // Whoever asks for anything else is known from then on.
+        let path = request.uri().path();
+        if !path.starts_with("/stranger") {
+            connection.identified();
+        }
+        let response = match path {
+            "/stranger/admitted" => {
+                let _admitted = connection.admit();
+                self.release.acquire().await.unwrap().forget();
+                Response::new(Body::full("admitted"))
+            }
+            "/stranger" => {
+                let mut response = Response::new(Body::full(REFUSAL));
+                *response.status_mut() = http::StatusCode::UNAUTHORIZED;
+                response
+            }
+            "/held" | "/stranger/held" => {
                 self.release.acquire().await.unwrap().forget();
                 Response::new(Body::full("held"))
             }

@@ -49,6 +49,7 @@ mod rule_20_secrets_cannot_be_printed;
 mod rule_21_outbound_trust;
 mod rule_25_simulator_and_demo;
 mod rule_26_admin_port;
+mod rule_28_strangers_hold_little;
 mod rule_30_tokens_at_hand;
 mod secure;
 mod sign_in;

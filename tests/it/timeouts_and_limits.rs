@@ -144,7 +144,9 @@ async fn a_body_that_trickles_is_read_as_long_as_it_makes_progress() {
     caller.write(head("Transfer-Encoding: chunked")).await;
     let started = Instant::now();
     while started.elapsed() < Duration::from_millis(400) {
-        caller.write("1\r\nx\r\n").await;
+        caller
+            .write(format!("3e8\r\n{}\r\n", "x".repeat(1000)))
+            .await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     caller.write("0\r\n\r\n").await;

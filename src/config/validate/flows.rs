@@ -262,7 +262,7 @@ fn sanity(
             say!("write 100MiB or less"),
         );
     }
-    if server.is_some_and(|server| limit.value.0 > server.limits.buffer_memory) {
+    if server.is_some_and(|server| limit.value.0 > server.limits.buffer_memory(None)) {
         ground.reader.warn_at(
             &limit.spot,
             say!("this is over server.buffer_memory: a body without a declared length never fits"),

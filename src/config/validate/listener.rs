@@ -70,7 +70,10 @@ pub fn server(ground: &mut Ground<'_>, section: Field<raw::Server>) -> Option<Se
             hosts: hosts?,
             trusted_proxies: trusted_proxies?,
             max_in_flight: max_in_flight.value()?.0,
-            buffer_memory: buffer_memory.value()?.0,
+            buffer_memory: match buffer_memory {
+                Field::Absent => None,
+                given => Some(given.value()?.0),
+            },
             verified_tokens: verified_tokens.value()?.0 as u64,
         },
         base: base?,

@@ -18,7 +18,7 @@ use crate::telemetry::Format;
 pub struct Line<'a> {
     pub id: &'a RequestId,
     pub http: &'a http::Method,
-    pub connection: Option<Connection>,
+    pub connection: Option<&'a Connection>,
     pub notes: &'a Notes,
     pub outcome: &'static str,
     pub fault: &'static str,

@@ -117,11 +117,11 @@ async fn at_the_cap_nobody_is_accepted_until_somebody_leaves_or_a_reload_raises_
     listener.asked(2).await;
     let mut third = listener.connect().await;
     third.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    let mut fourth = listener.connect().await;
-    fourth.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(listener.metrics.connections.get(), 2);
     drop(first);
     listener.asked(3).await;
+    let mut fourth = listener.connect().await;
+    fourth.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(listener.metrics.connections.get(), 2);
     listener.settings.store(std::sync::Arc::new(settings()));
     listener.asked(4).await;

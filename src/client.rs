@@ -275,18 +275,19 @@ pub fn answered(response: &Response<Bytes>) -> Option<Arc<Evidence>> {
     Some(Evidence::answered(host, response.status().as_u16()))
 }
 
-/// Whether an answer is a page for a browser: a captive portal's, a proxy's, a firewall's.
+/// Whether an answer is a page for a browser: a captive portal's, a proxy's, a firewall's. JSON is JSON, whatever it calls itself.
 #[must_use]
 pub fn is_page(response: &Response<Bytes>) -> bool {
+    let body = response.body().trim_ascii_start();
     let kind = response.headers().get(CONTENT_TYPE);
     let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
     let html = |name: &[u8]| {
         kind.get(..name.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(name))
     };
-    html(b"text/html")
-        || html(b"application/xhtml")
-        || response.body().trim_ascii_start().starts_with(b"<")
+    let markup = body.starts_with(b"<") || body.starts_with(b"\xef\xbb\xbf<");
+    let json = body.starts_with(b"{") || body.starts_with(b"[");
+    markup || (!json && (html(b"text/html") || html(b"application/xhtml")))
 }
 
 /// The client for tokens and key sets: rare requests, which take hyper-util's pool.

@@ -392,6 +392,45 @@ async fn a_token_that_the_flow_reads_as_missing_is_compared_too() {
 }
 
 #[tokio::test]
+async fn a_token_for_something_else_is_cured_by_its_scope_and_the_cure_mends_it() {
+    let scope = |scope: &str| {
+        let secret = "secret: { env: CLIENT_SECRET }";
+        YAML.replace(secret, &format!("{secret}, scope: \"{scope}\""))
+    };
+    let (answer, difference, cure) = difference(
+        |_| (),
+        &scope("api://${API}/.default"),
+        "MisMatchingOAuthClaims",
+    )
+    .await;
+    assert!(difference.contains("aud is"), "{difference}");
+    let right = "https://service.flow.microsoft.com//.default";
+    assert!(cure.contains(&format!("set `scope: {right}`")), "{cure}");
+    assert!(!cure.contains("object id"), "{cure}");
+    keeps_it_from_the_caller(&answer, &difference);
+    for mended in [scope(right), YAML.to_owned()] {
+        let house = House::open(&mended).await;
+        assert_eq!(order(&house).await.status.as_u16(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_flow_for_anyone_with_a_credential_from_the_defaults_is_cured_by_none() {
+    let yaml = YAML
+        .replace("    credential: flows\n", "")
+        .replace("defaults:\n", "defaults:\n  flow: { credential: flows }\n");
+    let change = |simulator: &Simulator| {
+        simulator.set_flow("order-created", |flow| flow.mode = Mode::Anyone);
+    };
+    let (_, _, cure) = difference(change, &yaml, "DirectApiAuthorizationRequired").await;
+    assert!(cure.contains("`credential: none`"), "{cure}");
+    let simulator = House::simulator().await;
+    change(&simulator);
+    let house = House::around(simulator, &format!("{yaml}    credential: none\n"), &[]).await;
+    assert_eq!(order(&house).await.status.as_u16(), 200);
+}
+
+#[tokio::test]
 async fn a_flow_for_anyone_says_that_it_takes_no_token() {
     let change = |simulator: &Simulator| {
         simulator.set_flow("order-created", |flow| flow.mode = Mode::Anyone);

@@ -27,6 +27,8 @@ mod identity;
 mod listener;
 mod not_modified;
 mod on_behalf_of;
+mod outbound_failures;
+mod outbound_servers;
 mod process;
 mod provider;
 mod real_clients;

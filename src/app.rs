@@ -18,6 +18,7 @@ use crate::gateway::{Draining, Gateway, Places, Surroundings, World};
 use crate::identity::{self, Callers, KeySets};
 use crate::metrics::{Metrics, seconds};
 use crate::policy::Policy;
+use crate::refusal::{Code, Fault};
 use crate::secret::vault::Turn;
 use crate::secret::{self, Secrets};
 use crate::server;
@@ -319,5 +320,35 @@ fn expose(config: &Config, metrics: &Metrics) {
             .certificate_expiry_timestamp_seconds
             .with_label_values(&["server"])
             .set(seconds(std::time::Duration::from_secs(expires)));
+    }
+    begin(config, metrics);
+}
+
+/// Lets the counters that alerts watch exist before the first event: to Prometheus a series that appears with a 1 has not risen.
+fn begin(config: &Config, metrics: &Metrics) {
+    for entry in &config.flows {
+        let watched = Code::ALL.iter().map(|code| (*code, code.entry()));
+        for (_, told) in
+            watched.filter(|(code, told)| *code == Code::NotAllowed || told.fault != Fault::Caller)
+        {
+            let (fault, status) = (told.fault.as_str(), told.status.as_str());
+            let labels = [&*entry.flow.name, "-", told.name, fault, status];
+            metrics.requests_total.with_label_values(&labels);
+        }
+    }
+    for credential in &config.credentials {
+        for result in ["ok", "rejected"] {
+            let labels = [&*credential.name, result];
+            metrics.token_requests_total.with_label_values(&labels);
+        }
+    }
+    let labels = ["-", "-", "no_such_flow", "caller", "404"];
+    metrics.requests_total.with_label_values(&labels);
+    let labels = ["-", "no_credential"];
+    metrics.identity_failures_total.with_label_values(&labels);
+    let stores = &config.vaults.stores;
+    for result in ["ok", "forbidden"].iter().filter(|_| !stores.is_empty()) {
+        let labels = ["key_vault", *result];
+        metrics.secret_writes_total.with_label_values(&labels);
     }
 }

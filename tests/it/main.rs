@@ -10,6 +10,7 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod alerts;
 mod back_pressure;
 mod bad_input;
 mod canaries;

@@ -72,7 +72,7 @@ async fn a_federated_token_file_that_is_emptied_while_running_is_the_gateways_ow
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let token = simulator.outside_token(&OutsideToken::new("gateway"));
     std::fs::write(&file, token).unwrap();
-    tokio::time::timeout(std::time::Duration::from_secs(60), async {
+    tokio::time::timeout(std::time::Duration::from_mins(1), async {
         while ask(&house).await.0 != 200 {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }

@@ -97,8 +97,37 @@ impl Kind {
 pub enum Ask {
     /// `scope=` (v2 and servers that are not Entra ID). Empty: the parameter is left out.
     Scope(String),
-    /// `resource=` (v1).
+    /// `resource=` (v1, and RFC 8707).
     Resource(String),
+    /// Both, at servers that are not Entra ID (RFC 8707 section 2).
+    Both {
+        /// `scope=`.
+        scope: String,
+        /// `resource=`.
+        resource: String,
+    },
+}
+
+impl Ask {
+    /// The `scope` that is sent, if any.
+    #[must_use]
+    pub fn scope(&self) -> Option<&str> {
+        match self {
+            Self::Scope(scope) | Self::Both { scope, .. } => Some(scope)
+                .filter(|scope| !scope.is_empty())
+                .map(String::as_str),
+            Self::Resource(_) => None,
+        }
+    }
+
+    /// The `resource` that is sent, if any.
+    #[must_use]
+    pub fn resource(&self) -> Option<&str> {
+        match self {
+            Self::Resource(resource) | Self::Both { resource, .. } => Some(resource),
+            Self::Scope(_) => None,
+        }
+    }
 }
 
 /// A token as it is sent. Printing it shows nothing of it.

@@ -328,6 +328,9 @@ fn what_to_ask_for_follows_from_cloud_endpoint_and_host() {
         let said = match &config.flows[0].credential {
             Some((_, Ask::Scope(scope))) => format!("scope {scope}"),
             Some((_, Ask::Resource(resource))) => format!("resource {resource}"),
+            Some((_, Ask::Both { scope, resource })) => {
+                format!("scope {scope}, resource {resource}")
+            }
             None => String::new(),
         };
         assert_eq!(said, ask, "{cloud} {endpoint} {url}");

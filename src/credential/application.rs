@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use url::form_urlencoded;
 
 use super::proof::{Presented, Proof, Prover};
@@ -19,6 +19,34 @@ use crate::diagnosis::Reason;
 
 /// AADSTS numbers of a secret that is wrong or has expired, and of a certificate that is not known (facts B2).
 const PROOF_REFUSED: [u32; 3] = [7_000_215, 7_000_222, 700_027];
+
+/// OAuth's words for a client that is refused (RFC 6749 section 5.2), and those that some servers have in their place.
+pub(super) const CLIENT_REFUSED: [&str; 6] = [
+    "invalid_client",
+    "unauthorized_client",
+    "invalid_client_id",
+    "invalid_client_secret",
+    "invalid_client_credentials",
+    "incorrect_client_credentials",
+];
+
+/// Words about what is asked for, or about the user, whatever status they come with: Keycloak refuses a wrong password with 401.
+const NOT_THE_CLIENT: [&str; 11] = [
+    "invalid_grant",
+    "invalid_scope",
+    "invalid_target",
+    "unsupported_grant_type",
+    "interaction_required",
+    "login_required",
+    "consent_required",
+    "authorization_pending",
+    "slow_down",
+    "expired_token",
+    "authorization_declined",
+];
+
+/// Most proofs of one attempt: two secrets in two spellings.
+const PROOFS: usize = 4;
 
 /// Who asks which endpoint, as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -80,7 +108,7 @@ impl Client {
         &self.context
     }
 
-    /// Posts one grant's form: once, or a second time with another proof when the provider refuses the first for itself.
+    /// Posts one grant's form: once, and again with each other proof there is while the provider refuses the client for it.
     pub(super) async fn ask(
         &self,
         grant: &[(&str, &str)],
@@ -101,49 +129,66 @@ impl Client {
     ) -> Result<Response<Bytes>, Denial> {
         let first = self.prover.present(&self.application).await?;
         let refusal = self.post(url, grant, ask, wish, &first).await?;
-        if !self.refuses_proof(&refusal) {
+        if !self.refuses_client(&refusal, grant) {
             return Ok(refusal);
         }
-        let Some(other) = self.prover.refused(&self.application, &first).await? else {
-            return Ok(refusal);
+        let mut refused = vec![first];
+        while refused.len() < PROOFS
+            && let Some(other) = self.prover.refused(&self.application, &refused).await?
+        {
+            let answer = self.post(url, grant, ask, wish, &other).await?;
+            if self.refuses_client(&answer, grant) {
+                refused.push(other);
+                continue;
+            }
+            if answer.status().is_success() {
+                self.prefer(&other);
+            }
+            return Ok(answer);
+        }
+        // The provider's word on the one that comes first is what helps.
+        Ok(refusal)
+    }
+
+    fn prefer(&self, accepted: &Presented) {
+        let Some(before) = self.prover.prefer(accepted) else {
+            return;
         };
-        let answer = self.post(url, grant, ask, wish, &other).await?;
-        if self.refuses_proof(&answer) {
-            // The provider's word on the one that comes first is what helps.
-            return Ok(refusal);
-        }
-        if self.prover.prefer(&other) {
+        let (refused, accepted) = (before.key(), accepted.choice.key());
+        let credential = &*self.context.credential;
+        if refused == accepted {
+            tracing::info!(
+                credential,
+                "the provider does not decode the id and secret of HTTP Basic; they are sent as it reads them"
+            );
+        } else {
             tracing::warn!(
-                credential = &*self.context.credential,
-                refused = first.which.key(),
-                accepted = other.which.key(),
+                credential,
+                refused,
+                accepted,
                 "the provider refuses one of the credential's secrets; the other comes first from now on"
             );
         }
-        Ok(answer)
     }
 
-    /// Whether the provider refuses the proof itself, as one that is wrong or has expired (facts B2).
-    fn refuses_proof(&self, response: &Response<Bytes>) -> bool {
-        if !response.status().is_client_error() {
-            return false;
-        }
+    /// Whether the provider refuses the client for what it proves itself with (facts B2, RFC 6749 section 5.2), and not what it asks for.
+    /// Entra ID's numbers say it exactly. Elsewhere words differ and may be missing; then 401 and 403 are about the client, as all that
+    /// a token endpoint judges but for a user's password: that goes out once, unless the answer says that it was not the reason.
+    fn refuses_client(&self, response: &Response<Bytes>, grant: &[(&str, &str)]) -> bool {
+        let status = response.status();
         let Err(denial) = answer::read(response, self.context.clock.since_epoch()) else {
             return false;
         };
-        match &denial.failure {
-            Failure::Rejected { error, codes, .. } if codes.is_empty() => {
-                !self.application.entra && matches!(error.as_str(), "invalid_client" | "http_401")
-            }
-            Failure::Rejected { codes, .. } => {
-                codes.iter().any(|code| PROOF_REFUSED.contains(code))
-            }
-            Failure::SecretUnavailable(_)
-            | Failure::Caller { .. }
-            | Failure::Unavailable { .. }
-            | Failure::Unusable { .. }
-            | Failure::SignInRequired { .. } => false,
+        let Failure::Rejected { error, codes, .. } = &denial.failure else {
+            return false;
+        };
+        if !codes.is_empty() {
+            return codes.iter().any(|code| PROOF_REFUSED.contains(code));
         }
+        let user = grant.iter().any(|(name, _)| *name == "password");
+        CLIENT_REFUSED.contains(&error.as_str())
+            || !NOT_THE_CLIENT.contains(&error.as_str())
+                && (status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN && !user)
     }
 
     async fn post(
@@ -196,13 +241,9 @@ impl Client {
         if let Some(value) = &presented.authorization {
             request = request.header(AUTHORIZATION, value);
         }
-        match ask {
-            Ask::Scope(scope) if scope.is_empty() => {}
-            Ask::Scope(scope) => {
-                form.append_pair("scope", scope);
-            }
-            Ask::Resource(resource) => {
-                form.append_pair("resource", resource);
+        for (name, value) in [("scope", ask.scope()), ("resource", ask.resource())] {
+            if let Some(value) = value {
+                form.append_pair(name, value);
             }
         }
         let capable = self

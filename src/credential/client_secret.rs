@@ -1,10 +1,11 @@
 //! Proof by a shared secret, or by one of two while they are being rolled over.
 //!
 //! In: the client id and the secret as it is now. Out: form fields (`client_secret_post`) or HTTP Basic, each part form-encoded first
-//! (`client_secret_basic`; RFC 6749 section 2.3.1, facts B1.1). When the provider refuses one of two, the other; the one it last took
-//! comes first. Refuses when the secret cannot be read.
+//! (`client_secret_basic`; RFC 6749 section 2.3.1, facts B1.1). Many servers do not decode these parts, so where that makes a
+//! difference a refusal is followed by the same pair as it is. When the provider refuses one of two secrets, the other; what it last
+//! took comes first. Refuses when the secret cannot be read.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -46,19 +47,35 @@ pub(super) enum Which {
     Next,
 }
 
-impl Which {
-    /// Its key in the configuration.
+/// One of the two secrets, in one of two spellings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Choice {
+    which: Which,
+    /// HTTP Basic without form-encoding.
+    plain: bool,
+}
+
+impl Choice {
+    /// The secret's key in the configuration.
     pub(super) const fn key(self) -> &'static str {
-        match self {
-            Self::First => "secret",
-            Self::Next => "next_secret",
+        match self.which {
+            Which::First => "secret",
+            Which::Next => "next_secret",
         }
     }
 
-    const fn other(self) -> Self {
-        match self {
-            Self::First => Self::Next,
-            Self::Next => Self::First,
+    const fn other_secret(self) -> Self {
+        let which = match self.which {
+            Which::First => Which::Next,
+            Which::Next => Which::First,
+        };
+        Self { which, ..self }
+    }
+
+    const fn other_spelling(self) -> Self {
+        Self {
+            plain: !self.plain,
+            ..self
         }
     }
 }
@@ -66,8 +83,8 @@ impl Which {
 pub(super) struct Prover {
     settings: Settings,
     secrets: Secrets,
-    /// Whether `next_secret` comes first. Attempts may run at the same time; whoever looks sees one of two good answers.
-    next_first: AtomicBool,
+    /// What comes first. Attempts may run at the same time; whoever looks sees one of two good answers.
+    preferred: Mutex<Choice>,
 }
 
 impl Prover {
@@ -75,47 +92,70 @@ impl Prover {
         Self {
             settings: settings.clone(),
             secrets: secrets.clone(),
-            next_first: AtomicBool::new(false),
+            preferred: Mutex::default(),
         }
     }
 
     pub(super) async fn present(&self, client_id: &str) -> Result<Presented, Denial> {
-        self.made(client_id, self.preferred()).await
+        let preferred = *self.preferred();
+        self.made(client_id, preferred).await
     }
 
+    /// The next of: a newer version of the secret in its vault, the other spelling, the other secret in either spelling. What would be
+    /// the same request as one before is left out.
     pub(super) async fn refused(
         &self,
         client_id: &str,
-        refused: &Presented,
+        refused: &[Presented],
     ) -> Result<Option<Presented>, Denial> {
-        let which = refused.which;
-        if let Some(secret) = &refused.made_from
-            && let Some(newer) = self.secrets.newer(self.value(which), secret).await
-        {
-            return self.presented(client_id, newer, which).map(Some);
-        }
-        if self.settings.next.is_none() {
+        let (Some(first), Some(last)) = (refused.first(), refused.last()) else {
             return Ok(None);
+        };
+        let of_this_secret = |one: &&Presented| one.choice.which == last.choice.which;
+        if let Some(secret) = &last.made_from
+            && refused.iter().filter(of_this_secret).count() == 1
+            && let Some(newer) = self
+                .secrets
+                .newer(self.value(last.choice.which), secret)
+                .await
+        {
+            return presented(self.settings.client_auth, client_id, newer, last.choice).map(Some);
         }
-        self.made(client_id, which.other()).await.map(Some)
-    }
-
-    pub(super) fn prefer(&self, accepted: Which) -> bool {
-        let next = accepted == Which::Next;
-        self.next_first.swap(next, Ordering::Relaxed) != next
-    }
-
-    fn preferred(&self) -> Which {
-        if self.next_first.load(Ordering::Relaxed) {
-            Which::Next
-        } else {
-            Which::First
+        let other = first.choice.other_secret();
+        for choice in [first.choice.other_spelling(), other, other.other_spelling()] {
+            let same_secret = choice.which == first.choice.which;
+            if !same_secret && self.settings.next.is_none() {
+                break;
+            }
+            let spelt = self.settings.client_auth == ClientAuth::Basic;
+            if choice.plain != first.choice.plain && !spelt {
+                continue;
+            }
+            let one = self.made(client_id, choice).await?;
+            if refused.iter().all(|other| !one.same(other)) {
+                return Ok(Some(one));
+            }
         }
+        Ok(None)
     }
 
-    async fn made(&self, client_id: &str, which: Which) -> Result<Presented, Denial> {
-        let secret = self.secrets.read(self.value(which)).await;
-        self.presented(client_id, secret.map_err(Denial::secret)?, which)
+    /// What was the first choice, where this is another.
+    pub(super) fn prefer(&self, accepted: Choice) -> Option<Choice> {
+        let mut preferred = self.preferred();
+        let before = std::mem::replace(&mut *preferred, accepted);
+        (before != accepted).then_some(before)
+    }
+
+    fn preferred(&self) -> MutexGuard<'_, Choice> {
+        self.preferred
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn made(&self, client_id: &str, choice: Choice) -> Result<Presented, Denial> {
+        let secret = self.secrets.read(self.value(choice.which)).await;
+        let secret = secret.map_err(Denial::secret)?;
+        presented(self.settings.client_auth, client_id, secret, choice)
     }
 
     fn value(&self, which: Which) -> &Value {
@@ -124,33 +164,39 @@ impl Prover {
             (Which::First, _) | (Which::Next, None) => &self.settings.secret,
         }
     }
-
-    fn presented(
-        &self,
-        client_id: &str,
-        secret: Secret<String>,
-        which: Which,
-    ) -> Result<Presented, Denial> {
-        let made_from = Some(secret.clone());
-        let (fields, authorization) = match self.settings.client_auth {
-            ClientAuth::Post => {
-                let id = ("client_id", Secret::new(client_id.to_owned()));
-                (vec![id, ("client_secret", secret)], None)
-            }
-            ClientAuth::Basic => (Vec::new(), Some(basic(client_id, &secret)?)),
-        };
-        Ok(Presented {
-            fields,
-            authorization,
-            made_from,
-            which,
-        })
-    }
 }
 
-fn basic(client_id: &str, secret: &Secret<String>) -> Result<HeaderValue, Denial> {
-    let encode = |part: &str| form_urlencoded::byte_serialize(part.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encode(client_id), encode(secret.expose()));
+fn presented(
+    client_auth: ClientAuth,
+    client_id: &str,
+    secret: Secret<String>,
+    choice: Choice,
+) -> Result<Presented, Denial> {
+    let made_from = Some(secret.clone());
+    let (fields, authorization) = match client_auth {
+        ClientAuth::Post => {
+            let id = ("client_id", Secret::new(client_id.to_owned()));
+            (vec![id, ("client_secret", secret)], None)
+        }
+        ClientAuth::Basic => (Vec::new(), Some(basic(client_id, &secret, choice.plain)?)),
+    };
+    Ok(Presented {
+        fields,
+        authorization,
+        made_from,
+        choice,
+    })
+}
+
+fn basic(client_id: &str, secret: &Secret<String>, plain: bool) -> Result<HeaderValue, Denial> {
+    let spell = |part: &str| {
+        if plain {
+            part.to_owned()
+        } else {
+            form_urlencoded::byte_serialize(part.as_bytes()).collect()
+        }
+    };
+    let pair = format!("{}:{}", spell(client_id), spell(secret.expose()));
     let mut value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair)))
         .map_err(|_| Denial::unavailable(Reason::RequestInvalid, None))?;
     value.set_sensitive(true);

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::application::{Application, Client};
+use super::application::{Application, CLIENT_REFUSED, Client};
 use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
 use crate::diagnosis::Reason;
@@ -120,12 +120,10 @@ impl Password {
 }
 
 /// Whether a failure may have been counted against the account. A refused application was judged before the password was (RFC 6749
-/// section 5.2: `invalid_client`, `unauthorized_client`); an answer nobody can read may well have been a refusal.
+/// section 5.2); an answer nobody can read may well have been a refusal.
 fn counts(failure: &Failure) -> bool {
     match failure {
-        Failure::Rejected { error, .. } => {
-            !matches!(error.as_str(), "invalid_client" | "unauthorized_client")
-        }
+        Failure::Rejected { error, .. } => !CLIENT_REFUSED.contains(&error.as_str()),
         Failure::Unavailable { reason, .. } => {
             matches!(reason, Reason::AnswerInvalid | Reason::WebPage)
         }

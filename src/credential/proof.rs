@@ -42,7 +42,14 @@ pub(super) struct Presented {
     /// The secret or certificate it was made from.
     pub(super) made_from: Option<Secret<String>>,
     /// Which one it is, where the proof has several.
-    pub(super) which: client_secret::Which,
+    pub(super) choice: client_secret::Choice,
+}
+
+impl Presented {
+    /// Whether it would be the same request.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        self.fields == other.fields && self.authorization == other.authorization
+    }
 }
 
 impl Prover {
@@ -72,25 +79,28 @@ impl Prover {
         }
     }
 
-    /// Another proof, after the provider refused this one for itself: for one more request of the same attempt. `None`: there is
+    /// Another proof, after the provider refused these for themselves: for one more request of the same attempt. `None`: there is
     /// none. A newer version of what is kept in a vault comes before `next_secret`.
     pub(super) async fn refused(
         &self,
         application: &Application,
-        refused: &Presented,
+        refused: &[Presented],
     ) -> Result<Option<Presented>, Denial> {
         match self {
             Self::Secret(prover) => prover.refused(&application.client_id, refused).await,
-            Self::Certificate(prover) => prover.refused(application, refused).await,
+            Self::Certificate(prover) => match refused {
+                [refused] => prover.refused(application, refused).await,
+                _ => Ok(None),
+            },
             Self::Federated(_) | Self::Nothing => Ok(None),
         }
     }
 
-    /// Notes that the provider took `accepted` after it refused another: it comes first from now on. Whether that is news.
-    pub(super) fn prefer(&self, accepted: &Presented) -> bool {
+    /// Notes that the provider took `accepted` after it refused another: it comes first from now on. What did before, where that is news.
+    pub(super) fn prefer(&self, accepted: &Presented) -> Option<client_secret::Choice> {
         match self {
-            Self::Secret(prover) => prover.prefer(accepted.which),
-            Self::Certificate(_) | Self::Federated(_) | Self::Nothing => false,
+            Self::Secret(prover) => prover.prefer(accepted.choice),
+            Self::Certificate(_) | Self::Federated(_) | Self::Nothing => None,
         }
     }
 }

@@ -122,9 +122,11 @@ impl Settings {
             credential: &self.credential,
             token_url: self.application.token_url.as_str(),
             client_id: &self.application.client_id,
-            scope: match &self.scope {
-                Some(Ask::Scope(text) | Ask::Resource(text)) => text,
-                None => "",
+            scope: &match &self.scope {
+                Some(Ask::Scope(text) | Ask::Resource(text)) => text.clone(),
+                // No scope has a line feed in it.
+                Some(Ask::Both { scope, resource }) => format!("{scope}\n{resource}"),
+                None => String::new(),
             },
         };
         Seal::new(&key, &owner).map_err(Denial::from)

@@ -21,6 +21,7 @@ mod diagnostics;
 mod doctor;
 mod doctor_credentials;
 mod doctor_vaults;
+mod foreign_providers;
 mod frames;
 mod graph;
 mod house;

@@ -223,3 +223,25 @@ async fn a_wrong_secret_is_a_rejected_credential() {
     }
     assert_eq!(house.simulator.received().len(), 0);
 }
+
+#[tokio::test]
+async fn it_gives_a_token_of_the_scope_for_the_resource_that_a_credential_names_beside_it() {
+    let Some(provider) = shared() else {
+        return;
+    };
+    let (yaml, secrets) = credentials(provider);
+    let yaml = yaml.replace(
+        "scope: call }",
+        &format!("scope: read, resource: \"{ES256}\" }}"),
+    );
+    let house = with_credentials(House::simulator().await, &yaml, &secrets).await;
+    assert_eq!(fire(&house, 0).await.status, StatusCode::NOT_FOUND);
+    let received = house.simulator.received();
+    let seen = received.last().unwrap().header("authorization");
+    let token = seen.unwrap().strip_prefix("Bearer ").unwrap();
+    assert_eq!(claims(token)["scope"], "read");
+    let header = token.split('.').next().unwrap();
+    let header = URL_SAFE_NO_PAD.decode(header).unwrap();
+    let header: Value = serde_json::from_slice(&header).unwrap();
+    assert_eq!(header["alg"], "ES256");
+}

@@ -122,11 +122,16 @@ pub async fn examine(question: &Question, part: &Part, bench: &Bench<'_>) -> (Se
 }
 
 fn title(name: &str, question: &Question) -> String {
-    let asked = match &question.ask {
-        Some(Ask::Scope(scope)) if !scope.is_empty() => format!(", scope {scope}"),
-        Some(Ask::Resource(resource)) => format!(", resource {resource}"),
-        Some(Ask::Scope(_)) | None => String::new(),
-    };
+    let ask = question.ask.as_ref();
+    let mut asked = String::new();
+    for (name, value) in [
+        ("scope", ask.and_then(Ask::scope)),
+        ("resource", ask.and_then(Ask::resource)),
+    ] {
+        if let Some(value) = value {
+            asked.extend([", ", name, " ", value]);
+        }
+    }
     let users = if question.users.is_empty() {
         String::new()
     } else {

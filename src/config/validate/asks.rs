@@ -1,6 +1,7 @@
 //! What a token is asked for: `scope:` and `resource:`.
 //!
-//! In: the keys, on a credential or a flow, or an audience. Out: an [`Ask`]. Refuses what Entra ID answers with an error or, worse, with a token
+//! In: the keys, on a credential or a flow, or an audience. Out: an [`Ask`]; both keys together for a server that is not Entra ID (RFC 8707).
+//! Refuses what Entra ID answers with an error or, worse, with a token
 //! the flow then refuses: v1's `resource` at v2 and the reverse, no `/.default` for an application, `/.default` beside other scopes, the flow
 //! service with a slash missing (facts A2.2, B1.3).
 
@@ -26,6 +27,10 @@ pub fn explicit(
     match (scope, resource) {
         (Field::Broken, _) | (_, Field::Broken) => None,
         (Field::Absent, Field::Absent) => Some(None),
+        (Field::Given(scope), Field::Given(resource)) if entra.is_none() => Some(Some(Ask::Both {
+            scope: joined(&scope),
+            resource: resource.value.0,
+        })),
         (Field::Given(_), Field::Given(resource)) => {
             ground.reader.error_at(
                 &resource.spot,
@@ -35,13 +40,7 @@ pub fn explicit(
             None
         }
         (Field::Given(scope), Field::Absent) => {
-            let words: Vec<&str> = scope
-                .value
-                .0
-                .iter()
-                .map(|one| one.value.0.as_str())
-                .collect();
-            let words = words.join(" ");
+            let words = joined(&scope);
             let fits = match entra {
                 Some(entra) => scope_fits(ground, &scope.spot, &words, entra),
                 None => true,
@@ -56,6 +55,12 @@ pub fn explicit(
             fits.then_some(Some(Ask::Resource(resource.value.0)))
         }
     }
+}
+
+fn joined(scope: &At<OneOrMore<Text>>) -> String {
+    let words = scope.value.0.iter();
+    let words: Vec<&str> = words.map(|one| one.value.0.as_str()).collect();
+    words.join(" ")
 }
 
 /// A user's permission without a resource is one of Microsoft Graph's (facts B1.8): said in full, so that it is seen where the token goes.

@@ -350,7 +350,7 @@ fn other_cloud(
                 "write scope: {}/.default, or leave `scope` out",
                 clouds::flow_audience(cloud)
             ),
-            Ask::Resource(_) => say!(
+            Ask::Resource(_) | Ask::Both { .. } => say!(
                 "write resource: {}, or leave `resource` out",
                 clouds::flow_audience(cloud)
             ),
@@ -367,9 +367,9 @@ fn other_cloud(
 
 /// A token for Microsoft's services must not travel to somebody else's host (security rule 21).
 fn guard_host(ground: &mut Ground<'_>, spot: &Spot, host: &str, ask: &Ask, allowed: bool) {
-    let (Ask::Scope(asked) | Ask::Resource(asked)) = ask;
     let at_home = clouds::known(host).is_some() || clouds::loopback(host);
-    if clouds::microsofts(asked) && !at_home && !allowed {
+    let asked = [ask.scope(), ask.resource()];
+    if asked.into_iter().flatten().any(clouds::microsofts) && !at_home && !allowed {
         ground.reader.error_at(
             spot,
             say!("a token for a Microsoft service would be sent to a host that is not Microsoft's"),

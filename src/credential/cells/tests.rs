@@ -167,7 +167,11 @@ mod rule_22_keys {
     }
 
     fn asked() -> impl Strategy<Value = Ask> {
-        prop_oneof![part().prop_map(Ask::Scope), part().prop_map(Ask::Resource)]
+        prop_oneof![
+            part().prop_map(Ask::Scope),
+            part().prop_map(Ask::Resource),
+            (part(), part()).prop_map(|(scope, resource)| Ask::Both { scope, resource }),
+        ]
     }
 
     fn value(text: String) -> Value {
@@ -566,6 +570,10 @@ mod rule_22_keys {
             let ask = match base.1.clone() {
                 Ask::Scope(text) => Ask::Resource(text),
                 Ask::Resource(text) => Ask::Scope(text),
+                Ask::Both { scope, resource } => Ask::Both {
+                    scope: format!("{resource}x"),
+                    resource: scope,
+                },
             };
             prop_assert!(own != Key::new(&base.0, &ask));
             for kind in kinds_changed(&base.0.kind) {

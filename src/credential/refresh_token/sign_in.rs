@@ -1,7 +1,7 @@
 //! The one sign-in that fills a store.
 //!
 //! In: the credential's settings. Out: for a browser, the address a person opens (authorization code with PKCE S256, `state` and `nonce`; facts
-//! B1.9, RFC 7636, RFC 8252); for a device without one, a code to type elsewhere (facts B1.10, RFC 8628); then the tokens, whose
+//! B1.9, RFC 7636, RFC 8252); for a device without one, a code to type elsewhere (facts B1.10, RFC 8628; with PKCE but at Entra ID); then the tokens, whose
 //! account is compared with the store's. Refuses an answer that was not asked for, an account other than the one that signed in before,
 //! and a provider that gives no refresh token. Nothing of a token is ever printed.
 
@@ -114,6 +114,7 @@ pub struct Device {
     /// For how long it is good.
     pub within: Duration,
     code: Secret<String>,
+    verifier: Option<Secret<String>>,
     interval: Duration,
 }
 
@@ -143,10 +144,20 @@ impl SignIn {
     /// With this credential, to ask for this.
     #[must_use]
     pub fn new(settings: &Settings, ask: &Ask, context: &Context) -> Self {
-        let who = "openid profile offline_access";
         let ask = match ask {
-            Ask::Scope(scope) => Ask::Scope(format!("{who} {scope}").trim_end().to_owned()),
-            resource @ Ask::Resource(_) => resource.clone(),
+            Ask::Scope(scope) => Ask::Scope(with_who(scope)),
+            Ask::Both { scope, resource } => Ask::Both {
+                scope: with_who(scope),
+                resource: resource.clone(),
+            },
+            // v1 has no scopes; elsewhere nobody is given a refresh token who does not ask for one.
+            Ask::Resource(resource) if settings.application.entra => {
+                Ask::Resource(resource.clone())
+            }
+            Ask::Resource(resource) => Ask::Both {
+                scope: with_who(""),
+                resource: resource.clone(),
+            },
         };
         Self {
             client: Client::new(&settings.application, context),
@@ -165,9 +176,8 @@ impl SignIn {
             .authorize
             .clone()
             .ok_or(Error::NoEndpoint("authorize_url"))?;
-        let unguessable = || BASE64_URL_SAFE_NO_PAD.encode(self.context.random.bytes::<32>());
-        let (state, nonce, verifier) = (unguessable(), unguessable(), unguessable());
-        let challenge = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
+        let (state, nonce) = (self.unguessable(), self.unguessable());
+        let (verifier, challenge) = self.code_verifier();
         {
             let mut query = url.query_pairs_mut();
             query
@@ -177,14 +187,12 @@ impl SignIn {
                 .append_pair("response_mode", "query")
                 .append_pair("state", &state)
                 .append_pair("nonce", &nonce)
-                .append_pair("code_challenge", &BASE64_URL_SAFE_NO_PAD.encode(challenge))
-                .append_pair("code_challenge_method", "S256");
-            match &self.ask {
-                Ask::Scope(scope) => query.append_pair("scope", scope),
-                Ask::Resource(resource) => query
-                    .append_pair("scope", "openid")
-                    .append_pair("resource", resource),
-            };
+                .append_pair("code_challenge", &challenge)
+                .append_pair("code_challenge_method", "S256")
+                .append_pair("scope", self.ask.scope().unwrap_or("openid"));
+            if let Some(resource) = self.ask.resource() {
+                query.append_pair("resource", resource);
+            }
             // Not silently the account the browser happens to be signed in with; elsewhere offline access has to be agreed to
             // (OpenID Connect Core section 11).
             let prompt = if self.settings.application.entra {
@@ -192,17 +200,31 @@ impl SignIn {
             } else {
                 "consent"
             };
-            query.append_pair("prompt", prompt);
+            let parameters = &self.settings.application.parameters;
+            if !parameters.contains_key("prompt") {
+                query.append_pair("prompt", prompt);
+            }
             // A server that is told for whom a token is in a field of its own wants to know it here already (RFC 8707 section 2.1).
-            query.extend_pairs(&self.settings.application.parameters);
+            query.extend_pairs(parameters);
         }
         Ok(Browser {
             url,
             state: Secret::new(state),
             redirect: redirect.to_owned(),
             nonce,
-            verifier: Secret::new(verifier),
+            verifier,
         })
+    }
+
+    fn unguessable(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(self.context.random.bytes::<32>())
+    }
+
+    /// A secret of this sign-in's own, and what shows that we have it (RFC 7636).
+    fn code_verifier(&self) -> (Secret<String>, String) {
+        let verifier = self.unguessable();
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
+        (Secret::new(verifier), BASE64_URL_SAFE_NO_PAD.encode(digest))
     }
 
     /// Redeems the code a browser came back with.
@@ -225,9 +247,18 @@ impl SignIn {
             .device
             .as_ref()
             .ok_or(Error::NoEndpoint("device_url"))?;
+        // Some servers demand it of every client (Keycloak), others ignore what they do not know (RFC 6749 section 3.2). Entra ID
+        // documents none.
+        let (verifier, challenge) = self.code_verifier();
+        let verifier = (!self.settings.application.entra).then_some(verifier);
+        let fields = [
+            ("code_challenge", challenge.as_str()),
+            ("code_challenge_method", "S256"),
+        ];
+        let fields = if verifier.is_some() { &fields[..] } else { &[] };
         let response = self
             .client
-            .ask_at(url, &[], &self.ask, &Wish::default())
+            .ask_at(url, fields, &self.ask, &Wish::default())
             .await?;
         let text = |name| answer::text_of(&response, name);
         let seconds = |name| answer::seconds_of(&response, name);
@@ -246,6 +277,7 @@ impl SignIn {
             ),
             within: seconds("expires_in").unwrap_or(LONGEST).min(LONGEST),
             code,
+            verifier,
             interval: seconds("interval")
                 .unwrap_or(SLOWER)
                 .max(Duration::from_secs(1)),
@@ -254,10 +286,13 @@ impl SignIn {
 
     /// Waits until somebody has typed the code and signed in.
     pub async fn wait(&self, device: &Device) -> Result<Signed, Error> {
-        let grant = [
+        let mut grant = vec![
             ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
             ("device_code", device.code.expose().as_str()),
         ];
+        if let Some(verifier) = &device.verifier {
+            grant.push(("code_verifier", verifier.expose()));
+        }
         let clock = &self.context.clock;
         let end = clock.since_epoch() + device.within;
         let mut interval = device.interval;
@@ -331,7 +366,7 @@ impl SignIn {
                 }
             }
             // It was asked for, and without it nothing ties the answer to this browser. Servers that speak OAuth only have none.
-            None if application.entra && matches!(self.ask, Ask::Scope(_)) => {
+            None if application.entra && self.ask.scope().is_some() => {
                 return Err(Error::NotOurs("id_token"));
             }
             None => grant.claims.as_deref().and_then(entra_account),
@@ -342,6 +377,17 @@ impl SignIn {
             at: self.context.clock.unix(),
         })
     }
+}
+
+/// The scopes that tell who signed in and give a refresh token, and then these; each once.
+fn with_who(scope: &str) -> String {
+    let mut words = vec!["openid", "profile", "offline_access"];
+    for word in scope.split_ascii_whitespace() {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    words.join(" ")
 }
 
 /// Who a token of Entra ID is about.

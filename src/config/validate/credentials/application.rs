@@ -263,8 +263,8 @@ fn capability(ground: &mut Ground<'_>, keys: &Keys) -> Option<bool> {
     }
 }
 
-/// Form fields the request sets itself.
-const RESERVED: [&str; 10] = [
+/// Form fields the requests set themselves: none may stand there twice (RFC 6749 section 3.2).
+const RESERVED: [&str; 23] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -275,6 +275,20 @@ const RESERVED: [&str; 10] = [
     "username",
     "password",
     "claims",
+    "refresh_token",
+    "assertion",
+    "requested_token_use",
+    // Of a sign-in: there it goes to the authorization endpoint as well.
+    "code",
+    "code_verifier",
+    "code_challenge",
+    "code_challenge_method",
+    "device_code",
+    "redirect_uri",
+    "response_type",
+    "response_mode",
+    "state",
+    "nonce",
 ];
 
 fn extra(

@@ -104,7 +104,7 @@ async fn other_refusals_and_outages_do_not_try_the_other_secret() {
 }
 
 #[tokio::test]
-async fn another_providers_invalid_client_is_a_refused_secret_and_entras_alone_is_not() {
+async fn invalid_client_without_a_number_is_a_refused_secret_whoever_says_it() {
     let simulator = simulator().await;
     takes(&simulator, NEW);
     let refusal = |status, body: &'static str| Fault::Status {
@@ -118,7 +118,7 @@ async fn another_providers_invalid_client_is_a_refused_secret_and_entras_alone_i
         (false, refusal(400, invalid_client), 2),
         (false, refusal(401, "nothing of use"), 2),
         (false, refusal(400, r#"{"error":"invalid_scope"}"#), 1),
-        (true, refusal(401, invalid_client), 1),
+        (true, refusal(401, invalid_client), 2),
     ] {
         simulator.fault(Place::Token, fault, Times::Once);
         let application = Application {

@@ -187,7 +187,7 @@ pub enum Failure {
     /// The provider says the gateway's credential is wrong: somebody has to change something.
     #[error("the identity provider refuses the gateway's credential ({error})")]
     Rejected {
-        /// OAuth's `error`, or `http_401` where the answer names none.
+        /// OAuth's `error`, or `http_401` or `http_403` where the answer names none.
         error: String,
         /// AADSTS numbers; empty for other providers.
         codes: Vec<u32>,
@@ -195,6 +195,8 @@ pub enum Failure {
         suberror: Option<&'static Suberror>,
         /// What the provider's support wants to know.
         trace_id: Option<String>,
+        /// Who said it, and with which status.
+        evidence: Option<Arc<Evidence>>,
     },
     /// The credential's own secret cannot be read from its vault.
     #[error("the credential's secret cannot be read")]
@@ -238,6 +240,8 @@ pub enum Failure {
         suberror: Option<&'static Suberror>,
         /// What the provider's support wants to know.
         trace_id: Option<String>,
+        /// Who said it, and with which status.
+        evidence: Option<Arc<Evidence>>,
     },
 }
 
@@ -272,7 +276,15 @@ impl Failure {
             Self::Unavailable { evidence, .. } => {
                 explain(self.reason(), &[], None, evidence.clone())
             }
-            _ => explain(self.reason(), self.codes(), self.suberror(), None),
+            Self::Rejected { evidence, .. } | Self::SignInRequired { evidence, .. } => explain(
+                self.reason(),
+                self.codes(),
+                self.suberror(),
+                evidence.clone(),
+            ),
+            Self::Caller { .. } | Self::Unusable { .. } => {
+                explain(self.reason(), self.codes(), None, None)
+            }
         }
     }
 

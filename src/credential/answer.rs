@@ -1,9 +1,10 @@
 //! What a token endpoint's answer says.
 //!
-//! In: any answer at all: JSON, a plain-text 429, an HTML 503, nothing. Out: a [`Grant`], or a [`Denial`] that holds only fixed words,
-//! `error`, `error_codes` and `trace_id`, each checked to be harmless in a log, and the catalogue's entry for its `suberror`. Every number
-//! may be a number or a numeric string (facts B1.2); errors as in facts B2 and RFC 6749 section 5.2. Refuses a token that is not `Bearer`
-//! or cannot be a header (rule 21).
+//! In: any answer at all: JSON, a plain-text 429, an HTML 503, nothing. Out: a [`Grant`], or a [`Denial`] that holds only fixed words, the
+//! status, `error`, `error_codes` and `trace_id`, each checked to be harmless in a log, and the catalogue's entry for its `suberror`. Every
+//! number may be a number or a numeric string (facts B1.2); errors as in facts B2 and RFC 6749 section 5.2. What servers word in their own
+//! way is taken where it does no harm: a token without a type, or whose type is another word for `Bearer`. Refuses a token that is
+//! bound to a key, of an unknown type, or that cannot be a header (rule 21).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use serde_json::{Map, Value};
 use super::source::{Denial, Grant};
 use super::{Claims, Failure};
 use crate::client::{answered, is_page};
-use crate::diagnosis::Reason;
 use crate::diagnosis::entra::suberror;
+use crate::diagnosis::{Evidence, Reason};
 use crate::secret::Secret;
 
 /// Largest answer, in bytes (rule 21).
@@ -42,7 +43,7 @@ const PAUSE: Duration = Duration::from_hours(1);
 
 /// Reads an answer that came at `now` (since the Unix epoch).
 pub fn read(response: &Response<Bytes>, now: Duration) -> Result<Grant, Denial> {
-    judged(response, now).map_err(|denial| denial.seen(answered(response)))
+    judged(response, now).map_err(|denial| denial.seen(seen(response)))
 }
 
 fn judged(response: &Response<Bytes>, now: Duration) -> Result<Grant, Denial> {
@@ -59,30 +60,72 @@ fn judged(response: &Response<Bytes>, now: Duration) -> Result<Grant, Denial> {
     if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
         return Err(Denial::unavailable(Reason::ProviderError, retry_after));
     }
-    let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(response.body()) else {
+    let Some(answer) = object(response) else {
         return Err(unreadable(response, retry_after));
     };
-    if status.is_success()
-        && let Some(grant) = grant(&answer, now)
-    {
-        return Ok(grant);
+    if !status.is_success() {
+        return Err(denial(&answer, response, retry_after));
     }
-    Err(denial(&answer, response, retry_after))
+    // Some servers refuse with 200.
+    grant(&answer, now).map_err(|reason| match text(&answer, "error") {
+        Some(_) => denial(&answer, response, retry_after),
+        None => Denial::unavailable(reason, retry_after),
+    })
 }
 
-fn grant(answer: &Map<String, Value>, now: Duration) -> Option<Grant> {
-    if !text(answer, "token_type")?.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let token = text(answer, "access_token")?;
-    let authorization = bearer(token)?;
+/// Who answered, with which status and which of OAuth's words.
+fn seen(response: &Response<Bytes>) -> Option<Arc<Evidence>> {
+    let seen = answered(response)?;
+    let answer = object(response);
+    let error = answer.and_then(|answer| harmless(text(&answer, "error")?));
+    Some(match error {
+        Some(error) => Evidence::said(&seen.host, &format!("{}, error {error}", seen.cause)),
+        None => seen,
+    })
+}
+
+/// An answer's members, after a byte order mark where there is one.
+fn object(response: &Response<Bytes>) -> Option<Map<String, Value>> {
+    let body: &[u8] = response.body();
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    serde_json::from_slice(body).ok()
+}
+
+fn grant(answer: &Map<String, Value>, now: Duration) -> Result<Grant, Reason> {
+    let token = text(answer, "access_token").filter(|token| !token.is_empty());
+    let token = token.ok_or(Reason::TokenMissing)?;
+    sendable_as_bearer(answer.get("token_type"))?;
+    let authorization = bearer(token).ok_or(Reason::TokenUnsendable)?;
     let claims = claims(token);
-    Some(Grant {
+    Ok(Grant {
         authorization,
         lifetime: Some(lifetime(answer, claims.as_ref(), now)),
         refresh_in: number(answer.get("refresh_in")).filter(|wish| *wish < LONGEST),
         claims: claims.map(Arc::new),
     })
+}
+
+/// Whether a token of this type may be sent as `Bearer`. A type is mandatory (RFC 6749 section 5.1), yet some servers leave it out, and
+/// some have a word of their own. A token that is bound to a key would be refused, and shown to somebody who may have no key.
+fn sendable_as_bearer(kind: Option<&Value>) -> Result<(), Reason> {
+    let kind = match kind {
+        None | Some(Value::Null) => "",
+        Some(Value::String(kind)) => kind,
+        Some(_) => return Err(Reason::TokenTypeUnknown),
+    };
+    let letters = kind
+        .chars()
+        .filter(|letter| !matches!(letter, ' ' | '_' | '-'));
+    let word: String = letters.take(16).collect();
+    match &*word.to_ascii_lowercase() {
+        "" | "bearer" | "bearertoken" | "accesstoken" | "jwt" => Ok(()),
+        "dpop" => Err(Reason::TokenTypeDpop),
+        "pop" => Err(Reason::TokenTypePop),
+        "mac" => Err(Reason::TokenTypeMac),
+        // RFC 8693 section 2.2.1: what was issued is no access token.
+        "na" | "n/a" => Err(Reason::TokenTypeNone),
+        _ => Err(Reason::TokenTypeUnknown),
+    }
 }
 
 /// The header that carries a token; `None` when it cannot be in one.
@@ -140,13 +183,18 @@ fn denial(
     let Some(error) = text(answer, "error") else {
         return unreadable(response, retry_after);
     };
+    let word = harmless(error);
+    let oauth = |word: &String| word.starts_with("invalid_") || word.starts_with("unauthorized_");
+    if nothing_there(response.status()) && !word.as_ref().is_some_and(oauth) {
+        return unreadable(response, retry_after);
+    }
     if matches!(error, "temporarily_unavailable" | "server_error") {
         return Denial::unavailable(Reason::ProviderError, retry_after);
     }
     let codes = answer.get("error_codes").and_then(Value::as_array);
     Denial {
         failure: Failure::Rejected {
-            error: harmless(error).unwrap_or_else(|| "unreadable".to_owned()),
+            error: word.unwrap_or_else(|| "unreadable".to_owned()),
             codes: codes
                 .into_iter()
                 .flatten()
@@ -156,6 +204,7 @@ fn denial(
                 .collect(),
             suberror: text(answer, "suberror").and_then(suberror::find),
             trace_id: text(answer, "trace_id").and_then(harmless),
+            evidence: None,
         },
         retry_after,
     }
@@ -163,29 +212,47 @@ fn denial(
 
 /// The claims that a sign-in has to bring after a refusal (facts B1.11).
 pub fn demand(response: &Response<Bytes>) -> Option<Claims> {
-    let answer: Map<String, Value> = serde_json::from_slice(response.body()).ok()?;
+    let answer = object(response)?;
     Claims::of_json(text(&answer, "claims")?.as_bytes())
 }
 
 fn unreadable(response: &Response<Bytes>, retry_after: Option<Duration>) -> Denial {
-    // RFC 6749 section 5.2: 401 means that the client is refused, whatever the body says.
-    if response.status() == StatusCode::UNAUTHORIZED {
+    // RFC 6749 section 5.2: 401 means that the client is refused, whatever the body says. A server that forbids says no less.
+    let refused = match response.status() {
+        StatusCode::UNAUTHORIZED => Some("http_401"),
+        StatusCode::FORBIDDEN => Some("http_403"),
+        _ => None,
+    };
+    if let Some(error) = refused {
         return Denial {
             failure: Failure::Rejected {
-                error: "http_401".to_owned(),
+                error: error.to_owned(),
                 codes: Vec::new(),
                 suberror: None,
                 trace_id: None,
+                evidence: None,
             },
             retry_after,
         };
     }
-    let reason = if is_page(response) {
+    let reason = if nothing_there(response.status()) {
+        Reason::NoTokenEndpoint
+    } else if is_page(response) {
         Reason::WebPage
     } else {
         Reason::AnswerInvalid
     };
     Denial::unavailable(reason, retry_after)
+}
+
+/// Whether nobody takes requests for tokens at this address.
+fn nothing_there(status: StatusCode) -> bool {
+    let statuses = [
+        StatusCode::NOT_FOUND,
+        StatusCode::METHOD_NOT_ALLOWED,
+        StatusCode::GONE,
+    ];
+    statuses.contains(&status)
 }
 
 /// Seconds or an HTTP date (RFC 9110 section 10.2.3), capped. `None` when absent, unreadable or past.
@@ -205,7 +272,7 @@ fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
 
 /// One of an answer's further secrets: a refresh token, an ID token, a device code.
 pub(super) fn text_of(response: &Response<Bytes>, name: &str) -> Option<Secret<String>> {
-    let answer: Map<String, Value> = serde_json::from_slice(response.body()).ok()?;
+    let answer = object(response)?;
     let value = text(&answer, name)?;
     let usable = (1..=TOKEN).contains(&value.len());
     usable.then(|| Secret::new(value.to_owned()))
@@ -213,7 +280,7 @@ pub(super) fn text_of(response: &Response<Bytes>, name: &str) -> Option<Secret<S
 
 /// One of an answer's durations.
 pub(super) fn seconds_of(response: &Response<Bytes>, name: &str) -> Option<Duration> {
-    let answer: Map<String, Value> = serde_json::from_slice(response.body()).ok()?;
+    let answer = object(response)?;
     number(answer.get(name))
 }
 
@@ -221,14 +288,19 @@ pub(super) fn text<'a>(answer: &'a Map<String, Value>, name: &str) -> Option<&'a
     answer.get(name)?.as_str()
 }
 
-/// Whole seconds from a number or a numeric string; `None` when negative or not a number.
+/// Seconds from a number or a numeric string; `None` when negative or not a number.
 fn number(value: Option<&Value>) -> Option<Duration> {
+    let fraction = |seconds: Option<f64>| Duration::try_from_secs_f64(seconds?).ok();
     match value? {
         Value::Number(number) => number
             .as_u64()
             .map(Duration::from_secs)
-            .or_else(|| Duration::try_from_secs_f64(number.as_f64()?).ok()),
-        Value::String(text) => text.trim().parse().ok().map(Duration::from_secs),
+            .or_else(|| fraction(number.as_f64())),
+        Value::String(text) => {
+            let text = text.trim();
+            let whole = text.parse().ok().map(Duration::from_secs);
+            whole.or_else(|| fraction(text.parse().ok()))
+        }
         _ => None,
     }
 }

@@ -255,6 +255,7 @@ fn explained(denial: Denial, response: &Response<Bytes>, ended: bool) -> Denial 
         codes,
         suberror,
         trace_id,
+        ..
     } = &denial.failure
     else {
         return denial;

@@ -519,6 +519,7 @@ fn for_a_person(denial: Denial) -> Denial {
             codes,
             suberror,
             trace_id,
+            evidence,
         } if !codes.contains(&LOOP)
             && (error == "invalid_grant" || interaction.contains(&error.as_str())) =>
         {
@@ -529,6 +530,7 @@ fn for_a_person(denial: Denial) -> Denial {
                     codes,
                     suberror,
                     trace_id,
+                    evidence,
                 },
                 retry_after: denial.retry_after,
             }
@@ -544,6 +546,7 @@ fn person(reason: Reason) -> Denial {
         codes: Vec::new(),
         suberror: None,
         trace_id: None,
+        evidence: None,
     })
 }
 

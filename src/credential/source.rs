@@ -110,8 +110,11 @@ impl Denial {
     /// The same, with whom it went wrong, and how.
     #[must_use]
     pub fn seen(mut self, seen: Option<Arc<Evidence>>) -> Self {
-        if let Failure::Unavailable { evidence, .. } = &mut self.failure {
-            *evidence = seen;
+        match &mut self.failure {
+            Failure::Rejected { evidence, .. }
+            | Failure::Unavailable { evidence, .. }
+            | Failure::SignInRequired { evidence, .. } => *evidence = seen,
+            Failure::SecretUnavailable(_) | Failure::Caller { .. } | Failure::Unusable { .. } => {}
         }
         self
     }

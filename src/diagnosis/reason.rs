@@ -152,6 +152,30 @@ reasons! {
     AnswerInvalid "answer_invalid" Provider
         "the answer is neither a token nor a refusal"
         "check that the address is that of the token endpoint, and what stands in between"
+    NoTokenEndpoint "no_token_endpoint" Configuration
+        "nothing takes requests for tokens at this address"
+        "compare `token_url` (at Entra ID `authority` and `tenant`) with `token_endpoint` of the provider's metadata"
+    TokenMissing "token_missing" Provider
+        "the answer says that it succeeded, and holds no access token"
+        "check that the address is that of the token endpoint, and that the provider gives this client access tokens"
+    TokenUnsendable "token_unsendable" Provider
+        "the token cannot be sent in a header: it holds other characters than a token may, or is longer than 48 KiB"
+        "let the provider give this client shorter or opaque tokens"
+    TokenTypeDpop "token_type_dpop" Provider
+        "the token is bound to a key (DPoP), and only bearer tokens can be sent"
+        "let the provider give this client bearer tokens: switch DPoP off for it"
+    TokenTypePop "token_type_pop" Provider
+        "the token is bound to a key (proof of possession), and only bearer tokens can be sent"
+        "let the provider give this client bearer tokens: switch proof of possession off for it"
+    TokenTypeMac "token_type_mac" Provider
+        "the token is one for signed requests (MAC), and only bearer tokens can be sent"
+        "let the provider give this client bearer tokens"
+    TokenTypeNone "token_type_none" Provider
+        "what came is no access token: its type is N_A"
+        "let the provider give this client access tokens"
+    TokenTypeUnknown "token_type_unknown" Provider
+        "the token's type is not known, and only bearer tokens can be sent"
+        "let the provider give this client tokens of the type Bearer"
     InteractionRequired "interaction_required" Caller
         "this user has to sign in again"
         "nothing to change here: the caller signs the user in with the claims of its answer"
@@ -311,6 +335,21 @@ impl Reason {
                 | Self::StoreOfAnother
                 | Self::StoreRolledBack
                 | Self::StoreDenied
+        )
+    }
+
+    /// Whether it is about a token that was given and cannot be used: asking again changes nothing.
+    #[must_use]
+    pub const fn is_of_the_token(self) -> bool {
+        matches!(
+            self,
+            Self::TokenMissing
+                | Self::TokenUnsendable
+                | Self::TokenTypeDpop
+                | Self::TokenTypePop
+                | Self::TokenTypeMac
+                | Self::TokenTypeNone
+                | Self::TokenTypeUnknown
         )
     }
 

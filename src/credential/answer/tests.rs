@@ -141,10 +141,10 @@ fn throttling_and_outages_need_no_readable_body() {
         (204, "", "answer_invalid"),
         (200, "<html>proxy login</html>", "web_page"),
         (200, "[]", "answer_invalid"),
-        (200, "{}", "answer_invalid"),
+        (200, "{}", "token_missing"),
         (200, "\"token\"", "answer_invalid"),
-        (404, "not here", "answer_invalid"),
-        (403, "<html>firewall</html>", "web_page"),
+        (404, "not here", "no_token_endpoint"),
+        (403, "<html>firewall</html>", "rejected"),
         (
             400,
             r#"{"error":"temporarily_unavailable","error_codes":[90033]}"#,
@@ -183,6 +183,7 @@ fn a_refusal_keeps_error_codes_and_trace_id_and_nothing_else() {
             codes: vec![7_000_215, 7_000_222],
             suberror: suberror::find("message_only"),
             trace_id: Some("0f8fad5b-d9cb-469f-a165-70867728950e".into()),
+            evidence: None,
         }
     );
     for error in [
@@ -223,6 +224,7 @@ fn a_providers_text_cannot_forge_or_flood_a_log_line() {
                     codes,
                     suberror: None,
                     trace_id,
+                    ..
                 },
             ..
         }) = answered(400, &[], body.to_string())
@@ -241,20 +243,27 @@ mod rule_21_token_answers {
 
     #[test]
     fn only_a_bearer_token_that_can_be_a_header_is_taken() {
-        assert_eq!(word(with(json!({"token_type": "bEARER"}))), "granted");
-        for bad in [
-            json!({"token_type": "mac"}),
-            json!({"token_type": "Bearer "}),
-            json!({"token_type": null}),
-            json!({"access_token": ""}),
-            json!({"access_token": null}),
-            json!({"access_token": 7}),
-            json!({"access_token": "a b"}),
-            json!({"access_token": "a\r\nX-Evil: 1"}),
-            json!({"access_token": "tökén"}),
-            json!({"access_token": "x".repeat(48 * 1024 + 1)}),
+        for kind in [json!("bEARER"), json!(null), json!("Bearer ")] {
+            assert_eq!(word(with(json!({ "token_type": kind }))), "granted");
+        }
+        for (bad, reason) in [
+            (json!({"token_type": "mac"}), "token_type_mac"),
+            (json!({"token_type": "bearer+mac"}), "token_type_unknown"),
+            (json!({"access_token": ""}), "token_missing"),
+            (json!({"access_token": null}), "token_missing"),
+            (json!({"access_token": 7}), "token_missing"),
+            (json!({"access_token": "a b"}), "token_unsendable"),
+            (
+                json!({"access_token": "a\r\nX-Evil: 1"}),
+                "token_unsendable",
+            ),
+            (json!({"access_token": "tökén"}), "token_unsendable"),
+            (
+                json!({"access_token": "x".repeat(48 * 1024 + 1)}),
+                "token_unsendable",
+            ),
         ] {
-            assert_eq!(word(with(bad.clone())), "answer_invalid", "{bad:.80}");
+            assert_eq!(word(with(bad.clone())), reason, "{bad:.80}");
         }
     }
 

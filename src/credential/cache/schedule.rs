@@ -156,6 +156,7 @@ mod tests {
             codes: vec![7_000_215],
             suberror: None,
             trace_id: None,
+            evidence: None,
         };
         let (held, unasked) = hold(&refused, 9, None, 0.999);
         assert!(held <= s(60) && unasked == s(300));

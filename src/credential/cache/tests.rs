@@ -84,6 +84,7 @@ fn refused() -> Step {
             codes: vec![7_000_215],
             suberror: None,
             trace_id: None,
+            evidence: None,
         },
         retry_after: None,
     })

@@ -191,9 +191,9 @@ async fn every_way_an_endpoint_can_fail_ends_in_its_fixed_word() {
         (Fault::Empty, "answer_invalid"),
         (
             Fault::Member("token_type".into(), Some("mac".into())),
-            "answer_invalid",
+            "token_type_mac",
         ),
-        (Fault::Member("access_token".into(), None), "answer_invalid"),
+        (Fault::Member("access_token".into(), None), "token_missing"),
         (Fault::Aadsts(700_016), "rejected"),
         (Fault::Aadsts(7_000_222), "rejected"),
         (Fault::Headers(10_000_000), "too_large"),

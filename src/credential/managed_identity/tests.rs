@@ -169,14 +169,14 @@ async fn every_way_a_platform_can_fail_ends_in_its_fixed_word_after_one_attempt(
             "rejected",
         ),
         (401, said("unknown_source", "unknown"), "rejected"),
-        (403, plain("forbidden"), "answer_invalid"),
+        (403, plain("forbidden"), "rejected"),
         (404, plain("updating"), "identity_updating"),
         (410, plain("gone"), "identity_updating"),
         (429, plain("slower"), "throttled"),
         (500, plain("broken"), "provider_error"),
         (503, plain("broken"), "provider_error"),
         (302, plain("elsewhere"), "redirected"),
-        (200, plain("no token"), "answer_invalid"),
+        (200, plain("no token"), "token_missing"),
     ] {
         let provider = Canned::start(move |_, _| canned::json(status, &body)).await;
         for platform in [metadata(&provider), app_service(&provider)] {

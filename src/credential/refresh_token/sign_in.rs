@@ -308,31 +308,20 @@ impl SignIn {
             });
             match outcome {
                 Ok(response) => return self.signed(&response, None),
-                Err(denial) => match denial.failure {
-                    Failure::Rejected {
-                        error,
-                        codes,
-                        suberror,
-                        trace_id,
-                    } => match error.as_str() {
+                Err(denial) => match &denial.failure {
+                    Failure::Rejected { error, codes, .. } => match error.as_str() {
                         "authorization_pending" => {}
                         "slow_down" => interval += SLOWER,
                         "expired_token" | "code_expired" => return Err(Error::Late),
                         "authorization_declined" | "access_denied" => {
+                            let (error, codes) = (error.clone(), codes.clone());
                             return Err(Error::Ended { error, codes });
                         }
-                        _ => {
-                            return Err(Error::Refused(Failure::Rejected {
-                                error,
-                                codes,
-                                suberror,
-                                trace_id,
-                            }));
-                        }
+                        _ => return Err(denial.into()),
                     },
                     // The person is still typing: an outage of a moment is no reason to begin anew.
-                    Failure::Unavailable { .. } => {}
-                    failure => return Err(failure.into()),
+                    Failure::Unavailable { reason, .. } if !reason.is_of_the_token() => {}
+                    _ => return Err(denial.into()),
                 },
             }
         }

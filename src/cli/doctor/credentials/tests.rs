@@ -25,6 +25,7 @@ fn rejected(codes: &[u32]) -> Failure {
         codes: codes.to_vec(),
         suberror: None,
         trace_id: Some("5d4c".to_owned()),
+        evidence: None,
     }
 }
 
@@ -91,6 +92,7 @@ fn whoever_has_to_sign_in_is_told_how() {
         codes: Vec::new(),
         suberror: None,
         trace_id: None,
+        evidence: None,
     });
     let text = section.to_string();
     assert!(

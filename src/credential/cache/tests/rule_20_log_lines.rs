@@ -74,7 +74,7 @@ async fn a_failure_is_logged_when_it_changes_and_when_it_is_over_and_no_line_hol
             && second.contains("put the secret's *value* in place"),
         "{second}"
     );
-    assert!(!first.contains("fault="), "{first}");
+    assert!(first.contains("fault=\"network\""), "{first}");
     assert!(
         third.contains("token requests succeed again") && third.contains("failed=5"),
         "{third}"

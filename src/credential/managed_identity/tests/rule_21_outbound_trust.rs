@@ -100,7 +100,7 @@ async fn a_key_the_agent_refuses_is_not_sent_again() {
     std::fs::write(&path, "an-old-key").unwrap();
     let challenge = format!("Basic realm={}", path.display());
     let (outcome, requests) = asked(&[challenge], folder.path()).await;
-    assert_eq!(outcome.err().unwrap().failure.word(), "answer_invalid");
+    assert_eq!(outcome.err().unwrap().failure.word(), "rejected");
     assert_eq!(requests, 2);
 }
 

@@ -32,27 +32,22 @@ fn worst(elsewhere: &Canned) -> Vec<(&'static str, Reply, &'static str)> {
         (
             "another type of token",
             token(json!({ "token_type": "mac" })),
-            "answer_invalid",
-        ),
-        (
-            "no type",
-            token(json!({ "token_type": null })),
-            "answer_invalid",
+            "token_type_mac",
         ),
         (
             "no token",
             token(json!({ "access_token": null })),
-            "answer_invalid",
+            "token_missing",
         ),
         (
             "a token for no header",
             token(json!({ "access_token": "a\r\nb: c" })),
-            "answer_invalid",
+            "token_unsendable",
         ),
         (
             "a token over 48 KiB",
             token(json!({ "access_token": "x".repeat(49_153) })),
-            "answer_invalid",
+            "token_unsendable",
         ),
         (
             "a page",

@@ -117,7 +117,9 @@ impl Activity {
 
     /// Whether a stranger has not taken so many answers that he is not worth his connection: h2 remembers each reset for a while.
     pub(super) fn takes_nothing(&self) -> bool {
-        self.untaken.load(Relaxed) >= UNTAKEN && self.standing.is_stranger()
+        self.untaken.load(Relaxed) >= UNTAKEN
+            && self.standing.is_stranger()
+            && !self.standing.has_admitted()
     }
 
     /// HTTP/2: hyper's connection is polled now.

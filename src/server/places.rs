@@ -40,11 +40,14 @@ pub(super) struct Places {
     pub(super) limits: Limits,
     pub(super) crowd: Arc<Crowd>,
     metrics: Option<Metrics>,
-    /// Most connections for which there are descriptors, two for each: the caller's and the flow's.
+    /// Most connections for which there are descriptors.
     descriptors: usize,
     registry: Mutex<Registry>,
     lost: AtomicUsize,
 }
+
+/// Descriptors that are left to calls for their connections to flows, unless these are more than half of all.
+const FLOWS: u64 = 4096;
 
 #[derive(Default)]
 struct Registry {
@@ -90,12 +93,13 @@ impl Seat {
 
 impl Registry {
     /// The next connection that may be told to leave. `None`: nobody may.
-    fn next_to_leave(&mut self) -> Option<Candidate> {
+    fn next_to_leave(&mut self, most: usize) -> Option<Candidate> {
         // What was found a while ago may have changed; what is found now has not.
         for fresh in [false, true] {
             if fresh {
                 let all = self.taken.iter();
-                self.queue = rank(all.filter_map(|(number, seat)| seat.candidate(*number)));
+                let all = all.filter_map(|(number, seat)| seat.candidate(*number));
+                self.queue = rank(all, most);
             }
             while let Some(candidate) = self.queue.last().copied() {
                 let seat = self.taken.get(&candidate.number);
@@ -110,12 +114,12 @@ impl Registry {
 
     /// Whether there is a place, or can be.
     fn has_room(&mut self, most: usize) -> bool {
-        self.taken.len() < most || self.leaving < LEAVING && self.next_to_leave().is_some()
+        self.taken.len() < most || self.leaving < LEAVING && self.next_to_leave(most).is_some()
     }
 
     /// Tells a connection to leave, if one may be told.
-    fn displace(&mut self) {
-        if let Some(candidate) = self.next_to_leave()
+    fn displace(&mut self, most: usize) {
+        if let Some(candidate) = self.next_to_leave(most)
             && let Some(seat) = self.taken.remove(&candidate.number)
         {
             self.leaving += 1;
@@ -139,12 +143,21 @@ impl Places {
                     .with_label_values(&[reason.word()]);
             }
         }
+        let descriptors = process::open_files().map_or(usize::MAX, connections_within);
+        let wanted = settings.load().max_connections;
+        if descriptors < wanted {
+            tracing::warn!(
+                wanted,
+                possible = descriptors,
+                "the limit of open files allows fewer connections than server.max_connections"
+            );
+        }
         Self {
             settings,
             limits,
             crowd: Arc::default(),
             metrics,
-            descriptors: process::open_files().map_or(usize::MAX, connections_within),
+            descriptors,
             registry: Mutex::default(),
             lost: AtomicUsize::new(0),
         }
@@ -166,7 +179,7 @@ impl Places {
         let mut registry = self.registry();
         if registry.taken.len() >= most {
             // Should nobody be left who may be told, there is one more for once.
-            registry.displace();
+            registry.displace(most);
         }
         let number = registry.next;
         registry.next += 1;
@@ -196,7 +209,7 @@ impl Places {
         let until = Instant::now() + pause;
         let freed = self.crowd.freed.notified();
         self.crowd.wait(true);
-        self.registry().displace();
+        self.registry().displace(self.most());
         let _ = tokio::time::timeout_at(until, freed).await;
         self.crowd.wait(false);
     }
@@ -227,10 +240,9 @@ impl Places {
 
 /// For how many connections so many open files are enough.
 fn connections_within(files: u64) -> usize {
-    let spare = SPARE.min(files / 4);
-    usize::try_from((files - spare) / 2)
-        .unwrap_or(usize::MAX)
-        .max(1)
+    let files = files - SPARE.min(files / 4);
+    let callers = files - (files / 2).min(FLOWS);
+    usize::try_from(callers).unwrap_or(usize::MAX).max(1)
 }
 
 /// One connection's place.
@@ -271,8 +283,14 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn open_files_are_enough_for_two_of_each_connection_and_some_to_spare() {
-        for (files, connections) in [(0, 1), (40, 15), (1024, 432), (1_048_576, 524_208)] {
+    fn of_few_open_files_half_are_for_callers_and_of_many_all_but_some() {
+        for (files, connections) in [
+            (0, 1),
+            (40, 15),
+            (1024, 432),
+            (20_000, 15_744),
+            (1_048_576, 1_044_320),
+        ] {
             assert_eq!(super::connections_within(files), connections, "{files}");
         }
     }

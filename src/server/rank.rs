@@ -12,6 +12,9 @@ const BATCH: usize = 64;
 /// How many new connections of one source are spared, so that callers who come together do not end each other's.
 const SPARED: usize = 8;
 
+/// And at most this part of all connections, so that strangers from many addresses cannot be new in turns: one in so many.
+const SPARED_PART: usize = 4;
+
 /// In the order in which they make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
@@ -50,18 +53,18 @@ pub(super) struct Candidate {
     pub(super) is_new: bool,
 }
 
-/// The next to end, the first one last.
-pub(super) fn rank(candidates: impl Iterator<Item = Candidate>) -> Vec<Candidate> {
+/// The next to end, the first one last. `most`: how many connections there may be.
+pub(super) fn rank(candidates: impl Iterator<Item = Candidate>, most: usize) -> Vec<Candidate> {
     let (strangers, others): (Vec<_>, Vec<_>) =
         candidates.partition(|candidate| candidate.class == Class::Stranger);
-    let mut ranked = by_source(strangers);
+    let mut ranked = by_source(strangers, most / SPARED_PART);
     if ranked.is_empty() {
         let (mut idle, admitted): (Vec<_>, Vec<_>) = others
             .into_iter()
             .partition(|candidate| candidate.class == Class::Idle);
         idle.sort_unstable_by_key(|candidate| (candidate.since, candidate.number));
         ranked = if idle.is_empty() {
-            by_source(admitted)
+            by_source(admitted, 0)
         } else {
             idle
         };
@@ -71,15 +74,24 @@ pub(super) fn rank(candidates: impl Iterator<Item = Candidate>) -> Vec<Candidate
     ranked
 }
 
-/// As if each time the oldest went of the source that has most: with so many younger ones of the same source, most first.
-fn by_source(mut all: Vec<Candidate>) -> Vec<Candidate> {
+/// As if each time the oldest went of the source that has most: with so many younger ones of the same source, most first. Of the newest
+/// `newest` some are spared.
+fn by_source(mut all: Vec<Candidate>, newest: usize) -> Vec<Candidate> {
+    all.sort_unstable_by_key(|candidate| std::cmp::Reverse(candidate.number));
+    let spared = newest.checked_sub(1).and_then(|last| {
+        let last = last.min(all.len().saturating_sub(1));
+        all.get(last).map(|candidate| candidate.number)
+    });
     all.sort_unstable_by_key(|candidate| (candidate.source, candidate.number));
     let mut ranked: Vec<(usize, Candidate)> = Vec::with_capacity(all.len());
     for same in all.chunk_by(|one, other| one.source == other.source) {
         let younger = (0..same.len()).rev();
         ranked.extend(younger.zip(same.iter().copied()));
     }
-    ranked.retain(|(younger, candidate)| *younger >= SPARED || !candidate.is_new);
+    ranked.retain(|(younger, candidate)| {
+        let newest = spared.is_some_and(|from| candidate.number >= from);
+        !(candidate.is_new && newest && *younger < SPARED)
+    });
     ranked.sort_unstable_by_key(|(younger, candidate)| {
         (std::cmp::Reverse(*younger), candidate.number)
     });
@@ -102,7 +114,7 @@ mod tests {
     }
 
     fn order(all: &[Candidate]) -> Vec<u64> {
-        let ranked = rank(all.iter().copied());
+        let ranked = rank(all.iter().copied(), 100);
         ranked.iter().rev().map(|next| next.number).collect()
     }
 
@@ -149,6 +161,16 @@ mod tests {
         assert_eq!(order(&all), [0, 1, 50]);
         assert_eq!(order(&all[2..10]), [0; 0]);
         assert_eq!(order(&[new(1), idle]), [51]);
+        // Of few connections fewer are spared.
+        let ranked = rank(all[2..10].iter().copied(), 12);
+        assert_eq!(
+            ranked
+                .iter()
+                .rev()
+                .map(|next| next.number)
+                .collect::<Vec<_>>(),
+            [2, 3, 4, 5, 6]
+        );
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(super) struct Activity {
     pub(super) reset: AtomicBool,
     /// A caller took its answer too slowly.
     pub(super) stalled: AtomicBool,
+    /// Whatever had come with the connection has been read.
+    looked: AtomicBool,
     /// HTTP/2: answers that a stranger did not take, and that did not wait.
     untaken: AtomicUsize,
     /// Bytes of a head that is not complete.
@@ -98,6 +100,19 @@ impl Activity {
     /// How much of a head has come that is not complete, in bytes.
     pub(super) fn head_bytes(&self) -> usize {
         self.head_bytes.load(Relaxed)
+    }
+
+    /// What had come has been read, and nothing more is there: now the connection waits for its other side.
+    pub(super) fn looked(&self) {
+        if !self.looked.load(Relaxed) {
+            self.looked.store(true, Relaxed);
+            self.crowd.idle();
+        }
+    }
+
+    /// Whether nobody has looked yet at what had come with the connection.
+    pub(super) fn is_unread(&self) -> bool {
+        !self.looked.load(Relaxed)
     }
 
     /// Since when nobody uses the connection; `None`: somebody does.

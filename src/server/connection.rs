@@ -3,6 +3,7 @@
 //! In: a socket and a place. Out: HTTP/1.1 or HTTP/2 requests for the service. TLS and the choice of protocol share one deadline: hyper-util's
 //! own detection has none (design, "Traps"), and a socket that says nothing, or half a preface, would hold its place for ever.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -54,7 +55,7 @@ pub(super) async fn serve<S>(
     let places = &place.places;
     let settings = places.settings.load_full();
     // Boxed, so that a connection does not keep room for its handshake.
-    let opened = Box::pin(async {
+    let opening = Box::pin(async {
         tokio::select! {
             opened = timeout(settings.head_timeout, open(stream, &settings)) => {
                 opened.unwrap_or(Err(Some(Reason::Handshake)))
@@ -62,8 +63,8 @@ pub(super) async fn serve<S>(
             () = hurry(stage.clone(), &places.limits) => Err(None),
             () = place.activity.leave.asked() => Err(Some(Reason::Displaced)),
         }
-    })
-    .await;
+    });
+    let opened = looking(opening, &place.activity).await;
     let (transport, protocol, ahead) = match opened {
         Ok(opened) => opened,
         Err(reason) => {
@@ -111,6 +112,18 @@ pub(super) async fn serve<S>(
             .await;
         }
     }
+}
+
+/// Notes when nothing more of what had come with the connection is there.
+async fn looking<F: Future>(mut opening: Pin<Box<F>>, activity: &Activity) -> F::Output {
+    poll_fn(|cx| {
+        let polled = opening.as_mut().poll(cx);
+        if polled.is_pending() {
+            activity.looked();
+        }
+        polled
+    })
+    .await
 }
 
 /// Ends when a drain has waited long enough for somebody who has said nothing yet.

@@ -81,12 +81,14 @@ impl Seat {
         } else {
             (Class::Idle, self.activity.idle_since()?)
         };
+        let is_new = self.born.elapsed() < NEW;
         Some(Candidate {
             class,
             source: self.source,
             since,
             number,
-            is_new: self.born.elapsed() < NEW,
+            is_new,
+            is_unread: self.activity.is_unread() || is_new && standing.undecided() > 0,
         })
     }
 }

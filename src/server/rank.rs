@@ -51,6 +51,8 @@ pub(super) struct Candidate {
     pub(super) number: u64,
     /// It came a moment ago: whoever is known has hardly been able to say so.
     pub(super) is_new: bool,
+    /// Whoever is known may have said so already: nobody has looked, or decided.
+    pub(super) is_unread: bool,
 }
 
 /// The next to end, the first one last. `most`: how many connections there may be.
@@ -90,7 +92,7 @@ fn by_source(mut all: Vec<Candidate>, newest: usize) -> Vec<Candidate> {
     }
     ranked.retain(|(younger, candidate)| {
         let newest = spared.is_some_and(|from| candidate.number >= from);
-        !(candidate.is_new && newest && *younger < SPARED)
+        !(candidate.is_unread || candidate.is_new && newest && *younger < SPARED)
     });
     ranked.sort_unstable_by_key(|(younger, candidate)| {
         (std::cmp::Reverse(*younger), candidate.number)
@@ -110,6 +112,7 @@ mod tests {
             since,
             number,
             is_new: false,
+            is_unread: false,
         }
     }
 

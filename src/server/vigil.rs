@@ -94,6 +94,7 @@ impl<'a> Vigil<'a> {
                         result => Verdict::Ended(result),
                     });
                 }
+                self.activity.looked();
                 if drain_seen && cut.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Verdict::Cut);
                 }

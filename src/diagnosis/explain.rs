@@ -175,7 +175,7 @@ pub fn explain(
     told
 }
 
-/// An error and its sources, outermost first.
+/// An error and its sources, outermost first, on one line and not too long.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -189,7 +189,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         }
         source = error.source();
     }
-    text
+    printable(&text)
 }
 
 /// What a terminal, a log and a page can show: one line, not too long.

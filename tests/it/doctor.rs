@@ -136,6 +136,41 @@ fn examined(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_listeners_certificate_that_has_expired_is_wrong_though_all_else_is_well() {
+    let simulator = House::simulator().await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let (certificate, private) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    std::fs::write(&private, key.serialize_pem()).unwrap();
+    let listen = "listen: \"127.0.0.1:8080\"";
+    let tls = format!(
+        "{listen}, tls: {{ certificate: \"{}\", private_key: \"{}\" }}",
+        text(&certificate),
+        text(&private)
+    );
+    let yaml = YAML.replace(listen, &tls);
+    for (has_expired, code) in [(true, 1), (false, 0)] {
+        let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        if has_expired {
+            super::outbound_servers::expired(&mut params);
+        }
+        let issued = params.self_signed(&key).unwrap();
+        std::fs::write(&certificate, issued.pem()).unwrap();
+        let said = examined(&simulator, &yaml, &[], &[], 0);
+        assert_eq!(said.code, code, "{}", said.text);
+        if has_expired {
+            said.has(
+                "gateway",
+                &[
+                    "has expired on 2021",
+                    "wrong (configuration): put a renewed",
+                ],
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn all_is_well() {
     let simulator = House::simulator().await;
     let said = examined(&simulator, YAML, &[], &[], 0);

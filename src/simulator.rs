@@ -15,6 +15,7 @@
 mod aadsts;
 mod answer;
 mod arc;
+mod authority;
 mod authorize;
 mod claims;
 mod codes;
@@ -33,6 +34,7 @@ mod misbehave;
 mod page;
 mod random;
 pub mod record;
+mod rehearsal;
 mod reply;
 mod schema;
 mod service;
@@ -59,6 +61,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+pub use authority::Authority;
 pub use codes::Person;
 pub use directory::{
     App, Certificate, ClientSecret, Consent, Federated, ManagedIdentity, OutsideToken, PublicKey,
@@ -368,8 +371,7 @@ impl Simulator {
     }
 
     fn edit_flows(&self, change: impl FnOnce(&mut Vec<Flow>)) {
-        let flows = &self.0.state.flows;
-        change(&mut flows.write().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.state.flows_to_change());
     }
 
     fn edit_tenants(&self, change: impl FnOnce(&mut Vec<Tenant>)) {
@@ -378,7 +380,6 @@ impl Simulator {
     }
 
     fn edit_keys(&self, change: impl FnOnce(&mut KeyRing)) {
-        let keys = &self.0.state.keys;
-        change(&mut keys.write().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.state.keys_to_change());
     }
 }

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::simulator::directory::{
 };
 use crate::simulator::flow::FLOW_AUDIENCE;
 use crate::simulator::vault::SecretVersion;
-use crate::simulator::{Flow, Mode, Options, Reply, Simulator};
+use crate::simulator::{Authority, Flow, FlowState, Mode, Options, Reply, Simulator};
 
 /// Simulate Entra ID and flows, to test a caller or a configuration without a tenant.
 #[derive(Debug, clap::Args)]
@@ -25,7 +26,9 @@ use crate::simulator::{Flow, Mode, Options, Reply, Simulator};
 Examples:
   flowgate simulate
   flowgate simulate --listen 127.0.0.1:8070 --flow invoices=tenant --flow sap=anyone:accepted
-  FLOWS_SECRET=a-secret-of-mine flowgate simulate --secret-env FLOWS_SECRET")]
+  FLOWS_SECRET=a-secret-of-mine flowgate simulate --secret-env FLOWS_SECRET
+  flowgate simulate --tls --ca-file simulator-ca.pem
+While it runs, for example: curl -X PUT http://127.0.0.1:8070/-/token -d hang")]
 pub struct Simulate {
     /// Address and port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8070")]
@@ -36,12 +39,21 @@ pub struct Simulate {
     /// Scheme, host and port under which clients reach it, if not the address
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// Add a flow, beside order-created, report and legacy. MODE: users, tenant or anyone; REPLY: echo (default), accepted, async, no-response, timeout or throttled
+    /// Add a flow, beside order-created, report and legacy. MODE: users, tenant or anyone; REPLY: echo (default), accepted, async, no-response, timeout, throttled, off, suspended or gone
     #[arg(long = "flow", value_name = "NAME=MODE[:REPLY]")]
     flows: Vec<AddedFlow>,
     /// Environment variable with the gateway's client secret; without it the secret is random
     #[arg(long, value_name = "NAME")]
     secret_env: Option<String>,
+    /// Put a secret into the simulated Key Vault: NAME is its name there, VARIABLE the environment variable with its value
+    #[arg(long = "vault-secret", value_name = "NAME=VARIABLE")]
+    vault_secrets: Vec<String>,
+    /// Serve https under localhost and 127.0.0.1, with a certificate authority made for this start
+    #[arg(long)]
+    tls: bool,
+    /// Write the certificate authority's certificate to this file
+    #[arg(long, value_name = "PATH", requires = "tls")]
+    ca_file: Option<PathBuf>,
 }
 
 /// `NAME=MODE[:REPLY]`.
@@ -72,29 +84,43 @@ impl FromStr for AddedFlow {
             "anyone" => Mode::Anyone,
             _ => return Err("the mode is users, tenant or anyone"),
         };
-        let reply = match reply {
-            "echo" => Reply::Echo,
-            "accepted" => Reply::Accepted,
-            "async" => Reply::AcceptedWithLocation,
-            "no-response" => Reply::NoResponse,
-            "timeout" => Reply::Timeout504,
-            "throttled" => Reply::Throttled { retry_after: None },
-            _ => {
+        let mut flow = Flow::new(name, mode);
+        match (Reply::named(reply), FlowState::named(reply)) {
+            (Some(reply), _) => flow.response = reply,
+            (_, Some(state)) => flow.state = state,
+            (None, None) => {
                 return Err(
-                    "the reply is echo, accepted, async, no-response, timeout or throttled",
+                    "the reply is echo, accepted, async, no-response, timeout, throttled, off, suspended or gone",
                 );
             }
-        };
-        Ok(Self(Flow::new(name, mode).responding(reply)))
+        }
+        Ok(Self(flow))
     }
 }
 
 /// Serves until Ctrl-C. Exit code 0 then, 2 when the arguments do not allow a start, 1 when the start fails.
 pub async fn run(arguments: Simulate) -> ExitCode {
-    let options = match options(&arguments, |name| std::env::var(name).ok()) {
+    let environment = |name: &str| std::env::var(name).ok();
+    let mut options = match options(&arguments, environment) {
         Ok(options) => options,
         Err(problem) => return failed(problem, 2),
     };
+    let vault = match vault_secrets(&arguments, environment) {
+        Ok(vault) => vault,
+        Err(problem) => return failed(problem, 2),
+    };
+    let authority = match arguments.tls.then(Authority::fresh).transpose() {
+        Ok(authority) => authority,
+        Err(error) => return failed(&format!("no certificate can be made: {error}"), 1),
+    };
+    if let Some(authority) = &authority {
+        options.tls = Some(authority.server());
+        if let Some(path) = &arguments.ca_file
+            && let Err(error) = std::fs::write(path, authority.certificate())
+        {
+            return failed(&format!("{} cannot be written: {error}", path.display()), 1);
+        }
+    }
     let simulator = match Simulator::start(options).await {
         Ok(simulator) => simulator,
         Err(error) => {
@@ -107,9 +133,12 @@ pub async fn run(arguments: Simulate) -> ExitCode {
     // What a gateway would keep in a vault is in the simulated one.
     let secret = simulator.client_secret(GATEWAY_APP);
     simulator.put_secret("flows-secret", SecretVersion::new(&secret));
+    for (name, value) in vault {
+        simulator.put_secret(&name, SecretVersion::new(&value));
+    }
     let remote = !simulator.address().ip().is_loopback();
     // A closed standard output does not stop the service.
-    let _ = io::stdout().write_all(text(&simulator, remote).as_bytes());
+    let _ = io::stdout().write_all(text(&simulator, remote, authority.as_ref()).as_bytes());
     let _ = io::stdout().flush();
     match tokio::signal::ctrl_c().await {
         Ok(()) => ExitCode::SUCCESS,
@@ -164,9 +193,40 @@ fn options(
     Ok(options)
 }
 
+/// The secrets for the simulated vault, by name.
+fn vault_secrets(
+    arguments: &Simulate,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<(String, String)>, &'static str> {
+    let secret = |pair: &String| {
+        let (name, variable) = pair.split_once('=')?;
+        let named = name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let value = environment(variable).filter(|value| !value.is_empty())?;
+        (named && !name.is_empty()).then(|| (name.to_owned(), value))
+    };
+    let secrets = arguments
+        .vault_secrets
+        .iter()
+        .map(secret)
+        .collect::<Option<_>>();
+    secrets.ok_or(
+        "--vault-secret takes a name of letters, digits and hyphens, =, and a variable that is set",
+    )
+}
+
 /// Everything printed at start.
-fn text(simulator: &Simulator, remote: bool) -> String {
+fn text(simulator: &Simulator, remote: bool, authority: Option<&Authority>) -> String {
     let mut text = simulator.page();
+    if let Some(authority) = authority {
+        let _ = write!(
+            text,
+            "\n# 0. The certificate authority of this start. Callers and the gateway (`outbound: {{ ca: simulator-ca.pem }}`) need it.\n\n\
+             cat > simulator-ca.pem <<'PEM'\n{}PEM\n",
+            authority.certificate()
+        );
+    }
     let _ = write!(
         text,
         "\n# 1. Addresses and secrets of this start. Paste into the shells you use below.\n\n{}",
@@ -208,6 +268,7 @@ fn exports(simulator: &Simulator) -> String {
         ("FLOWS_SECRET", GATEWAY_APP),
         ("CALLER_SECRET", CALLER_APP),
         ("PARTNER_SECRET", PARTNER_APP),
+        ("EXCHANGE_SECRET", API_APP),
     ] {
         let secret = quoted(&simulator.client_secret(app));
         let _ = writeln!(lines, "export {name}={secret}");
@@ -243,9 +304,14 @@ fn exports(simulator: &Simulator) -> String {
 /// A flowgate configuration for all the simulated flows.
 fn configuration(simulator: &Simulator) -> String {
     let authority = simulator.origin();
+    let outbound = if authority.starts_with("https:") {
+        "outbound: { ca: simulator-ca.pem }\n\n"
+    } else {
+        ""
+    };
     let mut yaml = format!(
         "\
-defaults:
+{outbound}defaults:
   entra: {{ tenant: {DEMO_TENANT}, authority: \"{authority}\" }}
 
 callers:
@@ -389,14 +455,14 @@ mod tests {
         options.listen.set_port(0);
         options.log = None;
         let simulator = Simulator::start(options).await.unwrap();
-        let printed = text(&simulator, false);
+        let printed = text(&simulator, false, None);
         assert!(printed.contains("export FLOWS_SECRET='it'\\''s set'\n"));
         assert!(printed.contains("url: { env: SAP_IN_URL }"));
         for flow in ["sap-in", "legacy"] {
             let sig = simulator.flow(flow).unwrap().sig;
             assert_eq!(printed.matches(&sig).count(), 1, "{flow}");
         }
-        assert!(!text(&simulator, true).contains("credentials:"));
+        assert!(!text(&simulator, true, None).contains("credentials:"));
         for secret in [
             simulator.password(DEMO_TENANT, DEMO_USER),
             simulator.password(DEMO_TENANT, SERVICE_USER),

@@ -94,7 +94,6 @@ impl Tenant {
         let mut api = App::new(API_APP, random::guid());
         api.name = "flowgate".into();
         api.identifier_uris = vec![format!("api://{API_APP}")];
-        api.secrets.clear();
         let mut caller = App::new(CALLER_APP, CALLER_OBJECT);
         caller.name = "caller".into();
         caller.roles = vec!["Flows.Trigger".into()];

@@ -48,6 +48,40 @@ pub(crate) async fn key_set(state: &State, tenant: &str, version: Version) -> An
     carry_out(fault, &exchange(state), honest).await
 }
 
+/// Which hosts are Entra ID (the libraries of Microsoft ask before they trust an authority they do not know): this one.
+pub(crate) fn instances(state: &State) -> Answer {
+    let origin = &state.origin;
+    let host = origin.split_once("://").map_or("", |(_, host)| host);
+    Answer::json(
+        200,
+        &json!({
+            "tenant_discovery_endpoint": format!("{origin}/common/v2.0/.well-known/openid-configuration"),
+            "api-version": "1.1",
+            "metadata": [{ "preferred_network": host, "preferred_cache": host, "aliases": [host] }],
+        }),
+    )
+}
+
+/// How a user signs in: with a password at Entra ID itself, or not known here.
+pub(crate) fn realm(state: &State, user: &str) -> Answer {
+    let user = percent_encoding::percent_decode_str(user).decode_utf8_lossy();
+    let known = state
+        .tenants()
+        .iter()
+        .any(|tenant| tenant.user(&user).is_some());
+    let domain = user.rsplit_once('@').map_or("", |(_, domain)| domain);
+    Answer::json(
+        200,
+        &json!({
+            "ver": "1.0",
+            "account_type": if known { "Managed" } else { "Unknown" },
+            "domain_name": domain,
+            "cloud_instance_name": CLOUD,
+            "cloud_audience_urn": "urn:federation:MicrosoftOnline",
+        }),
+    )
+}
+
 fn exchange(state: &State) -> Exchange<'_> {
     Exchange {
         origin: &state.origin,

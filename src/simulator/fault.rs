@@ -190,6 +190,17 @@ impl Script {
         self.entries().push(Entry { place, fault, left });
     }
 
+    /// This fault alone at `place` from now on, or none.
+    pub(crate) fn replace(&self, place: &Place, fault: Option<Fault>) {
+        let mut entries = self.entries();
+        entries.retain(|entry| entry.place != *place);
+        entries.extend(fault.map(|fault| Entry {
+            place: place.clone(),
+            fault,
+            left: None,
+        }));
+    }
+
     pub(crate) fn clear(&self) {
         self.entries().clear();
     }

@@ -26,7 +26,7 @@ pub enum Mode {
     Users(Vec<String>),
 }
 
-/// Whether the flow is on. Anything but `Enabled` is answered 400 `WorkflowTriggerIsNotEnabled`.
+/// Whether the flow is on. What is there and not `Enabled` is answered 400 `WorkflowTriggerIsNotEnabled`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowState {
     /// On.
@@ -35,8 +35,24 @@ pub enum FlowState {
     Disabled,
     /// Suspended by licensing or policy.
     Suspended,
-    /// Deleted.
+    /// Deleted a moment ago.
     Deleted,
+    /// Not known any more: 404 `WorkflowNotFound`.
+    Missing,
+}
+
+impl FlowState {
+    /// The state that `flowgate simulate` calls by this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Some(match word {
+            "on" => Self::Enabled,
+            "off" => Self::Disabled,
+            "suspended" => Self::Suspended,
+            "gone" => Self::Missing,
+            _ => return None,
+        })
+    }
 }
 
 /// On which host shape the flow lives, hence its URL's path and `api-version`.
@@ -98,6 +114,20 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// The reply that `flowgate simulate` calls by this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Some(match word {
+            "echo" => Self::Echo,
+            "accepted" => Self::Accepted,
+            "async" => Self::AcceptedWithLocation,
+            "no-response" => Self::NoResponse,
+            "timeout" => Self::Timeout504,
+            "throttled" => Self::Throttled { retry_after: None },
+            _ => return None,
+        })
+    }
+
     /// A synchronous JSON answer.
     #[must_use]
     pub fn json(status: u16, body: &Value) -> Self {

@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::simulator::answer::{Answer, Payload};
 use crate::simulator::directory::Version;
 use crate::simulator::fault::Place;
-use crate::simulator::flow::{Flow, workflow_in};
+use crate::simulator::flow::{Flow, FlowState, workflow_in};
 use crate::simulator::misbehave::{Exchange, carry_out};
 use crate::simulator::record::Recording;
 use crate::simulator::service::Service;
@@ -31,43 +31,45 @@ use crate::simulator::state::State;
 use crate::simulator::trigger::Call;
 use crate::simulator::wire::{Stream, Transport, Wire};
 use crate::simulator::{
-    authorize, device_code, entra, graph, managed_identity, page, reply, token_endpoint, vault,
+    authorize, device_code, entra, graph, managed_identity, page, rehearsal, reply, token_endpoint,
+    vault,
 };
 
 /// Accepts until the task is aborted, which ends all connections with it.
 pub(crate) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
     let mut connections = JoinSet::new();
     loop {
-        let Ok((socket, _)) = listener.accept().await else {
+        let Ok((socket, peer)) = listener.accept().await else {
             // Out of file descriptors: give the connections a moment to end.
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             continue;
         };
         while connections.try_join_next().is_some() {}
         let _ = socket.set_nodelay(true);
-        connections.spawn(serve(socket, tls.clone(), state.clone()));
+        let local = peer.ip().to_canonical().is_loopback();
+        connections.spawn(serve(socket, local, tls.clone(), state.clone()));
     }
 }
 
-async fn serve(socket: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) {
+async fn serve(socket: TcpStream, local: bool, tls: Option<TlsAcceptor>, state: Arc<State>) {
     match tls {
-        None => speak(socket, state).await,
+        None => speak(socket, local, state).await,
         Some(acceptor) => {
             if let Ok(socket) = acceptor.accept(socket).await {
-                speak(socket, state).await;
+                speak(socket, local, state).await;
             }
         }
     }
 }
 
-async fn speak<T: Transport + 'static>(socket: T, state: Arc<State>) {
+async fn speak<T: Transport + 'static>(socket: T, local: bool, state: Arc<State>) {
     let connection = state.records.connections.fetch_add(1, Ordering::SeqCst);
     let wire = Wire::default();
     let stream = Stream::new(socket, wire.clone());
     let service = service_fn(move |request| {
         let (state, wire) = (state.clone(), wire.clone());
         async move {
-            let (answer, recording) = handle(&state, connection, request).await;
+            let (answer, recording) = handle(&state, connection, local, request).await;
             Ok::<Response<Payload>, Infallible>(answer.into_response(&wire, recording))
         }
     });
@@ -83,6 +85,7 @@ async fn speak<T: Transport + 'static>(socket: T, state: Arc<State>) {
 async fn handle(
     state: &State,
     connection: u64,
+    local: bool,
     request: Request<Incoming>,
 ) -> (Answer, Option<Recording>) {
     let path = request.uri().path().to_owned();
@@ -92,6 +95,13 @@ async fn handle(
     }
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let published = match segments.as_slice() {
+        ["-", place @ ..] if local => {
+            let (head, body) = request.into_parts();
+            let body = read(&head, body, None).await.unwrap_or_default();
+            rehearsal::answer(state, &head.method, place, &body)
+        }
+        ["common", "discovery", "instance"] => entra::instances(state),
+        [_, "userrealm" | "UserRealm", user] => entra::realm(state, user),
         [tenant, ".well-known", "openid-configuration"] => {
             entra::metadata(state, tenant, Version::V1).await
         }
@@ -176,7 +186,9 @@ async fn triggered(
     request: Request<Incoming>,
     path: &str,
 ) -> (Answer, Option<Recording>) {
-    let found = workflow_in(path).and_then(|(id, tail)| Some((state.flow_by_id(id)?, tail)));
+    let found = workflow_in(path)
+        .and_then(|(id, tail)| Some((state.flow_by_id(id)?, tail)))
+        .filter(|(flow, _)| flow.state != FlowState::Missing);
     let name = found.as_ref().map_or("", |(flow, _)| flow.name.as_str());
     let recording = state
         .records

@@ -78,6 +78,7 @@ fn services(page: &mut String, origin: &str) {
         ("Microsoft Graph", "/v1.0/planner/tasks, /v1.0/me"),
         ("IMDS", "/metadata/identity/oauth2/token"),
         ("App Service identity", "/msi/token"),
+        ("outages to rehearse", "/-/"),
     ] {
         let _ = writeln!(page, "  {name:<21}{origin}{path}");
     }

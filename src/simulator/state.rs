@@ -62,6 +62,14 @@ impl State {
         self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn flows_to_change(&self) -> RwLockWriteGuard<'_, Vec<Flow>> {
+        self.flows.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn keys_to_change(&self) -> RwLockWriteGuard<'_, KeyRing> {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn identities(&self) -> RwLockReadGuard<'_, Vec<ManagedIdentity>> {
         self.identities
             .read()

@@ -128,6 +128,7 @@ impl Call<'_> {
             FlowState::Disabled => Some("Disabled"),
             FlowState::Suspended => Some("Suspended"),
             FlowState::Deleted => Some("Deleted"),
+            FlowState::Missing => return Err(ServiceError::workflow_not_found(&flow.id)),
         };
         if let Some(state) = state {
             return Err(ServiceError::not_enabled(&flow.id, state));

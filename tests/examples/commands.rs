@@ -6,11 +6,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Running, Variables, root, simulate};
+use super::{Running, Variables, free_port, root, simulate};
 
 /// Programs that need more than this machine.
 const NOT_RUN: [&str; 6] = [
@@ -75,11 +74,6 @@ fn runnable(page: &str) -> Vec<String> {
         .into_iter()
         .filter(|command| !NOT_RUN.contains(&program(command)))
         .collect()
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A folder with a configuration, and where its gateway, admin port and simulator listen.

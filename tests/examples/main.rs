@@ -6,14 +6,17 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     reason = "a test stops at what it did not expect"
 )]
 
 mod commands;
+mod libraries;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -39,14 +42,28 @@ impl Drop for Running {
     }
 }
 
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 /// `flowgate simulate` with these flows, and what its `export` lines say.
 fn simulate(flows: &[&str]) -> (Running, Variables) {
+    let flows = flows.iter().flat_map(|flow| ["--flow", flow]);
+    simulated(
+        &["--listen", "127.0.0.1:0"]
+            .into_iter()
+            .chain(flows)
+            .collect::<Vec<_>>(),
+    )
+}
+
+/// `flowgate simulate` with these arguments.
+fn simulated(arguments: &[&str]) -> (Running, Variables) {
     let mut command = flowgate(&Variables::new());
-    command.args(["simulate", "--listen", "127.0.0.1:0"]);
-    for flow in flows {
-        command.args(["--flow", flow]);
-    }
     let mut child = command
+        .arg("simulate")
+        .args(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

@@ -1,7 +1,6 @@
 //! Which managed identities does the simulated machine have?
 
 use crate::simulator::directory::{DEMO_TENANT, MACHINE_IDENTITY, USER_IDENTITY};
-use crate::simulator::random;
 
 /// A managed identity.
 #[derive(Clone)]
@@ -25,7 +24,7 @@ impl ManagedIdentity {
         Self {
             tenant: DEMO_TENANT.into(),
             client_id: client_id.into(),
-            object_id: random::guid(),
+            object_id: object_of(client_id),
             resource_id: None,
             roles: Vec::new(),
         }
@@ -40,7 +39,7 @@ impl ManagedIdentity {
         }
     }
 
-    /// One of each kind.
+    /// One of each kind, the same at every start.
     #[must_use]
     pub fn demo() -> Vec<Self> {
         let group = "/subscriptions/00000000-0000-4000-8000-000000000001/resourcegroups/flows";
@@ -51,4 +50,10 @@ impl ManagedIdentity {
             Self::user_assigned(USER_IDENTITY, &id),
         ]
     }
+}
+
+/// An object id that follows from the client id, so that a flow may list it before the simulator starts again.
+fn object_of(client_id: &str) -> String {
+    let (start, end) = (client_id.get(..34), client_id.get(35..));
+    format!("{}a{}", start.unwrap_or(client_id), end.unwrap_or_default())
 }

@@ -58,6 +58,14 @@ impl Request<'_> {
                 .permissions
                 .iter()
                 .map(|name| format!("{}/{name}", target.name.trim_end_matches('/')))
+                // Who asked for `/.default` finds it among what was granted: a library that misses it says that it was declined.
+                .chain(
+                    target
+                        .asked
+                        .split_whitespace()
+                        .filter(|word| word.ends_with("/.default"))
+                        .map(ToOwned::to_owned),
+                )
                 .collect::<Vec<_>>()
                 .join(" "),
         };

@@ -28,11 +28,13 @@ impl Request<'_> {
             Version::V1 => self.needed("resource")?,
             Version::V2 => {
                 let scope = self.scope()?.ok_or_else(|| Refusal::missing("scope"))?;
-                if scope.contains(char::is_whitespace) {
+                // Libraries ask for `openid profile offline_access` beside it; for an application they mean nothing.
+                let mut words = scope.split_whitespace().filter(|word| !is_openid(word));
+                let word = words.next().unwrap_or_default();
+                if words.next().is_some() {
                     return Err(Refusal::malformed_scope(scope));
                 }
-                scope
-                    .strip_suffix("/.default")
+                word.strip_suffix("/.default")
                     .ok_or_else(|| Refusal::scope_without_default(scope))?
             }
         };
@@ -95,6 +97,11 @@ impl Request<'_> {
     }
 }
 
+/// Whether a scope is one of OpenID Connect's own, which name no resource.
+fn is_openid(word: &str) -> bool {
+    matches!(word, "openid" | "profile" | "email" | "offline_access")
+}
+
 /// A list of scopes, taken apart.
 struct Wanted {
     resource: String,
@@ -120,7 +127,7 @@ impl Wanted {
                     wanted.offline = true;
                     continue;
                 }
-                "openid" | "profile" | "email" => {
+                word if is_openid(word) => {
                     wanted.openid |= word == "openid";
                     continue;
                 }

@@ -55,7 +55,7 @@ pub(super) struct Activity {
     head_bytes: AtomicUsize,
     /// HTTP/2: a stranger's requests handed to hyper since its connection was last polled.
     handed: AtomicUsize,
-    /// When the last request ended, in milliseconds since [`BEGIN`].
+    /// When the last request ended, in nanoseconds since [`BEGIN`].
     idle_since: AtomicU64,
     /// Who is at the other end.
     pub(super) standing: Arc<Standing>,
@@ -295,7 +295,7 @@ impl Drop for Flight {
         if let Some(undecided) = &self.undecided {
             undecided.decide();
         }
-        let now = BEGIN.elapsed().as_millis();
+        let now = BEGIN.elapsed().as_nanos();
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         self.activity.idle_since.store(now, Relaxed);
         if self.activity.in_flight.fetch_sub(1, Relaxed) == 1 {

@@ -119,15 +119,18 @@ impl Registry {
         self.taken.len() < most || self.leaving < LEAVING && self.next_to_leave(most).is_some()
     }
 
-    /// Tells a connection to leave, if one may be told.
-    fn displace(&mut self, most: usize) {
-        if let Some(candidate) = self.next_to_leave(most)
-            && let Some(seat) = self.taken.remove(&candidate.number)
-        {
-            self.leaving += 1;
-            let forced = candidate.class == Class::Admitted;
-            seat.activity.leave.ask(forced);
-        }
+    /// Tells a connection to leave. False: none may be told.
+    fn displace(&mut self, most: usize) -> bool {
+        let Some(candidate) = self.next_to_leave(most) else {
+            return false;
+        };
+        let Some(seat) = self.taken.remove(&candidate.number) else {
+            return false;
+        };
+        self.leaving += 1;
+        let forced = candidate.class == Class::Admitted;
+        seat.activity.leave.ask(forced);
+        true
     }
 }
 
@@ -179,9 +182,11 @@ impl Places {
     pub(super) fn take(self: &Arc<Self>, peer: IpAddr, alive: &mpsc::Sender<Infallible>) -> Place {
         let most = self.most();
         let mut registry = self.registry();
-        if registry.taken.len() >= most {
-            // Should nobody be left who may be told, there is one more for once.
-            registry.displace(most);
+        // As many as it takes, for a reload may have lowered the cap. Should nobody be left who may be told, there is one more for once.
+        while registry.taken.len() >= most && registry.leaving < LEAVING {
+            if !registry.displace(most) {
+                break;
+            }
         }
         let number = registry.next;
         registry.next += 1;
@@ -211,7 +216,7 @@ impl Places {
         let until = Instant::now() + pause;
         let freed = self.crowd.freed.notified();
         self.crowd.wait(true);
-        self.registry().displace(self.most());
+        let _ = self.registry().displace(self.most());
         let _ = tokio::time::timeout_at(until, freed).await;
         self.crowd.wait(false);
     }

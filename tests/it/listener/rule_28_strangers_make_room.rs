@@ -139,6 +139,42 @@ async fn strangers_who_say_nothing_or_half_a_word_lock_nobody_out() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_crowd_from_many_addresses_keeps_nobody_waiting() {
+    let listener = start(20).await;
+    let mut crowd = Vec::new();
+    let begin = tokio::time::Instant::now();
+    for address in 2..62 {
+        let stranger = TcpSocket::new_v4().unwrap();
+        stranger.bind(([127, 0, 0, address], 0).into()).unwrap();
+        crowd.push(soon(stranger.connect(listener.address)).await.unwrap());
+    }
+    served(&listener).await;
+    // Not each of them in turn for a while of its own.
+    assert!(begin.elapsed() < Duration::from_secs(15));
+    listener
+        .until(|listener| listener.metrics.connections.get() <= 20)
+        .await;
+}
+
+#[tokio::test]
+async fn a_lower_cap_is_kept_once_somebody_comes() {
+    let listener = start(40).await;
+    let mut crowd = Vec::new();
+    for _ in 0..40 {
+        crowd.push(listener.connect().await);
+    }
+    listener
+        .until(|listener| listener.metrics.connections.get() == 40)
+        .await;
+    listener.settings.store(Arc::new(patient(10)));
+    served(&listener).await;
+    listener
+        .until(|listener| listener.metrics.connections.get() <= 11)
+        .await;
+}
+
 #[tokio::test]
 async fn idle_connections_of_known_callers_make_room_at_once_longest_idle_first_and_busy_ones_never()
  {

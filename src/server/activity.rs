@@ -21,7 +21,7 @@ const UNDECIDED: usize = 8;
 const UNDECIDED_TOGETHER: usize = 2048;
 
 /// HTTP/2: answers that a stranger may leave before he is hung up on.
-const UNTAKEN: usize = 8;
+const UNTAKEN: usize = 3;
 
 /// What [`Activity::idle_since`] counts from.
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);

@@ -141,7 +141,10 @@ fn tls_reason(error: &io::Error) -> Reason {
 
 fn certificate_reason(error: &CertificateError) -> Reason {
     match error {
-        CertificateError::UnknownIssuer => Reason::TlsUnknownAuthority,
+        // An authority of the same name with another key: made anew, or another one that is called alike.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            Reason::TlsUnknownAuthority
+        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             Reason::TlsWrongName
         }

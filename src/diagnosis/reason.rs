@@ -76,7 +76,7 @@ reasons! {
         "check that `outbound.proxy` (or HTTPS_PROXY, ALL_PROXY) is an HTTP proxy that takes CONNECT"
     // TLS.
     TlsUnknownAuthority "tls_unknown_authority" Network
-        "the host's certificate is issued by an authority that is not trusted here"
+        "the host's certificate is issued by an authority that is not trusted here, or whose key is not the one that is trusted under this name"
         "add the certificate authority of the host with `outbound.ca`; behind a proxy that opens TLS, that of the proxy"
     TlsWrongName "tls_wrong_name" Network
         "the host's certificate is for another name: the address is wrong, or something else answers there, such as a captive portal or a proxy that opens TLS"
@@ -97,7 +97,7 @@ reasons! {
         "the host's certificate has been revoked"
         "have the host's certificate replaced"
     TlsCertificate "tls_certificate" Network
-        "the host's certificate cannot be accepted: a signature that does not verify, or a form that is not supported"
+        "the host's certificate cannot be accepted: its form or its algorithms are not supported"
         "have the host's certificate issued anew, with RSA of 2048 bits or more or with ECDSA, and SHA-256 or better (`cause` says what is not accepted)"
     TlsPlain "tls_plain" Network
         "the port does not speak TLS"

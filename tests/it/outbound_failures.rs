@@ -310,6 +310,13 @@ pub async fn rows() -> Vec<Row> {
             "UnknownIssuer",
         ),
         row(
+            Reason::TlsUnknownAuthority,
+            // An authority made anew: the old one, of the same name, is still the one that is trusted.
+            Way::to(at(fine)).with(&bad(|_| ())),
+            vec![fixed()],
+            "BadSignature",
+        ),
+        row(
             Reason::TlsWrongName,
             Way::to(at(elsewhere)).with(&other),
             vec![Way::to(at_its_name).with(&other)],

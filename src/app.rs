@@ -4,14 +4,15 @@
 //! whole new [`World`] beside the old one and swaps it in; one that cannot be built leaves the old one in force (design decision 3).
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use crate::body::Budget;
 use crate::client::{self, Outbound};
 use crate::clock::{Clock, Environment, Random};
-use crate::config::{Config, Entry};
+use crate::config::{Certificate, Config, Entry};
 use crate::credential::{self, Cells, Wallet};
 use crate::flow::Flows;
 use crate::gateway::{Draining, Gateway, Places, Surroundings, World};
@@ -23,7 +24,7 @@ use crate::secret::vault::Turn;
 use crate::secret::{self, Secrets};
 use crate::server;
 use crate::server::process::memory_limit;
-use crate::telemetry::AccessLog;
+use crate::telemetry::{self, AccessLog};
 use crate::upstream::{self, Upstream};
 
 pub mod expiry;
@@ -65,10 +66,18 @@ pub struct App {
     server: Arc<ArcSwap<server::Settings>>,
     /// Callers' and admin's, as they were bound: a reload cannot move them.
     addresses: (SocketAddr, SocketAddr),
+    /// What else a reload does not change.
+    fixed: (telemetry::Settings, bool),
     /// Of the start: a reload does not move the listener, whatever the new configuration says.
     believe_simulator: bool,
     current: Mutex<Current>,
+    /// Whether everything had been tried once: what a reload brings is tried while the gateway serves (security rule 30).
+    was_ready: AtomicBool,
+    last_reload: Mutex<Option<reload::Report>>,
 }
+
+/// Largest difference between our clock and that of whoever makes certificates, in seconds.
+const SKEW: u64 = 300;
 
 /// What is expensive to lose and outlives a configuration: keys, tokens, secrets of vaults.
 struct Kept {
@@ -93,6 +102,16 @@ pub enum Error {
     /// The outbound client cannot be built.
     #[error("the outbound client cannot be built")]
     Outbound(#[from] crate::client::Error),
+    /// A new certificate cannot be used, and the old one can.
+    #[error("{place}: the new certificate {problem}, and the one in use is still good")]
+    Certificate {
+        /// The key path of its file.
+        place: Arc<str>,
+        /// `has expired` or `is not valid yet`.
+        problem: &'static str,
+        /// From when on it is taken, in Unix seconds.
+        from: u64,
+    },
 }
 
 impl App {
@@ -142,7 +161,8 @@ impl App {
             gateway,
             kept,
             server: Arc::new(ArcSwap::from_pointee(config.server.clone())),
-            addresses: (config.server.listen, config.admin),
+            addresses: (config.server.listen, config.admin.listen),
+            fixed: (config.log.clone(), config.admin.reload),
             believe_simulator: config.outbound.believe_simulator,
             current: Mutex::new(Current {
                 outbound,
@@ -151,24 +171,61 @@ impl App {
                 stated: expiry::stated(config, metrics),
                 _wallet: wallet,
             }),
+            was_ready: AtomicBool::new(false),
+            last_reload: Mutex::default(),
             surroundings,
         })
     }
 
-    /// Replaces the configuration from the next request on, on open connections too.
-    pub fn reload(&self, config: &Config) -> Result<(), Error> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let outbound = current.outbound.with(&client::Settings {
+    /// The way out of another configuration: the one in use where its settings are the same. Reads the system's certificates otherwise,
+    /// which may take as long as the file system likes.
+    pub fn outbound(&self, config: &Config) -> Result<Outbound, Error> {
+        let outbound = self.current().outbound.clone();
+        Ok(outbound.with(&client::Settings {
             believe_simulator: self.believe_simulator,
             ..config.outbound.clone()
-        })?;
+        })?)
+    }
+
+    /// Replaces the configuration from the next request on, on open connections too.
+    pub fn reload(&self, config: &Config) -> Result<(), Error> {
+        self.put_to_work(config, self.outbound(config)?)
+    }
+
+    /// The same with its way out; nothing here waits. A certificate that cannot be used yet or any more replaces none that can
+    /// (security rule 30).
+    pub fn put_to_work(&self, config: &Config, outbound: Outbound) -> Result<(), Error> {
+        let mut current = self.current();
+        let now = self.surroundings.clock.unix();
+        for new in &config.certificates {
+            let good = |old: &&Certificate| old.place == new.place && old.valid.at(now);
+            // One of this very minute, for a clock that is a little behind, is good.
+            let usable = new.valid.at(now) || new.valid.at(now + SKEW);
+            if !usable && current.summary.certificates.iter().any(|old| good(&old)) {
+                let expired = new.valid.until < now;
+                return Err(Error::Certificate {
+                    place: Arc::clone(&new.place),
+                    from: new.valid.from.saturating_sub(SKEW),
+                    problem: if expired {
+                        "has expired"
+                    } else {
+                        "is not valid yet"
+                    },
+                });
+            }
+        }
+        // What the new configuration brings has not been tried yet.
+        let _ = self.tried_once();
         let budget = current
             .budget
             .with(config.limits.buffer_memory(memory_limit()));
         expose(config, &self.surroundings.metrics);
         let (world, wallet) = build(config, &outbound, &budget, &self.surroundings, &self.kept);
-        if (config.server.listen, config.admin) != self.addresses {
+        if (config.server.listen, config.admin.listen) != self.addresses {
             tracing::warn!("a changed listening address takes effect at a restart");
+        }
+        if (&config.log, config.admin.reload) != (&self.fixed.0, self.fixed.1) {
+            tracing::warn!("a changed `log` or `admin.reload` takes effect at a restart");
         }
         self.gateway.replace(world);
         self.kept.secrets.forget();
@@ -181,6 +238,35 @@ impl App {
             _wallet: wallet,
         };
         Ok(())
+    }
+
+    /// Notes what came of reading the configuration again, for `/readyz` and `/status`.
+    pub fn reported(&self, report: reload::Report) {
+        *self.last_reload() = Some(report);
+    }
+
+    fn last_reload(&self) -> MutexGuard<'_, Option<reload::Report>> {
+        let last = self.last_reload.lock();
+        last.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether everything has been tried, now or ever before.
+    fn tried_once(&self) -> bool {
+        if self.all_tried() {
+            self.was_ready.store(true, Ordering::Relaxed);
+        }
+        self.was_ready.load(Ordering::Relaxed)
+    }
+
+    /// Whether every key set, secret of a vault and first token has been tried, whatever came of it.
+    fn all_tried(&self) -> bool {
+        self.kept.key_sets.all_tried()
+            && self.kept.secrets.first_tried()
+            && self.kept.cells.first_tried()
     }
 
     /// The gateway, for a listener.

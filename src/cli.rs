@@ -68,13 +68,12 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// The configuration, with every secret it needs; or its problems on standard error and the exit code for them.
-    fn load(&self, ambient: &Ambient) -> Result<Config, ExitCode> {
+    /// The configuration, with every secret it needs.
+    fn load(&self, ambient: &Ambient) -> Result<Config, Problems> {
         let Ambient {
             clock, environment, ..
         } = ambient;
         config::load(&self.paths, environment, clock, Secrets::Required)
-            .map_err(|problems| told(&problems))
     }
 
     /// What there is of the configuration, with every secret below these key paths; or its problems on standard error and the exit
@@ -149,15 +148,8 @@ fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
 }
 
 /// Says on standard error what went wrong, in one line with its causes.
-pub(crate) fn complain(error: &dyn std::error::Error) {
-    let mut line = format!("flowgate: {error}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        source = error.source();
-    }
-    say(&line);
+pub(crate) fn complain(error: &(dyn std::error::Error + 'static)) {
+    say(&format!("flowgate: {}", crate::diagnosis::chain(error)));
 }
 
 /// One line on standard error.

@@ -7,8 +7,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
+
 use crate::clock::{Clock, Environment};
 use crate::secret::vault::Address;
+use crate::validity::Validity;
 use crate::{client, credential, flow, identity, policy, server, telemetry};
 
 mod merge;
@@ -36,7 +39,7 @@ pub struct Config {
     /// What applies to requests whatever their flow.
     pub limits: Limits,
     /// Where metrics, health and status are.
-    pub admin: std::net::SocketAddr,
+    pub admin: Admin,
     /// How others are reached.
     pub outbound: client::Settings,
     /// Logs.
@@ -55,8 +58,30 @@ pub struct Config {
     pub secret_reads: Vec<&'static str>,
     /// What to tell the operator although the configuration is valid.
     pub warnings: Vec<String>,
+    /// Certificates that stand in files.
+    pub certificates: Vec<Certificate>,
     /// SHA-256 in hex over the text of the files (not the secrets): tells two configurations apart in metrics.
     pub hash: String,
+    /// Over secrets, certificates and keys: tells whether one of them changed. It is shown nowhere, for values can be guessed.
+    pub values: digest::Digest,
+}
+
+/// The admin port, from `admin:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: std::net::SocketAddr,
+    /// Whether it takes `POST /-/reload`.
+    pub reload: bool,
+}
+
+/// A certificate that stands in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The key path of the file, e.g. `server.tls.certificate`.
+    pub place: Arc<str>,
+    /// When it may be used; of several authorities the one that lasts longest.
+    pub valid: Validity,
 }
 
 /// Limits on requests, from `server:`.
@@ -158,11 +183,13 @@ pub struct Parts {
     /// Warnings and notes; only where the configuration was surveyed.
     pub told: Problems,
     server: Option<(server::Settings, Limits)>,
-    admin: Option<std::net::SocketAddr>,
+    admin: Option<Admin>,
     log: Option<telemetry::Settings>,
     files: Vec<PathBuf>,
     secret_reads: Vec<&'static str>,
+    certificates: Vec<Certificate>,
     hash: String,
+    values: digest::Digest,
 }
 
 /// One credential, as far as it is there.
@@ -212,7 +239,9 @@ impl Parts {
             files: self.files,
             secret_reads: self.secret_reads,
             warnings: Vec::new(),
+            certificates: self.certificates,
             hash: self.hash,
+            values: self.values,
         })
     }
 }
@@ -225,6 +254,8 @@ pub struct Outcome {
     pub problems: Problems,
     /// How many flows, callers and credentials were seen.
     pub counts: Counts,
+    /// Every file that was asked for, whether or not it is there.
+    pub files: Vec<PathBuf>,
 }
 
 /// How many entries a configuration has.
@@ -245,7 +276,7 @@ pub fn load(
     clock: &Clock,
     secrets: Secrets,
 ) -> Result<Config, Problems> {
-    finish(examine(paths, environment, clock, secrets))
+    examine(paths, environment, clock, secrets).finish()
 }
 
 /// Reads and validates for a command that needs a part of it: what `secrets` says is there, else these are the problems.
@@ -283,21 +314,23 @@ fn survey_texts(
     }
 }
 
-/// The configuration, with its warnings; or the problems.
-fn finish(outcome: Outcome) -> Result<Config, Problems> {
-    let Outcome {
-        config, problems, ..
-    } = outcome;
-    if problems.fatal() {
-        return Err(problems);
+impl Outcome {
+    /// The configuration, with its warnings; or the problems.
+    pub fn finish(self) -> Result<Config, Problems> {
+        let Self {
+            config, problems, ..
+        } = self;
+        if problems.fatal() {
+            return Err(problems);
+        }
+        let mut config = config.ok_or_else(|| problems.clone())?;
+        config.warnings = problems
+            .iter()
+            .filter(|problem| problem.severity == Severity::Warning)
+            .map(Problem::line)
+            .collect();
+        Ok(config)
     }
-    let mut config = config.ok_or_else(|| problems.clone())?;
-    config.warnings = problems
-        .iter()
-        .filter(|problem| problem.severity == Severity::Warning)
-        .map(Problem::line)
-        .collect();
-    Ok(config)
 }
 
 /// Reads one text that stands in no file: the demo's, or a test's.
@@ -306,12 +339,7 @@ pub fn parse(text: &str, environment: &Environment, clock: &Clock) -> Result<Con
         name: Arc::from("(text)"),
         text: text.to_owned(),
     };
-    finish(examine_texts(
-        &[file],
-        environment,
-        clock,
-        Secrets::Required,
-    ))
+    examine_texts(&[file], environment, clock, Secrets::Required).finish()
 }
 
 /// Reads and validates, and tells everything there is to tell.
@@ -329,15 +357,17 @@ pub fn examine(
             config: None,
             problems,
             counts: Counts::default(),
+            files: watched,
         };
     }
     let mut outcome = examine_texts(&files, environment, clock, secrets);
     problems.append(std::mem::take(&mut outcome.problems));
     outcome.problems = problems;
+    outcome.files.extend(watched);
+    outcome.files.sort();
+    outcome.files.dedup();
     if let Some(config) = &mut outcome.config {
-        config.files.extend(watched);
-        config.files.sort();
-        config.files.dedup();
+        config.files.clone_from(&outcome.files);
     }
     outcome
 }
@@ -366,10 +396,12 @@ impl Found {
             problems,
             counts,
         } = self;
+        let files = parts.as_ref().map(|parts| parts.files.clone());
         Outcome {
             config: parts.filter(|_| !problems.fatal()).and_then(Parts::whole),
             problems,
             counts,
+            files: files.unwrap_or_default(),
         }
     }
 }
@@ -450,7 +482,7 @@ fn counts(document: &raw::Document) -> Counts {
 }
 
 fn hash(files: &[source::File]) -> String {
-    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    let mut context = digest::Context::new(&digest::SHA256);
     for file in files {
         // With its length, so that moving text from one file to the next makes another hash.
         context.update(&(file.text.len() as u64).to_le_bytes());

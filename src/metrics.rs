@@ -83,6 +83,8 @@ pub struct Metrics {
     pub config_last_reload_success: IntGauge,
     /// 1 for the configuration in force: `hash`.
     pub config_info: IntGaugeVec,
+    /// Log lines that nobody will see: `stream` (`diagnostics`, `access`).
+    pub log_lines_dropped_total: IntCounterVec,
 }
 
 impl Metrics {
@@ -242,12 +244,15 @@ impl Metrics {
                 own.register(Box::new(gauge.clone()))?;
                 gauge
             },
-            config_reloads_total: counters(
-                own,
-                "config_reloads_total",
-                "Reloads of the configuration.",
-                &["result"],
-            )?,
+            config_reloads_total: present(
+                counters(
+                    own,
+                    "config_reloads_total",
+                    "Reloads of the configuration.",
+                    &["result"],
+                )?,
+                &["ok", "failed", "unreadable"],
+            ),
             config_last_reload_success: {
                 let gauge = IntGauge::new(
                     "flowgate_config_last_reload_success",
@@ -262,6 +267,15 @@ impl Metrics {
                 "1 for the configuration in force.",
                 &["hash"],
             )?,
+            log_lines_dropped_total: present(
+                counters(
+                    own,
+                    "log_lines_dropped_total",
+                    "Log lines that were dropped or could not be written.",
+                    &["stream"],
+                )?,
+                &["access", "diagnostics"],
+            ),
             registry,
             measurements: Measurements::default(),
         })
@@ -305,6 +319,14 @@ fn counters(
     let family = IntCounterVec::new(options(name, help), labels)?;
     registry.register(Box::new(family.clone()))?;
     Ok(family)
+}
+
+/// The family with these series at 0: an alert on an increase would miss the first event of a series that begins with it.
+fn present(family: IntCounterVec, words: &[&str]) -> IntCounterVec {
+    for word in words {
+        let _ = family.with_label_values(&[*word]);
+    }
+    family
 }
 
 fn gauges(

@@ -1,13 +1,14 @@
 //! Logs: diagnostics on standard error, one access line per request on standard output.
 //!
-//! In: [`Settings`]. Out: a `tracing` subscriber and an [`AccessLog`]. Refuses to let dependencies speak below `info`, whatever level is
-//! set: hyper and rustls print headers and keys at `trace` (security rule 20). A panic says where it was, never what it held.
+//! In: [`Settings`]. Out: a `tracing` subscriber and an [`AccessLog`], each over a [`Stream`] that blocks nobody (security rule 29). Refuses to
+//! let dependencies speak below `info`, whatever level is set: hyper and rustls print headers and keys at `trace` (security rule 20). A panic
+//! says where it was, never what it held.
 
-use std::io::IsTerminal as _;
+use std::fs::File;
+use std::io::{IsTerminal as _, Write};
+use std::os::fd::AsFd;
 use std::panic::PanicHookInfo;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -15,6 +16,12 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry};
+
+mod losses;
+mod stream;
+
+pub use losses::report;
+pub use stream::{Flush, Stream};
 
 /// `log:` as configured and validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +43,17 @@ pub enum Format {
     Text,
 }
 
+impl Default for Settings {
+    /// For a process that has no configuration.
+    fn default() -> Self {
+        Self {
+            level: Level::INFO,
+            format: None,
+            access: false,
+        }
+    }
+}
+
 impl Settings {
     /// The shape of access lines, where none is set: text for a terminal.
     #[must_use]
@@ -48,15 +66,26 @@ impl Settings {
     }
 }
 
-/// Starts diagnostics for the whole process. A second call changes nothing.
-pub fn start(settings: &Settings) {
+/// Starts diagnostics for the whole process, on standard error. A second call changes nothing.
+#[must_use]
+pub fn start(settings: &Settings) -> (Stream, Flush) {
+    let (stream, flush) = Stream::start("diagnostics", unshared(std::io::stderr()));
     let terminal = std::io::stderr().is_terminal();
     let format = settings
         .format
         .unwrap_or(if terminal { Format::Text } else { Format::Json });
     // Fails only when a subscriber is already there, which then stays.
-    let _ = subscriber(settings.level, format, terminal, std::io::stderr).try_init();
+    let _ = subscriber(settings.level, format, terminal, stream.clone()).try_init();
     std::panic::set_hook(Box::new(panicked));
+    (stream, flush)
+}
+
+/// The file behind a standard stream, without the lock and the buffer that the whole process shares: who holds those may be blocked.
+pub fn unshared<S: AsFd + Write + Send + 'static>(stream: S) -> Box<dyn Write + Send> {
+    match stream.as_fd().try_clone_to_owned() {
+        Ok(own) => Box::new(File::from(own)),
+        Err(_) => Box::new(stream),
+    }
 }
 
 /// Writes diagnostics to `writer`: ours from `level` on, everybody else's from `info` at most.
@@ -69,7 +98,10 @@ pub fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        // Nor would anybody be left to print them to.
+        .log_internal_errors(false);
     let filter = filter(level);
     Registry::default().with(match format {
         Format::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
@@ -98,111 +130,46 @@ pub fn filter(level: Level) -> Targets {
         .with_target("flowgate", own)
 }
 
-/// Most bytes waiting to be written; lines beyond it are dropped and counted, so that a blocked reader never blocks a request.
-const BACKLOG: usize = 8 * 1024 * 1024;
-
-/// Where access lines go: a buffer that a thread of its own empties, so that a request costs an append and no system call.
+/// Where access lines go. Cloning shares the stream.
 #[derive(Clone)]
-pub struct AccessLog(Arc<Shared>);
-
-struct Shared {
-    buffer: Mutex<Buffer>,
-    /// Wakes the writer; it holds one token, so waking it twice costs nothing.
-    wake: SyncSender<Wake>,
+pub struct AccessLog {
+    stream: Stream,
     format: Format,
-}
-
-#[derive(Default)]
-struct Buffer {
-    lines: Vec<u8>,
-    dropped: u64,
-}
-
-enum Wake {
-    Write,
-    Close,
-}
-
-/// Writes what is left when it is dropped.
-pub struct Flush {
-    wake: SyncSender<Wake>,
-    writer: Option<JoinHandle<()>>,
 }
 
 impl AccessLog {
     /// Starts the writer to `out`.
     pub fn start(format: Format, out: impl std::io::Write + Send + 'static) -> (Self, Flush) {
-        let (wake, woken) = sync_channel(1);
-        let shared = Arc::new(Shared {
-            buffer: Mutex::default(),
-            wake: wake.clone(),
-            format,
-        });
-        let source = Arc::clone(&shared);
-        let writer = std::thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || write(&source, &woken, out))
-            .ok();
-        (Self(shared), Flush { wake, writer })
+        let (stream, flush) = Stream::start("access-log", out);
+        (Self { stream, format }, flush)
     }
 
     /// The shape lines should have.
     #[must_use]
     pub fn format(&self) -> Format {
-        self.0.format
+        self.format
     }
 
-    /// Appends one line, without its newline.
+    /// What carries the lines.
+    #[must_use]
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Puts one line, without its newline, into the stream.
     pub fn line(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut buffer = self.0.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        if buffer.lines.len() > BACKLOG {
-            buffer.dropped += 1;
-            return;
-        }
-        let first = buffer.lines.is_empty();
-        write(&mut buffer.lines);
-        buffer.lines.push(b'\n');
-        drop(buffer);
-        if first {
-            // Full means that the writer has been woken already.
-            let _ = self.0.wake.try_send(Wake::Write);
-        }
+        let mut line = Vec::with_capacity(512);
+        write(&mut line);
+        line.push(b'\n');
+        self.stream.line(&line);
     }
 }
 
-fn write(shared: &Shared, woken: &Receiver<Wake>, mut out: impl std::io::Write) {
-    let mut lines = Vec::new();
-    loop {
-        let closing = !matches!(woken.recv(), Ok(Wake::Write));
-        if !closing {
-            // A short pause gathers lines, so that a busy gateway writes often enough and not once per request.
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        let dropped = {
-            let mut buffer = shared.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::swap(&mut lines, &mut buffer.lines);
-            std::mem::take(&mut buffer.dropped)
-        };
-        // Nobody is left to tell when standard output is gone.
-        let _ = out.write_all(&lines).and_then(|()| out.flush());
-        lines.clear();
-        if dropped > 0 {
-            tracing::warn!(
-                dropped,
-                "access lines dropped: standard output does not keep up"
-            );
-        }
-        if closing {
-            return;
-        }
-    }
-}
-
-impl Drop for Flush {
-    fn drop(&mut self) {
-        let _ = self.wake.send(Wake::Close);
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
-        }
-    }
+/// A time since the epoch as log lines show it: UTC, with milliseconds.
+#[must_use]
+pub fn time(now: Duration) -> String {
+    jiff::Timestamp::UNIX_EPOCH
+        .checked_add(jiff::SignedDuration::try_from(now).unwrap_or_default())
+        .map(|time| format!("{time:.3}"))
+        .unwrap_or_default()
 }

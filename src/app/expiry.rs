@@ -86,7 +86,7 @@ fn tell(credential: Option<&str>, certificate: Option<&str>, expires: u64, now: 
 }
 
 /// The day, in UTC.
-fn date(unix: u64) -> String {
+pub(super) fn date(unix: u64) -> String {
     let stamp = i64::try_from(unix).ok();
     let stamp = stamp.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     stamp.map_or_else(String::new, |stamp| stamp.strftime("%Y-%m-%d").to_string())

@@ -1,12 +1,14 @@
 //! How ready is the gateway, and what is it made of? For `/readyz` and `/status`: configured names and fixed words, no secret, no flow's URL.
 //!
-//! Not ready until every key set and every first token has been tried, and while draining. A provider's outage afterwards degrades with
-//! a reason and does not flap: taking a gateway out of service heals no provider.
+//! Not ready until every key set and every first token has been tried once, and while draining. A provider's outage afterwards, what a
+//! reload brings, a reload that failed and a certificate that expired degrade with a reason and do not flap: taking a gateway out of service
+//! heals none of them.
 
 use serde_json::{Value, json};
 
 use super::App;
-use crate::config::Config;
+use super::expiry::date;
+use crate::config::{Certificate, Config};
 use crate::diagnosis::Explanation;
 use crate::policy::Rule;
 use crate::server::admin::Readiness;
@@ -17,6 +19,8 @@ pub struct Summary {
     loaded: u64,
     flows: Vec<Value>,
     warnings: Vec<String>,
+    /// Certificates that stand in files.
+    pub certificates: Vec<Certificate>,
 }
 
 impl Summary {
@@ -56,6 +60,7 @@ impl Summary {
             loaded,
             flows: flows.collect(),
             warnings: config.warnings.clone(),
+            certificates: config.certificates.clone(),
         }
     }
 }
@@ -122,28 +127,75 @@ impl App {
                 ));
             }
         }
-        let tried = self.kept.key_sets.all_tried()
-            && self.kept.secrets.first_tried()
-            && self.kept.cells.first_tried();
-        if !tried {
+        if !self.all_tried() {
             reasons.push(
                 "key sets, secrets of vaults and first tokens are still being tried".to_owned(),
             );
         }
+        if let Some(report) = self.last_reload().as_ref().filter(|report| !report.good()) {
+            reasons.push(format!(
+                "configuration: not reloaded ({}, problems: {}), the last good one is in force",
+                report.result,
+                report.problems.len()
+            ));
+        }
+        reasons.extend(self.unusable());
         Readiness {
-            ready: tried && !draining,
+            // Once ready it stays so: a reload takes nothing away that works.
+            ready: self.tried_once() && !draining,
             reasons,
         }
+    }
+
+    /// Certificates and secrets that cannot be used now, as far as their dates say.
+    fn unusable(&self) -> Vec<String> {
+        let now = self.surroundings.clock.unix();
+        let current = self.current();
+        let certificates = current.summary.certificates.iter();
+        let mut reasons: Vec<String> = certificates
+            .filter(|one| !one.valid.at(now))
+            .map(|one| {
+                let (word, day) = if one.valid.until < now {
+                    ("expired on", one.valid.until)
+                } else {
+                    ("not valid before", one.valid.from)
+                };
+                format!("certificate of {}: {word} {}", one.place, date(day))
+            })
+            .collect();
+        for (credential, expires) in self.surroundings.metrics.secret_expiry.secrets() {
+            let told = format!("certificate of credentials.{credential}.");
+            if expires <= now && !reasons.iter().any(|reason| reason.starts_with(&told)) {
+                reasons.push(format!(
+                    "credential {credential}: its secret or certificate expired on {}",
+                    date(expires)
+                ));
+            }
+        }
+        reasons
     }
 
     /// For `/status`.
     #[must_use]
     pub fn status(&self) -> Value {
-        let current = self
-            .current
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Asked before: it looks at the same things.
+        let ready = self.readiness().ready;
+        let last_reload = self.last_reload().clone();
+        let current = self.current();
         let summary = &current.summary;
+        let now = self.surroundings.clock.unix();
+        let certificates: Vec<Value> = summary
+            .certificates
+            .iter()
+            .map(|one| {
+                json!({
+                    "key": &*one.place,
+                    "valid": one.valid.at(now),
+                    "valid_from": one.valid.from,
+                    "expires": one.valid.until,
+                })
+            })
+            .collect();
         let key_sets: Vec<Value> = self
             .kept
             .key_sets
@@ -212,10 +264,12 @@ impl App {
                 "hash": summary.hash,
                 "loaded": summary.loaded,
                 "warnings": summary.warnings,
+                "last_reload": last_reload,
             },
-            "ready": self.readiness().ready,
+            "ready": ready,
             "in_flight": self.surroundings.places.taken(),
             "flows": summary.flows,
+            "certificates": certificates,
             "key_sets": key_sets,
             "credentials": credentials,
             "secrets": secrets,

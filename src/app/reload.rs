@@ -1,27 +1,91 @@
-//! When does the configuration change? On SIGHUP, and when a configuration or secret file changes.
+//! When does the configuration change? On SIGHUP, when somebody asks on the admin port, and when a configuration or secret file changes.
 //!
-//! In: the paths given on the command line and a running [`App`]. Out: reloads. A file that cannot be read, is not valid or cannot be put
-//! to work leaves the last good configuration in force, says why, and shows in `flowgate_config_last_reload_success`. Other files of
-//! the same folders change nothing: our own log may be among them.
+//! In: the paths given on the command line and a running [`App`]. Out: reloads, and a [`Report`] of each. A file that cannot be read, is not
+//! valid or cannot be put to work leaves the last good configuration in force, says why, and shows in `flowgate_config_last_reload_success`.
+//! Files are looked at once a second, by name and through every link: that sees what a kernel's notices do not (a folder made again, a
+//! mounted file, a file that was missing). Refuses to wait for a file system that does not answer.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt as _;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
-use super::{Ambient, App};
-use crate::config::{self, Config, Secrets};
+use super::{Ambient, App, Error};
+use crate::client::Outbound;
+use crate::config::{self, Config, Problem, Problems, Secrets, Severity};
 use crate::metrics::Metrics;
+
+mod seen;
+
+use seen::Seen;
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Quiet time after the last change before a reload: editors and Kubernetes change files in several steps.
 const SETTLE: Duration = Duration::from_millis(250);
 
-/// Longest wait for quiet: somebody may write beside our files all the time.
-const LONGEST_SETTLE: Duration = Duration::from_secs(2);
+/// Most such waits: somebody may write all the time, and then what has been written by now is read.
+const SETTLES: u32 = 8;
+
+/// Longest wait for files to be read.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Reloads that may wait for the one before.
+const WAITING: usize = 8;
+
+/// What came of reading the configuration again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// `reloaded`, `unchanged`, `failed` or `unreadable`.
+    pub result: &'static str,
+    /// The hash of the configuration that is in force now.
+    pub hash: String,
+    /// What is wrong, a line each, without values.
+    pub problems: Vec<String>,
+    /// When, in Unix seconds.
+    pub at: u64,
+}
+
+impl Report {
+    /// Whether what the files say is in force.
+    #[must_use]
+    pub fn good(&self) -> bool {
+        matches!(self.result, "reloaded" | "unchanged")
+    }
+
+    /// Whether it says the same as another one, at another time.
+    fn repeats(&self, other: Option<&Self>) -> bool {
+        other.is_some_and(|other| (self.result, &self.problems) == (other.result, &other.problems))
+    }
+}
+
+/// Asks a [`Reloader`] for a reload.
+#[derive(Clone)]
+pub struct Asking(mpsc::Sender<oneshot::Sender<Report>>);
+
+impl Asking {
+    /// Has the configuration read again; `None`: too many wait for that already, or the gateway is ending.
+    pub async fn reload(&self) -> Option<Report> {
+        let (answer, answered) = oneshot::channel();
+        self.0.try_send(answer).ok()?;
+        answered.await.ok()
+    }
+}
+
+/// Why the configuration is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// By a signal or on the admin port: somebody waits for a word.
+    Asked,
+    /// A file looks different.
+    Changed,
+}
 
 /// Reloads an app.
 pub struct Reloader {
@@ -29,59 +93,36 @@ pub struct Reloader {
     paths: Vec<PathBuf>,
     ambient: Ambient,
     metrics: Metrics,
-    changes: mpsc::Receiver<()>,
-    watch: Option<Watch>,
-    /// The files of the configuration in force.
+    asking: Asking,
+    asked: mpsc::Receiver<oneshot::Sender<Report>>,
+    /// The files of the configuration in force, and those that the last attempt asked for.
     files: Vec<PathBuf>,
-    /// Its hash.
+    /// How they looked when they were read.
+    seen: Seen,
+    /// Of the configuration in force: over its text, and over its secrets and certificates.
     hash: String,
-    /// How they, and those of the last attempt, looked.
+    values: Vec<u8>,
+    last: Option<Report>,
+    /// When a certificate can be used that could not be yet, in Unix seconds: its file will not change by then.
+    retry: Option<u64>,
+    /// Mounted files of which it was said that they were replaced.
+    replaced: BTreeSet<PathBuf>,
+    /// A reading that did not end in time.
+    hung: Option<JoinHandle<()>>,
+    patience: Duration,
+}
+
+/// What was read.
+struct Read {
+    config: Result<Config, Problems>,
+    /// The way out that goes with it.
+    outbound: Option<Result<Outbound, Error>>,
+    files: Vec<PathBuf>,
     seen: Seen,
 }
 
-/// How files look from outside: it changes when one of them does. `None`: not there.
-type Seen = BTreeMap<PathBuf, Option<Stamp>>;
-
-/// Time of the last change, length, and which file it is: a Kubernetes volume puts another one in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp(Option<SystemTime>, u64, u64);
-
-/// Looks at `files`; at a directory's `*.yaml`, too, for one may have been added.
-fn look(files: &[PathBuf]) -> Seen {
-    let mut seen = Seen::new();
-    for path in files {
-        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        let yaml = entries
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|end| end == "yaml"));
-        for path in yaml {
-            seen.insert(path.clone(), stamp(&path));
-        }
-        if !path.is_dir() {
-            seen.insert(path.clone(), stamp(path));
-        }
-    }
-    seen
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    // Of what a link points to.
-    let metadata = std::fs::metadata(path).ok()?;
-    Some(Stamp(
-        metadata.modified().ok(),
-        metadata.len(),
-        metadata.ino(),
-    ))
-}
-
-/// The folders under watch. Folders, not files: a Kubernetes volume changes by a renamed link beside them.
-struct Watch {
-    watcher: RecommendedWatcher,
-    folders: BTreeSet<PathBuf>,
-}
-
 impl Reloader {
-    /// Watches the files `config` was read from.
+    /// For an app that runs with `config`.
     #[must_use]
     pub fn new(
         app: Arc<App>,
@@ -90,232 +131,297 @@ impl Reloader {
         metrics: Metrics,
         config: &Config,
     ) -> Self {
-        let (due, changes) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Our own reading is an event too.
-            if event.is_ok_and(|event| !event.kind.is_access()) {
-                // Full: a reload is due anyway.
-                let _ = due.try_send(());
-            }
-        });
-        let watch = watcher
-            .map_err(|error| {
-                tracing::warn!(%error, "files are not watched: send SIGHUP after a change");
-            })
-            .ok()
-            .map(|watcher| Watch {
-                watcher,
-                folders: BTreeSet::new(),
-            });
-        let mut reloader = Self {
+        let (asking, asked) = mpsc::channel(WAITING);
+        let mut files = config.files.clone();
+        files.extend(paths.iter().cloned());
+        Self {
             app,
             paths,
             ambient,
             metrics,
-            changes,
-            watch,
-            files: Vec::new(),
-            hash: String::new(),
-            seen: Seen::new(),
-        };
-        reloader.follow(config);
-        reloader.seen = look(&reloader.files);
-        reloader
+            asking: Asking(asking),
+            asked,
+            seen: Seen::look(&files, SystemTime::now()),
+            files,
+            hash: config.hash.clone(),
+            values: config.values.as_ref().to_vec(),
+            last: None,
+            retry: None,
+            replaced: BTreeSet::new(),
+            hung: None,
+            patience: PATIENCE,
+        }
+    }
+
+    /// For whoever may ask for a reload.
+    #[must_use]
+    pub fn asking(&self) -> Asking {
+        self.asking.clone()
     }
 
     /// Reloads for ever. `hangups` yields at each SIGHUP.
     pub async fn run(mut self, mut hangups: tokio::signal::unix::Signal) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(()) = hangups.recv() => {}
-                Some(()) = self.changes.recv() => {
-                    let quiet = async {
-                        while tokio::time::timeout(SETTLE, self.changes.recv()).await.is_ok_and(|more| more.is_some()) {}
-                    };
-                    // Too long: what has been written by now is read.
-                    let _ = tokio::time::timeout(LONGEST_SETTLE, quiet).await;
-                    if look(&self.files) == self.seen {
-                        continue;
-                    }
+                Some(()) = hangups.recv() => {
+                    self.reload().await;
                 }
-                else => return,
+                Some(answer) = self.asked.recv() => {
+                    let report = self.reload().await;
+                    // Whoever asked may have left.
+                    let _ = answer.send(report);
+                }
+                _ = look.tick() => self.look().await,
             }
-            self.reload().await;
         }
     }
 
     /// Reads the configuration again and puts it to work, or says why not.
-    pub async fn reload(&mut self) {
-        // Before reading: a change during it is seen as one.
-        let mut seen = look(&self.files);
-        let (paths, ambient) = (self.paths.clone(), self.ambient.clone());
-        let read = tokio::task::spawn_blocking(move || {
-            config::load(
-                &paths,
-                &ambient.environment,
-                &ambient.clock,
-                Secrets::Required,
-            )
-        });
-        let result = match read.await {
-            // An emptied file is one that somebody is still writing. A gateway that should serve nothing can be stopped.
-            Ok(Ok(config)) if config.flows.is_empty() => {
-                tracing::error!(
-                    "configuration not reloaded: it has no flows; the last good one stays in force"
-                );
-                false
-            }
-            Ok(Ok(config)) => match self.app.reload(&config) {
-                Ok(()) => {
-                    for warning in &config.warnings {
-                        tracing::warn!("{warning}");
-                    }
-                    tracing::info!(
-                        hash = config.hash,
-                        flows = config.flows.len(),
-                        text_changed = config.hash != self.hash,
-                        "configuration reloaded"
-                    );
-                    self.follow(&config);
-                    true
-                }
-                Err(error) => {
-                    tracing::error!(%error, "configuration not reloaded: the last good one stays in force");
-                    false
-                }
-            },
-            Ok(Err(problems)) => {
-                for problem in problems.iter() {
-                    if let Some(source) = problem.secret {
-                        let labels = &[source, "failed"];
-                        self.metrics
-                            .secret_reads_total
-                            .with_label_values(labels)
-                            .inc();
-                    }
-                    tracing::error!("{}", problem.line());
-                }
-                tracing::error!("configuration not reloaded: the last good one stays in force");
-                false
-            }
-            // The reader panicked; the hook has named the place.
-            Err(_) => false,
-        };
-        for (path, stamp) in look(&self.files) {
-            seen.entry(path).or_insert(stamp);
-        }
-        self.seen = seen;
-        let word = if result { "ok" } else { "failed" };
-        self.metrics
-            .config_reloads_total
-            .with_label_values(&[word])
-            .inc();
-        self.metrics
-            .config_last_reload_success
-            .set(i64::from(result));
+    pub async fn reload(&mut self) -> Report {
+        self.attempt(Cause::Asked).await
     }
 
-    /// Watches the folders of the configuration's files, and no others.
-    fn follow(&mut self, config: &Config) {
-        self.files.clone_from(&config.files);
-        self.hash.clone_from(&config.hash);
-        self.files.extend(self.paths.iter().cloned());
-        let Some(watch) = &mut self.watch else { return };
-        let wanted: BTreeSet<PathBuf> = config
-            .files
-            .iter()
-            .chain(&self.paths)
-            .filter_map(|path| {
-                if path.is_dir() {
-                    Some(path.as_path())
-                } else {
-                    path.parent()
-                }
-            })
-            .map(|folder| {
-                if folder.as_os_str().is_empty() {
-                    Path::new(".")
-                } else {
-                    folder
-                }
-            })
-            .map(Path::to_path_buf)
-            .collect();
-        for gone in watch.folders.difference(&wanted) {
-            // It may have been deleted, which ends the watch by itself.
-            let _ = watch.watcher.unwatch(gone);
+    /// Reads the configuration again if a file looks different, once it does not change any more.
+    async fn look(&mut self) {
+        let mut before = None;
+        for _ in 0..SETTLES {
+            let files = self.files.clone();
+            // Nothing is known of the files while they cannot even be looked at.
+            let Ok(now) = self.within(move || Seen::all(&files)).await else {
+                break;
+            };
+            let over = self
+                .last
+                .as_ref()
+                .is_some_and(|last| last.result == "unreadable");
+            let due = self
+                .retry
+                .is_some_and(|from| self.ambient.clock.unix() >= from);
+            if now == self.seen && !over && !due {
+                return;
+            }
+            if before.replace(now.clone()) == Some(now) {
+                break;
+            }
+            tokio::time::sleep(SETTLE).await;
         }
-        let mut watched = BTreeSet::new();
-        for folder in wanted {
-            if watch.folders.contains(&folder)
-                || watch
-                    .watcher
-                    .watch(&folder, RecursiveMode::NonRecursive)
-                    .is_ok()
-            {
-                watched.insert(folder);
-            } else {
-                tracing::warn!(folder = %folder.display(), "a folder is not watched: send SIGHUP after a change");
+        self.attempt(Cause::Changed).await;
+    }
+
+    async fn attempt(&mut self, cause: Cause) -> Report {
+        let (paths, known, ambient) =
+            (self.paths.clone(), self.files.clone(), self.ambient.clone());
+        let app = Arc::clone(&self.app);
+        let read = self
+            .within(move || read(&paths, known, &ambient, &app))
+            .await;
+        let (result, problems) = match read {
+            Err(reason) => ("unreadable", vec![reason.to_owned()]),
+            Ok(read) => {
+                self.seen = read.seen;
+                self.files = read.files;
+                self.retry = None;
+                let result = match read.config {
+                    Ok(config) => self.put_to_work(&config, read.outbound),
+                    Err(problems) => Err(self.explain(&problems)),
+                };
+                match result {
+                    Ok(word) => (word, Vec::new()),
+                    Err(problems) => ("failed", problems),
+                }
+            }
+        };
+        let report = Report {
+            result,
+            hash: self.hash.clone(),
+            problems,
+            at: self.ambient.clock.unix(),
+        };
+        // Files are read again until they have rested for a while; that finds the same as before, and then there is nothing to say.
+        let news = match result {
+            "reloaded" => true,
+            "unchanged" => self.last.as_ref().is_some_and(|last| !last.good()),
+            _ => !report.repeats(self.last.as_ref()),
+        };
+        if cause == Cause::Asked || news {
+            self.tell(&report);
+            self.app.reported(report.clone());
+            self.last = Some(report.clone());
+        }
+        self.tell_replaced(cause);
+        report
+    }
+
+    /// Puts a valid configuration to work, if it differs from the one in force.
+    fn put_to_work(
+        &mut self,
+        config: &Config,
+        outbound: Option<Result<Outbound, Error>>,
+    ) -> Result<&'static str, Vec<String>> {
+        // An emptied file is one that somebody is still writing. A gateway that should serve nothing can be stopped.
+        if config.flows.is_empty() {
+            return Err(vec!["it has no flows".to_owned()]);
+        }
+        let text_changed = config.hash != self.hash;
+        let values_changed = config.values.as_ref() != self.values;
+        if !text_changed && !values_changed {
+            return Ok("unchanged");
+        }
+        let applied = outbound
+            .unwrap_or_else(|| self.app.outbound(config))
+            .and_then(|outbound| self.app.put_to_work(config, outbound));
+        if let Err(error) = applied {
+            if let Error::Certificate { from, .. } = error {
+                self.retry = Some(from).filter(|from| *from > self.ambient.clock.unix());
+            }
+            return Err(vec![crate::diagnosis::chain(&error)]);
+        }
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.hash.clone_from(&config.hash);
+        self.values = config.values.as_ref().to_vec();
+        tracing::info!(
+            hash = config.hash,
+            flows = config.flows.len(),
+            text_changed,
+            values_changed,
+            "configuration reloaded"
+        );
+        Ok("reloaded")
+    }
+
+    /// Every problem in a line, those first that keep the configuration from being used.
+    fn explain(&self, problems: &Problems) -> Vec<String> {
+        for source in problems.iter().filter_map(|problem| problem.secret) {
+            let labels = &[source, "failed"];
+            let reads = &self.metrics.secret_reads_total;
+            reads.with_label_values(labels).inc();
+        }
+        let fatal = |problem: &&Problem| problem.severity == Severity::Error;
+        problems.iter().filter(fatal).map(Problem::line).collect()
+    }
+
+    /// Says what came of it, in the log and in the metrics.
+    fn tell(&self, report: &Report) {
+        let word = match report.result {
+            "reloaded" => "ok",
+            "unchanged" => {
+                tracing::info!(
+                    hash = report.hash,
+                    "configuration unchanged: text, secrets and certificates are those in force"
+                );
+                "ok"
+            }
+            other => {
+                // One mistake stands in the same line, several in lines of their own before it.
+                let (several, error) = match report.problems.as_slice() {
+                    [one] => (&[] as &[String], Some(one)),
+                    several => (several, None),
+                };
+                for problem in several {
+                    tracing::error!("{problem}");
+                }
+                tracing::error!(
+                    hash = report.hash,
+                    problems = report.problems.len(),
+                    error,
+                    "configuration not reloaded: the last good one stays in force"
+                );
+                other
+            }
+        };
+        let reloads = &self.metrics.config_reloads_total;
+        reloads.with_label_values(&[word]).inc();
+        let good = i64::from(report.good());
+        self.metrics.config_last_reload_success.set(good);
+    }
+
+    /// Says which mounts show a file that was replaced: when it is noticed, and to whoever asks for a reload.
+    fn tell_replaced(&mut self, cause: Cause) {
+        let replaced: BTreeSet<PathBuf> = self.seen.replaced().map(Path::to_path_buf).collect();
+        for file in &replaced {
+            if cause == Cause::Asked || !self.replaced.contains(file) {
+                tracing::warn!(
+                    file = self.shown(file),
+                    "a file was replaced where it comes from, and this mount still shows the old one: mount its folder, or restart"
+                );
             }
         }
-        watch.folders = watched;
+        self.replaced = replaced;
+    }
+
+    /// A path that may be shown: it was typed on the command line, or stands in a folder that was.
+    fn shown(&self, file: &Path) -> String {
+        let named = self.paths.iter().any(|path| file.starts_with(path));
+        if named {
+            file.display().to_string()
+        } else {
+            "a secret's or certificate's".to_owned()
+        }
+    }
+
+    /// Does what may wait for a file system elsewhere, and not for ever.
+    async fn within<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, &'static str> {
+        const HANGS: &str = "reading its files does not end: a mount or a device does not answer";
+        // One that hangs is enough: each takes a thread.
+        if self.hung.as_ref().is_some_and(|hung| !hung.is_finished()) {
+            return Err(HANGS);
+        }
+        let (done, result) = oneshot::channel();
+        let task = tokio::task::spawn_blocking(move || {
+            let _ = done.send(work());
+        });
+        if let Ok(result) = tokio::time::timeout(self.patience, result).await {
+            return result.map_err(|_| "reading its files ended in a panic");
+        }
+        self.hung = Some(task);
+        Err(HANGS)
     }
 }
 
-#[cfg(test)]
-mod tests {
-
-    use super::look;
-
-    #[test]
-    fn only_files_of_the_configuration_count_as_changed() {
-        let folder = tempfile::tempdir().unwrap();
-        let write =
-            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-        write("flowgate.yaml", "flows: {}");
-        let files = [
-            folder.path().join("flowgate.yaml"),
-            folder.path().join("secret"),
-        ];
-        let seen = look(&files);
-        write("access.log", "our own line");
-        assert_eq!(look(&files), seen);
-        write("secret", "it is there now");
-        let with_secret = look(&files);
-        assert_ne!(with_secret, seen);
-        write("flowgate.yaml", "flows: { }");
-        assert_ne!(look(&files), with_secret);
+/// Reads and validates everything, and builds the way out, which reads the system's certificates.
+fn read(paths: &[PathBuf], known: Vec<PathBuf>, ambient: &Ambient, app: &App) -> Read {
+    let began = SystemTime::now();
+    // Before they are read: a change meanwhile is seen as one.
+    let mut seen = Seen::look(&known, began);
+    let outcome = config::examine(
+        paths,
+        &ambient.environment,
+        &ambient.clock,
+        Secrets::Required,
+    );
+    let mut files = outcome.files.clone();
+    files.extend(paths.iter().cloned());
+    let config = outcome.finish();
+    if config.is_err() {
+        // Those in force still count, although this attempt may not have come to them.
+        files.extend(known);
     }
-
-    #[test]
-    fn a_directory_counts_by_its_yaml_files() {
-        let folder = tempfile::tempdir().unwrap();
-        let write =
-            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-        write("one.yaml", "flows: {}");
-        let files = [folder.path().to_owned()];
-        let seen = look(&files);
-        write("access.log", "our own line");
-        assert_eq!(look(&files), seen);
-        write("two.yaml", "callers: {}");
-        assert_ne!(look(&files), seen);
+    files.sort();
+    files.dedup();
+    seen.complete(&files, began..=SystemTime::now());
+    let outbound = config.as_ref().ok().map(|config| app.outbound(config));
+    Read {
+        config,
+        outbound,
+        files,
+        seen,
     }
+}
 
-    #[test]
-    fn a_link_that_points_elsewhere_counts_as_a_change() {
-        // As Kubernetes changes a mounted volume: `..data` is replaced by one that points to another folder.
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        for version in ["..1", "..2"] {
-            std::fs::create_dir(at(version)).unwrap();
-            std::fs::write(at(version).join("flowgate.yaml"), "flows: {}").unwrap();
+/// Logs what keeps a configuration from being used.
+pub fn log(problems: &Problems) {
+    for problem in problems.iter() {
+        match problem.severity {
+            Severity::Error => tracing::error!("{}", problem.line()),
+            Severity::Warning => tracing::warn!("{}", problem.line()),
+            Severity::Note => tracing::info!("{}", problem.line()),
         }
-        std::os::unix::fs::symlink("..1", at("..data")).unwrap();
-        std::os::unix::fs::symlink("..data/flowgate.yaml", at("flowgate.yaml")).unwrap();
-        let files = [at("flowgate.yaml")];
-        let seen = look(&files);
-        std::os::unix::fs::symlink("..2", at("..next")).unwrap();
-        std::fs::rename(at("..next"), at("..data")).unwrap();
-        assert_ne!(look(&files), seen);
     }
 }

@@ -92,7 +92,7 @@ async fn demo(once: bool) -> Result<(), Error> {
     let environment = environment(&simulator, &key);
     let config =
         config::parse(CONFIGURATION, &environment, &ambient.clock).map_err(Error::Configuration)?;
-    telemetry::start(&config.log);
+    let (_diagnostics, _flush) = telemetry::start(&config.log);
 
     let metrics = Metrics::new()?;
     let ambient = Ambient {
@@ -111,7 +111,8 @@ async fn demo(once: bool) -> Result<(), Error> {
     let (_trigger, drain) = server::drain();
     let admin = super::serve::admin_service(&app, metrics.clone());
     tokio::spawn(
-        Server::admin(operators, server::admin::settings(config.admin)).run(admin, drain.clone()),
+        Server::admin(operators, server::admin::settings(config.admin.listen))
+            .run(admin, drain.clone()),
     );
     tokio::spawn(Server::new(callers, app.server(), metrics).run(app.gateway().service(), drain));
 

@@ -1,20 +1,27 @@
 //! `flowgate serve`: runs the gateway until SIGTERM or SIGINT.
 //!
 //! In: the configuration's paths. Out: exit code 0 after a clean drain, 2 on a bad configuration or a missing secret, 1 on any other
-//! failure. An unreachable provider does not stop the start: the flows concerned answer 503.
+//! failure. An unreachable provider does not stop the start: the flows concerned answer 503. Refuses to wait at its end for whoever reads
+//! its output, and for files.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{ConfigArgs, complain};
-use crate::app::reload::Reloader;
+use super::{BAD_CONFIGURATION, ConfigArgs, complain, told};
+use crate::app::reload::{self, Reloader};
 use crate::app::{self, Ambient, App};
-use crate::config::Config;
+use crate::config::{Config, Problems};
+use crate::diagnosis;
 use crate::metrics::Metrics;
 use crate::server::{self, Server, admin, process};
-use crate::telemetry::{self, AccessLog};
+use crate::telemetry::{self, AccessLog, Stream};
+
+/// Longest wait, at the end, for what still reads or writes a file.
+const LAST_TASKS: Duration = Duration::from_secs(1);
 
 /// Arguments of `serve`.
 #[derive(clap::Args)]
@@ -46,13 +53,29 @@ enum Error {
 /// Runs until a signal ends it.
 #[must_use]
 pub fn run(args: Args) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&Error::Runtime(error));
+            return ExitCode::FAILURE;
+        }
+    };
+    // First of all: a SIGHUP that comes while the configuration is read has it read once more, and ends nothing.
+    let hangups = {
+        let _inside = runtime.enter();
+        signal(SignalKind::hangup()).map_err(Error::Runtime)
+    };
     let ambient = Ambient::system();
     let config = match args.config.load(&ambient) {
         Ok(config) => config,
-        Err(code) => return code,
+        Err(problems) => return refused(&problems),
     };
     let paths = args.config.paths;
-    telemetry::start(&config.log);
+    // The last to go: it says how everything else ended.
+    let (diagnostics, _flush) = telemetry::start(&config.log);
     // Memory holds secrets: it must not end up in a file (security rule 20).
     if let Err(error) = process::forbid_core_dumps() {
         tracing::warn!(%error, "core dumps cannot be forbidden");
@@ -60,38 +83,57 @@ pub fn run(args: Args) -> ExitCode {
     if let Err(error) = process::raise_open_files() {
         tracing::warn!(%error, "the limit of open files cannot be raised");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(serve(&paths, &ambient, config)),
-        Err(error) => Err(Error::Runtime(error)),
-    };
+    let outcome = hangups.and_then(|hangups| {
+        runtime.block_on(serve(&paths, &ambient, config, hangups, diagnostics))
+    });
+    // What still waits for a file keeps no process.
+    runtime.shutdown_timeout(LAST_TASKS);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            tracing::error!(error = diagnosis::chain(&error), "the gateway ends");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what is wrong with the configuration: to people as `check` does, else in lines like all others.
+fn refused(problems: &Problems) -> ExitCode {
+    if std::io::stderr().is_terminal() {
+        return told(problems);
+    }
+    let (_diagnostics, _flush) = telemetry::start(&telemetry::Settings::default());
+    reload::log(problems);
+    ExitCode::from(BAD_CONFIGURATION)
 }
 
 async fn serve(
     paths: &[std::path::PathBuf],
     ambient: &Ambient,
     config: Config,
+    hangups: Signal,
+    diagnostics: Stream,
 ) -> Result<(), Error> {
     let callers = listen("the gateway", config.server.listen).await?;
-    let operators = listen("the admin port", config.admin).await?;
+    let operators = listen("the admin port", config.admin.listen).await?;
     // Port 0 becomes a free one: what is bound is told, not what was asked for.
     let listening = callers.local_addr().unwrap_or(config.server.listen);
-    let administered = operators.local_addr().unwrap_or(config.admin);
+    let administered = operators.local_addr().unwrap_or(config.admin.listen);
     let metrics = Metrics::new()?;
     let (access, _flush) = config
         .log
         .access
-        .then(|| AccessLog::start(config.log.access_format(), std::io::stdout()))
+        .then(|| {
+            let out = telemetry::unshared(std::io::stdout());
+            AccessLog::start(config.log.access_format(), out)
+        })
         .unzip();
+    diagnostics.count_in(&metrics, "diagnostics");
+    if let Some(access) = &access {
+        access.stream().count_in(&metrics, "access");
+    }
+    let losses = telemetry::report(diagnostics, access.clone(), ambient.clock.clone());
+    let losses = tokio::spawn(losses);
     let app = Arc::new(App::start(&config, ambient, &metrics, access)?);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -106,7 +148,6 @@ async fn serve(
     );
 
     let (trigger, drain) = server::drain();
-    let hangups = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
     let reloader = Reloader::new(
         Arc::clone(&app),
         paths.to_vec(),
@@ -114,14 +155,20 @@ async fn serve(
         metrics.clone(),
         &config,
     );
+    let asking = config.admin.reload.then(|| reloader.asking());
     let reloads = tokio::spawn(reloader.run(hangups));
     let reminders = tokio::spawn(Arc::clone(&app).remind_daily());
 
     // The admin port outlives the drain: somebody wants to see how it goes.
     let (end, ended) = server::drain();
     let admin = tokio::spawn(
-        Server::admin(operators, admin::settings(config.admin))
-            .run(admin_service(&app, metrics.clone()), ended),
+        Server::admin(operators, admin::settings(config.admin.listen)).run(
+            admin::Admin {
+                reload: asking.map(reload_service),
+                ..admin_service(&app, metrics.clone())
+            },
+            ended,
+        ),
     );
     let gateway = Server::new(callers, app.server(), metrics).run(app.gateway().service(), drain);
     let stopping = async {
@@ -136,8 +183,9 @@ async fn serve(
         () = stopping => return Ok(()),
     };
     let _until_the_end = app.write_down().await;
-    reloads.abort();
-    reminders.abort();
+    for task in [reloads, reminders, losses] {
+        task.abort();
+    }
     end.begin();
     // Its connections are probes and scrapers.
     let _ = admin.await;
@@ -148,6 +196,20 @@ async fn serve(
     Ok(())
 }
 
+/// The admin port's reload.
+fn reload_service(asking: reload::Asking) -> admin::Reload {
+    Arc::new(move || {
+        let asking = asking.clone();
+        Box::pin(async move {
+            let report = asking.reload().await?;
+            Some(admin::Reloaded {
+                good: report.good(),
+                report: serde_json::to_value(&report).unwrap_or_default(),
+            })
+        })
+    })
+}
+
 /// The admin port's pages for `app`.
 #[must_use]
 pub fn admin_service(app: &Arc<App>, metrics: Metrics) -> admin::Admin {
@@ -156,6 +218,7 @@ pub fn admin_service(app: &Arc<App>, metrics: Metrics) -> admin::Admin {
         metrics,
         ready: Arc::new(move || readiness.readiness()),
         status: Arc::new(move || status.status()),
+        reload: None,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::simulator::directory::{
 use crate::simulator::flow::FLOW_AUDIENCE;
 use crate::simulator::vault::SecretVersion;
 use crate::simulator::{Authority, Flow, FlowState, Mode, Options, Reply, Simulator};
+use crate::telemetry::{self, Stream};
 
 /// Simulate Entra ID and flows, to test a caller or a configuration without a tenant.
 #[derive(Debug, clap::Args)]
@@ -100,8 +101,11 @@ impl FromStr for AddedFlow {
 
 /// Serves until Ctrl-C. Exit code 0 then, 2 when the arguments do not allow a start, 1 when the start fails.
 pub async fn run(arguments: Simulate) -> ExitCode {
+    // Whoever does not read what it says stops neither the simulator nor its end.
+    let (requests, _last_requests) = Stream::start("requests", telemetry::unshared(io::stderr()));
+    let (page, _last_page) = Stream::start("page", telemetry::unshared(io::stdout()));
     let environment = |name: &str| std::env::var(name).ok();
-    let mut options = match options(&arguments, environment) {
+    let mut options = match options(&arguments, environment, requests) {
         Ok(options) => options,
         Err(problem) => return failed(problem, 2),
     };
@@ -137,9 +141,7 @@ pub async fn run(arguments: Simulate) -> ExitCode {
         simulator.put_secret(&name, SecretVersion::new(&value));
     }
     let remote = !simulator.address().ip().is_loopback();
-    // A closed standard output does not stop the service.
-    let _ = io::stdout().write_all(text(&simulator, remote, authority.as_ref()).as_bytes());
-    let _ = io::stdout().flush();
+    page.line(text(&simulator, remote, authority.as_ref()).as_bytes());
     match tokio::signal::ctrl_c().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&format!("cannot wait for Ctrl-C: {error}"), 1),
@@ -154,6 +156,7 @@ fn failed(problem: &str, code: u8) -> ExitCode {
 fn options(
     arguments: &Simulate,
     environment: impl Fn(&str) -> Option<String>,
+    requests: Stream,
 ) -> Result<Options, &'static str> {
     if !arguments.listen.ip().is_loopback() && !arguments.allow_remote {
         return Err(
@@ -167,8 +170,8 @@ fn options(
             .as_deref()
             .map(|url| url.trim_end_matches('/').to_owned()),
         keep: 0,
-        log: Some(Arc::new(|line| {
-            let _ = writeln!(io::stderr(), "{line}");
+        log: Some(Arc::new(move |line| {
+            requests.line(format!("{line}\n").as_bytes());
         })),
         ..Options::default()
     };
@@ -403,10 +406,9 @@ mod tests {
     fn parsed(arguments: &[&str]) -> Result<Options, String> {
         let line = [&["simulate"], arguments].concat();
         let line = Line::try_parse_from(line).map_err(|error| error.to_string())?;
-        options(&line.simulate, |name| {
-            (name == "SET").then(|| "it's set".to_owned())
-        })
-        .map_err(ToOwned::to_owned)
+        let (requests, _flush) = Stream::start("requests", io::sink());
+        let variable = |name: &str| (name == "SET").then(|| "it's set".to_owned());
+        options(&line.simulate, variable, requests).map_err(ToOwned::to_owned)
     }
 
     #[test]

@@ -170,6 +170,8 @@ section! {
     Admin {
         /// Address and port, e.g. 127.0.0.1:9090.
         listen: Text,
+        /// Whether `POST /-/reload` from this machine reads the configuration again.
+        reload: Flag,
     }
 }
 

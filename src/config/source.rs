@@ -1,18 +1,18 @@
 //! The configuration's files.
 //!
 //! In: the paths of `--config`, files or directories. Out: each file's text, directories replaced by their `*.yaml` in the order of
-//! their names. Refuses what cannot be read, is not UTF-8, is larger than 8 MiB or is given twice; tells of files that are probably
+//! their names. Refuses what cannot be read, is no regular file, is not UTF-8, is larger than 8 MiB or is given twice; tells of files that are probably
 //! meant and not read.
 
 use std::collections::HashMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::problem::{Problem, Problems, Severity, Words, say};
+use crate::file;
 
 /// Largest file, in bytes.
-const LIMIT: u64 = 8 << 20;
+pub const LIMIT: u64 = 8 << 20;
 
 /// One file.
 pub struct File {
@@ -129,29 +129,18 @@ fn yaml_in(folder: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
 }
 
 fn file(path: &Path, problems: &mut Problems) -> Option<File> {
-    let read = || -> std::io::Result<String> {
-        let mut text = String::new();
-        std::fs::File::open(path)?
-            .take(LIMIT + 1)
-            .read_to_string(&mut text)?;
-        Ok(text)
-    };
-    match read() {
-        Ok(text) if text.len() as u64 > LIMIT => {
-            problems.push(problem(path, &say!("the file is over 8 MiB")));
-            None
-        }
+    let text = file::read(path, LIMIT)
+        .map_err(|error| match error {
+            file::Error::TooLarge => "the file is over 8 MiB",
+            other => other.reason(),
+        })
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text"));
+    match text {
         Ok(text) => Some(File {
             name: Arc::from(path.to_string_lossy()),
             text,
         }),
-        Err(error) => {
-            let reason = match error.kind() {
-                std::io::ErrorKind::NotFound => "the file does not exist",
-                std::io::ErrorKind::PermissionDenied => "the file may not be read by this user",
-                std::io::ErrorKind::InvalidData => "the file is not UTF-8 text",
-                _ => "the file cannot be read",
-            };
+        Err(reason) => {
             problems.push(problem(path, &say!("{}", reason)));
             None
         }

@@ -173,7 +173,7 @@ flows:
 fn a_small_configuration_becomes_settings_of_every_stage() {
     let config = good(SMALL);
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
-    assert_eq!(config.admin.to_string(), "127.0.0.1:9090");
+    assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9090");
     assert_eq!(config.limits.buffer_memory(None), 256 << 20);
     assert_eq!(config.limits.buffer_memory(Some(8 << 30)), 256 << 20);
     assert_eq!(config.limits.buffer_memory(Some(512 << 20)), 128 << 20);

@@ -4,13 +4,17 @@
 //! judged nowhere does not compile. Where a part is broken the rest is judged all the same, so that every problem is told at once.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
 
 use super::problem::{Name, Spot, Words, say};
 use super::read::{At, Field, Named, Reader};
 use super::values::{Choice, OneOrMore, Text, telling_path, telling_variable};
-use super::{EXPIRES_SOON, Parts, Problems, Secrets, Severity, raw};
-use crate::client;
+use super::{Certificate, EXPIRES_SOON, Parts, Problems, Secrets, Severity, raw};
 use crate::secret::{Secret, Source, Unreadable};
+use crate::validity::Validity;
+use crate::{client, file};
 
 mod api_keys;
 mod asks;
@@ -37,6 +41,10 @@ struct Ground<'r> {
     files: Vec<PathBuf>,
     /// Where each secret that was read comes from.
     secret_reads: Vec<&'static str>,
+    /// Over every secret, certificate and key that was read.
+    values: digest::Context,
+    /// Certificates that stand in files.
+    certificates: Vec<Certificate>,
     /// Whether the advice against passwords has been given.
     passwords_advised: bool,
     /// What `secrets:` says.
@@ -44,7 +52,7 @@ struct Ground<'r> {
     /// Secrets that are read from vaults.
     vault_uses: Vec<vaults::Use>,
     /// The credential that is being judged.
-    owner: Option<std::sync::Arc<str>>,
+    owner: Option<Arc<str>>,
     /// Whether callers can reach the gateway from this machine only, whatever else of the listener is there.
     on_loopback: bool,
 }
@@ -75,6 +83,8 @@ pub(super) fn document(
         insecure_hosts: Vec::new(),
         files: Vec::new(),
         secret_reads: Vec::new(),
+        values: digest::Context::new(&digest::SHA256),
+        certificates: Vec::new(),
         passwords_advised: false,
         stores: vaults::stores(stores),
         vault_uses: Vec::new(),
@@ -105,6 +115,8 @@ pub(super) fn document(
     let Ground {
         files,
         secret_reads,
+        values,
+        certificates,
         on_loopback,
         ..
     } = ground;
@@ -124,7 +136,9 @@ pub(super) fn document(
         told: Problems::default(),
         files,
         secret_reads,
+        certificates,
         hash,
+        values: values.finish(),
     }
 }
 
@@ -183,6 +197,7 @@ impl Ground<'_> {
     fn secret(&mut self, at: &At<raw::Source>, sensitive: bool) -> Option<Secret<String>> {
         self.announce(at, sensitive);
         let value = at.value.0.read(self.reader.environment());
+        self.digest(value.as_ref().ok().map(|value| value.expose().as_bytes()));
         self.accounted(&at.spot, &at.value.0, value)
     }
 
@@ -190,6 +205,7 @@ impl Ground<'_> {
     fn secret_of_any_kind(&mut self, at: &At<raw::Source>) -> Option<Secret<String>> {
         self.announce(at, true);
         let value = at.value.0.read_any(self.reader.environment());
+        self.digest(value.as_ref().ok().map(|value| value.expose().as_bytes()));
         self.accounted(&at.spot, &at.value.0, value)
     }
 
@@ -235,8 +251,10 @@ impl Ground<'_> {
                     say!(
                         "it has to be there when the gateway starts (--secrets makes this an error)"
                     )
+                } else if matches!(source, Source::Environment(_)) {
+                    say!("set it where the gateway is started; one that runs keeps the variables of its start")
                 } else {
-                    say!("provide it before the gateway starts")
+                    say!("put it there; a running gateway then reads it by itself")
                 };
                 self.reader.note(
                     severity,
@@ -282,27 +300,47 @@ impl Ground<'_> {
     fn file(&mut self, at: &At<Text>) -> Option<Vec<u8>> {
         let path = raw::beside(&at.spot.file, &at.value.0);
         self.files.push(path.clone());
-        match std::fs::read(&path) {
-            Ok(bytes) => Some(bytes),
+        match file::read(&path, super::source::LIMIT) {
+            Ok(bytes) => {
+                self.digest(Some(&bytes));
+                Some(bytes)
+            }
             Err(error) => {
-                let absent = error.kind() == std::io::ErrorKind::NotFound;
-                let severity = self.severity(&at.spot, absent);
-                let reason = match error.kind() {
-                    std::io::ErrorKind::NotFound => "the file does not exist",
-                    std::io::ErrorKind::PermissionDenied => "the file may not be read by this user",
-                    _ => "the file cannot be read",
-                };
+                let severity = self.severity(&at.spot, error == file::Error::NotFound);
                 let which = telling_path(&path, &at.spot.file);
                 self.reader.note(
                     severity,
                     &at.spot,
-                    say!("{}{}", reason, colon(&which)),
-                    say!("put it there before the gateway starts; relative paths start at the configuration file"),
+                    say!("{}{}", error.reason(), colon(&which)),
+                    say!("put it there; relative paths start at the configuration file"),
                     None,
                 );
                 None
             }
         }
+    }
+
+    /// Takes a value that was read into account when two configurations are compared.
+    fn digest(&mut self, value: Option<&[u8]>) {
+        if let Some(value) = value {
+            // With its length, so that moving text from one value to the next makes another digest.
+            self.values.update(&(value.len() as u64).to_le_bytes());
+            self.values.update(value);
+        }
+    }
+
+    /// Notes until when a certificate of the configuration may be used, and warns if that is soon.
+    fn certificate(&mut self, spot: &Spot, valid: Validity, cure: Words) {
+        if self.now < valid.from {
+            let message = say!("the certificate is not valid yet");
+            self.reader.warn_at(spot, message, cure);
+        } else {
+            self.warn_of_expiry(spot, valid.until, "the certificate", cure);
+        }
+        self.certificates.push(Certificate {
+            place: Arc::clone(&spot.path),
+            valid,
+        });
     }
 
     /// An address somebody else's answers are trusted from: https, or http where that is allowed.

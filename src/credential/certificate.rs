@@ -12,6 +12,7 @@ use aws_lc_rs::signature::{
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::secret::Secret;
+use crate::validity::Validity;
 
 mod pem;
 mod pkcs12;
@@ -81,7 +82,7 @@ struct Found {
 pub struct Certified {
     chain: Vec<Vec<u8>>,
     key: Key,
-    expires: Option<u64>,
+    valid: Option<Validity>,
 }
 
 enum Key {
@@ -112,12 +113,8 @@ impl Certified {
             let own = |der: &Vec<u8>| key.belongs_to(der);
             if let Some(leaf) = found.certificates.iter().position(own) {
                 let chain = chain(&found.certificates, leaf);
-                let expires = chain.first().and_then(|leaf| expiry(leaf));
-                return Ok(Self {
-                    chain,
-                    key,
-                    expires,
-                });
+                let valid = chain.first().and_then(|leaf| Validity::of(leaf));
+                return Ok(Self { chain, key, valid });
             }
         }
         Err(Invalid::Mismatch)
@@ -131,8 +128,14 @@ impl Certified {
 
     /// Unix seconds at which the certificate expires.
     #[must_use]
-    pub const fn expires(&self) -> Option<u64> {
-        self.expires
+    pub fn expires(&self) -> Option<u64> {
+        self.valid.map(|valid| valid.until)
+    }
+
+    /// When the certificate may be used.
+    #[must_use]
+    pub const fn valid(&self) -> Option<Validity> {
+        self.valid
     }
 
     /// Whether this key can sign so.
@@ -217,9 +220,4 @@ fn issuer<'c>(certificates: &'c [Vec<u8>], of: &[u8]) -> Option<&'c Vec<u8>> {
         X509Certificate::from_der(der)
             .is_ok_and(|(_, other)| other.subject().as_raw() == of.issuer().as_raw())
     })
-}
-
-fn expiry(certificate: &[u8]) -> Option<u64> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    u64::try_from(certificate.validity().not_after.timestamp()).ok()
 }

@@ -4,6 +4,9 @@
 //! who keeps it is refused after an hour (AADSTS700024; facts B1.5). Refuses what cannot be read or is no token.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
 
 use super::application::Application;
 use super::assertion;
@@ -22,19 +25,27 @@ pub struct Settings {
 
 pub(super) struct Prover {
     file: PathBuf,
+    /// Held while the file is being read: one that hangs is enough, for each takes a thread.
+    reading: Arc<Mutex<()>>,
 }
 
 impl Prover {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             file: settings.file.clone(),
+            reading: Arc::default(),
         }
     }
 
     pub(super) async fn present(&self, application: &Application) -> Result<Presented, Denial> {
         let file = self.file.clone();
-        let token = tokio::task::spawn_blocking(move || read(&file)).await;
-        let token = token.ok().and_then(Result::ok);
+        // Whoever waits here takes no thread, and gives up when the attempt's time is over.
+        let reading = Arc::clone(&self.reading).lock_owned().await;
+        let token = tokio::task::spawn_blocking(move || {
+            let _reading = reading;
+            read(&file)
+        });
+        let token = token.await.ok().and_then(Result::ok);
         let token = token.ok_or(Denial::unavailable(Reason::SecretUnreadable, None))?;
         Ok(assertion::presented(&application.client_id, token))
     }

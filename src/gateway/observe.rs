@@ -18,8 +18,10 @@ use crate::metrics::{FlowSeries, Metrics, seconds};
 use crate::refusal::{Fault, Refused, Run};
 use crate::telemetry::AccessLog;
 
+mod failures;
 mod line;
 
+use failures::Failures;
 use line::Line;
 
 /// Watches every request.
@@ -32,6 +34,7 @@ struct Observer {
     /// The label of a caller that is not known.
     nobody: Arc<str>,
     access: Option<AccessLog>,
+    failures: Failures,
     clock: Clock,
 }
 
@@ -44,6 +47,7 @@ impl Observe {
             nobody,
             metrics,
             access,
+            failures: Failures::default(),
             clock,
         }))
     }
@@ -179,7 +183,7 @@ impl Watch {
             access.line(|out| line.write(access.format(), now, out));
         }
         if let Some(refusal) = refusal {
-            line.diagnose(refusal);
+            line.diagnose(refusal, &self.observer.failures);
         }
     }
 }

@@ -1,11 +1,10 @@
 //! Where secrets come from.
 //!
 //! In: an environment variable's name, a file's path, or the text itself. Out: the value as a [`Secret`], without one trailing newline
-//! (editors and Kubernetes put one there). Refuses empty values, values over 64 KiB and files that are not UTF-8 text, unless binary
-//! ones are wanted: those come in base64. The reason is a fixed word and never quotes the value. What is in a vault is read while the
+//! (editors and Kubernetes put one there). Refuses empty values, values over 64 KiB, pipes and devices, and files that are not UTF-8 text,
+//! unless binary ones are wanted: those come in base64. The reason is a fixed word and never quotes the value. What is in a vault is read while the
 //! gateway runs, by [`super::vault`], not here.
 
-use std::io::{ErrorKind, Read as _};
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -13,6 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::Secret;
 use crate::clock::Environment;
+use crate::file;
 
 /// Largest secret, in bytes: a certificate chain with its key fits.
 const LIMIT: u64 = 64 << 10;
@@ -47,6 +47,9 @@ pub enum Unreadable {
     /// The process may not read the file.
     #[error("the file may not be read by this user")]
     Denied,
+    /// A folder, pipe, socket or device.
+    #[error("this is not a regular file")]
+    NotRegular,
     /// Something else went wrong while reading.
     #[error("the file cannot be read")]
     Unreadable,
@@ -76,9 +79,10 @@ impl Unreadable {
     pub fn reason(self) -> &'static str {
         match self {
             Self::NotSet => "the environment variable is not set",
-            Self::NotFound => "the file does not exist",
-            Self::Denied => "the file may not be read by this user",
-            Self::Unreadable => "the file cannot be read",
+            Self::NotFound => file::Error::NotFound.reason(),
+            Self::Denied => file::Error::Denied.reason(),
+            Self::NotRegular => file::Error::NotRegular.reason(),
+            Self::Unreadable => file::Error::Unreadable.reason(),
             Self::NotText => "the file is not text",
             Self::TooLarge => "the value is over 64 KiB",
             Self::Empty => "the value is empty",
@@ -117,10 +121,7 @@ impl Source {
         let mut value = match self {
             Self::Environment(name) => environment.value(name).ok_or(Unreadable::NotSet)?,
             Self::File(path) => {
-                let bytes = from_file(path)?;
-                if bytes.len() as u64 > LIMIT {
-                    return Err(Unreadable::TooLarge);
-                }
+                let bytes = file::read(path, LIMIT)?;
                 match String::from_utf8(bytes) {
                     Ok(text) => text,
                     Err(other) => return binary(other.as_bytes()).map(Secret::new),
@@ -141,18 +142,16 @@ impl Source {
     }
 }
 
-fn from_file(path: &std::path::Path) -> Result<Vec<u8>, Unreadable> {
-    let reason = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => Unreadable::NotFound,
-        ErrorKind::PermissionDenied => Unreadable::Denied,
-        _ => Unreadable::Unreadable,
-    };
-    let file = std::fs::File::open(path).map_err(reason)?;
-    let mut value = Vec::new();
-    file.take(LIMIT + 1)
-        .read_to_end(&mut value)
-        .map_err(reason)?;
-    Ok(value)
+impl From<file::Error> for Unreadable {
+    fn from(error: file::Error) -> Self {
+        match error {
+            file::Error::NotFound => Self::NotFound,
+            file::Error::Denied => Self::Denied,
+            file::Error::NotRegular => Self::NotRegular,
+            file::Error::TooLarge => Self::TooLarge,
+            file::Error::Unreadable => Self::Unreadable,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! The admin port: `/metrics`, `/livez`, `/readyz`, `/status`.
+//! The admin port: `/metrics`, `/livez`, `/readyz`, `/status`; where it is configured, `/-/reload`.
 //!
-//! In: GET or HEAD. Out: text or JSON made from fixed words, configured names and numbers; no secret and no flow's URL (security rule 26).
-//! Refuses any other method or path, and a `Host` that a foreign web site could have chosen (DNS rebinding): see [`is_ours`].
+//! In: GET or HEAD; POST for a reload. Out: text or JSON made from fixed words, configured names and numbers; no secret and no flow's URL
+//! (security rule 26). Refuses any other method or path, a `Host` that a foreign web site could have chosen (DNS rebinding): see [`is_ours`],
+//! and a reload for whoever is not on this machine or is a web page.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -11,12 +12,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use futures_util::future::{BoxFuture, Either};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use serde_json::Value;
 
 use super::Settings;
 use crate::body::Body;
+use crate::call::Connection;
 use crate::metrics::Metrics;
 
 /// Whether the gateway should get traffic, and what is wrong with it.
@@ -37,7 +40,23 @@ pub struct Admin {
     pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
     /// What `/status` shows; no secret and no flow's URL.
     pub status: Arc<dyn Fn() -> Value + Send + Sync>,
+    /// Has the configuration read again; `None`: that cannot be asked for here.
+    pub reload: Option<Reload>,
 }
+
+/// Reads the configuration again; `None`: too many wait for that already.
+pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, Option<Reloaded>> + Send + Sync>;
+
+/// What came of a reload.
+pub struct Reloaded {
+    /// Whether what the files say is in force.
+    pub good: bool,
+    /// What to answer; no secret and no flow's URL.
+    pub report: Value,
+}
+
+/// Where a reload is asked for.
+const RELOAD: &str = "/-/reload";
 
 /// Small numbers: probes and one or two scrapers come here.
 #[must_use]
@@ -64,6 +83,9 @@ impl Admin {
             }
             Some(_) => {}
         }
+        if request.uri().path() == RELOAD && self.reload.is_some() {
+            return not_allowed("POST");
+        }
         let page = match request.uri().path() {
             "/metrics" => Self::metrics_page,
             "/livez" => Self::livez_page,
@@ -72,12 +94,32 @@ impl Admin {
             _ => return plain(StatusCode::NOT_FOUND, "no such page\n"),
         };
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
-            let allowed = HeaderValue::from_static("GET, HEAD");
-            refused.headers_mut().insert(ALLOW, allowed);
-            return refused;
+            return not_allowed("GET, HEAD");
         }
         page(self)
+    }
+
+    /// The reload that is asked for, if it is one; or why it is not done.
+    fn reload<B>(
+        &self,
+        request: &Request<B>,
+    ) -> Option<Result<BoxFuture<'static, Option<Reloaded>>, Response<Body>>> {
+        let reload = self.reload.as_ref()?;
+        let asked = request.uri().path() == RELOAD && request.method() == Method::POST;
+        // Others are answered as for any page.
+        if !asked || !host(request).is_some_and(is_ours) {
+            return None;
+        }
+        let peer = request.extensions().get::<Connection>();
+        let near = peer.is_some_and(|ends| ends.peer.ip().to_canonical().is_loopback());
+        let page = [ORIGIN, FETCH_SITE]
+            .iter()
+            .any(|name| request.headers().contains_key(name));
+        if !near || page {
+            let why = "only from this machine, and not from a web page\n";
+            return Some(Err(plain(StatusCode::FORBIDDEN, why)));
+        }
+        Some(Ok(reload()))
     }
 
     fn metrics_page(&self) -> Response<Body> {
@@ -140,16 +182,47 @@ impl fmt::Debug for Admin {
 impl<B> tower::Service<Request<B>> for Admin {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
+    type Future = Either<
+        Ready<Result<Response<Body>, Infallible>>,
+        BoxFuture<'static, Result<Response<Body>, Infallible>>,
+    >;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.answer(&request)))
+        let reload = match self.reload(&request) {
+            None => return Either::Left(ready(Ok(self.answer(&request)))),
+            Some(Err(refused)) => return Either::Left(ready(Ok(refused))),
+            Some(Ok(reload)) => reload,
+        };
+        Either::Right(Box::pin(async {
+            Ok(match reload.await {
+                None => plain(StatusCode::SERVICE_UNAVAILABLE, "too many reloads wait\n"),
+                Some(Reloaded { good, report }) => page(
+                    if good {
+                        StatusCode::OK
+                    } else {
+                        StatusCode::UNPROCESSABLE_ENTITY
+                    },
+                    "application/json",
+                    report.to_string() + "\n",
+                ),
+            })
+        }))
     }
 }
+
+fn not_allowed(allowed: &'static str) -> Response<Body> {
+    let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, format!("{allowed} only\n"));
+    let headers = refused.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static(allowed));
+    refused
+}
+
+/// What browsers send of their own accord; a page cannot leave it out.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The one host the request names, without its port.
 fn host<B>(request: &Request<B>) -> Option<&str> {

@@ -79,31 +79,8 @@ pub fn server_config(material: &Material<'_>) -> Result<Arc<rustls::ServerConfig
     Ok(Arc::new(config))
 }
 
-/// Unix seconds at which the first certificate of a chain expires; `None` when it cannot be read or lies before 1970.
-#[must_use]
-pub fn expiry(certificates_pem: &[u8]) -> Option<u64> {
-    let chain = certificates(certificates_pem)?;
-    let (_, leaf) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
-    u64::try_from(leaf.validity().not_after.timestamp()).ok()
-}
-
 /// At least one certificate, or `None`.
 fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(pem).collect();
     chain.ok().filter(|chain| !chain.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_certificates_expiry_is_read_to_the_second() {
-        let mut wanted = rcgen::CertificateParams::new(vec!["gateway.example".to_owned()]).unwrap();
-        wanted.not_after = rcgen::date_time_ymd(2030, 1, 2);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = wanted.self_signed(&key).unwrap();
-        assert_eq!(expiry(certificate.pem().as_bytes()), Some(1_893_542_400));
-        assert_eq!(expiry(b"no certificate"), None);
-    }
 }

@@ -11,14 +11,38 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 /// Long enough for any machine; only a hang takes longer.
 const HANG: Duration = Duration::from_secs(30);
+
+/// What becomes of one output stream of a process.
+pub enum Output {
+    /// It can be asked for with [`Process::said`].
+    Collected,
+    /// A pipe that nobody reads before [`Process::read_on`]: 64 KiB fit.
+    Unread,
+    /// A pipe whose reader is gone.
+    Closed,
+    /// This file.
+    File(std::fs::File),
+}
+
+impl Output {
+    fn stdio(&mut self) -> Stdio {
+        match self {
+            Self::File(file) => Stdio::from(file.try_clone().unwrap()),
+            Self::Collected | Self::Unread | Self::Closed => Stdio::piped(),
+        }
+    }
+}
 
 /// A running process and what it has said so far.
 pub struct Process {
     child: Child,
     said: Arc<Mutex<Vec<u8>>>,
     readers: Vec<std::thread::JoinHandle<()>>,
+    unread: Vec<Box<dyn std::io::Read + Send>>,
 }
 
 impl Process {
@@ -28,22 +52,51 @@ impl Process {
     }
 
     fn spawn(command: &mut Command) -> Self {
+        Self::into(command, Output::Collected, Output::Collected)
+    }
+
+    /// Starts a command whose standard output and standard error go where they are told.
+    pub fn into(command: &mut Command, mut out: Output, mut err: Output) -> Self {
         let mut child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(out.stdio())
+            .stderr(err.stdio())
             .spawn()
             .expect("the binary starts");
         let said = Arc::new(Mutex::new(Vec::new()));
-        let readers = vec![
-            collect(child.stdout.take().unwrap(), &said),
-            collect(child.stderr.take().unwrap(), &said),
-        ];
+        let (mut readers, mut unread) = (Vec::new(), Vec::new());
+        let mut take = |from: Option<Box<dyn std::io::Read + Send>>, to: &Output| {
+            let Some(from) = from else { return };
+            match to {
+                Output::Collected => readers.push(collect(from, &said)),
+                Output::Unread => unread.push(from),
+                Output::Closed | Output::File(_) => {}
+            }
+        };
+        take(child.stdout.take().map(|from| Box::new(from) as _), &out);
+        take(child.stderr.take().map(|from| Box::new(from) as _), &err);
         Self {
             child,
             said,
             readers,
+            unread,
         }
+    }
+
+    /// From now on reads what nobody has read.
+    pub fn read_on(&mut self) {
+        for from in self.unread.drain(..) {
+            self.readers.push(collect(from, &self.said));
+        }
+    }
+
+    /// A line of `/proc/PID/io`, e.g. `rchar`: bytes it has read so far. `None` once it has ended or lets nobody look.
+    pub fn io(&self, name: &str) -> Option<u64> {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.id())).ok()?;
+        let line = io
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line?.parse().ok()
     }
 
     /// Standard output and standard error so far, as they came.
@@ -65,6 +118,17 @@ impl Process {
         })
     }
 
+    /// Waits until it has said a JSON line like this.
+    pub fn until_line(&mut self, mut like: impl FnMut(&Value) -> bool) -> Value {
+        self.until("such line", |process| {
+            let said = process.said();
+            let lines = said
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok());
+            lines.into_iter().find(|line| like(line))
+        })
+    }
+
     /// The process's number.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -78,6 +142,11 @@ impl Process {
     /// Asks it to read its configuration again.
     pub fn hang_up(&self) {
         self.signal(rustix::process::Signal::HUP);
+    }
+
+    /// Ctrl-C.
+    pub fn interrupt(&self) {
+        self.signal(rustix::process::Signal::INT);
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
@@ -126,7 +195,8 @@ impl Drop for Process {
     }
 }
 
-fn command(arguments: &[&str], environment: &[(String, String)]) -> Command {
+/// The binary with these arguments and variables, and no others that could change what it does.
+pub fn command(arguments: &[&str], environment: &[(String, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flowgate"));
     command
         .args(arguments)
@@ -149,7 +219,7 @@ fn collect(
 }
 
 /// An address nobody listens on at this moment.
-fn free() -> SocketAddr {
+pub fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -211,13 +281,19 @@ pub struct Gateway {
 impl Gateway {
     /// Writes the configuration into a file, starts, and returns once the admin port says that it is ready.
     pub fn start(yaml: &str, environment: &[(String, String)]) -> Self {
+        Self::into(yaml, environment, Output::Collected, Output::Collected)
+    }
+
+    /// The same with its standard output and standard error going where they are told.
+    pub fn into(yaml: &str, environment: &[(String, String)], out: Output, err: Output) -> Self {
         let (folder, file) = written(yaml);
         let (address, admin) = (free(), free());
         let mut environment = environment.to_vec();
         environment.push(("LISTEN".into(), address.to_string()));
         environment.push(("ADMIN".into(), admin.to_string()));
         let arguments = ["serve", "--config", file.to_str().unwrap()];
-        let mut process = Process::spawn(command(&arguments, &environment).process_group(0));
+        let mut process =
+            Process::into(command(&arguments, &environment).process_group(0), out, err);
         process.until("readiness", |_| {
             page(admin, "/readyz").filter(|page| page.starts_with("HTTP/1.1 200"))
         });
@@ -228,6 +304,39 @@ impl Gateway {
             file,
             _folder: folder,
         }
+    }
+}
+
+impl Gateway {
+    /// The value of a series of `/metrics`, labels and all; `None`: there is none.
+    pub fn series(&self, series: &str) -> Option<f64> {
+        let page = page(self.admin, "/metrics")?;
+        let value = page
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value?.parse().ok()
+    }
+
+    /// How many reloads ended like this.
+    pub fn reloads(&self, result: &str) -> f64 {
+        let series = format!("flowgate_config_reloads_total{{result=\"{result}\"}}");
+        self.series(&series).unwrap_or_default()
+    }
+
+    /// Waits until so many reloads have ended like this.
+    pub fn reloaded(&mut self, result: &str, count: f64) {
+        let began = Instant::now();
+        while self.reloads(result) < count {
+            let said = self.process.said();
+            assert!(began.elapsed() < HANG, "no {result} reload:\n{said}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The body of an admin page.
+    pub fn body(&self, path: &str) -> String {
+        let page = page(self.admin, path).unwrap();
+        page.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 }
 
@@ -277,6 +386,12 @@ pub fn curl(arguments: &[&str]) -> Option<String> {
             None
         }
     }
+}
+
+/// Says that a test cannot be done here.
+#[expect(clippy::print_stderr, reason = "a test that did nothing says so")]
+pub fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
 }
 
 /// A file's path as text.

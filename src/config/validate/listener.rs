@@ -12,10 +12,11 @@ use rustls::pki_types::pem::PemObject as _;
 use super::super::problem::{Spot, say};
 use super::super::read::{At, Field};
 use super::super::values::{Any, Text};
-use super::super::{Limits, raw};
+use super::super::{Admin, Limits, raw};
 use super::Ground;
 use crate::call::source;
 use crate::server::{self, tls};
+use crate::validity::Validity;
 
 /// `server:`, judged.
 pub struct Server {
@@ -85,8 +86,8 @@ pub fn admin(
     ground: &mut Ground<'_>,
     section: Field<raw::Admin>,
     server: Option<&Server>,
-) -> Option<SocketAddr> {
-    let raw::Admin { listen } = section.given()?.value;
+) -> Option<Admin> {
+    let raw::Admin { listen, reload } = section.given()?.value;
     let spot = listen.as_ref().map(|at| at.spot.clone());
     let address = address(ground, listen)?;
     let callers = server.map(|server| server.settings.listen);
@@ -103,7 +104,10 @@ pub fn admin(
             say!("give admin.listen a port of its own"),
         );
     }
-    Some(address)
+    Some(Admin {
+        listen: address,
+        reload: reload.value()?.0,
+    })
 }
 
 fn address(ground: &mut Ground<'_>, listen: Field<Text>) -> Option<SocketAddr> {
@@ -220,7 +224,7 @@ fn tls_settings(
     let chain = ground.file(&certificate);
     let key = ground.file(&private_key);
     let (chain, key) = (chain?, key?);
-    certificates(ground, &certificate.spot, &chain)?;
+    let leaf = certificates(ground, &certificate.spot, &chain)?;
     let config = tls::server_config(&tls::Material {
         certificates: &chain,
         private_key: &key,
@@ -228,16 +232,15 @@ fn tls_settings(
     });
     let (problem, cure) = match config {
         Ok(config) => {
-            let expires = tls::expiry(&chain);
-            if let Some(expires) = expires {
-                ground.warn_of_expiry(
+            let valid = leaf.first().and_then(|leaf| Validity::of(leaf));
+            if let Some(valid) = valid {
+                ground.certificate(
                     &certificate.spot,
-                    expires,
-                    "the certificate",
+                    valid,
                     say!("put a new one in place, with its private key"),
                 );
             }
-            return Some((config, expires));
+            return Some((config, valid.map(|valid| valid.until)));
         }
         Err(tls::Error::PrivateKey) => (
             say!("there is no private key in this file"),

@@ -9,6 +9,7 @@ use super::super::read::{At, Field};
 use super::super::values::{Any, Choice, Text};
 use super::{Ground, listener};
 use crate::secret::{Secret, Source};
+use crate::validity::Validity;
 use crate::{client, telemetry};
 
 /// Judges `outbound:`. Notes the hosts for which plain http is allowed, which everything judged later needs.
@@ -33,7 +34,14 @@ pub fn outbound(
         Field::Broken => None,
         Field::Given(at) => {
             let bytes = ground.file(&at);
-            bytes.and_then(|bytes| listener::certificates(ground, &at.spot, &bytes))
+            let found = bytes.and_then(|bytes| listener::certificates(ground, &at.spot, &bytes));
+            let valid = found.iter().flatten().filter_map(|one| Validity::of(one));
+            // One that can be used will do: bundles hold old ones, too.
+            if let Some(best) = valid.max_by_key(|valid| (valid.from <= ground.now, valid.until)) {
+                let cure = say!("put the authority's certificate of today in place");
+                ground.certificate(&at.spot, best, cure);
+            }
+            found
         }
     };
     let proxy = match proxy {

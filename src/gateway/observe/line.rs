@@ -3,16 +3,20 @@
 //! Every field is a configured name, a fixed word, a number or a checked id; nothing of a header, body or query gets in. Fields are
 //! listed in `docs/logs.md`.
 
+use std::borrow::Cow;
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::failures::{Failures, Kind, Last};
 use crate::body::End;
 use crate::call::{Connection, Notes, RequestId};
 use crate::diagnosis::{self, Explanation};
 use crate::refusal::{Fault, Refusal, Run};
-use crate::telemetry::Format;
+use crate::telemetry::{self, Format};
+use crate::upstream;
 
 /// What is said of one request.
 pub struct Line<'a> {
@@ -76,7 +80,7 @@ impl Line<'_> {
     fn fields(&self, now: Duration) -> Fields<'_> {
         let notes = self.notes;
         Fields {
-            time: time(now),
+            time: telemetry::time(now),
             request_id: self.id.as_str(),
             client: self.connection.map(|ends| ends.peer.ip().to_canonical()),
             method: known(self.http),
@@ -139,9 +143,9 @@ impl Line<'_> {
         };
     }
 
-    /// Says what somebody has to change. A caller's own fault is in the access line and, at `debug`, here: a flood of strangers must not
-    /// flood the log.
-    pub fn diagnose(&self, refusal: &Refusal) {
+    /// Says what somebody has to change, once for failures of the same kind. A caller's own fault is in the access line and, at `debug`, here:
+    /// a flood of strangers must not flood the log.
+    pub fn diagnose(&self, refusal: &Refusal, failures: &Failures) {
         let entry = refusal.code().entry();
         let flow = self.flow();
         let caller = self.notes.caller.as_deref().unwrap_or("-");
@@ -166,6 +170,27 @@ impl Line<'_> {
         let compared = self.notes.diagnosis.as_deref();
         let difference = compared.map_or("-", |found| &*found.difference);
         let exact = compared.and_then(|found| found.fix.as_deref());
+        let kind = Kind {
+            flow: Arc::from(flow),
+            code: entry.name,
+            fault: entry.fault.as_str(),
+            finding: match refusal {
+                Refusal::Upstream(upstream::Failure::Service { finding, .. }) => {
+                    Some((finding.code, finding.cure))
+                }
+                _ => None,
+            },
+            reason: told.as_ref().map(|told| told.reason),
+        };
+        let cure = exact.map_or_else(|| refusal.fix(), Cow::Borrowed);
+        let last = || Last {
+            request_id: self.id.to_string(),
+            cause: cause.clone(),
+            cure: cure.to_string(),
+        };
+        if !failures.first(kind, last) {
+            return;
+        }
         tracing::warn!(
             request_id = %self.id,
             flow,
@@ -180,7 +205,7 @@ impl Line<'_> {
             cause,
             meaning = told.as_ref().map(|told| &*told.meaning),
             difference,
-            cure = exact.unwrap_or(&refusal.fix()),
+            cure = &*cure,
             "a call failed"
         );
     }
@@ -198,13 +223,6 @@ fn known(method: &http::Method) -> &'static str {
         "OPTIONS" => "OPTIONS",
         _ => "-",
     }
-}
-
-fn time(now: Duration) -> String {
-    jiff::Timestamp::UNIX_EPOCH
-        .checked_add(jiff::SignedDuration::try_from(now).unwrap_or_default())
-        .map(|time| format!("{time:.3}"))
-        .unwrap_or_default()
 }
 
 fn milliseconds(duration: Duration) -> f64 {

@@ -34,6 +34,7 @@ async fn start() -> Port {
             },
         }),
         status: Arc::new(|| json!({ "flows": ["order-created"] })),
+        reload: None,
     };
     tokio::spawn(Server::admin(listener, admin::settings(address)).run(admin, drain));
     Port {

@@ -413,6 +413,7 @@ async fn administered() -> (std::net::SocketAddr, Trigger) {
         metrics: Metrics::new().unwrap(),
         ready: Arc::new(Readiness::default),
         status: Arc::new(|| serde_json::json!({})),
+        reload: None,
     };
     tokio::spawn(Server::admin(listener, admin::settings(address)).run(pages, drain));
     (address, trigger)

@@ -52,15 +52,14 @@ pub fn judge(
         }
     };
     let algorithm = fits(ground, &at, &certified, &algorithm.given()?, entra)?;
-    let expires = certified.expires();
-    if let Some(expires) = expires {
-        ground.warn_of_expiry(
+    if let Some(valid) = certified.valid() {
+        ground.certificate(
             &at.spot,
-            expires,
-            "the certificate",
+            valid,
             say!("make a new one, upload it to the app registration, and put it in place"),
         );
     }
+    let expires = certified.expires();
     let send_chain = send_chain.given()?.value.0;
     Some(judged(
         certificate,

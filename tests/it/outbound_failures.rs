@@ -191,7 +191,7 @@ pub fn disagreements(reason: Reason, cause: &str, caller: &str, said: &Places) -
     }
     for told in [&said.log, &said.status] {
         same("fault", &text(told, "fault"), entry.fault.as_str());
-        same("cause", &text(told, "cause"), &cause);
+        same("cause", &timeless(&text(told, "cause")), &timeless(&cause));
     }
     same(
         "the call's credential",
@@ -215,7 +215,7 @@ pub fn disagreements(reason: Reason, cause: &str, caller: &str, said: &Places) -
         ("the call's line", &*call, &[&*host, &*cause]),
     ] {
         for part in parts {
-            if !text.contains(part) {
+            if !timeless(text).contains(&timeless(part)) {
                 wrong.push(format!("{word}: {place}: no {part:?} in {text}"));
             }
         }
@@ -227,6 +227,11 @@ pub fn disagreements(reason: Reason, cause: &str, caller: &str, said: &Places) -
         assert!(!text.contains(SECRET), "{word}: the secret");
     }
     wrong
+}
+
+/// Without digits: what rustls says of a certificate's dates has the second of the attempt in it.
+fn timeless(text: &str) -> String {
+    text.replace(|letter: char| letter.is_ascii_digit(), "")
 }
 
 fn line(row: &Row, said: &Places) -> String {
@@ -423,7 +428,7 @@ pub async fn rows() -> Vec<Row> {
         ),
         row(
             Reason::AnswerInvalid,
-            answered("200 OK", "{}").await,
+            answered("200 OK", "no JSON").await,
             opened(),
             "it answered 200",
         ),

@@ -16,6 +16,7 @@ use crate::config::{Certificate, Config, Entry};
 use crate::credential::{self, Cells, Wallet};
 use crate::flow::Flows;
 use crate::gateway::{Draining, Gateway, Places, Surroundings, World};
+use crate::identity::key_set::Fetch;
 use crate::identity::{self, Callers, KeySets};
 use crate::metrics::{Metrics, seconds};
 use crate::policy::Policy;
@@ -351,9 +352,9 @@ fn build(
         identity::Surroundings {
             hosts: config.limits.hosts.clone(),
             verified_tokens: config.limits.verified_tokens,
+            outbound: Fetch::through(outbound, &metrics.clock_skew(&clock)),
             clock,
             secrets: secrets.clone(),
-            outbound: outbound.clone().into(),
         },
         key_sets,
     ));

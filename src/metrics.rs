@@ -7,15 +7,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
+
+use crate::clock::Clock;
 
 mod dates;
 mod series;
+mod skew;
 
 pub use dates::{About, Dates, Teller};
 pub use series::FlowSeries;
+pub use skew::{ClockSkew, TOLERATED};
 
 /// Bucket bounds in seconds: from 1 ms to the longest a flow may take, 240 s.
 const BUCKETS: &[f64] = &[
@@ -77,6 +81,8 @@ pub struct Metrics {
     pub connection_errors_total: IntCounterVec,
     /// Callers' connections open now.
     pub connections: IntGauge,
+    /// Seconds that this machine's clock is ahead of the identity providers'.
+    clock_skew_seconds: Arc<skew::Known>,
     /// Reloads of the configuration: `result`.
     pub config_reloads_total: IntCounterVec,
     /// 1 when the last reload succeeded, else 0.
@@ -244,6 +250,14 @@ impl Metrics {
                 own.register(Box::new(gauge.clone()))?;
                 gauge
             },
+            clock_skew_seconds: {
+                let gauge = Gauge::new(
+                    "flowgate_clock_skew_seconds",
+                    "Seconds that this machine's clock is ahead of the identity providers'; negative: behind.",
+                )?;
+                own.register(Box::new(gauge.clone()))?;
+                Arc::new(skew::Known::new(gauge))
+            },
             config_reloads_total: present(
                 counters(
                     own,
@@ -288,6 +302,12 @@ impl Metrics {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         all.push(Arc::new(measure));
+    }
+
+    /// Where the clocks of identity providers are compared with this one.
+    #[must_use]
+    pub fn clock_skew(&self, clock: &Clock) -> ClockSkew {
+        ClockSkew::new(&self.clock_skew_seconds, clock)
     }
 
     /// Everything, as Prometheus text.

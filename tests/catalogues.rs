@@ -152,7 +152,7 @@ fn every_metric_stands_in_its_page_with_its_labels() {
         };
         meant.insert(format!("flowgate_{name}"), labels.join(", "));
     }
-    for chunk in source.split("IntGauge::new(").skip(1) {
+    for chunk in source.split("Gauge::new(").skip(1) {
         meant.insert(literals(chunk).first().unwrap().to_string(), String::new());
     }
     // It is registered before the list.

@@ -11,6 +11,7 @@ use crate::config::Parts;
 use crate::credential::source::Context;
 use crate::credential::{self, Ask, Cells, Failure, Settings, Token};
 use crate::diagnosis::entra;
+use crate::identity::key_set::Fetch;
 use crate::metrics::Metrics;
 use crate::secret::vault::Trouble;
 use crate::secret::{self, Secrets};
@@ -67,6 +68,16 @@ impl Live {
         })
     }
 
+    /// The way to issuers of callers' tokens.
+    pub fn issuers(&self, ambient: &Ambient) -> Fetch {
+        Fetch::through(&self.outbound, &self.metrics.clock_skew(&ambient.clock))
+    }
+
+    /// Seconds that this machine's clock is ahead of those of the providers that were asked.
+    pub fn skew(&self, ambient: &Ambient) -> Option<f64> {
+        self.metrics.clock_skew(&ambient.clock).seconds()
+    }
+
     /// What a source of this credential works with.
     pub fn context(&self, credential: &Arc<str>, ambient: &Ambient) -> Context {
         Context {
@@ -76,6 +87,7 @@ impl Live {
             random: ambient.random.clone(),
             secrets: self.secrets.clone(),
             secret_expiry: self.metrics.secret_expiry.clone(),
+            clock_skew: self.metrics.clock_skew(&ambient.clock),
         }
     }
 

@@ -207,16 +207,18 @@ impl Client {
             within: outbound.token_timeout(),
             bytes: answer::LIMIT,
         };
-        outbound
-            .fetch(request, Reach::Configured, limits)
-            .await
-            .map_err(|error| {
-                tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    "token request failed"
-                );
-                Denial::unanswered(&error)
-            })
+        let skew = &self.context.clock_skew;
+        let sent = skew.now();
+        let response = outbound.fetch(request, Reach::Configured, limits).await;
+        let response = response.map_err(|error| {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "token request failed"
+            );
+            Denial::unanswered(&error)
+        })?;
+        skew.compare(url, sent, response.headers());
+        Ok(response)
     }
 
     /// The one request: `POST`, form-encoded, no query of ours.

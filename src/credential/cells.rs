@@ -191,6 +191,7 @@ impl Cells {
             random: self.around.random.clone(),
             secrets: self.around.secrets.clone(),
             secret_expiry: self.around.metrics.secret_expiry.clone(),
+            clock_skew: self.around.metrics.clock_skew(&self.around.clock),
         }
     }
 

@@ -14,7 +14,7 @@ use super::{Claims, Failure};
 use crate::client::{FetchError, Outbound};
 use crate::clock::{Clock, Random};
 use crate::diagnosis::{Evidence, Reason};
-use crate::metrics::Dates;
+use crate::metrics::{ClockSkew, Dates};
 use crate::secret::Secrets;
 use crate::secret::vault::Trouble;
 
@@ -48,6 +48,8 @@ pub struct Context {
     pub secrets: Secrets,
     /// Where it is told when secrets expire.
     pub secret_expiry: Dates,
+    /// Where the provider's clock is compared with ours.
+    pub clock_skew: ClockSkew,
 }
 
 /// What is special about one attempt.

@@ -340,11 +340,7 @@ impl State {
             let failure = locked(&slot.error).clone();
             Health {
                 name: self.label(),
-                part: match slot.part {
-                    Part::EntraV1 => "v1",
-                    Part::EntraV2 => "v2",
-                    Part::OpenId => "-",
-                },
+                part: slot.part.word(),
                 age: current
                     .as_ref()
                     .map(|keys| now.saturating_sub(keys.fetched).as_secs()),

@@ -718,6 +718,7 @@ fn sign_in(server: &TokenServer, keys: &str) -> SignIn {
         random: Random::system(),
         secrets: Secrets::default(),
         secret_expiry: Metrics::new().unwrap().secret_expiry.clone(),
+        clock_skew: Metrics::new().unwrap().clock_skew(&Clock::system()),
     };
     let nothing = Ask::Scope(String::new());
     SignIn::new(own, settings.ask.as_ref().unwrap_or(&nothing), &context)

@@ -44,6 +44,9 @@ fn context(token_timeout: Duration) -> Context {
         random: Random::system(),
         secrets: Secrets::default(),
         secret_expiry: crate::metrics::Metrics::new().unwrap().secret_expiry,
+        clock_skew: crate::metrics::Metrics::new()
+            .unwrap()
+            .clock_skew(&crate::clock::Clock::system()),
     }
 }
 

@@ -74,6 +74,9 @@ async fn bench_asking(ask: Ask, callers: u64, change: impl FnOnce(&mut Applicati
         random: Random::system(),
         secrets: Secrets::default(),
         secret_expiry: crate::metrics::Metrics::new().unwrap().secret_expiry,
+        clock_skew: crate::metrics::Metrics::new()
+            .unwrap()
+            .clock_skew(&crate::clock::Clock::system()),
     };
     let exchange = Exchange::for_callers(
         callers,

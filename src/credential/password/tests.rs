@@ -75,6 +75,9 @@ async fn fetched(settings: &Settings, ask: &Ask) -> Result<Grant, Denial> {
         random: Random::system(),
         secrets: Secrets::default(),
         secret_expiry: crate::metrics::Metrics::new().unwrap().secret_expiry,
+        clock_skew: crate::metrics::Metrics::new()
+            .unwrap()
+            .clock_skew(&crate::clock::Clock::system()),
     };
     source(settings, ask, &context, &Refused::default())
         .fetch(Wish::default())

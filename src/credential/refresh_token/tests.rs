@@ -74,6 +74,9 @@ fn with_clock(clock: Clock) -> Context {
         random: Random::system(),
         secrets: Secrets::default(),
         secret_expiry: Metrics::new().unwrap().secret_expiry,
+        clock_skew: Metrics::new()
+            .unwrap()
+            .clock_skew(&crate::clock::Clock::system()),
     }
 }
 

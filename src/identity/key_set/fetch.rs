@@ -16,6 +16,7 @@ use url::Url;
 
 use crate::client::{FetchError, Limits, Outbound, Reach, answered, is_page};
 use crate::diagnosis::{Evidence, Explanation, Reason, explain};
+use crate::metrics::ClockSkew;
 
 /// Bounds of one fetch.
 const LIMITS: Limits = Limits {
@@ -41,16 +42,21 @@ impl Fetch {
     }
 }
 
-impl From<Outbound> for Fetch {
-    fn from(outbound: Outbound) -> Self {
+impl Fetch {
+    /// Through the gateway's way out. What an issuer's clock shows is compared with ours.
+    #[must_use]
+    pub fn through(outbound: &Outbound, skew: &ClockSkew) -> Self {
+        let (outbound, skew) = (outbound.clone(), skew.clone());
         Self::from_fn(move |address, reach| {
-            let outbound = outbound.clone();
+            let (outbound, skew) = (outbound.clone(), skew.clone());
             Box::pin(async move {
                 let request = Request::get(address.as_str())
                     .header(ACCEPT, HeaderValue::from_static("application/json"))
                     .body(Bytes::new())
                     .map_err(|_| Fault::of(Reason::RefusedAddress))?;
+                let sent = skew.now();
                 let response = outbound.fetch(request, reach, LIMITS).await?;
+                skew.compare(&address, sent, response.headers());
                 match response.status() {
                     StatusCode::OK if is_page(&response) => {
                         Err(Fault::of(Reason::WebPage).seen(answered(&response)))

@@ -48,6 +48,17 @@ pub(crate) enum Part {
     OpenId,
 }
 
+impl Part {
+    /// As status, logs and doctor name it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::EntraV1 => "v1",
+            Self::EntraV2 => "v2",
+            Self::OpenId => "-",
+        }
+    }
+}
+
 /// An issuer as published: its name and the keys that sign for it.
 pub(crate) struct Issuer {
     /// `iss` of its tokens.

@@ -1,14 +1,15 @@
 //! The task that keeps one key set fresh.
 //!
 //! In: a clock, and callers who ask. Out: newer keys in the slots, or a reason in their place. Each issuer is fetched in a task of its
-//! own: a panic or a fetch that hangs is one failed refresh and nothing else. Failures never remove keys; only age does.
+//! own: a panic or a fetch that hangs is one failed refresh and nothing else. Failures never remove keys; only age does. The log has
+//! a line when an issuer's state changes, not at each refresh: strangers' tokens can cause one every 30 s.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::{Fault, Published, State, locked};
+use super::{Fault, Published, Slot, State, locked};
 use crate::diagnosis::Reason;
 
 /// Between two refreshes that went well.
@@ -94,14 +95,12 @@ async fn update(state: &State, number: usize) -> Result<(), Fault> {
     // The age counts from before the fetch: keys are never younger than they seem.
     let fetched = state.clock.since_epoch();
     let fetch = locked(&state.fetch).clone();
-    let issuer = match state.origin.fetch(slot.part, &fetch).await {
-        Ok(issuer) => issuer,
-        Err(fault) => {
-            failed(state, number, &fault);
-            return Err(fault);
-        }
-    };
-    if issuer.keys.len() == 0 {
+    let issuer = state.origin.fetch(slot.part, &fetch).await?;
+    let had_none = slot
+        .current()
+        .as_ref()
+        .is_some_and(|published| published.issuer.keys.len() == 0);
+    if issuer.keys.len() == 0 && !had_none {
         // An issuer may withdraw every key, and then none counts: to go on with the old ones would overrule it.
         tracing::warn!(key_set = %state.label(), "the issuer publishes no key that verifies signatures");
     }
@@ -110,11 +109,17 @@ async fn update(state: &State, number: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-fn failed(state: &State, number: usize, fault: &Fault) {
+/// Says that an issuer's state has changed.
+fn tell(state: &State, slot: &Slot, fault: Option<&Fault>) {
+    let (key_set, version) = (state.label(), slot.part.word());
+    let Some(fault) = fault else {
+        tracing::info!(%key_set, version, "an issuer's keys can be fetched again");
+        return;
+    };
     let told = fault.explain();
     tracing::warn!(
-        key_set = %state.label(),
-        issuer = number,
+        %key_set,
+        version,
         reason = told.reason,
         host = told.host(),
         cause = told.cause(),
@@ -128,8 +133,11 @@ fn failed(state: &State, number: usize, fault: &Fault) {
 
 /// Tells health, metrics and everybody who waits.
 fn report(state: &State, errors: &[Option<Fault>]) {
-    for (slot, error) in state.slots.iter().zip(errors) {
-        locked(&slot.error).clone_from(error);
+    for (slot, fault) in state.slots.iter().zip(errors) {
+        let before = std::mem::replace(&mut *locked(&slot.error), fault.clone());
+        if before.as_ref().map(Fault::reason) != fault.as_ref().map(Fault::reason) {
+            tell(state, slot, fault.as_ref());
+        }
     }
     let result = errors.iter().flatten().next().map_or("ok", Fault::reason);
     let family = &state.metrics.key_set_refreshes_total;

@@ -15,6 +15,7 @@ mod assertion;
 mod callers;
 mod claims;
 pub mod entra;
+pub mod explain;
 mod json;
 pub mod jwt;
 pub mod key_set;
@@ -101,6 +102,8 @@ pub enum Failure {
         method: &'static str,
         /// A fixed word.
         reason: &'static str,
+        /// What the token says, where its signature is good and it fits no caller; only where the log shows it.
+        claims: Option<Box<str>>,
     },
     /// The issuer's key set was never fetched or is too old.
     #[error("the issuer's keys are not available")]

@@ -475,14 +475,6 @@ fn colon(which: &Words) -> Words {
     }
 }
 
-/// A list as plain texts.
-fn texts(field: Field<OneOrMore<Text>>) -> Vec<String> {
-    field
-        .given()
-        .map(|at| at.value.0.into_iter().map(|one| one.value.0).collect())
-        .unwrap_or_default()
-}
-
 /// Says that a name refers to nothing, with the one probably meant.
 fn unknown_name(
     reader: &mut Reader,

@@ -211,7 +211,10 @@ impl Callers {
         let now = self.clock.since_epoch();
         let presented = match self.watched.look(headers) {
             Ok(Some(presented)) => presented,
-            Ok(None) => return Seen::Settled(Err(nobody("-", Reason::NoCredential))),
+            Ok(None) => {
+                let reason = self.watched.missing(headers);
+                return Seen::Settled(Err(nobody("-", reason)));
+            }
             Err(Ambiguous) => return Seen::Settled(Err(Failure::Ambiguous)),
         };
         match presented {
@@ -239,7 +242,8 @@ impl Callers {
         if let Some(entry) = self.memory.recall(&digest, now)
             && self.stands(&entry, now)
         {
-            return Seen::Settled(self.identity(&entry, &proven, now));
+            let identity = self.identity(&entry, &proven, now);
+            return Seen::Settled(identity.map_err(|failure| told(failure, token)));
         }
         // A bearer may be a shared key instead of a token: that is one credential with two readings, not a fallback.
         let key = match self.bearer_keys.owners(&digest, now.as_secs()) {
@@ -264,9 +268,9 @@ impl Callers {
     }
 
     /// Verifies a token with the keys at hand, and remembers it where that worked.
-    fn verify(&self, token: &[u8], proven: &Proven, now: Duration) -> Result<Identity, Trouble> {
+    fn verify(&self, text: &[u8], proven: &Proven, now: Duration) -> Result<Identity, Trouble> {
         let method = self.token_method();
-        let token = Unverified::parse(token).map_err(|reason| nobody(method, reason))?;
+        let token = Unverified::parse(text).map_err(|reason| nobody(method, reason))?;
         let issuer = token
             .text("iss")
             .and_then(|issuer| issuer.ok_or(Reason::Claim));
@@ -294,7 +298,8 @@ impl Callers {
             } else {
                 self.memory.keep(proven.digest, verified, now)
             };
-            return Ok(self.identity(&entry, proven, now)?);
+            let identity = self.identity(&entry, proven, now);
+            return Ok(identity.map_err(|failure| told(failure, text))?);
         }
         if !lacking.is_empty() {
             return Err(Trouble::Lacking(lacking));
@@ -427,6 +432,23 @@ fn nobody(method: &'static str, reason: Reason) -> Failure {
     Failure::Nobody {
         method,
         reason: reason.word(),
+        claims: None,
+    }
+}
+
+/// Adds the claims of a token whose signature is good, where the log is open for them.
+fn told(failure: Failure, token: &[u8]) -> Failure {
+    match failure {
+        Failure::Nobody { method, reason, .. } if tracing::enabled!(tracing::Level::DEBUG) => {
+            let claims = Unverified::parse(token).ok();
+            let claims = claims.and_then(|token| serde_json::to_string(&token.claims).ok());
+            Failure::Nobody {
+                method,
+                reason,
+                claims: claims.map(String::into_boxed_str),
+            }
+        }
+        failure => failure,
     }
 }
 
@@ -443,7 +465,7 @@ fn note(record: &Record, settled: &Result<Identity, Failure>) {
     let mut notes = record.notes();
     let (method, failure) = match settled {
         Ok(identity) => (Some(identity.method), None),
-        Err(Failure::Nobody { method, reason }) => (Some(*method), Some(*reason)),
+        Err(Failure::Nobody { method, reason, .. }) => (Some(*method), Some(*reason)),
         Err(Failure::Ambiguous) => (None, Some("ambiguous")),
         Err(Failure::KeySetUnavailable) => (None, Some("key_set_unavailable")),
         Err(Failure::KeyUnreadable) => (None, Some(Reason::KeyUnreadable.word())),

@@ -1,8 +1,8 @@
 //! Claims every method reads alike: times, audience, lists.
 //!
-//! In: an [`Unverified`] token. Out: typed values. Refuses every type but the one a claim has: `exp` as text, null, a fraction or
-//! beyond 2^63, an `iss` that is a list, an `aud` that is an object (CVE-2026-25537; RFC 7519 section 4.1). Nothing is rounded, and
-//! nothing absent is assumed.
+//! In: an [`Unverified`] token. Out: typed values. Refuses every type but the one a claim has: `exp` as text, null or beyond 2^63, an
+//! `iss` that is a list, an `aud` that is an object (CVE-2026-25537; RFC 7519 section 4.1). A time is any JSON number (RFC 7519 section
+//! 2); a fraction is rounded so that the token counts for less time, never for more. Nothing absent is assumed.
 
 use std::time::Duration;
 
@@ -26,15 +26,20 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// `exp` is required; `nbf` and `iat` are integers where they are given.
+    /// `exp` is required; `nbf` and `iat` are numbers where they are given.
     pub(crate) fn of(token: &Unverified<'_>) -> Result<Self, Reason> {
-        let expires = integer(token, "exp")?.ok_or(Reason::Claim)?;
-        let not_before = integer(token, "nbf")?;
-        integer(token, "iat")?;
+        let expires = seconds(token, "exp", f64::floor)?.ok_or(Reason::Claim)?;
+        let not_before = seconds(token, "nbf", f64::ceil)?;
+        seconds(token, "iat", f64::floor)?;
         Ok(Self {
             expires,
             not_before,
         })
+    }
+
+    /// `exp` and `nbf`, in seconds since the Unix epoch.
+    pub(crate) const fn bounds(self) -> (i64, Option<i64>) {
+        (self.expires, self.not_before)
     }
 
     /// When it ends, since the Unix epoch. The leeway is not for those the token is sent on to.
@@ -58,17 +63,18 @@ impl Times {
     }
 }
 
-/// `aud`: one string or a list of strings, required (RFC 7519 section 4.1.3).
-pub(crate) fn audience<'t>(token: &'t Unverified<'_>) -> Result<Vec<&'t str>, Reason> {
+/// `aud`: one string or a list of at least one (RFC 7519 section 4.1.3), where it is given.
+pub(crate) fn audience<'t>(token: &'t Unverified<'_>) -> Result<Option<Vec<&'t str>>, Reason> {
     let audience = match token.claims.get("aud") {
+        None => return Ok(None),
         Some(Value::String(one)) => vec![one.as_str()],
         Some(Value::Array(_)) => texts(token, "aud")?,
-        _ => return Err(Reason::Claim),
+        Some(_) => return Err(Reason::Claim),
     };
     if audience.is_empty() {
         return Err(Reason::Claim);
     }
-    Ok(audience)
+    Ok(Some(audience))
 }
 
 /// A list of strings; empty when absent.
@@ -92,23 +98,51 @@ pub(crate) fn id<'t>(token: &'t Unverified<'_>, name: &str) -> Result<Option<&'t
     Ok(id)
 }
 
-/// What no bearer access token carries, whoever issued it: the marks of an ID token (OpenID Connect Core section 3.1.3.6) and
-/// of a token bound to a key (RFC 7800 section 3).
-pub(crate) fn access_token(token: &Unverified<'_>) -> Result<(), Reason> {
-    if token.claims.contains_key("at_hash") || token.claims.contains_key("c_hash") {
-        return Err(Reason::IdToken);
-    }
+/// Whether a token says that it is an ID token: by `at_hash` or `c_hash` (OpenID Connect Core sections 3.1.3.6 and 3.3.2.11), by `typ`
+/// as Keycloak or by `token_use` as Cognito writes it.
+pub(crate) fn is_id_token(token: &Unverified<'_>) -> bool {
+    let says = |name: &str, value: &str| {
+        let text = token.claims.get(name).and_then(Value::as_str);
+        text.is_some_and(|text| text.eq_ignore_ascii_case(value))
+    };
+    token.claims.contains_key("at_hash")
+        || token.claims.contains_key("c_hash")
+        || says("typ", "id")
+        || says("token_use", "id")
+}
+
+/// Refuses a token that is bound to a key (RFC 7800 section 3): a bearer does not show the key.
+pub(crate) fn unbound(token: &Unverified<'_>) -> Result<(), Reason> {
     if token.claims.contains_key("cnf") {
         return Err(Reason::ProofOfPossession);
     }
     Ok(())
 }
 
-fn integer(token: &Unverified<'_>, name: &str) -> Result<Option<i64>, Reason> {
-    match token.claims.get(name) {
-        None => Ok(None),
-        // `as_i64` is `None` for a fraction and for what does not fit: neither is rounded.
-        Some(Value::Number(number)) => number.as_i64().map(Some).ok_or(Reason::Claim),
-        Some(_) => Err(Reason::Claim),
+/// A `NumericDate` in whole seconds: any finite JSON number within 64 bits, and never text.
+fn seconds(
+    token: &Unverified<'_>,
+    name: &str,
+    whole: fn(f64) -> f64,
+) -> Result<Option<i64>, Reason> {
+    /// 2^63, which is the first number beyond.
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    let number = match token.claims.get(name) {
+        None => return Ok(None),
+        Some(Value::Number(number)) => number,
+        Some(_) => return Err(Reason::Claim),
+    };
+    if let Some(seconds) = number.as_i64() {
+        return Ok(Some(seconds));
     }
+    // An integer that is not `i64` is beyond 2^63.
+    let seconds = number.as_f64().filter(|_| number.is_f64()).map(whole);
+    let seconds = seconds.filter(|seconds| (-BEYOND..BEYOND).contains(seconds));
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a whole number within the bounds of i64"
+    )]
+    seconds
+        .map(|seconds| Some(seconds as i64))
+        .ok_or(Reason::Claim)
 }

@@ -107,7 +107,10 @@ impl Claims {
         tenant: &str,
         interests: &Interests,
     ) -> Result<Self, Reason> {
-        claims::access_token(token)?;
+        if claims::is_id_token(token) {
+            return Err(Reason::IdToken);
+        }
+        claims::unbound(token)?;
         let tid = token.text("tid")?.ok_or(Reason::Claim)?;
         if !tid.eq_ignore_ascii_case(tenant) {
             return Err(Reason::Issuer);
@@ -121,7 +124,11 @@ impl Claims {
         let scp = token.text("scp")?;
         let scopes = scp.map(|scp| scp.split(' ').filter(|scope| !scope.is_empty()).collect());
         Ok(Self {
-            audience: kept(claims::audience(token)?, &interests.audience).into_vec(),
+            audience: kept(
+                claims::audience(token)?.ok_or(Reason::Claim)?,
+                &interests.audience,
+            )
+            .into_vec(),
             application: application(token, scp)?,
             subject: claims::id(token, "oid")?.map(|oid| normal_one(oid).into()),
             client_id: client(token)?,
@@ -133,13 +140,46 @@ impl Claims {
     }
 }
 
-/// Whether an application speaks for itself. A user's token has `scp`; `idtyp`, where it is configured, must not contradict.
+/// Claims that speak of a person: an application's token has none of them (facts B3.3).
+const OF_A_PERSON: [&str; 14] = [
+    "acct",
+    "amr",
+    "auth_time",
+    "email",
+    "family_name",
+    "given_name",
+    "login_hint",
+    "name",
+    "onprem_sid",
+    "preferred_username",
+    "puid",
+    "sid",
+    "unique_name",
+    "upn",
+];
+
+/// Whether the token speaks of a person, whatever it says else. The `sub` of a person is another for each application; that of an
+/// application is its `oid` (facts B3.3).
+fn of_a_person(token: &Unverified<'_>) -> bool {
+    let text = |name: &str| token.claims.get(name).and_then(Value::as_str);
+    let pairwise = text("sub")
+        .zip(text("oid"))
+        .is_some_and(|(sub, oid)| !sub.eq_ignore_ascii_case(oid));
+    pairwise
+        || OF_A_PERSON
+            .iter()
+            .any(|name| token.claims.contains_key(*name))
+}
+
+/// Whether an application speaks for itself. A user's token has `scp`; `idtyp`, where it is configured, must not contradict. Without
+/// either nothing may speak of a person: some tokens of users have no `scp`.
 fn application(token: &Unverified<'_>, scp: Option<&str>) -> Result<bool, Reason> {
     match (scp.map(str::trim), token.text("idtyp")?) {
         (Some(""), _) => Err(Reason::Claim),
         (Some(_), None | Some("user")) => Ok(false),
-        (None, None | Some("app")) => Ok(true),
-        // A device, a contradiction, or something newer than this code.
+        (None, Some("app")) => Ok(true),
+        (None, None) if !of_a_person(token) => Ok(true),
+        // A device, a contradiction, a person without a scope, or something newer than this code.
         _ => Err(Reason::Claim),
     }
 }

@@ -1,12 +1,13 @@
 //! JWTs of any OpenID Connect issuer: settings and claims.
 //!
 //! In: a token whose `iss` is the configured issuer, byte for byte. Out: the few claims callers look at, and which callers they fit.
-//! Refuses ID tokens that say so, tokens bound to a key, and a missing `aud` (RFC 7519 section 4.1, RFC 9068 section 4).
+//! Refuses ID tokens unless a caller accepts them, tokens bound to a key, tokens for somebody else: who is named in `aud` is meant (RFC
+//! 7519 section 4.1.3), and only a caller known by its client takes a token that names nobody.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Number, Value};
 
 use super::claims;
 use super::reason::Reason;
@@ -15,16 +16,20 @@ use super::token::Unverified;
 /// A `jwt` caller as configured and validated.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The issuer, byte for byte as tokens and discovery carry it.
+    /// The issuer, byte for byte as tokens and discovery carry it; no URL perhaps, where `jwks_url` is given.
     pub issuer: String,
     /// The key set's address; `None`: from discovery below the issuer.
     pub jwks_url: Option<url::Url>,
-    /// Accepted `aud` values, at least one.
+    /// Accepted `aud` values; empty only where `client_ids` are given, and then a token must have no `aud`.
     pub audience: Vec<String>,
+    /// Accepted clients (`client_id` or `azp`); empty: any.
+    pub client_ids: Vec<String>,
     /// Accepted algorithms, never symmetric, at least one.
     pub algorithms: Vec<jsonwebtoken::Algorithm>,
-    /// Claims that must carry one of the listed values (a string claim equals one, or an array claim contains one).
+    /// Claims that must carry one of the listed values; see [`carries`].
     pub claims: BTreeMap<String, Vec<String>>,
+    /// Whether an ID token for this audience is accepted, too.
+    pub accept_id_tokens: bool,
 }
 
 /// A claim's name and one of its values.
@@ -32,11 +37,15 @@ type Pair = (Arc<str>, Arc<str>);
 
 /// What is kept of a verified token: what some caller looks at, and who it was.
 pub(crate) struct Claims {
-    audience: Box<[Arc<str>]>,
+    /// Of the audiences those that somebody accepts; `None`: the token names nobody.
+    audience: Option<Box<[Arc<str>]>>,
+    id_token: bool,
     /// `sub`.
     pub(crate) subject: Option<Arc<str>>,
     /// `client_id` (RFC 9068) or `azp`.
     pub(crate) client_id: Option<Arc<str>>,
+    /// Both are there and differ.
+    two_clients: bool,
     pairs: Box<[Pair]>,
 }
 
@@ -45,6 +54,7 @@ pub(crate) struct Claims {
 pub(crate) struct Interests {
     audience: HashSet<Arc<str>>,
     claims: BTreeMap<Arc<str>, HashSet<Arc<str>>>,
+    id_tokens: bool,
 }
 
 impl Interests {
@@ -55,35 +65,32 @@ impl Interests {
             let known = self.claims.entry(name.as_str().into()).or_default();
             known.extend(shared(values));
         }
+        self.id_tokens |= settings.accept_id_tokens;
     }
 }
 
 impl Claims {
     /// Reads and judges everything about a token but its issuer, time, key and signature.
     pub(crate) fn of(token: &Unverified<'_>, interests: &Interests) -> Result<Self, Reason> {
-        claims::access_token(token)?;
-        let audience = claims::audience(token)?
-            .into_iter()
-            .filter_map(|one| interests.audience.get(one).cloned())
-            .collect();
+        let id_token = claims::is_id_token(token);
+        if id_token && !interests.id_tokens {
+            return Err(Reason::IdToken);
+        }
+        claims::unbound(token)?;
+        let known = |one: &str| interests.audience.get(one).cloned();
+        let audience =
+            claims::audience(token)?.map(|named| named.into_iter().filter_map(known).collect());
         let (client, azp) = (claims::id(token, "client_id")?, claims::id(token, "azp")?);
         let mut pairs = Vec::new();
         for (name, values) in &interests.claims {
-            let carried = match token.claims.get(name.as_ref()) {
-                Some(Value::Array(elements)) => elements.as_slice(),
-                Some(one) => std::slice::from_ref(one),
-                None => &[],
-            };
-            // Numbers and booleans are no strings, and match nothing.
-            let known = carried
-                .iter()
-                .filter_map(Value::as_str)
-                .filter_map(|value| values.get(value));
-            pairs.extend(known.map(|value| (Arc::clone(name), Arc::clone(value))));
+            let found = carried(&token.claims, name, values);
+            pairs.extend(found.map(|value| (Arc::clone(name), Arc::clone(value))));
         }
         Ok(Self {
             audience,
+            id_token,
             subject: claims::id(token, "sub")?.map(Arc::from),
+            two_clients: client.is_some() && azp.is_some() && client != azp,
             client_id: client.or(azp).map(Arc::from),
             pairs: pairs.into(),
         })
@@ -93,7 +100,9 @@ impl Claims {
 /// One caller's conditions, ready to be judged at every call.
 pub(crate) struct Filters {
     audience: HashSet<Arc<str>>,
+    client_ids: HashSet<Arc<str>>,
     claims: Vec<(Arc<str>, HashSet<Arc<str>>)>,
+    accept_id_tokens: bool,
 }
 
 impl Filters {
@@ -101,32 +110,106 @@ impl Filters {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             audience: shared(&settings.audience).collect(),
+            client_ids: shared(&settings.client_ids).collect(),
             claims: settings
                 .claims
                 .iter()
                 .map(|(name, values)| (name.as_str().into(), shared(values).collect()))
                 .collect(),
+            accept_id_tokens: settings.accept_id_tokens,
         }
     }
 
     /// Whether this caller is the one the token speaks of.
     pub(crate) fn judge(&self, claims: &Claims) -> Result<(), Reason> {
-        if !claims
-            .audience
-            .iter()
-            .any(|one| self.audience.contains(one))
-        {
+        if claims.id_token && !self.accept_id_tokens {
+            return Err(Reason::IdToken);
+        }
+        match &claims.audience {
+            None if self.audience.is_empty() => {}
+            None => return Err(Reason::Claim),
+            Some(named) if named.iter().any(|one| self.audience.contains(one)) => {}
+            Some(_) => return Err(Reason::Audience),
+        }
+        // Neither the filter nor the audience may be missing: configuration sees to it, and here nothing is admitted by mistake.
+        if self.audience.is_empty() && self.client_ids.is_empty() {
             return Err(Reason::Audience);
         }
+        let client = self.client_ids.is_empty()
+            || !claims.two_clients
+                && claims
+                    .client_id
+                    .as_ref()
+                    .is_some_and(|client| self.client_ids.contains(client));
         let carries = |(wanted, values): &(Arc<str>, HashSet<Arc<str>>)| {
             claims
                 .pairs
                 .iter()
                 .any(|(name, value)| name == wanted && values.contains(value))
         };
-        let all = self.claims.iter().all(carries);
+        let all = client && self.claims.iter().all(carries);
         all.then_some(()).ok_or(Reason::NoCallerMatches)
     }
+}
+
+/// The value of the claim of this name. A name with dots that is no claim's leads into objects: `realm_access.roles`.
+pub(crate) fn find<'t>(members: &'t Map<String, Value>, name: &str) -> Option<&'t Value> {
+    members.get(name).or_else(|| {
+        name.match_indices('.').find_map(|(dot, _)| {
+            let (outer, inner) = (name.get(..dot)?, name.get(dot + 1..)?);
+            find(members.get(outer)?.as_object()?, inner)
+        })
+    })
+}
+
+/// Which of the wanted values the claim carries: as text, number or boolean, in a list, or as a word of a scope.
+pub(crate) fn carried<'w>(
+    members: &Map<String, Value>,
+    name: &str,
+    wanted: &'w HashSet<Arc<str>>,
+) -> impl Iterator<Item = &'w Arc<str>> {
+    let claim = find(members, name);
+    let elements = match claim {
+        Some(Value::Array(elements)) => elements.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
+    };
+    // One text that is a list: RFC 8693 section 4.2; some issuers call it `scp`.
+    let words: Vec<&str> = match claim {
+        Some(Value::String(text)) if matches!(name, "scope" | "scp") => text.split(' ').collect(),
+        _ => Vec::new(),
+    };
+    wanted.iter().filter(move |one| {
+        words.contains(&&***one) || elements.iter().any(|value| equal(one, value))
+    })
+}
+
+/// Whether a claim's value is what the configuration calls it. Objects and null have no such name.
+fn equal(wanted: &str, value: &Value) -> bool {
+    match value {
+        Value::String(text) => text == wanted,
+        Value::Bool(true) => wanted == "true",
+        Value::Bool(false) => wanted == "false",
+        Value::Number(number) => wanted
+            .parse::<Number>()
+            .is_ok_and(|wanted| same(&wanted, number)),
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// Whether two numbers are equal. What has lost digits on the way is equal to nothing: it could be somebody else's number.
+fn same(one: &Number, other: &Number) -> bool {
+    /// 2^53: from here on not every whole number has a float of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let whole = |number: &Number| {
+        let unsigned = number.as_u64().map(i128::from);
+        number.as_i64().map(i128::from).or(unsigned)
+    };
+    if let (Some(one), Some(other)) = (whole(one), whole(other)) {
+        return one == other;
+    }
+    let floats = one.as_f64().zip(other.as_f64());
+    floats.is_some_and(|(one, other)| one.abs() < EXACT && one.total_cmp(&other).is_eq())
 }
 
 fn shared(values: &[String]) -> impl Iterator<Item = Arc<str>> + '_ {

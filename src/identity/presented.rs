@@ -7,7 +7,9 @@
 use std::fmt;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::reason::Reason;
 
 /// Two credentials, or one that is written so that it could be two.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,6 +76,19 @@ impl Watched {
     }
 }
 
+impl Watched {
+    /// Why there is no credential among these headers, although one is looked for.
+    pub(crate) fn missing(&self, headers: &HeaderMap) -> Reason {
+        // `Bearer` forgotten: what has a scheme has a blank behind it (RFC 9110 section 11.4).
+        let bare = |value: &HeaderValue| !value.as_bytes().trim_ascii().contains(&b' ');
+        if self.bearer && headers.get(AUTHORIZATION).is_some_and(bare) {
+            Reason::NoBearer
+        } else {
+            Reason::NoCredential
+        }
+    }
+}
+
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Ambiguous> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
@@ -101,8 +116,6 @@ pub(super) fn bearer(value: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -198,17 +198,43 @@ impl Verifier {
         issuer: &str,
         now: Duration,
     ) -> Result<Verified, Obstacle> {
-        if !self.algorithms.contains(&token.algorithm) {
-            return Err(Reason::Algorithm.into());
-        }
+        self.accepts(token.algorithm)?;
         let times = Times::of(token)?;
-        let claims = match &self.kind {
+        let claims = self.claims(token)?;
+        times.check(now.as_secs())?;
+        let (slot, mark) = self.signer(token, issuer, now)?;
+        Ok(Verified {
+            verifier: self.number,
+            slot,
+            mark,
+            times,
+            claims,
+        })
+    }
+
+    /// Whether tokens with this algorithm are looked at.
+    pub(crate) fn accepts(&self, algorithm: Algorithm) -> Result<(), Reason> {
+        let accepted = self.algorithms.contains(&algorithm);
+        accepted.then_some(()).ok_or(Reason::Algorithm)
+    }
+
+    /// What the token says, as far as a caller looks at it.
+    pub(crate) fn claims(&self, token: &Unverified<'_>) -> Result<Claims, Reason> {
+        Ok(match &self.kind {
             Kind::Entra {
                 tenant, interests, ..
             } => Claims::Entra(entra::Claims::of(token, tenant, interests)?),
             Kind::Jwt { interests, .. } => Claims::Jwt(jwt::Claims::of(token, interests)?),
-        };
-        times.check(now.as_secs())?;
+        })
+    }
+
+    /// Whose key has signed the token: the issuer's number and the key.
+    pub(crate) fn signer(
+        &self,
+        token: &Unverified<'_>,
+        issuer: &str,
+        now: Duration,
+    ) -> Result<(usize, Mark), Obstacle> {
         let (slot, published) = self.published(issuer, now)?;
         let keys = &published.issuer.keys;
         let key = match &token.kid {
@@ -229,13 +255,7 @@ impl Verifier {
         if !key.verifies(token.algorithm, token.signed, token.signature) {
             return Err(Reason::Signature.into());
         }
-        Ok(Verified {
-            verifier: self.number,
-            slot,
-            mark: key.mark,
-            times,
-            claims,
-        })
+        Ok((slot, key.mark))
     }
 
     fn published(&self, issuer: &str, now: Duration) -> Result<(usize, Arc<Published>), Obstacle> {

@@ -260,8 +260,10 @@ pub fn jwt_settings() -> jwt::Settings {
         issuer: ISSUER.into(),
         jwks_url: None,
         audience: vec!["flowgate".into()],
+        client_ids: Vec::new(),
         algorithms: ALGORITHMS.to_vec(),
         claims: BTreeMap::new(),
+        accept_id_tokens: false,
     }
 }
 

@@ -62,9 +62,17 @@ mod rule_30_tokens_at_hand;
 mod secure;
 mod sign_in;
 mod sign_in_to_a_vault;
+#[path = "../conformance/issuer.rs"]
+#[allow(
+    dead_code,
+    reason = "the keys of the conformance tests, of which these tests need some"
+)]
+mod signing;
 mod spine;
 mod stub;
 mod timeouts_and_limits;
+mod tokens;
 mod told;
 mod vaults;
+mod why;
 mod wire;

@@ -49,18 +49,22 @@ section! {
 section! {
     /// A JWT of any OpenID Connect issuer.
     Jwt {
-        /// The issuer, byte for byte as in the tokens.
+        /// The issuer, byte for byte as in the tokens; with the key set's address it need not be a URL.
         issuer: Text,
         /// The key set's address; default: from the issuer's discovery document.
         jwks_url: Text,
-        /// Accepted aud values.
+        /// Accepted aud values; mandatory, unless clients are listed.
         audience: OneOrMore<Text>,
+        /// Accepted clients, by client id or azp; without an audience for tokens that have no aud.
+        client_ids: OneOrMore<Text>,
         /// Accepted signature algorithms, never symmetric ones.
         algorithms: OneOrMore<Text>,
-        /// Claims that must carry one of the listed values.
+        /// Claims that must carry one of the listed values; a.b is the member b of the claim a.
         claims: Free<OneOrMore<Text>>,
+        /// Accept ID tokens for the audience, too: whoever signs in to that client then calls.
+        accept_id_tokens: Flag,
     }
-    required { issuer, audience, }
+    required { issuer, }
 }
 
 section! {

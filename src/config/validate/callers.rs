@@ -4,14 +4,14 @@
 //! `apps: true`, audiences that are Microsoft's own, symmetric algorithms
 //! (contract "Who is admitted", facts B3, security rules 4, 5).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::super::problem::{Name, Severity, Spot, say};
+use super::super::problem::{Name, Severity, Spot, Words, say};
 use super::super::read::{At, Field, Named};
 use super::super::values::{Free, OneOrMore, Text, guid};
 use super::super::{CallerPart, raw};
 use super::api_keys::{self, Digests};
-use super::{Defaults, Ground, clouds, texts};
+use super::{Defaults, Ground, clouds};
 use crate::identity::{self, entra, jwt};
 
 /// Every caller, in the order of their names.
@@ -163,7 +163,9 @@ fn entra_settings(
     if let Some(at) = &audience {
         one_version(ground, &at.value);
     }
-    let audience = audience.and_then(|at| audiences(ground, at.value));
+    let audience = audience
+        .and_then(|at| distinct(ground, at.value))
+        .and_then(|list| audiences(ground, list));
     let tenant = ground.tenant(tenant, defaults, &at.spot).and_then(|at| {
         ground.guid(
             &at,
@@ -197,30 +199,50 @@ fn entra_settings(
     let ids = say!(
         "an object id is a GUID; for an application it is that of the enterprise application, not of the app registration"
     );
-    let object_ids = ground.guids(object_ids, &ids);
-    let client_ids = ground.guids(
+    let object_ids = guids(ground, object_ids, &ids);
+    let client_ids = guids(
+        ground,
         client_ids,
         &say!("a client id is a GUID: the Application (client) ID of the app registration"),
     );
-    let groups = ground.guids(groups, &say!("a group is named by its object id, a GUID"));
+    let groups = guids(
+        ground,
+        groups,
+        &say!("a group is named by its object id, a GUID"),
+    );
+    let roles = words(ground, roles, false);
+    let scopes = words(ground, scopes, true);
     let require = require.or(&defaults.entra.require);
-    let broken = matches!(roles, Field::Broken) || matches!(scopes, Field::Broken);
-    let settings = entra::Settings {
+    Some(entra::Settings {
         authority: authority?,
         tenant: tenant?,
         audience: audience?,
         object_ids: object_ids?,
         client_ids: client_ids?,
-        roles: texts(roles),
-        scopes: texts(scopes),
+        roles: roles?,
+        scopes: scopes?,
         groups: groups?,
         require: match require.value()?.0 {
             raw::Require::All => entra::Require::All,
             raw::Require::Any => entra::Require::Any,
         },
         apps,
-    };
-    (!broken).then_some(settings)
+    })
+}
+
+/// GUIDs in lower case, each once; empty when the key is absent.
+fn guids(
+    ground: &mut Ground<'_>,
+    field: Field<OneOrMore<Text>>,
+    cure: &Words,
+) -> Option<Vec<String>> {
+    let list = listed(ground, field)?;
+    let guids: Vec<Option<String>> = list
+        .0
+        .iter()
+        .map(|one| ground.guid(one, cure.clone()))
+        .collect();
+    guids.into_iter().collect()
 }
 
 /// Warns where a caller of another company has no filter: then whoever works there is admitted.
@@ -259,7 +281,14 @@ fn one_version(ground: &mut Ground<'_>, list: &OneOrMore<Text>) {
 fn audiences(ground: &mut Ground<'_>, list: OneOrMore<Text>) -> Option<Vec<String>> {
     let mut kept = Some(Vec::new());
     for at in list.0 {
-        if clouds::microsofts(&at.value.0) {
+        if at.value.0.ends_with("/.default") {
+            ground.reader.error_at(
+                &at.spot,
+                say!("no token carries this as `aud`: it is how a token is asked for"),
+                say!("leave /.default out"),
+            );
+            kept = None;
+        } else if clouds::service(&at.value.0) {
             ground.reader.error_at(
                 &at.spot,
                 say!("this audience is a Microsoft service, not this gateway"),
@@ -284,8 +313,10 @@ fn jwt_settings(
         issuer,
         jwks_url,
         audience,
+        client_ids,
         algorithms,
         claims,
+        accept_id_tokens,
     } = at.value;
     let issuer = ground.required(
         issuer,
@@ -293,29 +324,36 @@ fn jwt_settings(
         "issuer",
         say!("give the issuer exactly as the tokens' `iss` has it"),
     );
-    let issuer = issuer.and_then(|at| {
-        let url = ground.https(&at)?;
-        if url.host_str().is_some_and(clouds::issues_entra_tokens) {
-            ground.reader.warn_at(
-                &at.spot,
-                say!("this issuer is Entra ID, and `jwt` does not know its rules: any application of the tenant may get such a token"),
-                say!("use `entra`, with client_ids, roles or object_ids for applications"),
-            );
-        }
-        Some(at.value.0)
-    });
-    let audience = ground.required(
-        audience,
-        &at.spot,
-        "audience",
-        say!("give the `aud` that tokens for this gateway carry"),
-    );
-    let audience = audience.and_then(|at| audiences(ground, at.value));
+    let issuer = issuer.and_then(|at| issuer_of(ground, at, jwks_url.absent()));
     let jwks_url = match jwks_url {
         Field::Absent => Some(None),
         Field::Broken => None,
         Field::Given(at) => ground.https_with_query(&at).map(Some),
     };
+    let accept_id_tokens = match accept_id_tokens {
+        Field::Absent => Some(false),
+        Field::Broken => None,
+        Field::Given(flag) => {
+            if flag.value.0 && audience.absent() {
+                ground.reader.error_at(
+                    &flag.spot,
+                    say!("without `audience` nobody knows for whom an ID token was made"),
+                    say!("give `audience`: the client id that the ID tokens carry as `aud`"),
+                );
+            }
+            Some(flag.value.0)
+        }
+    };
+    if audience.absent() && client_ids.absent() {
+        ground.reader.error_at(
+            &at.spot,
+            say!("`audience` is missing, and there are no `client_ids` in its place"),
+            say!("give the `aud` that tokens for this gateway carry; for an issuer whose tokens have none (e.g. Cognito) the accepted `client_ids`"),
+        );
+        return None;
+    }
+    let audience = listed(ground, audience).and_then(|list| audiences(ground, list));
+    let client_ids = listed(ground, client_ids);
     let algorithms = algorithms
         .or(&defaults.jwt.algorithms)
         .given()
@@ -323,26 +361,184 @@ fn jwt_settings(
     let claims = match claims {
         Field::Absent => Some(BTreeMap::new()),
         Field::Broken => None,
-        Field::Given(at) => {
-            let Free(claims) = at.value;
-            Some(
-                claims
-                    .into_iter()
-                    .map(|(claim, at)| {
-                        let values = at.value.0.into_iter().map(|one| one.value.0).collect();
-                        (claim, values)
-                    })
-                    .collect(),
-            )
-        }
+        Field::Given(at) => claims_of(ground, at),
     };
     Some(jwt::Settings {
         issuer: issuer?,
         jwks_url: jwks_url?,
         audience: audience?,
+        client_ids: plain(client_ids?),
         algorithms: algorithms?,
         claims: claims?,
+        accept_id_tokens: accept_id_tokens?,
     })
+}
+
+/// The issuer's name. `fetched`: its keys are looked for below it, so that it has to be an address; else it is compared and nothing more.
+fn issuer_of(ground: &mut Ground<'_>, at: At<Text>, fetched: bool) -> Option<String> {
+    let url = url::Url::parse(&at.value.0).ok();
+    let host = url.as_ref().and_then(url::Url::host_str);
+    if host.is_some_and(clouds::issues_entra_tokens) {
+        ground.reader.warn_at(
+            &at.spot,
+            say!("this issuer is Entra ID, and `jwt` does not know its rules: any application of the tenant may get such a token"),
+            say!("use `entra`, with client_ids, roles or object_ids for applications"),
+        );
+    }
+    if !fetched {
+        return Some(at.value.0);
+    }
+    let address = url.as_ref().is_some_and(|url| {
+        url.scheme() == "https"
+            || url.scheme() == "http" && host.is_some_and(|host| ground.plain_allowed(host))
+    });
+    if address {
+        ground.https(&at)?;
+        return Some(at.value.0);
+    }
+    ground.reader.error_at(
+        &at.spot,
+        say!("this issuer is no https:// address, so its keys cannot be looked for there"),
+        say!("give the address of its keys as `jwks_url: https://…`: the issuer is then compared as text and never fetched"),
+    );
+    None
+}
+
+/// Claims that no filter can be about, and what to do instead.
+const JUDGED: [(&str, &str); 9] = [
+    ("iss", "leave it out: `issuer` says it"),
+    ("aud", "leave it out: `audience` says it"),
+    (
+        "exp",
+        "leave it out: the times of a token are always judged",
+    ),
+    (
+        "nbf",
+        "leave it out: the times of a token are always judged",
+    ),
+    ("iat", "leave it out: it is another for each token"),
+    ("jti", "leave it out: it is another for each token"),
+    (
+        "cnf",
+        "leave it out: a token that is bound to a key is never accepted",
+    ),
+    ("at_hash", "leave it out: it is another for each token"),
+    ("c_hash", "leave it out: it is another for each token"),
+];
+
+/// `claims:`, each with the values it may have.
+fn claims_of(
+    ground: &mut Ground<'_>,
+    at: At<Free<OneOrMore<Text>>>,
+) -> Option<BTreeMap<String, Vec<String>>> {
+    let Free(claims) = at.value;
+    if claims.is_empty() {
+        ground.reader.error_at(
+            &at.spot,
+            say!("no claim is named, so everybody with a token for this audience is admitted"),
+            say!("name a claim and its values, or leave `claims` out"),
+        );
+        return None;
+    }
+    let mut kept = Some(BTreeMap::new());
+    for (claim, at) in claims {
+        let judged = JUDGED.iter().find(|(name, _)| *name == claim);
+        if let Some((name, cure)) = judged {
+            ground.reader.error_at(
+                &at.spot,
+                say!("`{}` is no claim to filter by", *name),
+                say!("{}", *cure),
+            );
+            kept = None;
+            continue;
+        }
+        if claim.trim().is_empty() {
+            ground.reader.error_at(
+                &at.spot,
+                say!("this claim has no name"),
+                say!("name the claim as the tokens have it"),
+            );
+            kept = None;
+            continue;
+        }
+        if matches!(claim.as_str(), "scope" | "scp") {
+            for one in at.value.0.iter().filter(|one| one.value.0.contains(' ')) {
+                ground.reader.warn_at(
+                    &one.spot,
+                    say!("a scope is one word, and this matches only a token that has these words in this order and no other"),
+                    say!("list each scope by itself"),
+                );
+            }
+        }
+        let values = distinct(ground, at.value);
+        match (values, &mut kept) {
+            (Some(values), Some(kept)) => {
+                kept.insert(claim, plain(values));
+            }
+            _ => kept = None,
+        }
+    }
+    kept
+}
+
+/// A list of which no entry stands twice; empty when the key is absent.
+fn listed(ground: &mut Ground<'_>, field: Field<OneOrMore<Text>>) -> Option<OneOrMore<Text>> {
+    match field {
+        Field::Absent => Some(OneOrMore(Vec::new())),
+        Field::Broken => None,
+        Field::Given(at) => distinct(ground, at.value),
+    }
+}
+
+/// The list, unless an entry stands in it twice. GUIDs are compared whatever their case.
+fn distinct(ground: &mut Ground<'_>, list: OneOrMore<Text>) -> Option<OneOrMore<Text>> {
+    let mut seen = HashSet::new();
+    let mut whole = true;
+    for at in &list.0 {
+        let text = at.value.0.trim();
+        if !seen.insert(guid(text).unwrap_or_else(|| text.to_owned())) {
+            ground.reader.error_at(
+                &at.spot,
+                say!("this stands in the list twice"),
+                say!("leave one of them out; was another one meant?"),
+            );
+            whole = false;
+        }
+    }
+    whole.then_some(list)
+}
+
+fn plain(list: OneOrMore<Text>) -> Vec<String> {
+    list.0.into_iter().map(|one| one.value.0).collect()
+}
+
+/// Roles or scopes as tokens carry them. `scopes`: the list is split at blanks, and has the scope's own name alone.
+fn words(
+    ground: &mut Ground<'_>,
+    field: Field<OneOrMore<Text>>,
+    scopes: bool,
+) -> Option<Vec<String>> {
+    let list = listed(ground, field)?;
+    let mut whole = true;
+    for at in &list.0 {
+        let text = at.value.0.as_str();
+        let (message, cure) = if text.contains(char::is_whitespace) {
+            (
+                say!("there is a blank in it, and no token has that"),
+                say!("list each one by itself"),
+            )
+        } else if scopes && (text.contains("://") || text == ".default") {
+            (
+                say!("tokens do not carry this: it is how a scope is asked for"),
+                say!("give the scope's own name, e.g. access_as_user for api://…/access_as_user"),
+            )
+        } else {
+            continue;
+        };
+        ground.reader.error_at(&at.spot, message, cure);
+        whole = false;
+    }
+    whole.then(|| plain(list))
 }
 
 fn algorithms_of(

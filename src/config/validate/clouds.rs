@@ -114,6 +114,88 @@ const SERVICE_IDS: [&str; 2] = [
     "7df0a125-d3be-4c96-aa54-591f83ff541c",
 ];
 
+/// App ids of further services of Microsoft's: what a token for one of them says is not addressed to a gateway.
+const RESOURCE_IDS: [&str; 38] = [
+    // Azure AD Graph, Exchange Online, SharePoint Online, Skype for Business, Yammer, the Office 365 portal.
+    "00000002-0000-0000-c000-000000000000",
+    "00000002-0000-0ff1-ce00-000000000000",
+    "00000003-0000-0ff1-ce00-000000000000",
+    "00000004-0000-0ff1-ce00-000000000000",
+    "00000005-0000-0ff1-ce00-000000000000",
+    "00000006-0000-0ff1-ce00-000000000000",
+    // Dataverse, Power BI, Dynamics 365 finance and operations, Business Central.
+    "00000007-0000-0000-c000-000000000000",
+    "00000009-0000-0000-c000-000000000000",
+    "00000015-0000-0000-c000-000000000000",
+    "996def3d-b36c-4153-8607-a6fd3c01b89f",
+    // PowerApps, the Power Platform's API.
+    "475226c6-020e-4fb2-8a90-7a972cbfc1d4",
+    "8578e004-a5c6-46e7-913e-12f58912df43",
+    // Azure Resource Manager, the Azure portal, Logic Apps.
+    "797f4846-ba00-4fd7-ba43-dac1f8f63013",
+    "c44b4083-3bb0-49c1-b47d-974e53cbdf3c",
+    "7cd684f4-8a78-49b0-91ec-6a35d38739ba",
+    // Key Vault, Storage, Data Lake, SQL, Cosmos DB, Synapse, Analysis Services.
+    "cfa8b339-82a2-471a-a3c9-0fc0be7a4093",
+    "e406a681-f3d4-42a8-90b6-c2b029497af1",
+    "e9f49c6b-5ce5-44c8-925d-015017e9f7ad",
+    "022907d3-0f1b-48f7-badc-1ba6abab6d66",
+    "a232010e-820c-4083-83bb-3ace5fc29d0b",
+    "1ac05c7e-12d2-4605-bf9d-549d7041c6b3",
+    "4ac7d521-0382-477b-b0f8-7e1d95f85ca2",
+    // Service Bus, Event Hubs, Event Grid.
+    "80a10ef9-8168-493d-abf9-3297c4ef6e3c",
+    "80369ed6-5f11-4dd9-bef3-692475845e77",
+    "4962773b-9cdb-44cf-a8bf-237846a00ab7",
+    // DevOps, Container Registry, Kubernetes, Databricks, Machine Learning, App Configuration.
+    "499b84ac-1321-427f-aa17-267ca6975798",
+    "6a0ec4d3-30cb-4a83-91c0-ae56bc0e3d26",
+    "6dae42f8-4368-4678-94ff-3960e28e3630",
+    "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d",
+    "18a66f5f-dbdf-4c17-9dd7-1634712a9cbe",
+    "35ffadb3-7fc1-497e-b61b-381d28e744cc",
+    // Log Analytics, Cognitive Services, Communication Services, Purview.
+    "ca7f3f0b-7d91-482c-8e09-c5d840d0eac5",
+    "7d312290-28c8-473c-a0ed-8e53749b6d6d",
+    "1fd5118e-2576-4263-8130-9503064c837a",
+    "73c2949e-da2d-457a-9607-fcc665198967",
+    // Office 365 management, Intune, Teams, OneNote.
+    "c5393580-f805-4401-95e8-94b7a6ef2fc2",
+    "c161e42e-d4df-4a3d-9b42-e7a3c31f59d4",
+    "cc15fd57-2c6c-4117-a88c-83b1d56b4bbe",
+];
+
+/// Hosts in the audiences of such services, or what they end with after a dot.
+const RESOURCE_HOSTS: [&str; 27] = [
+    "graph.windows.net",
+    "management.core.windows.net",
+    "management.usgovcloudapi.net",
+    "management.chinacloudapi.cn",
+    "storage.azure.com",
+    "database.windows.net",
+    "datalake.azure.net",
+    "analysis.windows.net",
+    "asazure.windows.net",
+    "cosmos.azure.com",
+    "dev.azuresynapse.net",
+    "servicebus.azure.net",
+    "servicebus.windows.net",
+    "eventhubs.azure.net",
+    "eventgrid.azure.net",
+    "azconfig.io",
+    "azurecr.io",
+    "cognitiveservices.azure.com",
+    "ml.azure.com",
+    "api.loganalytics.io",
+    "communication.azure.com",
+    "outlook.office.com",
+    "outlook.office365.com",
+    "manage.office.com",
+    "onenote.com",
+    "sharepoint.com",
+    "powerapps.com",
+];
+
 /// Every cloud.
 pub const ALL: [Cloud; 5] = [
     Cloud::Public,
@@ -231,6 +313,21 @@ pub fn microsofts(asked: &str) -> bool {
                 .and_then(|url| url.host_str().map(|host| known(host).is_some()))
                 .unwrap_or(false)
     })
+}
+
+/// Whether an audience is one of Microsoft's own services, in any of the forms that tokens carry it.
+#[must_use]
+pub fn service(audience: &str) -> bool {
+    let plain = audience.trim().to_ascii_lowercase();
+    let plain = plain.strip_prefix("spn:").unwrap_or(&plain);
+    // SharePoint's audiences are `<app id>/<host>@<tenant>`.
+    let id = plain.split(['/', '@']).next().unwrap_or_default();
+    let host = url::Url::parse(plain).ok();
+    let host = host.as_ref().and_then(url::Url::host_str);
+    microsofts(plain)
+        || SERVICE_IDS.contains(&id)
+        || RESOURCE_IDS.contains(&id)
+        || host.is_some_and(|host| RESOURCE_HOSTS.iter().any(|known| within(host, known)))
 }
 
 /// Whether `name` is `suffix` or lies below it, whole labels only.

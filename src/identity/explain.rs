@@ -1,0 +1,448 @@
+//! Why does this token fit this caller, or not?
+//!
+//! In: a token, a caller as configured, and the issuer's keys where they may be asked for. Out: whether the caller is recognised, by the
+//! very steps a call goes through, and what does not fit, all of it and not only the first. What is printed are claims, never the token or
+//! its signature; text of the token is cut short and freed of control characters.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::claims::{self, LEEWAY, Times};
+use super::key_set::{Fault, Fetch, KeySets};
+use super::reason::Reason;
+use super::token::{self, Unverified};
+use super::verifier::{Claims, Obstacle, Terms, Verifier};
+use super::{Caller, CallerId, Proof, entra, jwt};
+
+/// Longest text of a claim that is shown, in characters.
+const SHOWN: usize = 200;
+
+/// The claims a token carries, whatever else is wrong with it; `None` where it carries none that can be read.
+#[must_use]
+pub fn claims_of(token: &[u8]) -> Option<Map<String, Value>> {
+    token::claims(token)
+}
+
+/// What it comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The caller is recognised.
+    Recognised,
+    /// Everything fits but the signature, which was not looked at.
+    Unchecked,
+    /// The caller is not recognised.
+    Refused,
+}
+
+/// What is said of one caller.
+pub struct Explained {
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// What does not fit, and what could not be looked at.
+    pub lines: Vec<String>,
+}
+
+/// How an issuer answered.
+pub struct IssuerAnswer {
+    /// Which of the caller's issuers: `v1` or `v2` for Entra, `-` otherwise.
+    pub part: &'static str,
+    /// How many keys it publishes, or why they could not be fetched.
+    pub keys: Result<usize, Fault>,
+}
+
+/// Asks a caller's issuers for their keys, once. Empty for a caller without tokens.
+pub async fn issuers(caller: &Caller, fetch: &Fetch) -> Vec<IssuerAnswer> {
+    let mut answers = Vec::new();
+    let Some(terms) = Terms::of(caller) else {
+        return answers;
+    };
+    for part in terms.origin.parts() {
+        let issuer = terms.origin.fetch(*part, fetch).await;
+        answers.push(IssuerAnswer {
+            part: part.word(),
+            keys: issuer.map(|issuer| issuer.keys.len()),
+        });
+    }
+    answers
+}
+
+/// Looks at a token for each of the callers. `fetch`: how keys are fetched; `None`: signatures are not looked at. Needs a tokio runtime.
+pub async fn explain(
+    token: &[u8],
+    callers: &[&Caller],
+    key_sets: &KeySets,
+    fetch: Option<&Fetch>,
+    now: Duration,
+) -> Vec<Explained> {
+    let offline = Fetch::from_fn(|_, _| Box::pin(async { Err(Fault::word("offline")) }));
+    let verifiers: Vec<Option<Verifier>> = callers
+        .iter()
+        .map(|caller| {
+            let terms = Terms::of(caller)?;
+            let set = key_sets.open(&terms.origin, &caller.name, fetch.unwrap_or(&offline));
+            let mut verifier = Verifier::new(0, &terms, set);
+            verifier.add(CallerId(0), caller);
+            Some(verifier)
+        })
+        .collect();
+    key_sets.first_tried().await;
+    let token = Unverified::parse(token);
+    let explained = callers.iter().zip(&verifiers).map(|(caller, verifier)| {
+        let mut found = Found::default();
+        match (verifier, &token) {
+            (None, _) => {
+                found.refused = true;
+                let line = "it is recognised by an API key, not by a token";
+                found.lines.push(line.to_owned());
+            }
+            (_, Err(reason)) => found.because(*reason),
+            (Some(verifier), Ok(token)) => {
+                found.examine(verifier, caller, token, fetch.is_some(), now);
+            }
+        }
+        found.done()
+    });
+    explained.collect()
+}
+
+/// What has been found of one caller.
+#[derive(Default)]
+struct Found {
+    lines: Vec<String>,
+    refused: bool,
+    unchecked: bool,
+}
+
+impl Found {
+    fn done(self) -> Explained {
+        let verdict = match (self.refused, self.unchecked) {
+            (true, _) => Verdict::Refused,
+            (false, true) => Verdict::Unchecked,
+            (false, false) => Verdict::Recognised,
+        };
+        Explained {
+            verdict,
+            lines: self.lines,
+        }
+    }
+
+    /// Something that does not fit, in words.
+    fn refuse(&mut self, reason: Reason, line: &str) {
+        self.refused = true;
+        self.lines.push(format!("{}: {line}", reason.word()));
+    }
+
+    /// Something that does not fit, in the words of the reason.
+    fn because(&mut self, reason: Reason) {
+        self.refuse(reason, reason.fix());
+    }
+
+    fn examine(
+        &mut self,
+        verifier: &Verifier,
+        caller: &Caller,
+        token: &Unverified<'_>,
+        online: bool,
+        now: Duration,
+    ) {
+        let Ok(Some(issuer)) = token.text("iss") else {
+            return self.refuse(Reason::Claim, "`iss` is missing or no text");
+        };
+        if !verifier.concerns(token, issuer) {
+            // Of a stranger's token nothing else is worth telling.
+            return self.refuse(Reason::Issuer, &another_issuer(caller, token));
+        }
+        if let Err(reason) = verifier.accepts(token.algorithm) {
+            self.refuse(
+                reason,
+                &format!(
+                    "the token is signed with {:?}, which this caller does not accept",
+                    token.algorithm
+                ),
+            );
+        }
+        match Times::of(token) {
+            Ok(times) => self.times(times, now),
+            Err(reason) => self.refuse(reason, "`exp` is missing, or a time is no number"),
+        }
+        match verifier.claims(token) {
+            Ok(claims) => self.filters(verifier, caller, token, &claims),
+            Err(reason) => {
+                let line = of_claims(reason, caller, token);
+                self.refuse(reason, &line);
+            }
+        }
+        match verifier.signer(token, issuer, now) {
+            Ok(_) => {}
+            Err(Obstacle::NoKeys) if !online => {
+                self.unchecked = true;
+                self.lines
+                    .push("the signature was not checked: no keys were fetched".to_owned());
+            }
+            Err(Obstacle::NoKeys) => {
+                self.refused = true;
+                self.lines.push("key_set_unavailable: the issuer's keys could not be fetched: `flowgate doctor` says why".to_owned());
+            }
+            Err(Obstacle::UnknownKid) => self.refuse(
+                Reason::KidUnknown,
+                &format!(
+                    "the issuer publishes no key named {}. {}",
+                    token
+                        .kid
+                        .as_deref()
+                        .map_or_else(String::new, |kid| quoted(&kid.into())),
+                    Reason::KidUnknown.fix()
+                ),
+            ),
+            Err(Obstacle::Refused(reason)) => self.because(reason),
+        }
+    }
+
+    fn times(&mut self, times: Times, now: Duration) {
+        let seconds = now.as_secs();
+        let Err(reason) = times.check(seconds) else {
+            return;
+        };
+        let (expires, not_before) = times.bounds();
+        let now = i64::try_from(seconds).unwrap_or(i64::MAX);
+        let line = if reason == Reason::Expired {
+            format!(
+                "the token expired {} ago, on {}",
+                span(now.saturating_sub(expires)),
+                moment(expires)
+            )
+        } else {
+            let start = not_before.unwrap_or_default();
+            format!(
+                "the token counts only in {}, from {}",
+                span(start.saturating_sub(now)),
+                moment(start)
+            )
+        };
+        self.refuse(
+            reason,
+            &format!("{line} (by this machine's clock; {LEEWAY} s are allowed)"),
+        );
+    }
+
+    fn filters(
+        &mut self,
+        verifier: &Verifier,
+        caller: &Caller,
+        token: &Unverified<'_>,
+        claims: &Claims,
+    ) {
+        let mut matches = Vec::new();
+        let reason = verifier.matches(claims, &mut matches);
+        if !matches.is_empty() {
+            return;
+        }
+        let reason = reason.unwrap_or(Reason::NoCallerMatches);
+        let lines = match (&caller.proof, claims) {
+            (Proof::Entra(settings), Claims::Entra(claims)) => {
+                of_entra(settings, token, claims.application)
+            }
+            (Proof::Jwt(settings), _) => of_jwt(settings, token),
+            _ => Vec::new(),
+        };
+        if lines.is_empty() {
+            self.because(reason);
+        }
+        for line in lines {
+            self.refuse(reason, &line);
+        }
+        if reason == Reason::GroupsOverage {
+            self.because(reason);
+        }
+    }
+}
+
+fn another_issuer(caller: &Caller, token: &Unverified<'_>) -> String {
+    match &caller.proof {
+        Proof::Entra(settings) => format!(
+            "the token's `tid` is {}, the caller's `tenant` is {:?}",
+            shown(&token.claims, "tid"),
+            settings.tenant
+        ),
+        Proof::Jwt(settings) => format!(
+            "the token's `iss` is {}, the caller's `issuer` is {:?}",
+            shown(&token.claims, "iss"),
+            settings.issuer
+        ),
+        Proof::ApiKey(_) => String::new(),
+    }
+}
+
+/// Of claims that cannot be read or that are another kind of token's.
+fn of_claims(reason: Reason, caller: &Caller, token: &Unverified<'_>) -> String {
+    let members = &token.claims;
+    let person = matches!(caller.proof, Proof::Entra(_))
+        && !members.contains_key("scp")
+        && !members.contains_key("idtyp");
+    if reason == Reason::Claim && !members.contains_key("aud") {
+        "the token has no `aud`: it does not say for whom it is".to_owned()
+    } else if reason == Reason::Claim && person {
+        "the token has no `scp`, so it is no user's, and it speaks of a person, so it is no application's: ask for a scope of the gateway's app registration".to_owned()
+    } else {
+        reason.fix().to_owned()
+    }
+}
+
+/// Which of an `entra` caller's conditions the token does not meet.
+fn of_entra(settings: &entra::Settings, token: &Unverified<'_>, application: bool) -> Vec<String> {
+    let members = &token.claims;
+    let mut lines = Vec::new();
+    let normal = |value: &str| value.to_ascii_lowercase();
+    let meets = |wanted: &[String], name: &str| {
+        let carried: Vec<String> = texts(members, name).iter().map(|one| normal(one)).collect();
+        wanted.iter().any(|one| carried.contains(&normal(one)))
+    };
+    if !meets(&settings.audience, "aud") {
+        lines.push(unmet(members, "aud", "audience", &settings.audience));
+    }
+    let client = if members.contains_key("appid") {
+        "appid"
+    } else {
+        "azp"
+    };
+    let filters = [
+        ("oid", "object_ids", &settings.object_ids),
+        (client, "client_ids", &settings.client_ids),
+        ("roles", "roles", &settings.roles),
+        ("scp", "scopes", &settings.scopes),
+        ("groups", "groups", &settings.groups),
+    ];
+    let given = || filters.iter().filter(|(_, _, wanted)| !wanted.is_empty());
+    if given().next().is_none() && application && !settings.apps {
+        lines.push("it is an application's token, and without a filter only users are recognised: name the application in `client_ids`, or give it a role and list that in `roles`".to_owned());
+    }
+    for (claim, key, wanted) in given() {
+        if !meets(wanted, claim) {
+            lines.push(unmet(members, claim, key, wanted));
+        } else if *key == "client_ids" && !application {
+            lines.push("it is a user's token, and `client_ids` alone recognise the application itself: add a filter that the user meets, e.g. `scopes` or `object_ids`".to_owned());
+        }
+    }
+    if settings.require == entra::Require::Any && given().count() > 1 {
+        lines.push("one of these would be enough (`require: any`)".to_owned());
+    }
+    lines
+}
+
+/// Which of a `jwt` caller's conditions the token does not meet.
+fn of_jwt(settings: &jwt::Settings, token: &Unverified<'_>) -> Vec<String> {
+    let members = &token.claims;
+    let mut lines = Vec::new();
+    if claims::is_id_token(token) && !settings.accept_id_tokens {
+        lines.push(Reason::IdToken.fix().to_owned());
+    }
+    let audience = texts(members, "aud");
+    if settings.audience.is_empty() {
+        if members.contains_key("aud") {
+            lines.push(format!(
+                "the token is for {}, and this caller has no `audience`: list it there if it stands for the gateway",
+                shown(members, "aud")
+            ));
+        }
+    } else if !settings
+        .audience
+        .iter()
+        .any(|one| audience.contains(&one.as_str()))
+    {
+        lines.push(unmet(members, "aud", "audience", &settings.audience));
+    }
+    if !settings.client_ids.is_empty() {
+        let names = ["client_id", "azp"];
+        let carried: Vec<&str> = names.iter().flat_map(|name| texts(members, name)).collect();
+        let known = |one: &&str| settings.client_ids.iter().any(|client| client == one);
+        if carried.is_empty() || !carried.iter().all(known) {
+            let name = if members.contains_key("client_id") {
+                "client_id"
+            } else {
+                "azp"
+            };
+            lines.push(unmet(members, name, "client_ids", &settings.client_ids));
+        }
+    }
+    for (name, wanted) in &settings.claims {
+        let set: HashSet<Arc<str>> = wanted.iter().map(|one| one.as_str().into()).collect();
+        if jwt::carried(members, name, &set).next().is_none() {
+            lines.push(unmet(members, name, "claims", wanted));
+        }
+    }
+    lines
+}
+
+fn unmet(members: &Map<String, Value>, claim: &str, key: &str, wanted: &[String]) -> String {
+    let wanted: Vec<String> = wanted.iter().map(|one| format!("{one:?}")).collect();
+    format!(
+        "the token's `{claim}` is {}, the caller's `{key}` wants {}",
+        shown(members, claim),
+        wanted.join(" or ")
+    )
+}
+
+/// A text, the texts of a list, or the words of a scope.
+fn texts<'t>(members: &'t Map<String, Value>, name: &str) -> Vec<&'t str> {
+    match members.get(name) {
+        Some(Value::String(text)) if name == "scp" => text.split(' ').collect(),
+        Some(Value::String(text)) => vec![text.as_str()],
+        Some(Value::Array(elements)) => elements.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A claim's value, on one line and not too long.
+fn shown(members: &Map<String, Value>, name: &str) -> String {
+    jwt::find(members, name).map_or_else(|| "missing".to_owned(), quoted)
+}
+
+fn quoted(value: &Value) -> String {
+    let text = plain(&value.to_string());
+    match text.char_indices().nth(SHOWN) {
+        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
+        None => text,
+    }
+}
+
+/// JSON without any character that a terminal would obey: those that JSON itself lets stand are escaped, too.
+#[must_use]
+pub fn plain(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for letter in json.chars() {
+        let direction = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
+        if direction || letter.is_control() && letter != '\n' {
+            let mut units = [0; 2];
+            for unit in letter.encode_utf16(&mut units) {
+                // Writing to memory cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(letter);
+        }
+    }
+    out
+}
+
+/// A number of seconds in words.
+fn span(seconds: i64) -> String {
+    let (number, unit) = match seconds {
+        ..120 => (seconds, "seconds"),
+        120..7200 => (seconds / 60, "minutes"),
+        7200..172_800 => (seconds / 3600, "hours"),
+        _ => (seconds / 86_400, "days"),
+    };
+    format!("{number} {unit}")
+}
+
+/// A moment, in UTC.
+fn moment(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(
+        |_| "an impossible date".to_owned(),
+        |stamp| stamp.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
+}

@@ -131,6 +131,20 @@ impl Refusal {
         }
     }
 
+    /// Whose fault metrics and log call it. Nobody's, `-`, where everybody who can reach the gateway causes it with any call, while
+    /// something else is amiss that has a line and a metric of its own: strangers must not set off alarms.
+    #[must_use]
+    pub fn fault(&self) -> &'static str {
+        match self {
+            Self::Identity(
+                identity::Failure::KeySetUnavailable
+                | identity::Failure::KeyUnreadable
+                | identity::Failure::Overloaded,
+            ) => "-",
+            _ => self.code().entry().fault.as_str(),
+        }
+    }
+
     /// Whether the flow's run was started. The code's own answer, save where a body was on its way when the caller broke it off.
     #[must_use]
     pub fn run(&self) -> Run {

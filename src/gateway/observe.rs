@@ -147,11 +147,7 @@ impl Watch {
         let (outcome, fault, run) = match (&answer, refusal) {
             (_, Some(refusal)) => {
                 let code = refusal.code();
-                (
-                    code.as_str(),
-                    code.entry().fault.as_str(),
-                    Some(refusal.run()),
-                )
+                (code.as_str(), refusal.fault(), Some(refusal.run()))
             }
             (Some(_), None) => ("forwarded", "-", None),
             (None, None) => {

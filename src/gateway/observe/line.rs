@@ -14,6 +14,7 @@ use super::failures::{Failures, Kind, Last};
 use crate::body::End;
 use crate::call::{Connection, Notes, RequestId};
 use crate::diagnosis::{self, Explanation};
+use crate::identity;
 use crate::refusal::{Fault, Refusal, Run};
 use crate::telemetry::{self, Format};
 use crate::upstream;
@@ -153,7 +154,13 @@ impl Line<'_> {
         if entry.fault == Fault::Caller {
             let reason = self.notes.identity_failure.unwrap_or("-");
             let recognised = self.notes.recognised.as_deref().unwrap_or("-");
-            tracing::debug!(request_id = %self.id, flow, caller, recognised, code = entry.name, reason, cause, cure = entry.operator, "refused");
+            let known = identity::Reason::of_word(reason).map(identity::Reason::fix);
+            let cure = known.unwrap_or(entry.operator);
+            let claims = match refusal {
+                Refusal::Identity(identity::Failure::Nobody { claims, .. }) => claims.as_deref(),
+                _ => None,
+            };
+            tracing::debug!(request_id = %self.id, flow, caller, recognised, code = entry.name, reason, cause, cure, claims, "refused");
             return;
         }
         let told = refusal.explain();
@@ -173,7 +180,7 @@ impl Line<'_> {
         let kind = Kind {
             flow: Arc::from(flow),
             code: entry.name,
-            fault: entry.fault.as_str(),
+            fault: self.fault,
             finding: match refusal {
                 Refusal::Upstream(upstream::Failure::Service { finding, .. }) => {
                     Some((finding.code, finding.cure))
@@ -197,7 +204,7 @@ impl Line<'_> {
             caller,
             credential = self.notes.credential.as_deref().unwrap_or("-"),
             code = entry.name,
-            fault = entry.fault.as_str(),
+            fault = self.fault,
             run = refusal.run().as_str(),
             reason = told.as_ref().map(|told| told.reason),
             codes = ?codes,

@@ -20,6 +20,7 @@ pub mod serve;
 pub mod sign_in;
 pub mod simulate;
 pub mod token;
+pub mod why;
 
 /// An authenticating gateway in front of Power Automate flows, Logic Apps and Microsoft Graph.
 #[derive(Parser)]
@@ -46,6 +47,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Obtain a token and print its decoded claims.
     Token(token::Args),
+    /// Say why a caller's token is accepted or refused.
+    Why(why::Args),
     /// Sign in once for a credential that acts as a person's account.
     SignIn(sign_in::Args),
     /// Make an API key, or hash one, for the configuration.
@@ -116,6 +119,7 @@ pub fn run() -> ExitCode {
         Command::Simulate(args) => block_on(simulate::run(args)),
         Command::Doctor(args) => doctor::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Why(args) => why::run(&args),
         Command::SignIn(args) => sign_in::run(&args),
         Command::HashKey(args) => hash_key::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -16,6 +16,8 @@ use crate::config::{CallerPart, Entry, Part, Parts};
 use crate::credential::Ask;
 use crate::flow::Kind;
 use crate::identity::CallerId;
+use crate::identity::key_set::Fetch;
+use crate::metrics::TOLERATED;
 use crate::policy::Rule;
 
 mod callers;
@@ -36,6 +38,8 @@ const AT_A_TIME: usize = 8;
 struct Bench<'a> {
     config: &'a Parts,
     live: &'a Live,
+    /// The way to issuers.
+    issuers: Fetch,
     /// Unix seconds.
     now: u64,
     /// The files of the configuration.
@@ -123,6 +127,7 @@ async fn examine(args: &Args, config: &Parts, ambient: &Ambient) -> Result<bool,
     let bench = Bench {
         config,
         live: &live,
+        issuers: live.issuers(ambient),
         now: ambient.clock.unix(),
         paths: &args.config.paths,
     };
@@ -175,6 +180,9 @@ async fn examine(args: &Args, config: &Parts, ambient: &Ambient) -> Result<bool,
     .await;
     for section in &sections {
         told(section);
+    }
+    if let Some(section) = live.skew(ambient).and_then(machine) {
+        told(&section);
     }
     if wrong.is_empty() {
         print("Nothing is known to be wrong.");
@@ -261,6 +269,29 @@ fn gateway(bench: &Bench<'_>) -> Section {
         );
     }
     section
+}
+
+/// What is wrong with this machine's clock, in one line.
+pub(super) fn clock(skew: f64) -> String {
+    let side = if skew > 0.0 { "ahead of" } else { "behind" };
+    format!(
+        "this machine's clock is {:.0} seconds {side} that of the identity providers",
+        skew.abs()
+    )
+}
+
+/// The machine's section, where its clock is wrong: tokens of callers are judged by it, and so are ours by others.
+fn machine(skew: f64) -> Option<Section> {
+    if skew.abs() <= TOLERATED {
+        return None;
+    }
+    let mut section = Section::new("clock".to_owned());
+    section.blame(
+        Fault::Machine,
+        clock(skew),
+        "synchronise this machine's clock (NTP): good tokens of callers are refused, and Entra ID refuses assertions",
+    );
+    Some(section)
 }
 
 /// The callers to look at, all or those of one flow, each with the flows that list it.

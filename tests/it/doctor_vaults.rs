@@ -198,9 +198,13 @@ async fn what_expires_by_the_vaults_date_is_a_warning() {
     let said = bank.of(&stated(-10), &["f"]);
     said.has(
         "caller plain",
-        &["callers.plain.api_key.keys[0].expires: the key has expired"],
+        &[
+            "callers.plain.api_key.keys[0].expires: the key has expired",
+            "its last key has expired on",
+            "verdict: wrong (configuration)",
+        ],
     );
-    assert_eq!(said.code, 0, "{}", said.text);
+    assert_eq!(said.code, 1, "{}", said.text);
 }
 
 /// What is done to the vault, and what is said of the credential and of the callers that need it.

@@ -426,7 +426,9 @@ async fn strangers(scene: &mut Scene) {
     let token = house.token(|spec| spec);
     let hostile = [
         house.token(|spec| spec.lifetime(-900)),
-        house.token(|spec| spec.audience(HEADER)),
+        // Claims are shown at `debug` only of what the issuer has signed.
+        house.token(|spec| spec.audience("somebody-else")),
+        house.token(|spec| spec.audience(HEADER).signed_by(Signer::Foreign)),
         house.token(|spec| spec.without("exp")),
         house.token(|spec| spec.claim("iss", format!("https://{PROVIDER}/"))),
         house.token(|spec| spec.header("kid", format!("{PROVIDER}-kid"))),

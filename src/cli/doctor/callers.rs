@@ -1,11 +1,12 @@
 //! Can the keys be read by which callers are recognised, and until when do they count?
 //!
-//! In: a caller as configured. Out: its section of the report, where there is anything to say: keys in vaults, keys that end soon, and what
-//! the configuration had to say. Issuers and their key sets are not asked: `/readyz` of a running gateway names those in trouble.
+//! In: a caller as configured. Out: its section of the report, where there is anything to say: keys in vaults, keys that end soon or have
+//! ended, what its issuers answer, and what the configuration had to say.
 
 use super::report::{Fault, Mark, Section, moment};
 use super::{Bench, credentials, vault};
 use crate::config::{CallerPart, EXPIRES_SOON};
+use crate::identity::explain::{self, IssuerAnswer};
 use crate::identity::{Proof, api_key};
 use crate::secret::Value;
 use crate::secret::vault::Address;
@@ -33,6 +34,11 @@ pub async fn examine(part: &CallerPart, flows: &[&str], bench: &Bench<'_>) -> Op
         }
         ending(&mut section, settings, bench.now);
     }
+    if let Some(caller) = settings {
+        for answer in explain::issuers(caller, &bench.issuers).await {
+            issuer(&mut section, &answer);
+        }
+    }
     (!section.is_empty()).then_some(section)
 }
 
@@ -56,11 +62,51 @@ async fn kept(
     }
 }
 
-/// Says by when the caller has to have another key. One that has ended was told with the configuration's own words.
+/// What one of its issuers answered.
+fn issuer(section: &mut Section, answer: &IssuerAnswer) {
+    let version = match answer.part {
+        "-" => String::new(),
+        part => format!(" ({part})"),
+    };
+    match &answer.keys {
+        Ok(0) => section.blame(
+            Fault::IdentityProvider,
+            format!("the issuer{version} publishes no key that verifies signatures"),
+            "compare `issuer`, `jwks_url` or `tenant` with where the tokens come from",
+        ),
+        Ok(keys) => {
+            let plural = if *keys == 1 { "" } else { "s" };
+            section.say(
+                Mark::Fine,
+                format!("the issuer{version} publishes {keys} key{plural}"),
+            );
+        }
+        Err(fault) => {
+            let told = fault.explain();
+            section.blame(
+                told.fault.into(),
+                format!(
+                    "the issuer's{version} keys cannot be fetched: {} ({})",
+                    told.meaning,
+                    told.place()
+                ),
+                &*told.fix,
+            );
+        }
+    }
+}
+
+/// Says by when the caller has to have another key.
 fn ending(section: &mut Section, settings: &api_key::Settings, now: u64) {
-    let soon = settings
-        .last_expiry()
-        .filter(|expires| (now..=now + EXPIRES_SOON).contains(expires));
+    let last = settings.last_expiry();
+    if let Some(expires) = last.filter(|expires| *expires <= now) {
+        section.blame(
+            Fault::Configuration,
+            format!("its last key has expired on {}: it is not recognised any more", moment(expires)),
+            "add a new key (`flowgate hash-key --generate`) and give it to the caller, or remove the caller",
+        );
+    }
+    let soon = last.filter(|expires| (now + 1..=now + EXPIRES_SOON).contains(expires));
     if let Some(expires) = soon {
         section.say(
             Mark::Warning,

@@ -48,6 +48,8 @@ pub enum Fault {
     Flow,
     /// What lies between.
     Network,
+    /// The machine the gateway runs on.
+    Machine,
 }
 
 impl Fault {
@@ -60,6 +62,7 @@ impl Fault {
             Self::Vault => "vault",
             Self::Flow => "flow",
             Self::Network => "network",
+            Self::Machine => "this machine",
         }
     }
 }

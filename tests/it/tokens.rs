@@ -219,6 +219,7 @@ async fn times_with_a_fraction_or_an_exponent_admit_as_rfc_7519_writes_them() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table, read from top to bottom")]
 async fn claims_of_every_type_admit_whom_the_filter_names() {
     let issuer = Issuer::start().await;
     let realm = json!({ "realm_access": { "roles": ["ops", "dev"] } });

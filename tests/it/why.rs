@@ -86,6 +86,7 @@ fn variables(simulator: &Simulator, issuer: &Issuer) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one table, read from top to bottom")]
 async fn everything_about_a_token_that_does_not_fit_is_said() {
     let (simulator, issuer) = (House::simulator().await, Issuer::start().await);
     let variables = variables(&simulator, &issuer);

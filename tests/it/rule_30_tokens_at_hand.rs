@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use flowgate::clock::Clock;
 use flowgate::simulator::directory::{
-    API_APP, CALLER_APP, DEMO_TENANT, GATEWAY_APP, PARTNER_TENANT,
+    API_APP, CALLER_APP, DEMO_TENANT, GATEWAY_APP, PARTNER_TENANT, SERVICE_USER,
 };
 use flowgate::simulator::{
-    ClientSecret, Fault, Options, OutsideToken, Place, Simulator, Times, TokenSpec,
+    ClientSecret, Fault, Gate, Options, OutsideToken, Person, Place, Simulator, Times, TokenSpec,
 };
 use http::{Request, StatusCode};
 
 use crate::certificates::{RSA, Workshop};
 use crate::credentials::{PASSWORD, SECRET, furnish};
 use crate::house::{Answer, House, KEY, eventually};
+use crate::sign_in::{self, Desk, task};
 
 fn yaml(credential: &str) -> String {
     let text = r#"
@@ -360,4 +361,63 @@ flows:
     assert_eq!(call(&token(100)).await, before[0]);
     assert_eq!(call(&callers[0]).await, before[0]);
     assert_eq!(asked(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_in_whose_store_key_is_changed_to_a_wrong_one_serves_its_token_and_says_so() {
+    let mut desk = Desk::with(sign_in::YAML).await;
+    desk.add("WRONG_KEY", &"0f".repeat(32));
+    let person = Person::User(SERVICE_USER.into());
+    let (exit, said) = desk.through_the_browser(person, &[]).await;
+    assert_eq!(exit, 0, "{said}");
+    let house = desk.gateway(sign_in::YAML).await;
+    assert_eq!(task(&house).await.status, StatusCode::CREATED);
+    let tried = |result: &str| {
+        let labels = [("credential", "planner"), ("result", result)];
+        house.metric("flowgate_token_requests_total", &labels)
+    };
+    house.reload(&sign_in::YAML.replace("env: STORE_KEY", "env: WRONG_KEY"));
+    eventually(|| tried("store_key_wrong") >= 1.0).await;
+    for _ in 0..10 {
+        assert_eq!(task(&house).await.status, StatusCode::CREATED);
+    }
+    let page = house.page("/readyz").await;
+    let ready = String::from_utf8(page.body.to_vec()).unwrap();
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(ready.contains("store_key_wrong"), "{ready}");
+    let before = tried("ok");
+    house.reload(sign_in::YAML);
+    eventually(|| tried("ok") > before).await;
+    assert_eq!(task(&house).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_corrected_while_the_wrong_one_is_being_tried_is_tried_right_after() {
+    let Scene { house, .. } = &scene(PROOFS[0].1).await;
+    assert_eq!(call(house).await.status, StatusCode::OK);
+    let gate = Gate::closed();
+    let held = Fault::Held(gate.clone());
+    house.simulator.fault(Place::Token, held, Times::Once);
+    house.reload(&yaml(PROOFS[0].2));
+    eventually(|| house.simulator.token_requests().len() == 2).await;
+    house.reload(&yaml(PROOFS[0].1));
+    assert_eq!(load(house, 2).await, Vec::<String>::new());
+    gate.open();
+    // The refusal of the secret that is gone holds nothing back.
+    eventually(|| house.simulator.token_requests().len() == 3).await;
+    let requests = house.simulator.token_requests();
+    assert_eq!(requests[2].field("client_secret"), Some(SECRET));
+    let accepted = || async {
+        let page = house.page("/readyz").await;
+        !String::from_utf8(page.body.to_vec())
+            .unwrap()
+            .contains("credential c")
+    };
+    for _ in 0..200 {
+        if accepted().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it is still said to be refused");
 }

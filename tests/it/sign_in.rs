@@ -25,7 +25,7 @@ use crate::certificates::{RSA, Workshop};
 use crate::house::{Answer, House, KEY};
 use crate::process::{Process, text};
 
-const YAML: &str = r#"
+pub const YAML: &str = r#"
 server: { listen: "127.0.0.1:8080" }
 defaults:
   entra: { tenant: "${TENANT}", authority: "${AUTHORITY}" }

@@ -282,7 +282,7 @@ impl App {
         Arc::clone(&self.server)
     }
 
-    /// From here on new requests are refused, and the gateway is not ready.
+    /// From here on the gateway is not ready.
     pub fn drain(&self) {
         self.surroundings.draining.begin();
     }

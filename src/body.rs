@@ -70,6 +70,15 @@ pub trait Carrier: Send + Sync + 'static {
     fn drive(&mut self, cx: &mut Context<'_>);
 }
 
+/// Who answers for a body that hyper reads: a message's framing needs an end to what nobody wanted. Known here by what it is told alone,
+/// for the server that does so is built on this module.
+pub trait Owner: Send + Sync + 'static {
+    /// All of it has been read.
+    fn completed(&self);
+    /// It was dropped before its end. `polled`: its bytes have been asked for.
+    fn dropped(&self, rest: Incoming, polled: bool);
+}
+
 /// A request's or response's body.
 pub struct Body {
     source: Source,
@@ -140,6 +149,15 @@ impl Body {
         if let Source::Stream(stream) = &mut self.source {
             stream.limit = limit;
             stream.idle = idle;
+        }
+        self
+    }
+
+    /// Tells `owner` whether it was read to its end, and gives it what was not. Nothing of it may have been read yet.
+    #[must_use]
+    pub fn owned_by(mut self, owner: Arc<dyn Owner>) -> Self {
+        if let Source::Stream(stream) = &mut self.source {
+            stream.owner = Some(owner);
         }
         self
     }

@@ -32,6 +32,8 @@ pub struct Connection {
     /// The request's head was one that another parser could have framed differently: bare LF, two lengths, a length beside an
     /// encoding. The HTTP parser hides that; `framing` refuses it, and the server closes the connection after the answer.
     pub ambiguous: bool,
+    /// The connection was accepted after the drain had begun: nothing new is begun on it.
+    pub late: bool,
     /// What is known of who is at the other end, shared by all requests of the connection.
     pub standing: Arc<Standing>,
     /// This call, as long as nobody knows whether a stranger made it; `None` where somebody was identified before it.

@@ -29,6 +29,7 @@ mod link;
 mod pool;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use connect::ConnectError;
 pub use connect::Connector;

@@ -165,13 +165,11 @@ fn spine(world: World, surroundings: &Surroundings) -> Spine {
         max_in_flight,
         anyone_in_flight,
     } = world;
-    let Surroundings {
-        places, draining, ..
-    } = surroundings.clone();
+    let Surroundings { places, .. } = surroundings.clone();
     let stack = ServiceBuilder::new()
         .layer(Step::around(rescue::Rescue::new(callers.challenge()))) // below here a refusal is a value
         .layer(Step::around(rescue::CatchPanic)) // a panic costs one request, which is observed and answered like any other
-        .layer(Step::around(limits::Admit(draining))) // 503 while shutting down
+        .layer(Step::around(limits::Admit)) // 503 on connections that came after the drain began
         .layer(Step::through(callers)) // Call → Identified         400 401 503 (a small limit of its own)
         .layer(Step::through(policy)) // Identified → Permitted     404 403 405 413 415
         .layer(Step::around(limits::Shed::new(

@@ -29,6 +29,7 @@ mod answer;
 mod connection;
 mod crowd;
 mod drain;
+mod exchange;
 mod frames;
 mod handler;
 mod heads;
@@ -63,7 +64,9 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// Longest wait for progress on a body, in either direction.
     pub body_idle_timeout: Duration,
-    /// Longest wait for calls in flight after SIGTERM.
+    /// How long everything is still served after SIGTERM.
+    pub drain_delay: Duration,
+    /// Longest wait for calls in flight after that.
     pub drain: Duration,
 }
 
@@ -132,8 +135,9 @@ impl Server {
     }
 
     /// Serves until `drain` begins; then lets the calls in flight finish, for at most [`Settings::drain`], while new connections are
-    /// still accepted, so that the service can answer them in its own words. Whatever is left then is cut off and counted.
-    pub async fn run<S>(self, service: S, mut drain: Drain) -> Outcome
+    /// still accepted, so that the service can answer them in its own words. Whatever is left then is cut off and counted. While `drain`
+    /// is near, answers over HTTP/1 say that the connection ends, and HTTP/2 connections end with GOAWAY.
+    pub async fn run<S>(self, service: S, drain: Drain) -> Outcome
     where
         S: Answers,
     {
@@ -146,9 +150,17 @@ impl Server {
             stage: stage.clone(),
         };
         let (alive, mut ended) = mpsc::channel(1);
+        // Biased: who is accepted after word of the end came is told.
         tokio::select! {
+            biased;
+            () = drain.leaving() => {}
             never = acceptor.run(&alive) => match never {},
+        }
+        stage.send_replace(Stage::Leaving);
+        tokio::select! {
+            biased;
             () = drain.begun() => {}
+            never = acceptor.run(&alive) => match never {},
         }
         drop(alive);
         stage.send_replace(Stage::Draining);
@@ -195,24 +207,39 @@ where
     async fn run(&self, alive: &mpsc::Sender<Infallible>) -> Infallible {
         let mut spare = Spare::default();
         spare.refill();
+        let mut given = false;
         loop {
             // At the cap somebody else makes room. Where nobody can, who comes waits in the kernel's queue.
             self.places.room().await;
-            match self.listener.accept().await {
+            let accepted = tokio::select! {
+                biased;
+                accepted = self.listener.accept() => accepted,
+                // Linux looks for a descriptor before it looks whether anybody waits: nobody did.
+                () = std::future::ready(()), if given => {
+                    spare.refill();
+                    given = false;
+                    continue;
+                }
+            };
+            match accepted {
                 Ok((stream, peer)) => {
                     let place = self.places.take(peer.ip(), alive);
                     let stage = self.stage.subscribe();
                     let service = self.service.clone();
                     tokio::spawn(connection::serve(stream, peer, service, place, stage));
                     spare.refill();
+                    given = false;
                 }
                 Err(error) => {
                     self.places.count(Reason::Accept);
                     // Out of descriptors or memory: the error stays until there is one, so looping would burn the processor. Anything
                     // else concerned one connection only.
-                    if is_exhaustion(&error) && !spare.give() {
-                        tracing::warn!(%error, "cannot accept connections");
-                        self.places.make_room(self.places.limits.accept_pause).await;
+                    if is_exhaustion(&error) {
+                        given = spare.give();
+                        if !given {
+                            tracing::warn!(%error, "cannot accept connections");
+                            self.places.make_room(self.places.limits.accept_pause).await;
+                        }
                     }
                 }
             }

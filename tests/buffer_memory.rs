@@ -64,6 +64,7 @@ async fn buffered_bodies_never_allocate_more_than_buffer_memory() {
         max_connections: 1000,
         head_timeout: Duration::from_mins(1),
         body_idle_timeout: Duration::from_mins(1),
+        drain_delay: Duration::ZERO,
         drain: Duration::from_secs(1),
     };
     let budget = Budget::new(ALLOWED as u64);

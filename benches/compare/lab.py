@@ -112,7 +112,8 @@ class Lab:
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(5)
+                # flowgate serves on for `server.drain_delay`, 5 s.
+                process.wait(20)
             except subprocess.TimeoutExpired:
                 # Its own session, so this reaches its workers and nobody else's.
                 os.killpg(process.pid, signal.SIGKILL)

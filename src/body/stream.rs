@@ -17,7 +17,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::{Carrier, Error};
+use super::{Carrier, Error, Owner};
 
 /// The slowest rate at which callers may send a body or take an answer, in bytes per second on average, once the time that was waited
 /// for them is longer than the idle timeout. Kestrel has the same figure.
@@ -37,7 +37,10 @@ impl Fault {
 
 /// An incoming body.
 pub(super) struct Stream {
-    incoming: Incoming,
+    /// `None` once the owner has it back.
+    incoming: Option<Incoming>,
+    polled: bool,
+    pub(super) owner: Option<Arc<dyn Owner>>,
     framing: Framing,
     pub(super) limit: u64,
     taken: u64,
@@ -70,7 +73,9 @@ impl Stream {
             None => Framing::Marked,
         };
         Self {
-            incoming,
+            incoming: Some(incoming),
+            polled: false,
+            owner: None,
             framing,
             limit: u64::MAX,
             taken: 0,
@@ -106,11 +111,15 @@ impl Stream {
         if let Some(carrier) = &mut self.carrier {
             carrier.drive(cx);
         }
+        self.polled = true;
         loop {
-            match Pin::new(&mut self.incoming).poll_frame(cx) {
+            let Some(incoming) = &mut self.incoming else {
+                return Poll::Ready(Some(Err(Error::Short)));
+            };
+            match Pin::new(&mut *incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Framing::Flag(seen) = &mut self.framing {
-                        *seen |= self.incoming.is_end_stream();
+                        *seen |= incoming.is_end_stream();
                     }
                     // Trailers carry headers past every check: dropped. Frames without bytes are no progress.
                     let Ok(data) = frame.into_data() else {
@@ -129,6 +138,9 @@ impl Stream {
                     }
                     if let Framing::Length(left) = &mut self.framing {
                         *left = left.saturating_sub(length);
+                        if *left == 0 {
+                            self.complete();
+                        }
                     }
                     return Poll::Ready(Some(Ok(data)));
                 }
@@ -136,7 +148,11 @@ impl Stream {
                     return Poll::Ready(Some(Err(Error::Broken(Arc::new(error)))));
                 }
                 Poll::Ready(None) => {
-                    return Poll::Ready(self.cut_short().then_some(Err(Error::Short)));
+                    if self.cut_short() {
+                        return Poll::Ready(Some(Err(Error::Short)));
+                    }
+                    self.complete();
+                    return Poll::Ready(None);
                 }
                 Poll::Pending => {
                     ready!(self.poll_idle(cx));
@@ -151,7 +167,16 @@ impl Stream {
         match self.framing {
             Framing::Length(left) => left > 0,
             Framing::Marked => false,
-            Framing::Flag(seen) => !seen && !self.incoming.is_end_stream(),
+            Framing::Flag(seen) => {
+                let incoming = self.incoming.as_ref();
+                !seen && !incoming.is_some_and(hyper::body::Body::is_end_stream)
+            }
+        }
+    }
+
+    fn complete(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            owner.completed();
         }
     }
 
@@ -179,5 +204,13 @@ impl Stream {
         }
         let allowed = Duration::from_secs(self.taken / u64::from(SLOWEST)).max(self.idle);
         allowed.saturating_sub(self.waited).min(self.idle)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let (Some(owner), Some(rest)) = (self.owner.take(), self.incoming.take()) {
+            owner.dropped(rest, self.polled);
+        }
     }
 }

@@ -61,6 +61,7 @@ mod tests {
             peer: SocketAddr::new(peer, 4711),
             tls: false,
             ambiguous: false,
+            late: false,
             standing: std::sync::Arc::default(),
             undecided: None,
         });

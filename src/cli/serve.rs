@@ -172,9 +172,14 @@ async fn serve(
     );
     let gateway = Server::new(callers, app.server(), metrics).run(app.gateway().service(), drain);
     let stopping = async {
-        stop_signal().await;
+        let signal = stop_signal().await;
         tracing::info!(in_flight = app.in_flight(), "draining");
         app.drain();
+        // Whoever sends calls here has to learn first that they should go elsewhere. At a terminal nobody does.
+        if signal == Ending::Terminate {
+            trigger.leave();
+            tokio::time::sleep(app.server().load().drain_delay).await;
+        }
         trigger.begin();
         std::future::pending::<()>().await;
     };
@@ -233,14 +238,22 @@ async fn listen(
     })
 }
 
-/// SIGTERM, or SIGINT from a terminal.
-async fn stop_signal() {
+/// What ends the process.
+#[derive(PartialEq, Eq)]
+enum Ending {
+    /// SIGTERM.
+    Terminate,
+    /// SIGINT, from a terminal.
+    Interrupt,
+}
+
+async fn stop_signal() -> Ending {
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         // Without handlers the signal ends the process by itself.
         return std::future::pending().await;
     };
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => Ending::Terminate,
+        _ = tokio::signal::ctrl_c() => Ending::Interrupt,
     }
 }

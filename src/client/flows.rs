@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::connect::ConnectError;
 use super::link::{Link, Sent};
 use super::pool::{Given, Origin, Pool, Taken};
+use super::upload::Sending;
 use super::{CallError, Connector};
 use crate::body::{Body, Carrier};
 
@@ -58,7 +59,8 @@ impl FlowClient {
             let sending = async {
                 match given.taken {
                     Taken::Http1(link) => exchange(link, &origin, request).await,
-                    Taken::Http2(mut sender, place) => {
+                    Taken::Http2(mut sender, mut place) => {
+                        let request = request.map(|body| place.sending(body));
                         let sent = sender.try_send_request(request).await;
                         (sent, Some(Box::new(place) as Box<dyn Carrier>))
                     }
@@ -71,7 +73,7 @@ impl FlowClient {
                 Ok(answer) => return Ok(carried(answer, asks, carrier)),
                 Err(mut error) => match error.take_message() {
                     Some(back) if !given.new => {
-                        request = back;
+                        request = back.map(|body| Box::new(body.into_body()));
                         request.headers_mut().remove(HOST);
                         *request.uri_mut() = uri.clone();
                     }
@@ -113,7 +115,7 @@ async fn exchange(
     headers.entry(HOST).or_insert_with(|| origin.host.clone());
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    let sent = link.send(request).await;
+    let sent = link.send(request.map(Sending::plain)).await;
     let lease = origin.give_back(link);
     (sent, lease.map(|lease| Box::new(lease) as Box<dyn Carrier>))
 }

@@ -12,21 +12,21 @@ use std::task::{Context, Waker};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::task::coop::unconstrained;
 
 use super::connect::{ConnectError, Stream};
+use super::upload::{Sending, Tasks};
 use super::{CONNECTION_WINDOW, HEAD, HEAD_LIST, PING, PONG, STREAM_WINDOW};
-use crate::body::Body;
 
 /// What came of sending: the answer's head, or the error, with the request if it was never begun.
-pub(super) type Sent = Result<Response<Incoming>, TrySendError<Request<Box<Body>>>>;
+pub(super) type Sent = Result<Response<Incoming>, TrySendError<Request<Sending>>>;
 
 /// An HTTP/1.1 connection, used by one call at a time.
 pub(super) struct Link {
-    sender: http1::SendRequest<Box<Body>>,
+    sender: http1::SendRequest<Sending>,
     /// `None` once it has ended.
-    connection: Option<http1::Connection<Stream, Box<Body>>>,
+    connection: Option<http1::Connection<Stream, Sending>>,
 }
 
 impl Link {
@@ -46,7 +46,7 @@ impl Link {
     }
 
     /// Sends a request in origin form and waits for the head of its answer.
-    pub(super) async fn send(&mut self, request: Request<Box<Body>>) -> Sent {
+    pub(super) async fn send(&mut self, request: Request<Sending>) -> Sent {
         // Only the connection can bring the answer, and it is driven here: a waker of the answer's own would wake this task for what it
         // has just done. So would a budget that is used up, and nobody would hear of it.
         let mut answer = pin!(unconstrained(self.sender.try_send_request(request)));
@@ -74,7 +74,7 @@ impl Link {
     }
 }
 
-fn drive(connection: &mut Option<http1::Connection<Stream, Box<Body>>>, cx: &mut Context<'_>) {
+fn drive(connection: &mut Option<http1::Connection<Stream, Sending>>, cx: &mut Context<'_>) {
     if let Some(open) = connection
         && Pin::new(open).poll(cx).is_ready()
     {
@@ -84,8 +84,8 @@ fn drive(connection: &mut Option<http1::Connection<Stream, Box<Body>>>, cx: &mut
 }
 
 /// Begins an HTTP/2 connection, which then runs by itself until its last sender is gone.
-pub(super) async fn share(stream: Stream) -> Result<http2::SendRequest<Box<Body>>, ConnectError> {
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+pub(super) async fn share(stream: Stream) -> Result<http2::SendRequest<Sending>, ConnectError> {
+    let (sender, connection) = http2::Builder::new(Tasks)
         .timer(TokioTimer::new())
         .max_header_list_size(HEAD_LIST)
         .initial_stream_window_size(STREAM_WINDOW)

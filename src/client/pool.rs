@@ -15,12 +15,14 @@ use std::time::Duration;
 
 use http::uri::Scheme;
 use http::{HeaderValue, Uri};
+use http_body::Body as _;
 use hyper::client::conn::http2::SendRequest;
 use tokio::time::{Instant, sleep};
 
 use super::IDLE;
 use super::connect::{ConnectError, Connector};
 use super::link::Link;
+use super::upload::{Sending, Upload};
 use crate::body::{Body, Carrier};
 
 mod queue;
@@ -62,7 +64,7 @@ struct Kept {
 }
 
 struct Shared {
-    sender: SendRequest<Box<Body>>,
+    sender: SendRequest<Sending>,
     calls: Arc<AtomicUsize>,
     used: Instant,
 }
@@ -70,7 +72,7 @@ struct Shared {
 /// A connection for one call.
 pub(super) enum Taken {
     Http1(Box<Link>),
-    Http2(SendRequest<Box<Body>>, Place),
+    Http2(SendRequest<Sending>, Place),
 }
 
 /// An HTTP/1.1 connection over which an answer's body still comes. Goes back when it has come; is closed when it is dropped before.
@@ -79,10 +81,11 @@ pub(super) struct Lease {
     origin: Arc<Origin>,
 }
 
-/// A call's place on an HTTP/2 connection.
+/// A call's place on an HTTP/2 connection. Dropped with the answer, it ends what of the call is still being sent.
 pub(super) struct Place {
     calls: Arc<AtomicUsize>,
     origin: Arc<Origin>,
+    upload: Option<Arc<Upload>>,
 }
 
 impl Pool {
@@ -245,6 +248,7 @@ impl Origin {
         Place {
             calls: Arc::clone(calls),
             origin: Arc::clone(self),
+            upload: None,
         }
     }
 
@@ -295,8 +299,22 @@ impl Carrier for Lease {
     }
 }
 
+impl Place {
+    /// A body as it is sent from this place.
+    pub(super) fn sending(&mut self, body: Box<Body>) -> Sending {
+        if body.is_end_stream() {
+            return Sending::plain(body);
+        }
+        let upload = self.upload.insert(Arc::default());
+        Sending::until(body, Arc::clone(upload))
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
+        if let Some(upload) = &self.upload {
+            upload.end();
+        }
         // In one order with the queue: a call that joins it and does not see this room is seen here.
         self.calls.fetch_sub(1, SeqCst);
         self.origin.freed();

@@ -7,7 +7,7 @@
 use serde_json::{Value as Json, json};
 
 use super::read::{Field, Named};
-use super::values::{Any, Choice, Flag, OneOrMore, Size, Span, Text, Whole};
+use super::values::{Any, Choice, Delay, Flag, OneOrMore, Size, Span, Text, Whole};
 
 mod callers;
 mod credentials;
@@ -148,7 +148,9 @@ section! {
         head_timeout: Span,
         /// Longest wait for progress on a body.
         body_idle_timeout: Span,
-        /// Longest wait for calls in flight after SIGTERM.
+        /// How long everything is still served after SIGTERM; `0s`: the drain begins at once.
+        drain_delay: Delay,
+        /// Longest wait for calls in flight after that.
         drain: Span,
     }
 }

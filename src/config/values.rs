@@ -30,6 +30,10 @@ pub struct Whole(pub usize);
 #[derive(Clone, Copy)]
 pub struct Span(pub Duration);
 
+/// A duration that may be zero.
+#[derive(Clone, Copy)]
+pub struct Delay(pub Duration);
+
 /// Bytes.
 #[derive(Clone, Copy)]
 pub struct Size(pub u64);
@@ -130,6 +134,25 @@ impl Shape for Span {
 
     fn schema() -> Json {
         or_variable(&json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" }))
+    }
+}
+
+impl Shape for Delay {
+    fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+        let text = reader.text(node)?;
+        let zero = ["0ms", "0s", "0m", "0h"].contains(&text.as_str());
+        let delay = duration(&text).or_else(|| zero.then_some(Duration::ZERO));
+        if delay.is_none() {
+            reader.error(
+                say!("this has to be a duration of at most a day"),
+                say!("write a number and ms, s, m or h, e.g. 0s, 5s, 1m"),
+            );
+        }
+        delay.map(Self)
+    }
+
+    fn schema() -> Json {
+        Span::schema()
     }
 }
 

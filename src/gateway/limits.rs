@@ -1,5 +1,5 @@
-//! Limits on all requests together: nothing new while shutting down, and only so many past authorization; of these, only a part through
-//! flows for `anyone`, so that strangers leave room for callers who are known (security rule 28).
+//! Limits on all requests together: nothing on a connection that came after the drain began, and only so many past authorization; of these,
+//! only a part through flows for `anyone`, so that strangers leave room for callers who are known (security rule 28).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,12 +14,12 @@ use crate::metrics::FlowSeries;
 use crate::policy::Permitted;
 use crate::refusal::Refusal;
 
-/// Whether the gateway is shutting down: set once, seen by every request that starts later.
+/// Whether the gateway is shutting down: set once, seen by readiness.
 #[derive(Clone, Debug, Default)]
 pub struct Draining(Arc<AtomicBool>);
 
 impl Draining {
-    /// From here on new requests are refused; those in flight go on.
+    /// From here on the gateway is not ready. What comes all the same is served.
     pub fn begin(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -31,8 +31,9 @@ impl Draining {
     }
 }
 
-/// Refuses new requests while shutting down.
-pub struct Admit(pub Draining);
+/// Refuses requests on connections that were accepted after the drain had begun. Whoever had a connection before is served to the end:
+/// its request may have been on the wire.
+pub struct Admit;
 
 impl<Next> Around<Box<Call>, Next> for Admit
 where
@@ -41,7 +42,11 @@ where
     type Error = Refusal;
 
     async fn run(&self, call: Box<Call>, mut next: Next) -> Result<Response<Body>, Refusal> {
-        if self.0.begun() {
+        if call
+            .connection
+            .as_ref()
+            .is_some_and(|connection| connection.late)
+        {
             return Err(Refusal::Draining);
         }
         next.call(call).await

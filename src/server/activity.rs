@@ -9,6 +9,7 @@ use std::task::Context;
 use std::time::Instant;
 
 use http::request::Parts;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::crowd::{Crowd, Full, Leave};
 use super::heads::Heads;
@@ -43,6 +44,8 @@ pub(super) struct Activity {
     pub(super) ended: AtomicBool,
     /// No request after this one.
     pub(super) ending: AtomicBool,
+    /// The connection is being closed while part of a request's body has not been read.
+    pub(super) unread: AtomicBool,
     /// Close with a reset, for a plain close would look like the end of an answer without a length.
     pub(super) reset: AtomicBool,
     /// A caller took its answer too slowly.
@@ -243,7 +246,7 @@ impl Activity {
     }
 }
 
-/// A request from its head to the end of its answer, or to its cancellation.
+/// A request from its head to the end of its body and of its answer, or to its cancellation.
 pub(super) struct Flight {
     activity: Arc<Activity>,
     ambiguous: bool,
@@ -266,12 +269,16 @@ impl Flight {
         self.ambiguous
     }
 
-    /// The answer's head is there.
-    pub(super) fn answered(&self) {
-        self.activity.answered.fetch_add(1, Relaxed);
+    /// It is known what the answer is.
+    pub(super) fn decided(&self) {
         if let Some(undecided) = &self.undecided {
             undecided.decide();
         }
+    }
+
+    /// The answer's head goes to the caller.
+    pub(super) fn answered(&self) {
+        self.activity.answered.fetch_add(1, Relaxed);
     }
 
     /// Whether nobody on the connection has been identified.
@@ -279,9 +286,20 @@ impl Flight {
         self.activity.standing.is_stranger()
     }
 
+    /// Leave to read what nobody wants of an upload over HTTP/2; `None` where too many do.
+    pub(super) fn linger(&self) -> Option<OwnedSemaphorePermit> {
+        let lingering = Arc::clone(&self.activity.crowd.lingering);
+        lingering.try_acquire_owned().ok()
+    }
+
     /// The caller takes its answer too slowly.
     pub(super) fn stalled(&self) {
         self.activity.stalled.store(true, Relaxed);
+    }
+
+    /// No other request follows, though the body has not been read to its end.
+    pub(super) fn leaves_unread(&self) {
+        self.activity.unread.store(true, Relaxed);
     }
 
     /// Whether no other request should follow.

@@ -68,6 +68,7 @@ pub fn settings(listen: SocketAddr) -> Settings {
         max_connections: 100,
         head_timeout: Duration::from_secs(10),
         body_idle_timeout: Duration::from_secs(10),
+        drain_delay: Duration::ZERO,
         drain: Duration::from_secs(1),
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
-use super::activity::Flight;
+use super::exchange::Exchange;
 use crate::body::{Body, Error, SLOWEST};
 
 /// Most bytes handed to HTTP/2 at once: the unit in which progress is seen, and in which an unread answer holds memory.
@@ -60,7 +60,7 @@ pub(super) struct Answer {
     rest: Bytes,
     progress: Option<Arc<Progress>>,
     pace: Pace,
-    flight: Flight,
+    exchange: Arc<Exchange>,
 }
 
 /// How fast an answer over HTTP/1 is taken.
@@ -91,7 +91,7 @@ impl Pace {
 impl Answer {
     pub(super) fn new(
         body: Body,
-        flight: Flight,
+        exchange: Arc<Exchange>,
         progress: Option<Arc<Progress>>,
         grace: Duration,
     ) -> Self {
@@ -99,7 +99,7 @@ impl Answer {
             let short = body.bytes().is_some_and(|bytes| bytes.len() <= PIECE);
             progress
                 .at_once
-                .store(short && flight.is_strangers(), Relaxed);
+                .store(short && exchange.flight.is_strangers(), Relaxed);
         }
         Self {
             body,
@@ -111,14 +111,14 @@ impl Answer {
                 waited: Duration::ZERO,
                 taken: 0,
             },
-            flight,
+            exchange,
         }
     }
 
     /// Over HTTP/1 hyper asks for more when there is room in its buffer again.
     fn poll_paced(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if !self.pace.goes_on() {
-            self.flight.stalled();
+            self.exchange.flight.stalled();
             return Poll::Ready(Some(Err(Error::TooSlow)));
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
@@ -176,6 +176,7 @@ impl http_body::Body for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
+        self.exchange.end();
         if let Some(progress) = &self.progress {
             progress.rest();
         }

@@ -9,11 +9,12 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 
 use bytes::BytesMut;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -82,11 +83,13 @@ pub(super) async fn serve<S>(
             peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
             tls: matches!(transport, Transport::Tls(_)),
             ambiguous: false,
+            late: *stage.borrow() >= Stage::Draining,
             standing: Arc::clone(&activity.standing),
             undecided: None,
         },
         activity: Arc::clone(&activity),
-        http1: protocol == Protocol::Http1,
+        unread: (places.limits.unread, places.limits.unread_wait),
+        linger: (places.limits.linger_bytes, places.limits.linger),
         stall: settings.body_idle_timeout,
     };
     let vigil = Vigil {
@@ -199,8 +202,17 @@ where
     {
         return;
     }
-    let mut socket = connection.into_parts().io.into_inner();
-    let farewell = Box::pin(farewell(&mut socket, &verdict, vigil.activity));
+    let parts = connection.into_parts();
+    let unparsed = !parts.read_buf.is_empty();
+    let mut socket = parts.io.into_inner();
+    let bytes = places.limits.linger_bytes;
+    let farewell = Box::pin(farewell(
+        &mut socket,
+        &verdict,
+        vigil.activity,
+        unparsed,
+        bytes,
+    ));
     tokio::select! {
         _ = timeout(places.limits.linger, farewell) => {}
         () = reached(vigil.stage.clone(), Stage::Cut) => {}
@@ -208,23 +220,46 @@ where
     }
 }
 
-async fn farewell(socket: &mut Socket, verdict: &Verdict, activity: &Activity) {
-    if matches!(verdict, Verdict::SlowHead) {
-        if activity.has_head_begun() {
-            let _ = socket.write_all(SLOW_HEAD).await;
-        }
-        let _ = socket.shutdown().await;
+/// Closes the connection, our side first, and waits for the caller's only where closing could cost it the answer.
+async fn farewell(
+    socket: &mut Socket,
+    verdict: &Verdict,
+    activity: &Activity,
+    unparsed: bool,
+    bytes: u64,
+) {
+    let mid_head = matches!(verdict, Verdict::SlowHead) && activity.has_head_begun();
+    if mid_head {
+        let _ = socket.write_all(SLOW_HEAD).await;
     }
-    linger(socket, activity).await;
+    // hyper has not where the caller wanted another protocol.
+    let _ = socket.shutdown().await;
+    let failed = matches!(verdict, Verdict::Ended(Err(_)));
+    let unread = mid_head || failed || unparsed || activity.unread.load(Relaxed);
+    if unread || has_more(socket).await {
+        linger(socket, activity, bytes).await;
+    }
+}
+
+/// Whether bytes have come that nobody has read.
+async fn has_more(socket: &mut Socket) -> bool {
+    let mut bytes = [0; 1];
+    let read = std::future::poll_fn(|cx| {
+        let mut into = ReadBuf::new(&mut bytes);
+        let polled = Pin::new(&mut *socket).poll_read(cx, &mut into);
+        Poll::Ready(polled.is_ready() && !into.filled().is_empty())
+    });
+    read.await
 }
 
 /// Reads and drops what still comes, until the caller closes. Closing with unread bytes sends a reset, which can overtake the answer: the
 /// caller would see a broken connection instead of the 401 or 413 to a body it is still sending.
-async fn linger(socket: &mut Socket, activity: &Activity) {
+async fn linger(socket: &mut Socket, activity: &Activity, mut bytes: u64) {
     let mut waste = [0; 4096];
-    while !activity.ended.load(Relaxed) {
-        if !matches!(socket.read(&mut waste).await, Ok(read) if read > 0) {
-            return;
+    while bytes > 0 && !activity.ended.load(Relaxed) {
+        match socket.read(&mut waste).await {
+            Ok(read) if read > 0 => bytes = bytes.saturating_sub(read as u64),
+            _ => return,
         }
     }
 }
@@ -268,7 +303,12 @@ fn settle(verdict: &Verdict, activity: &Activity, places: &Places) -> bool {
         Verdict::Ended(Err(_)) if activity.stalled.load(Relaxed) => {
             (Some(Reason::WriteTimeout), true)
         }
-        Verdict::Ended(Err(error)) => (Some(Reason::of(error)), !error.is_parse()),
+        Verdict::Ended(Err(error)) => {
+            let reason = Reason::of(error);
+            // Some clients always leave with a reset, as after an upload that was refused: that broke nothing.
+            let broken = reason != Reason::Io || activity.unfinished() > 0;
+            (broken.then_some(reason), !error.is_parse())
+        }
         Verdict::SlowHead => (Some(Reason::Timeout), false),
         Verdict::Stalled => (Some(Reason::WriteTimeout), true),
         Verdict::Flooding => (Some(Reason::Reset), true),

@@ -21,6 +21,9 @@ const LARGE_HEADS: usize = 4 * 1024;
 /// The size in bytes up to which a decoded head is like any other.
 const SMALL_HEAD: usize = 8 * 1024;
 
+/// Streams at a time of whose upload something is read that nobody wants.
+const LINGERING: usize = 1024;
+
 /// What a field costs besides its name and value.
 const FIELD: usize = 104;
 
@@ -37,6 +40,7 @@ pub(super) struct Crowd {
     pub(super) undecided: Arc<AtomicUsize>,
     pub(super) patience: Arc<Semaphore>,
     large_heads: Arc<Semaphore>,
+    pub(super) lingering: Arc<Semaphore>,
 }
 
 impl Default for Crowd {
@@ -47,6 +51,7 @@ impl Default for Crowd {
             undecided: Arc::default(),
             patience: Arc::new(Semaphore::new(PATIENCE)),
             large_heads: Arc::new(Semaphore::new(LARGE_HEADS)),
+            lingering: Arc::new(Semaphore::new(LINGERING)),
         }
     }
 }

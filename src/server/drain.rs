@@ -1,44 +1,50 @@
 //! How the end reaches the servers.
 //!
-//! In: [`Trigger::begin`], called once, on SIGTERM. Out: a [`Drain`] for each server and whoever else wants to know. Within a server it
-//! becomes a [`Stage`] that every connection watches.
+//! In: [`Trigger::leave`] and [`Trigger::begin`], each called once, after SIGTERM. Out: a [`Drain`] for each server and whoever else wants to
+//! know. Within a server it becomes a [`Stage`] that every connection watches.
 
 use tokio::sync::watch;
 
-/// Begins the drain.
+/// Begins the end.
 #[derive(Debug)]
-pub struct Trigger(watch::Sender<bool>);
+pub struct Trigger(watch::Sender<Stage>);
 
-/// Told when the drain begins. Clones are told too.
+/// Told when the end begins. Clones are told too.
 #[derive(Clone, Debug)]
-pub struct Drain(watch::Receiver<bool>);
+pub struct Drain(watch::Receiver<Stage>);
 
 /// A trigger and what it triggers.
 #[must_use]
 pub fn drain() -> (Trigger, Drain) {
-    let (trigger, drain) = watch::channel(false);
+    let (trigger, drain) = watch::channel(Stage::Open);
     (Trigger(trigger), Drain(drain))
 }
 
 impl Trigger {
+    /// Everything is still served, and callers learn that they need another connection.
+    pub fn leave(&self) {
+        self.advance(Stage::Leaving);
+    }
+
     /// Begins the drain; a second call changes nothing.
     pub fn begin(&self) {
-        self.0.send_replace(true);
+        self.advance(Stage::Draining);
+    }
+
+    fn advance(&self, stage: Stage) {
+        self.0.send_modify(|now| *now = (*now).max(stage));
     }
 }
 
 impl Drain {
-    /// Whether the drain has begun.
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
-        *self.0.borrow()
+    /// Returns once the end is near; never if the trigger was dropped without.
+    pub(super) async fn leaving(&self) {
+        reached(self.0.clone(), Stage::Leaving).await;
     }
 
     /// Returns once the drain has begun; never if the trigger was dropped without.
-    pub async fn begun(&mut self) {
-        if self.0.wait_for(|begun| *begun).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+    pub(super) async fn begun(&self) {
+        reached(self.0.clone(), Stage::Draining).await;
     }
 }
 
@@ -47,6 +53,8 @@ impl Drain {
 pub(super) enum Stage {
     /// Serve.
     Open,
+    /// Serve, and say that the connection ends: calls may still come for a while.
+    Leaving,
     /// End as soon as nothing is in flight.
     Draining,
     /// End now.

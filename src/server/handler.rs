@@ -1,7 +1,8 @@
 //! Between hyper and the service.
 //!
 //! In: a request as hyper parsed it. Out: the service's answer. Hands the service nothing of hyper's extensions, so that nobody can
-//! upgrade a connection, and lets no answer through that would turn it into a tunnel (issue: CONNECT and Upgrade are refused).
+//! upgrade a connection, and lets no answer through that would turn it into a tunnel. Over HTTP/1 an answer to a request whose body has not
+//! been read to its end says `Connection: close`, unless a small rest of the body can be read first (security rule 27).
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -10,8 +11,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::header::{CONNECTION, RETRY_AFTER};
-use http::{Extensions, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{CONNECTION, EXPECT, RETRY_AFTER};
+use http::{Extensions, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower::Service;
@@ -19,6 +21,7 @@ use tower::util::{Oneshot, ServiceExt as _};
 
 use super::activity::{Activity, Flight};
 use super::answer::Answer;
+use super::exchange::{Discarded, Exchange, Unread, discard};
 use super::streams;
 use crate::body::Body;
 use crate::call::Connection;
@@ -49,7 +52,10 @@ pub(super) struct Handler<S> {
     pub(super) service: S,
     pub(super) connection: Connection,
     pub(super) activity: Arc<Activity>,
-    pub(super) http1: bool,
+    /// How much of a body that nobody wants is read, and for how long.
+    pub(super) unread: (u64, Duration),
+    /// The same after an answer over HTTP/2.
+    pub(super) linger: (u64, Duration),
     /// Longest wait for the caller to take something of an answer.
     pub(super) stall: Duration,
 }
@@ -64,8 +70,9 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
+        let http1 = parts.version < Version::HTTP_2;
         // Over HTTP/1 there is one at a time.
-        let undecided = if self.http1 {
+        let undecided = if http1 {
             Ok(None)
         } else {
             self.activity.takes_head(&parts)
@@ -74,21 +81,31 @@ where
         let undecided = undecided.unwrap_or_default();
         let flight = Flight::begin(&self.activity, undecided.clone());
         let tunnel = parts.method == Method::CONNECT;
-        let bodiless = !self.http1 && parts.method == Method::HEAD;
+        let bodiless = !http1 && parts.method == Method::HEAD;
+        let open = !body.is_end_stream();
+        let linger = (!http1).then_some(self.linger);
+        let expects = open && http1 && parts.headers.contains_key(EXPECT);
         parts.extensions = Extensions::new();
         parts.extensions.insert(Connection {
             ambiguous: flight.is_ambiguous(),
             undecided,
             ..self.connection.clone()
         });
-        let body = Body::incoming(body, parts.version);
+        let version = parts.version;
+        let exchange = Arc::new(Exchange::begin(flight, open, expects, linger));
+        let mut body = Body::incoming(body, version);
+        if open {
+            body = body.owned_by(Arc::<Exchange>::clone(&exchange));
+        }
         let request = Request::from_parts(parts, body);
         Answering {
             answer: self.service.clone().oneshot(request),
-            flight: Some(flight),
+            exchange: Some(exchange),
+            waiting: None,
+            unread: self.unread,
+            version,
             tunnel,
             bodiless,
-            http1: self.http1,
             no_room,
             stall: self.stall,
         }
@@ -100,14 +117,20 @@ pin_project! {
     pub(super) struct Answering<F> {
         #[pin]
         answer: F,
-        flight: Option<Flight>,
+        exchange: Option<Arc<Exchange>>,
+        // The answer waits until the rest of the body has been read.
+        waiting: Option<Waiting>,
+        unread: (u64, Duration),
+        version: Version,
         tunnel: bool,
         bodiless: bool,
-        http1: bool,
         no_room: bool,
         stall: Duration,
     }
 }
+
+/// An answer, and what came of the rest of its request's body.
+type Waiting = Pin<Box<dyn Future<Output = (Response<Body>, Discarded)> + Send>>;
 
 impl<F> Future for Answering<F>
 where
@@ -116,40 +139,106 @@ where
     type Output = Result<Response<Answer>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut response = if *this.no_room {
-            // Nothing has looked at it: it may be sent again.
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            let headers = response.headers_mut();
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            response
-        } else {
-            let Ok(response) = ready!(this.answer.poll(cx));
-            response
+        let mut this = self.project();
+        let mut broken = false;
+        let (mut response, ended) = loop {
+            let Some(exchange) = this.exchange.as_ref() else {
+                // Polled again after the end, which no caller of a future may do.
+                return Poll::Pending;
+            };
+            if let Some(waiting) = this.waiting {
+                let (response, discarded) = ready!(waiting.as_mut().poll(cx));
+                let ended = matches!(discarded, Discarded::All);
+                broken = matches!(discarded, Discarded::Broken);
+                if let Discarded::Not(rest) = discarded {
+                    exchange.put_back(rest);
+                }
+                break (response, ended);
+            }
+            let response = if *this.no_room {
+                no_room()
+            } else {
+                let Ok(response) = ready!(this.answer.as_mut().poll(cx));
+                response
+            };
+            exchange.flight.decided();
+            let response = plain(response, *this.tunnel, *this.bodiless);
+            let closing = says_close(&response) || exchange.flight.is_last();
+            match exchange.unread() {
+                Unread::Nothing => break (response, true),
+                Unread::Rest(rest) if !closing => {
+                    let http2 = *this.version >= Version::HTTP_2;
+                    let permit = http2.then(|| exchange.flight.linger());
+                    if matches!(permit, Some(None)) {
+                        break (response, false);
+                    }
+                    let (most, wait) = *this.unread;
+                    *this.waiting = Some(Box::pin(async move {
+                        let discarded = discard(rest, most, wait).await;
+                        drop(permit);
+                        (response, discarded)
+                    }));
+                }
+                Unread::Rest(rest) => {
+                    exchange.put_back(rest);
+                    break (response, false);
+                }
+                Unread::Unknown | Unread::Over => break (response, false),
+            }
         };
-        let Some(flight) = this.flight.take() else {
-            // Polled again after the end, which no caller of a future may do.
+        let Some(exchange) = this.exchange.take() else {
             return Poll::Pending;
         };
-        flight.answered();
-        let status = response.status();
-        if status.is_informational() || (*this.tunnel && status.is_success()) {
-            response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::BAD_GATEWAY;
+        // A caller who takes his request back gets no answer.
+        if !broken {
+            exchange.flight.answered();
         }
-        // On HTTP/1 hyper leaves it out itself.
-        if *this.bodiless {
-            response = response.map(|_| Body::empty());
+        if !ended {
+            exchange.flight.leaves_unread();
         }
         // After an ambiguous head nobody knows where the next one begins. In a drain hyper says so itself only where the end
         // came after the head; HTTP/2 has GOAWAY.
-        if *this.http1 && flight.is_last() {
+        if *this.version < Version::HTTP_2 && (!ended || exchange.flight.is_last()) {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
+        if *this.version < Version::HTTP_11 {
+            // Else hyper adds "keep-alive" for a caller who asked for it, to "close" as well.
+            *response.version_mut() = Version::HTTP_10;
+        }
         Poll::Ready(Ok(response.map(|body| {
-            Answer::new(body, flight, streams::progress(), *this.stall)
+            Answer::new(body, exchange, streams::progress(), *this.stall)
         })))
     }
+}
+
+/// Nothing has looked at the request: it may be sent again.
+fn no_room() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// An answer that opens no tunnel.
+fn plain(response: Response<Body>, tunnel: bool, bodiless: bool) -> Response<Body> {
+    let status = response.status();
+    if status.is_informational() || (tunnel && status.is_success()) {
+        let mut refused = Response::new(Body::empty());
+        *refused.status_mut() = StatusCode::BAD_GATEWAY;
+        return refused;
+    }
+    // On HTTP/1 hyper leaves it out itself.
+    if bodiless {
+        return response.map(|_| Body::empty());
+    }
+    response
+}
+
+fn says_close(response: &Response<Body>) -> bool {
+    response
+        .headers()
+        .get(CONNECTION)
+        .is_some_and(|value| value == "close")
 }

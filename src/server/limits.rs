@@ -21,6 +21,12 @@ pub struct Limits {
     pub closing: Duration,
     /// How long what the caller still sends is read and dropped after the last answer, so that a reset does not overtake it.
     pub linger: Duration,
+    /// Most bytes that are read so.
+    pub linger_bytes: u64,
+    /// HTTP/1: most bytes of a request's body that are read and dropped before its answer, so that the connection can be kept.
+    pub unread: u64,
+    /// HTTP/1: how long they are waited for.
+    pub unread_wait: Duration,
     /// HTTP/2: requests at a time.
     pub streams: u32,
     /// HTTP/2: bytes of one request's body on the way.
@@ -52,6 +58,9 @@ impl Limits {
         last_word: Duration::from_secs(1),
         closing: Duration::from_secs(5),
         linger: Duration::from_secs(2),
+        linger_bytes: 16 * 1024 * 1024,
+        unread: 64 * 1024,
+        unread_wait: Duration::from_secs(1),
         streams: 250,
         stream_window: 64 * 1024,
         connection_window: 512 * 1024,

@@ -73,14 +73,26 @@ impl<'a> Vigil<'a> {
             patience: None,
         };
         let mut timer = pin!(sleep_until(begin + self.head_timeout));
-        let mut draining = pin!(unconstrained(reached(self.stage.clone(), Stage::Draining)));
+        // HTTP/2 can say that it ends, and lose nothing; who comes so late may as well use the time that is left.
+        let open = *self.stage.borrow() < Stage::Leaving;
+        let end = if C::SAYS_GOODBYE && open {
+            Stage::Leaving
+        } else {
+            Stage::Draining
+        };
+        let mut leaving = pin!(unconstrained(reached(self.stage.clone(), Stage::Leaving)));
+        let mut draining = pin!(unconstrained(reached(self.stage.clone(), end)));
         let mut cut = pin!(reached(self.stage.clone(), Stage::Cut));
-        let (mut drain_seen, mut registered) = (false, false);
+        let (mut leave_seen, mut drain_seen, mut registered) = (false, false, false);
         poll_fn(|cx| {
             // Once polled, it wakes this task by itself; polling again takes a lock that all connections share.
             let stage_changed = !registered || self.stage.has_changed().unwrap_or(true);
             registered = true;
             // Before the connection, so that who comes in a drain is told that it ends.
+            if !leave_seen && stage_changed && leaving.as_mut().poll(cx).is_ready() {
+                leave_seen = true;
+                self.activity.ending.store(true, Relaxed);
+            }
             if !drain_seen && stage_changed && draining.as_mut().poll(cx).is_ready() {
                 drain_seen = true;
                 self.end(&mut state);

@@ -253,6 +253,7 @@ async fn start() -> (SocketAddr, Metrics) {
         max_connections: 1000,
         head_timeout: Duration::from_millis(300),
         body_idle_timeout: Duration::from_secs(20),
+        drain_delay: Duration::ZERO,
         drain: Duration::from_secs(1),
     };
     let listener = bind(settings.listen).await.unwrap();

@@ -179,7 +179,7 @@ impl House {
         let (trigger, drain) = server::drain();
         let pages = flowgate::cli::serve::admin_service(&app, metrics.clone());
         tokio::spawn(
-            Server::admin(operators, server::admin::settings(admin)).run(pages, drain.clone()),
+            Server::admin(operators, server::admin::settings(admin)).run(pages, server::drain().1),
         );
         let server =
             Server::new(callers, app.server(), metrics.clone()).run(app.gateway().service(), drain);
@@ -311,10 +311,15 @@ impl House {
             .sum()
     }
 
-    /// Begins the drain; what the server says when it is over.
-    pub async fn drain(&mut self) -> Outcome {
+    /// Begins the drain.
+    pub fn begin_drain(&self) {
         self.app.drain();
         self.trigger.begin();
+    }
+
+    /// Begins the drain; what the server says when it is over.
+    pub async fn drain(&mut self) -> Outcome {
+        self.begin_drain();
         self.server.take().unwrap().await.unwrap()
     }
 }

@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use flowgate::body::Body;
 use flowgate::call::Connection;
 use flowgate::metrics::Metrics;
-use flowgate::server::{Drain, Limits, Outcome, Server, Settings, Trigger, bind, drain};
+use flowgate::server::{Limits, Outcome, Server, Settings, Trigger, bind, drain};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -73,7 +73,6 @@ struct Script {
     tls: AtomicBool,
     /// `/held` answers when there is a permit.
     release: Semaphore,
-    drain: Drain,
 }
 
 fn settings() -> Settings {
@@ -84,6 +83,7 @@ fn settings() -> Settings {
         max_connections: 1000,
         head_timeout: Duration::from_millis(300),
         body_idle_timeout: Duration::from_millis(300),
+        drain_delay: Duration::ZERO,
         drain: Duration::from_secs(10),
     }
 }
@@ -116,7 +116,6 @@ impl Listener {
             failed: AtomicUsize::new(0),
             tls: AtomicBool::new(false),
             release: Semaphore::new(0),
-            drain: drain.clone(),
         });
         let server = Server::new(listener, Arc::clone(&settings), metrics.clone())
             .with_limits(limits)
@@ -222,7 +221,7 @@ impl Script {
                 *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
                 response
             }
-            _ if self.drain.has_begun() => {
+            _ if connection.late => {
                 let mut response = Response::new(Body::full("draining"));
                 *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
                 response

@@ -286,8 +286,27 @@ impl Gateway {
 
     /// The same with its standard output and standard error going where they are told.
     pub fn into(yaml: &str, environment: &[(String, String)], out: Output, err: Output) -> Self {
+        Self::placed(yaml, environment, [free(), free()], [out, err])
+    }
+
+    /// The same at addresses of the test's own.
+    pub fn start_at(
+        yaml: &str,
+        environment: &[(String, String)],
+        address: SocketAddr,
+        admin: SocketAddr,
+    ) -> Self {
+        let outputs = [Output::Collected, Output::Collected];
+        Self::placed(yaml, environment, [address, admin], outputs)
+    }
+
+    fn placed(
+        yaml: &str,
+        environment: &[(String, String)],
+        [address, admin]: [SocketAddr; 2],
+        [out, err]: [Output; 2],
+    ) -> Self {
         let (folder, file) = written(yaml);
-        let (address, admin) = (free(), free());
         let mut environment = environment.to_vec();
         environment.push(("LISTEN".into(), address.to_string()));
         environment.push(("ADMIN".into(), admin.to_string()));

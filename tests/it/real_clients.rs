@@ -302,7 +302,8 @@ async fn a_termination_ends_it_with_0_after_the_call_in_flight() {
         .iter()
         .map(|name| ((*name).to_owned(), environment.value(name).unwrap()))
         .collect();
-    let ports = "server: { listen: \"${LISTEN}\" }\nadmin: { listen: \"${ADMIN}\" }";
+    let ports =
+        "server: { listen: \"${LISTEN}\", drain_delay: 0s }\nadmin: { listen: \"${ADMIN}\" }";
     let yaml = BASE.replace("server: { listen: \"127.0.0.1:8080\" }", ports);
     let mut gateway = Gateway::start(&yaml, &environment);
     let url = format!("http://{}/order-created", gateway.address);

@@ -774,11 +774,12 @@ async fn limits(scene: &mut Scene) {
         .until(|simulator| simulator.received().len() > before)
         .await;
     scene.known("overloaded", "POST /order-created").await;
+    // While it is held the drain lasts, and newcomers are refused.
+    scene.house.begin_drain();
+    scene.known("draining", "POST /order-created").await;
     gate.open();
     let answer = held.answer().await.unwrap();
     scene.note(answer);
-    scene.house.app.drain();
-    scene.known("draining", "POST /order-created").await;
 }
 
 #[tokio::test]

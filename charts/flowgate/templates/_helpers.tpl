@@ -54,14 +54,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* Refuses a grace period that would cut off calls the gateway still waits for. */}}
 {{- define "flowgate.terminationGracePeriodSeconds" -}}
-{{- $drain := dig "server" "drain" "140s" .Values.config | toString -}}
-{{- $seconds := 0 -}}
-{{- if regexMatch "^[0-9]+s$" $drain -}}{{- $seconds = trimSuffix "s" $drain | int -}}
-{{- else if regexMatch "^[0-9]+m$" $drain -}}{{- $seconds = mul 60 (trimSuffix "m" $drain | int) -}}
+{{- $seconds := int .Values.preStopSeconds -}}
+{{- $server := dig "server" dict .Values.config -}}
+{{- range $time := list (dig "drain_delay" "5s" $server) (dig "drain" "140s" $server) -}}
+{{- $time = toString $time -}}
+{{- if regexMatch "^[0-9]+s$" $time -}}{{- $seconds = add $seconds (trimSuffix "s" $time | int) -}}
+{{- else if regexMatch "^[0-9]+m$" $time -}}{{- $seconds = add $seconds (mul 60 (trimSuffix "m" $time | int)) -}}
 {{- end -}}
-{{- $needed := add $seconds (int .Values.preStopSeconds) -}}
-{{- if le (int .Values.terminationGracePeriodSeconds) (int $needed) -}}
-{{- fail (printf "terminationGracePeriodSeconds is %d, but preStopSeconds and config.server.drain together take %d: calls in flight would be cut off" (int .Values.terminationGracePeriodSeconds) (int $needed)) -}}
+{{- end -}}
+{{- if le (int .Values.terminationGracePeriodSeconds) (int $seconds) -}}
+{{- fail (printf "terminationGracePeriodSeconds is %d, but preStopSeconds, config.server.drain_delay and config.server.drain together take %d: calls in flight would be cut off" (int .Values.terminationGracePeriodSeconds) (int $seconds)) -}}
 {{- end -}}
 {{- int .Values.terminationGracePeriodSeconds -}}
 {{- end -}}

@@ -42,6 +42,7 @@ pub fn server(ground: &mut Ground<'_>, section: Field<raw::Server>) -> Option<Se
         verified_tokens,
         head_timeout,
         body_idle_timeout,
+        drain_delay,
         drain,
     } = section.given()?.value;
     let listen = address(ground, listen);
@@ -65,6 +66,7 @@ pub fn server(ground: &mut Ground<'_>, section: Field<raw::Server>) -> Option<Se
             max_connections: max_connections.value()?.0,
             head_timeout: head_timeout.value()?.0,
             body_idle_timeout: body_idle_timeout.value()?.0,
+            drain_delay: drain_delay.value()?.0,
             drain: drain.value()?.0,
         },
         limits: Limits {

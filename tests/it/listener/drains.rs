@@ -116,7 +116,88 @@ async fn a_caller_in_the_middle_of_its_head_is_still_answered_in_a_drain() {
     listener.trigger.begin();
     assert_eq!(idle.rest().await, "");
     caller.send("Host: a\r\n\r\n").await;
-    assert!(caller.rest().await.starts_with("HTTP/1.1 503"));
+    assert!(caller.rest().await.starts_with("HTTP/1.1 200"));
+    assert_eq!(soon(listener.server).await.unwrap().lost, 0);
+}
+
+fn closes(answer: &str) -> bool {
+    answer.to_lowercase().contains("\r\nconnection: close\r\n")
+}
+
+#[tokio::test]
+async fn before_the_drain_everything_is_served_and_told_that_its_connection_ends() {
+    let listener = Listener::start().await;
+    let request = "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut kept = listener.connect().await;
+    kept.send(request).await;
+    assert!(!closes(&kept.answer().await));
+    let (mut old, connection) = h2::client::handshake(listener.connect().await.0)
+        .await
+        .unwrap();
+    let old_ended = tokio::spawn(connection);
+    let (in_flight, _) = old.send_request(held(), true).unwrap();
+    listener.asked(2).await;
+
+    listener.trigger.leave();
+    // GOAWAY comes at once; what was in flight is answered.
+    soon(async {
+        while old.clone().ready().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    listener.service.release.add_permits(1);
+    assert_eq!(soon(in_flight).await.unwrap().status(), 200);
+    drop(old);
+    soon(old_ended).await.unwrap().unwrap();
+    // Open connections and new ones alike, over HTTP/1.1 once and over HTTP/2 again and again.
+    let mut new = listener.connect().await;
+    for caller in [&mut kept, &mut new] {
+        caller.send(request).await;
+        let answer = caller.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(closes(&answer), "{answer}");
+    }
+    let (mut late, connection) = h2::client::handshake(listener.connect().await.0)
+        .await
+        .unwrap();
+    let late_ended = tokio::spawn(connection);
+    for _ in 0..10 {
+        let request = Request::get("http://a/echo").body(()).unwrap();
+        let (answer, _) = late.send_request(request, true).unwrap();
+        assert_eq!(soon(answer).await.unwrap().status(), 200);
+    }
+    assert!(!listener.server.is_finished());
+
+    listener.trigger.begin();
+    soon(late_ended).await.unwrap().unwrap();
+    assert_eq!(soon(listener.server).await.unwrap().lost, 0);
+}
+
+fn held() -> Request<()> {
+    Request::get("http://a/held").body(()).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_on_an_open_connection_is_served_while_the_drain_lasts() {
+    let patient = Limits {
+        last_word: Duration::from_secs(10),
+        ..limits()
+    };
+    let listener = Listener::with(settings(), patient).await;
+    let request = "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut kept = listener.connect().await;
+    kept.send(request).await;
+    kept.answer().await;
+    listener.trigger.begin();
+    // The drain has begun when newcomers are refused.
+    let mut late = listener.connect().await;
+    late.send(request).await;
+    assert!(late.rest().await.starts_with("HTTP/1.1 503"));
+    kept.send(request).await;
+    let answer = kept.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(closes(&answer), "{answer}");
     assert_eq!(soon(listener.server).await.unwrap().lost, 0);
 }
 

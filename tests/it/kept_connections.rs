@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use tokio::net::TcpStream;
 
-use crate::house::{BASE, House, KEY, eventually};
+use crate::house::{BASE, House, KEY};
 use crate::process::{curl, free, text};
 use crate::stub::{self, Stub, soon};
 use crate::wire::Line;
@@ -125,9 +125,6 @@ async fn curl_is_told_of_every_refused_upload_over_either_protocol() {
             }
         }
     }
-    eventually(|| house.metric("flowgate_connections", &[]) < 0.5).await;
-    let errors = house.metric("flowgate_connection_errors_total", &[]);
-    assert!(errors < 0.5, "{errors} errors");
 }
 
 /// A proxy in front of gateways; killed when dropped.

@@ -2,7 +2,8 @@
 //!
 //! In: the configured URL and, for flows that take them, a caller's subpath and listed query. Out: the URI to send to. Keeps scheme,
 //! host, port, path prefix and reserved parameters byte for byte whatever the caller sends; refuses subpaths and queries that
-//! could mean something else to the next parser (design decision 8, security rule 15, facts A1).
+//! could mean something else to the next parser (design decision 8, security rule 15, facts A1). What passes is decoded once and encoded
+//! anew, so that whoever decodes it once reads what the caller meant.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use std::sync::Arc;
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use memchr::memmem;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{
+    AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode, utf8_percent_encode,
+};
 
 /// Parameters of the URL's own signature (facts A1.5): a caller never sets them, an OAuth call never carries them.
 const SIGNATURE: [&str; 4] = ["sp", "sv", "sig", "se"];
@@ -210,11 +213,11 @@ impl TriggerUrl {
             }
         }
         let mut all = self.0.query.clone();
-        let mut seen: Vec<String> = Vec::new();
         for pair in query.into_iter().flat_map(pairs) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decoded(name)?;
-            if seen.contains(&name) || self.reserved(&name) || !listed.contains(&name) {
+            // A name that is not UTF-8 is on no list.
+            let name = String::from_utf8(decoded(name)).map_err(|_| Forbidden::Query)?;
+            if self.reserved(&name) || !listed.contains(&name) {
                 return Err(Forbidden::Query);
             }
             if !all.is_empty() {
@@ -222,8 +225,7 @@ impl TriggerUrl {
             }
             all.extend(utf8_percent_encode(&name, QUERY));
             all.push('=');
-            all.extend(utf8_percent_encode(&decoded(value)?, QUERY));
-            seen.push(name);
+            all.extend(percent_encode(&decoded(value), QUERY));
         }
         uri(&self.0.scheme, &self.0.authority, &path, &all).ok_or(Forbidden::Path)
     }
@@ -309,13 +311,9 @@ fn name(pair: &str) -> Cow<'_, str> {
     percent_decode_str(name).decode_utf8_lossy()
 }
 
-/// Decoded once, `+` as a space: as a form reads it.
-fn decoded(text: &str) -> Result<String, Forbidden> {
-    let spaced = text.replace('+', " ");
-    percent_decode_str(&spaced)
-        .decode_utf8()
-        .map(Cow::into_owned)
-        .map_err(|_| Forbidden::Query)
+/// Decoded once, `+` as a space: as a form reads it. A value may be in any encoding of characters.
+fn decoded(text: &str) -> Vec<u8> {
+    percent_decode_str(&text.replace('+', " ")).collect()
 }
 
 fn climbs(segment: &str) -> bool {
@@ -338,7 +336,7 @@ fn stable(segment: &str) -> Option<String> {
     None
 }
 
-/// A caller's segment, decoded until stable, judged, encoded anew.
+/// A caller's segment, decoded once and encoded anew. It is judged as whoever decodes it most often reads it.
 fn judged(segment: &str) -> Result<String, Forbidden> {
     let plain = stable(segment).ok_or(Forbidden::Path)?;
     let hostile = plain.is_empty()
@@ -350,7 +348,8 @@ fn judged(segment: &str) -> Result<String, Forbidden> {
     if hostile {
         Err(Forbidden::Path)
     } else {
-        Ok(utf8_percent_encode(&plain, SEGMENT).to_string())
+        let once: Vec<u8> = percent_decode_str(segment).collect();
+        Ok(percent_encode(&once, SEGMENT).to_string())
     }
 }
 

@@ -1,10 +1,11 @@
 //! Where does a call really come from?
 //!
 //! In: the socket's other end, `X-Forwarded-For`, and whose word is believed. Out: one address, or nothing when that is not known. Only a
-//! trusted proxy's header is read at all, from its right end: what stands left of the first untrusted hop is the caller's own writing.
-//! A missing, unreadable or all-trusted list says nothing, and nothing matches no network (security rule 19).
+//! trusted proxy's header is read at all, from its right end: what stands left of the first untrusted hop is the caller's own writing and
+//! may be anything. A hop is an address, or as Azure Application Gateway writes it, an address and a port. A missing or all-trusted list, or
+//! a hop among the trusted ones that cannot be read, says nothing, and nothing matches no network (security rule 19).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -22,13 +23,31 @@ pub fn of(call: &Call, trusted: &[IpNet]) -> Option<IpAddr> {
     if !trusts(&peer) {
         return Some(peer);
     }
-    let mut hops = Vec::new();
-    for value in call.headers.get_all(&FORWARDED_FOR) {
-        for hop in value.to_str().ok()?.split(',') {
-            hops.push(hop.trim().parse::<IpAddr>().ok()?.to_canonical());
+    let lines = call.headers.get_all(&FORWARDED_FOR).iter().rev();
+    let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+    for written in hops {
+        let hop = hop(written)?;
+        if !trusts(&hop) {
+            return Some(hop);
         }
     }
-    hops.into_iter().rev().find(|hop| !trusts(hop))
+    None
+}
+
+/// A hop as proxies write it: `address`, `address:port`, `[address]`, `[address]:port`.
+fn hop(written: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(written).ok()?.trim();
+    let bracketed = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let address = match bracketed {
+        Some(v6) => IpAddr::V6(v6.parse().ok()?),
+        None => match text.parse() {
+            Ok(address) => address,
+            Err(_) => text.parse::<SocketAddr>().ok()?.ip(),
+        },
+    };
+    Some(address.to_canonical())
 }
 
 /// A network written with v4-mapped addresses is the IPv4 network: sources are compared in that form.
@@ -45,8 +64,6 @@ pub fn canonical(net: IpNet) -> IpNet {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use http::{HeaderValue, Request};
     use proptest::prelude::*;
 
@@ -97,10 +114,15 @@ mod tests {
     }
 
     /// As some proxies write it.
-    fn written(address: IpAddr, mapped: bool) -> String {
-        match address {
-            IpAddr::V4(v4) if mapped => v4.to_ipv6_mapped().to_string(),
-            other => other.to_string(),
+    fn written(address: IpAddr, style: u8) -> String {
+        let mapped = match address {
+            IpAddr::V4(v4) if style % 2 == 1 => IpAddr::V6(v4.to_ipv6_mapped()),
+            other => other,
+        };
+        match style / 2 {
+            0 => mapped.to_string(),
+            1 if mapped.is_ipv6() => format!("[{mapped}]"),
+            _ => SocketAddr::new(mapped, 4711).to_string(),
         }
     }
 
@@ -112,21 +134,20 @@ mod tests {
             lines in prop::collection::vec("[ -~]{0,40}", 0..4),
         ) {
             prop_assume!(!ours);
-            let peer: IpAddr = written(peer, mapped).parse().unwrap();
+            let peer: IpAddr = written(peer, u8::from(mapped)).parse().unwrap();
             let lines: Vec<Vec<u8>> = lines.into_iter().map(String::into_bytes).collect();
             prop_assert_eq!(of(&call(peer, &lines), &trusted()), Some(peer.to_canonical()));
         }
 
         #[test]
         fn rule_19_behind_our_proxies_the_right_most_untrusted_hop_counts(
-            hops in prop::collection::vec((address(), any::<bool>(), any::<bool>()), 0..8),
-            forged in "[ -~]{0,40}",
-            forge: bool,
+            hops in prop::collection::vec((address(), 0_u8..6, any::<bool>()), 0..8),
+            forged in prop::collection::vec(0x20_u8..=0xff, 0..40),
         ) {
-            // The last untrusted hop, if any; what stands left of it cannot matter, unless it cannot be read.
+            // The last untrusted hop, if any; what stands left of it cannot matter.
             let wanted = hops.iter().rev().find(|((_, ours), ..)| !ours).map(|((hop, _), ..)| *hop);
             let mut lines = vec![Vec::new()];
-            for ((hop, _), mapped, new_line) in &hops {
+            for ((hop, _), style, new_line) in &hops {
                 if *new_line {
                     lines.push(Vec::new());
                 }
@@ -134,14 +155,15 @@ mod tests {
                 if !line.is_empty() {
                     line.extend(b", ");
                 }
-                line.extend(written(*hop, *mapped).bytes());
+                line.extend(written(*hop, *style).bytes());
             }
             lines.retain(|line| !line.is_empty());
             let peer = IpAddr::from([192, 0, 2, 1]);
             prop_assert_eq!(of(&call(peer, &lines), &trusted()), wanted);
-            if forge && forged.split(',').any(|hop| hop.trim().parse::<IpAddr>().is_err()) {
-                lines.insert(0, forged.into_bytes());
-                prop_assert_eq!(of(&call(peer, &lines), &trusted()), None);
+            let unreadable = forged.split(|byte| *byte == b',').next_back().is_none_or(|last| hop(last).is_none());
+            lines.insert(0, forged.into_iter().filter(|byte| *byte != 0x7f).collect());
+            if wanted.is_some() || unreadable {
+                prop_assert_eq!(of(&call(peer, &lines), &trusted()), wanted);
             }
         }
     }
@@ -152,9 +174,16 @@ mod tests {
         for odd in [
             "",
             "unknown",
-            "198.51.100.7:443",
-            "[2001:db8::1]",
-            "198.51.100.7,,198.51.100.8",
+            "198.51.100.7:",
+            "198.51.100.7:x",
+            "198.51.100.7:65536",
+            "[198.51.100.7]",
+            "[198.51.100.7]:443",
+            "[2001:db8::1",
+            "2001:db8::1]:443",
+            "198.51.100.7,",
+            "198.51.100.8,,192.0.2.7",
+            "198.51.100.8,odd,192.0.2.7:443",
             "198.51.100.07",
             "localhost",
             "1",

@@ -100,6 +100,27 @@ async fn only_a_trusted_proxy_s_header_is_read_and_from_its_right_end() {
             "X-Forwarded-For: 192.0.2.8",
         ];
         assert_eq!(by("127.0.0.2", &lines).await, ["203.0.113.9"]);
+        // As Azure Application Gateway writes it; what stands left of that is the caller's own and may be anything.
+        for (line, hop) in [
+            ("203.0.113.9:4711", "203.0.113.9"),
+            ("evil, 203.0.113.9", "203.0.113.9"),
+            (", 203.0.113.9:4711", "203.0.113.9"),
+            ("\u{e4}\t, 203.0.113.9:4711, 192.0.2.8:1", "203.0.113.9"),
+            ("1.1.1.1, [2001:db8::9]:4711", "2001:db8::9"),
+            ("[2001:db8::9]", "2001:db8::9"),
+            ("[::ffff:203.0.113.9]:80,192.0.2.8:65535", "203.0.113.9"),
+        ] {
+            assert_eq!(
+                by("127.0.0.2", &[&format!("X-Forwarded-For: {line}")]).await,
+                [hop],
+                "{line}"
+            );
+        }
+        let lines = [
+            "X-Forwarded-For: \u{e4}",
+            "X-Forwarded-For: 203.0.113.9:4711",
+        ];
+        assert_eq!(by("127.0.0.2", &lines).await, ["203.0.113.9"]);
     }
 }
 
@@ -111,8 +132,15 @@ async fn a_trusted_proxy_that_says_nothing_readable_leaves_the_source_unknown() 
         &["X-Forwarded-For:"],
         &["X-Forwarded-For: unknown"],
         &["X-Forwarded-For: 192.0.2.8"],
-        &["X-Forwarded-For: evil, 203.0.113.9"],
-        &["X-Forwarded-For: 203.0.113.9:4711"],
+        &["X-Forwarded-For: 203.0.113.9, evil"],
+        &["X-Forwarded-For: 203.0.113.9, 192.0.2.8, evil, 192.0.2.8"],
+        &["X-Forwarded-For: 203.0.113.9,"],
+        &["X-Forwarded-For: 203.0.113.9:"],
+        &["X-Forwarded-For: 203.0.113.9:x"],
+        &["X-Forwarded-For: 203.0.113.9:65536"],
+        &["X-Forwarded-For: 2001:db8::9]:80"],
+        &["X-Forwarded-For: [203.0.113.9]:80"],
+        &["X-Forwarded-For: [2001:db8::9"],
         &["X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: \u{e4}"],
     ] {
         let learned = learned(&house, "/order-created", "127.0.0.2", lines).await;

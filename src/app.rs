@@ -65,6 +65,7 @@ pub struct App {
     surroundings: Surroundings,
     kept: Kept,
     server: Arc<ArcSwap<server::Settings>>,
+    admin_hosts: ArcSwap<Vec<String>>,
     /// Callers' and admin's, as they were bound: a reload cannot move them.
     addresses: (SocketAddr, SocketAddr),
     /// What else a reload does not change.
@@ -162,6 +163,7 @@ impl App {
             gateway,
             kept,
             server: Arc::new(ArcSwap::from_pointee(config.server.clone())),
+            admin_hosts: ArcSwap::from_pointee(config.admin.hosts.clone()),
             addresses: (config.server.listen, config.admin.listen),
             fixed: (config.log.clone(), config.admin.reload),
             believe_simulator: config.outbound.believe_simulator,
@@ -231,6 +233,7 @@ impl App {
         self.gateway.replace(world);
         self.kept.secrets.forget();
         self.server.store(Arc::new(config.server.clone()));
+        self.admin_hosts.store(Arc::new(config.admin.hosts.clone()));
         *current = Current {
             outbound,
             budget,
@@ -280,6 +283,13 @@ impl App {
     #[must_use]
     pub fn server(&self) -> Arc<ArcSwap<server::Settings>> {
         Arc::clone(&self.server)
+    }
+
+    /// Whether the admin port is asked under this name by configuration.
+    #[must_use]
+    pub fn is_admin_host(&self, host: &str) -> bool {
+        let hosts = self.admin_hosts.load();
+        hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host))
     }
 
     /// From here on the gateway is not ready.

@@ -71,6 +71,8 @@ pub struct Config {
 pub struct Admin {
     /// Where it listens.
     pub listen: std::net::SocketAddr,
+    /// Names under which it is asked besides those that are nobody else's, lower case.
+    pub hosts: Vec<String>,
     /// Whether it takes `POST /-/reload`.
     pub reload: bool,
 }

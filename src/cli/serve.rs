@@ -218,9 +218,10 @@ fn reload_service(asking: reload::Asking) -> admin::Reload {
 /// The admin port's pages for `app`.
 #[must_use]
 pub fn admin_service(app: &Arc<App>, metrics: Metrics) -> admin::Admin {
-    let (readiness, status) = (Arc::clone(app), Arc::clone(app));
+    let (readiness, status, named) = (Arc::clone(app), Arc::clone(app), Arc::clone(app));
     admin::Admin {
         metrics,
+        hosts: Arc::new(move |host| named.is_admin_host(host)),
         ready: Arc::new(move || readiness.readiness()),
         status: Arc::new(move || status.status()),
         reload: None,

@@ -172,6 +172,8 @@ section! {
     Admin {
         /// Address and port, e.g. 127.0.0.1:9090.
         listen: Text,
+        /// DNS names under which the port is asked, besides addresses and names without a dot.
+        hosts: Any<Text>,
         /// Whether `POST /-/reload` from this machine reads the configuration again.
         reload: Flag,
     }

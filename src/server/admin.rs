@@ -2,7 +2,8 @@
 //!
 //! In: GET or HEAD; POST for a reload. Out: text or JSON made from fixed words, configured names and numbers; no secret and no flow's URL
 //! (security rule 26). Refuses any other method or path, a `Host` that a foreign web site could have chosen (DNS rebinding): see [`is_ours`],
-//! and a reload for whoever is not on this machine or is a web page.
+//! and a reload for whoever is not on this machine or is a web page. `OPTIONS /` says that somebody is here,
+//! for health checks that ask no more.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Either};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use serde_json::Value;
 
@@ -36,6 +38,8 @@ pub struct Readiness {
 pub struct Admin {
     /// What `/metrics` shows.
     pub metrics: Metrics,
+    /// Whether a host is one of `admin.hosts`.
+    pub hosts: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// What `/readyz` shows.
     pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
     /// What `/status` shows; no secret and no flow's URL.
@@ -78,11 +82,20 @@ impl Admin {
     #[must_use]
     pub fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
         match host(request) {
-            None => return plain(StatusCode::BAD_REQUEST, "one Host, please\n"),
-            Some(host) if !is_ours(host) => {
-                return plain(StatusCode::MISDIRECTED_REQUEST, "not a host of this port\n");
+            Named::Nothing => return plain(StatusCode::BAD_REQUEST, "one Host, please\n"),
+            Named::Host(host) if !self.answers_to(host) => {
+                return plain(
+                    StatusCode::MISDIRECTED_REQUEST,
+                    "not a host of this port: ask under its address, or list the name under `admin.hosts`\n",
+                );
             }
-            Some(_) => {}
+            Named::Host(_) | Named::Nobody => {}
+        }
+        if request.method() == Method::OPTIONS && request.uri().path() == "/" {
+            let mut here = plain(StatusCode::NO_CONTENT, "");
+            let allowed = HeaderValue::from_static("OPTIONS, GET, HEAD");
+            here.headers_mut().insert(ALLOW, allowed);
+            return here;
         }
         if request.uri().path() == RELOAD && self.reload.is_some() {
             return not_allowed("POST");
@@ -108,7 +121,12 @@ impl Admin {
         let reload = self.reload.as_ref()?;
         let asked = request.uri().path() == RELOAD && request.method() == Method::POST;
         // Others are answered as for any page.
-        if !asked || !host(request).is_some_and(is_ours) {
+        let named = match host(request) {
+            Named::Host(host) => self.answers_to(host),
+            Named::Nobody => true,
+            Named::Nothing => false,
+        };
+        if !asked || !named {
             return None;
         }
         let peer = request.extensions().get::<Connection>();
@@ -121,6 +139,10 @@ impl Admin {
             return Some(Err(plain(StatusCode::FORBIDDEN, why)));
         }
         Some(Ok(reload()))
+    }
+
+    fn answers_to(&self, host: &str) -> bool {
+        is_ours(host) || (self.hosts)(host)
     }
 
     fn metrics_page(&self) -> Response<Body> {
@@ -225,14 +247,31 @@ fn not_allowed(allowed: &'static str) -> Response<Body> {
 /// What browsers send of their own accord; a page cannot leave it out.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// Whom a request asks.
+enum Named<'a> {
+    /// One host.
+    Host(&'a str),
+    /// Nobody in particular, in HTTP/1.0, which knows no `Host`: no browser speaks it.
+    Nobody,
+    /// Nothing that is one host.
+    Nothing,
+}
+
 /// The one host the request names, without its port.
-fn host<B>(request: &Request<B>) -> Option<&str> {
+fn host<B>(request: &Request<B>) -> Named<'_> {
     let mut values = request.headers().get_all(HOST).iter();
     let named = match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok()?,
-        (None, _) if request.version() == Version::HTTP_2 => request.uri().authority()?.as_str(),
-        _ => return None,
+        (Some(value), None) => value.to_str().ok(),
+        (None, _) if request.version() == Version::HTTP_10 => return Named::Nobody,
+        (None, _) if request.version() == Version::HTTP_2 => {
+            request.uri().authority().map(Authority::as_str)
+        }
+        _ => None,
     };
+    named.and_then(name).map_or(Named::Nothing, Named::Host)
+}
+
+fn name(named: &str) -> Option<&str> {
     let (name, port) = match named.rfind(':') {
         // A colon inside brackets belongs to an IPv6 address.
         Some(colon) if !named.ends_with(']') => named.split_at_checked(colon)?,

@@ -171,3 +171,69 @@ async fn the_callers_port_has_none_of_its_pages() {
         assert_eq!(caller.code(), "no_such_flow", "{page}");
     }
 }
+
+#[tokio::test]
+async fn names_of_the_operators_own_are_answered_and_others_are_told_how() {
+    let yaml = format!(
+        "{BASE}admin: {{ listen: \"127.0.0.1:9090\", hosts: [flowgate.corp.example, Metrics.Corp.Example] }}\n"
+    );
+    let house = House::open(&yaml).await;
+    let ask = async |host: &str| {
+        raw(
+            house.admin,
+            format!("GET /livez HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+        )
+        .await
+    };
+    for host in [
+        "flowgate.corp.example",
+        "FLOWGATE.corp.example:9090",
+        "metrics.corp.example",
+        "127.0.0.1",
+        "localhost:9090",
+    ] {
+        assert_eq!(ask(host).await.status, StatusCode::OK, "{host}");
+    }
+    for host in [
+        "corp.example",
+        "evil.flowgate.corp.example",
+        "flowgate.corp.example.evil.example",
+    ] {
+        let answer = ask(host).await;
+        assert_eq!(answer.status, StatusCode::MISDIRECTED_REQUEST, "{host}");
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(text.contains("admin.hosts"), "{text}");
+    }
+    // A reload changes them.
+    house.reload(&yaml.replace("flowgate.corp.example, ", ""));
+    assert_eq!(
+        ask("flowgate.corp.example").await.status,
+        StatusCode::MISDIRECTED_REQUEST
+    );
+    assert_eq!(ask("metrics.corp.example").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_plainest_health_checks_are_answered() {
+    let house = House::standard().await;
+    for (request, status) in [
+        ("GET /livez HTTP/1.0\r\n\r\n", 200),
+        (
+            "GET /readyz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+            200,
+        ),
+        ("GET /livez HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n", 200),
+        // HAProxy's `option httpchk` without a word more.
+        ("OPTIONS / HTTP/1.0\r\n\r\n", 204),
+        ("OPTIONS / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 204),
+        ("OPTIONS /metrics HTTP/1.0\r\n\r\n", 405),
+        ("POST /livez HTTP/1.0\r\n\r\n", 405),
+        ("GET /livez HTTP/1.0\r\nHost: evil.example\r\n\r\n", 421),
+        ("OPTIONS / HTTP/1.0\r\nHost: evil.example\r\n\r\n", 421),
+        ("GET /livez HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        ("GET /livez HTTP/1.1\r\n\r\n", 400),
+    ] {
+        let answer = raw(house.admin, request).await;
+        assert_eq!(answer.status, status, "{request:?} {answer:?}");
+    }
+}

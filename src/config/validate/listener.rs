@@ -89,8 +89,13 @@ pub fn admin(
     section: Field<raw::Admin>,
     server: Option<&Server>,
 ) -> Option<Admin> {
-    let raw::Admin { listen, reload } = section.given()?.value;
+    let raw::Admin {
+        listen,
+        hosts,
+        reload,
+    } = section.given()?.value;
     let spot = listen.as_ref().map(|at| at.spot.clone());
+    let hosts = hosts.given().and_then(|at| host_names(ground, at.value));
     let address = address(ground, listen)?;
     let callers = server.map(|server| server.settings.listen);
     // Port 0 is another one each time.
@@ -108,6 +113,7 @@ pub fn admin(
     }
     Some(Admin {
         listen: address,
+        hosts: hosts?,
         reload: reload.value()?.0,
     })
 }
@@ -162,15 +168,18 @@ fn host_names(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<String>> {
         .into_iter()
         .map(|at| {
             let name = at.value.0.to_ascii_lowercase();
+            // With a port it would be no host's name, and an IPv6 address is written in brackets.
+            let bracketed = name.starts_with('[') && name.ends_with(']');
             let fits = name
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-.[]:_".contains(&byte))
-                && !name.contains("//");
+                && !name.is_empty()
+                && (bracketed || !name.contains(':'));
             if !fits {
                 ground.reader.error_at(
                     &at.spot,
                     say!("this is not a host name"),
-                    say!("write the name alone, e.g. gateway.example"),
+                    say!("write the name alone, without scheme and port, e.g. gateway.example"),
                 );
             }
             fits.then_some(name)

@@ -25,6 +25,7 @@ async fn start() -> Port {
     let (is_ready, is_degraded) = (Arc::clone(&ready), Arc::clone(&degraded));
     let admin = Admin {
         metrics: Metrics::new().unwrap(),
+        hosts: Arc::new(|_| false),
         ready: Arc::new(move || Readiness {
             ready: is_ready.load(Ordering::SeqCst),
             reasons: if is_degraded.load(Ordering::SeqCst) {

@@ -411,6 +411,7 @@ async fn administered() -> (std::net::SocketAddr, Trigger) {
     let (trigger, drain) = drain();
     let pages = Admin {
         metrics: Metrics::new().unwrap(),
+        hosts: Arc::new(|_| false),
         ready: Arc::new(Readiness::default),
         status: Arc::new(|| serde_json::json!({})),
         reload: None,

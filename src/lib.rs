@@ -10,7 +10,7 @@
 //! [`gateway`] assembles the line as one tower stack; [`app`] builds it from a [`config::Config`] and replaces it on reload.
 //!
 //! Imports form a line too (`tests/architecture.rs` holds it): upstream → credential → policy → identity → flow, call;
-//! the leaves (client, body, metrics, telemetry, secret, file, validity, clock) import nothing of ours but other leaves; config depends on the stages' settings,
+//! the leaves (client, body, heads, metrics, telemetry, secret, file, validity, clock) import nothing of ours but other leaves; config depends on the stages' settings,
 //! never the reverse; only `refusal` knows HTTP statuses; `diagnosis` is data that imports nothing of ours, for credential and whatever stands
 //! above it to look up; `simulator` shares no code with what it checks.
 
@@ -26,6 +26,7 @@ pub mod diagnosis;
 pub mod file;
 pub mod flow;
 pub mod gateway;
+pub mod heads;
 pub mod identity;
 pub mod metrics;
 pub mod policy;

@@ -32,7 +32,6 @@ mod drain;
 mod exchange;
 mod frames;
 mod handler;
-mod heads;
 mod limits;
 mod places;
 mod rank;

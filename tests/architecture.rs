@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 const LEAVES: &[&str] = &[
     "client",
     "body",
+    "heads",
     "metrics",
     "telemetry",
     "secret",

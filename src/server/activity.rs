@@ -12,8 +12,8 @@ use http::request::Parts;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::crowd::{Crowd, Full, Leave};
-use super::heads::Heads;
 use crate::call::{Standing, Undecided};
+use crate::heads::Heads;
 
 /// HTTP/2: a stranger's requests at a time that are not decided yet.
 const UNDECIDED: usize = 8;
@@ -35,8 +35,8 @@ pub(super) struct Activity {
     answered: AtomicUsize,
     /// Part of a head has been read.
     head_begun: AtomicBool,
-    /// The number of the head that another parser could have read differently.
-    ambiguous: AtomicUsize,
+    /// The number of the first request that another parser could have read differently, on HTTP/1; 0 elsewhere.
+    doubtful: AtomicUsize,
     /// The last write or flush had to wait.
     blocked: AtomicBool,
     writes: AtomicUsize,
@@ -187,9 +187,7 @@ impl Activity {
     }
 
     pub(super) fn heads(&self, heads: &Heads) {
-        if let Some(number) = heads.ambiguous() {
-            self.ambiguous.store(number, Relaxed);
-        }
+        self.doubtful.store(heads.trusted() + 1, Relaxed);
     }
 
     pub(super) fn wrote(&self) {
@@ -257,9 +255,11 @@ impl Flight {
     pub(super) fn begin(activity: &Arc<Activity>, undecided: Option<Arc<Undecided>>) -> Self {
         let number = activity.requests.fetch_add(1, Relaxed) + 1;
         activity.in_flight.fetch_add(1, Relaxed);
+        // Also where hyper has found a request that `heads` has not.
+        let doubtful = activity.doubtful.load(Relaxed);
         Self {
             activity: Arc::clone(activity),
-            ambiguous: activity.ambiguous.load(Relaxed) == number,
+            ambiguous: doubtful > 0 && number >= doubtful,
             undecided,
         }
     }

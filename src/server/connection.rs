@@ -234,6 +234,7 @@ async fn farewell(
     }
     // hyper has not where the caller wanted another protocol.
     let _ = socket.shutdown().await;
+    socket.without_heads();
     let failed = matches!(verdict, Verdict::Ended(Err(_)));
     let unread = mid_head || failed || unparsed || activity.unread.load(Relaxed);
     if unread || has_more(socket).await {

@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
 use super::frames::{Frames, Step};
-use super::heads::Heads;
+use crate::heads::Heads;
 
 /// Most bytes read of a stranger's HTTP/2 connection at once where a frame begins, for what may not go on waits here.
 const GLANCE: usize = 1024;
@@ -74,7 +74,8 @@ impl Socket {
     pub(super) fn with_heads(mut self) -> Self {
         self.heads = Some(Heads::default());
         let ahead = self.ahead.clone();
-        self.received(&ahead);
+        self.passable = self.received(&ahead);
+        self.ahead.truncate(self.passable);
         self
     }
 
@@ -84,12 +85,20 @@ impl Socket {
         self
     }
 
-    fn received(&mut self, bytes: &[u8]) {
-        if let Some(heads) = &mut self.heads {
-            heads.read(bytes);
-            self.activity.heads(heads);
-            self.activity.received(bytes.len(), heads.has_begun());
-        }
+    /// Follows no heads any more: what is still read is thrown away.
+    pub(super) fn without_heads(&mut self) {
+        self.heads = None;
+    }
+
+    /// How many of the bytes hyper may read.
+    fn received(&mut self, bytes: &[u8]) -> usize {
+        let Some(heads) = &mut self.heads else {
+            return bytes.len();
+        };
+        let readable = heads.read(bytes);
+        self.activity.heads(heads);
+        self.activity.received(bytes.len(), heads.has_begun());
+        readable
     }
 
     /// Hands on what may go of the bytes read ahead; how many.
@@ -190,11 +199,17 @@ impl AsyncRead for Socket {
         if socket.hand_on(into) > 0 {
             return Poll::Ready(Ok(()));
         }
+        if socket.heads.as_ref().is_some_and(Heads::is_broken) {
+            // As if the caller had hung up: a body whose end is in doubt has none.
+            return Poll::Ready(Ok(()));
+        }
         let before = into.filled().len();
         let polled = socket.transport.poll_read(cx, into);
         if let Poll::Ready(Ok(())) = &polled {
             if into.filled().len() > before {
-                socket.received(into.filled().get(before..).unwrap_or_default());
+                let received = into.filled().get(before..).unwrap_or_default();
+                let readable = socket.received(received);
+                into.set_filled(before + readable);
             } else if into.remaining() > 0 {
                 socket.activity.ended.store(true, Ordering::Relaxed);
             }

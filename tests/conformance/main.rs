@@ -16,6 +16,7 @@ mod issuer;
 mod rule_03_a_remembered_token_proves_only_what_its_verifier_proved_now;
 mod rule_04_claims_are_judged_by_our_own_strict_code;
 mod rule_05_entra_admits_whom_the_filters_say;
+mod rule_11_heads_are_read_as_hyper_reads_them;
 mod rule_12_which_credential_counts_is_defined;
 mod rule_13_a_stranger_learns_nothing;
 mod rule_16_anyone_is_nobody;

@@ -21,7 +21,7 @@ pub mod buffer;
 mod mask;
 mod stream;
 
-pub use buffer::{Budget, buffer, peek};
+pub use buffer::{Budget, buffer, peek, peek_within};
 pub use mask::Mask;
 pub use stream::{Fault, SLOWEST};
 
@@ -68,6 +68,9 @@ pub trait Tail: Send + Sync + 'static {
 pub trait Carrier: Send + Sync + 'static {
     /// Moves what can be moved now; called before each look for more bytes.
     fn drive(&mut self, cx: &mut Context<'_>);
+
+    /// The body is at its end: read to it, or else refused. What is dropped without this word was given up.
+    fn ended(&mut self, whole: bool);
 }
 
 /// Who answers for a body that hyper reads: a message's framing needs an end to what nobody wanted. Known here by what it is told alone,
@@ -164,11 +167,21 @@ impl Body {
 
     /// Comes over `carrier`, and keeps it until it is dropped itself.
     #[must_use]
-    pub fn carried_by(mut self, carrier: Box<dyn Carrier>) -> Self {
+    pub fn carried_by(mut self, mut carrier: Box<dyn Carrier>) -> Self {
         if let Source::Stream(stream) = &mut self.source {
+            if stream.left() == Some(0) {
+                carrier.ended(true);
+            }
             stream.carrier = Some(carrier);
         }
         self
+    }
+
+    /// Nothing more of it is wanted, whatever it says: what it came over is closed.
+    pub fn refuse(mut self) {
+        if let Source::Stream(stream) = &mut self.source {
+            stream.ended(false);
+        }
     }
 
     /// Overwrites the mask's secrets on the way.

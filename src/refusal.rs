@@ -107,9 +107,9 @@ impl Refusal {
                 upstream::Failure::NoSocket => Code::Overloaded,
                 upstream::Failure::Unreachable(_) => Code::FlowUnreachable,
                 upstream::Failure::Timeout => Code::FlowTimeout,
-                upstream::Failure::Broken(_) | upstream::Failure::Unreadable => {
-                    Code::FlowAnswerInvalid
-                }
+                upstream::Failure::Broken(_)
+                | upstream::Failure::Unreadable
+                | upstream::Failure::Ambiguous(_) => Code::FlowAnswerInvalid,
                 upstream::Failure::Redirected => Code::FlowRedirected,
                 upstream::Failure::TokenRefused { claims: Some(_) } => Code::InsufficientClaims,
                 upstream::Failure::TokenRefused { claims: None } => {
@@ -248,6 +248,14 @@ impl Refusal {
         }
         if self.ends_connection() && version < Version::HTTP_2 {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        // With it the run is found in the flow's history.
+        if let Self::Upstream(upstream::Failure::Service {
+            run_id: Some(run), ..
+        }) = &self
+            && let Ok(run) = HeaderValue::from_str(run)
+        {
+            headers.insert(upstream::response::RUN_ID, run);
         }
         if let Self::Policy(policy::Denied::MethodNotAllowed { allow }) = &self
             && let Ok(allow) = HeaderValue::from_str(allow)

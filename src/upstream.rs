@@ -2,8 +2,8 @@
 //!
 //! In: a [`Credentialed`] call, and nothing else: what has no permit cannot be sent. Out: the flow's own answer, scrubbed and streamed,
 //! or word that the flow refused the token and cannot have run. Refuses what is not the flow's own answer: no connection, no answer
-//! in time, a redirect, garbage, or an error code of the service (502, 504, …). A call is sent once; only `gateway::obtain` may send
-//! it a second time, by design decision 5.
+//! in time, a redirect, garbage, or an error code of the service (502, 504, …), which the service also says of a run that it started and
+//! that did not answer. A call is sent once; only `gateway::obtain` may send it a second time, by design decision 5.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +30,9 @@ const KEPT: u64 = 64 * 1024;
 
 /// How much of an error answer is read to find the service's code, in bytes.
 const READ: usize = 64 * 1024;
+
+/// How much of an answer that has a run id is read to find the service's code, in bytes: its own words are short.
+const READ_OF_RUN: usize = 4 * 1024;
 
 /// How long reading an error answer may take in all.
 const READ_TIME: Duration = Duration::from_secs(10);
@@ -87,9 +90,12 @@ pub enum Failure {
     /// The connection broke after the request may have been received.
     #[error("the flow's server broke off")]
     Broken(#[source] CallError),
-    /// An error answer whose body cannot be read.
+    /// An answer that is no acceptable HTTP, or an error answer whose body cannot be read.
     #[error("the flow's answer cannot be read")]
     Unreadable,
+    /// An answer that two parsers could read differently.
+    #[error("the flow's answer is ambiguous")]
+    Ambiguous(#[source] CallError),
     /// No response head in time, and the request may have been received.
     #[error("the flow did not answer in time")]
     Timeout,
@@ -112,6 +118,8 @@ pub enum Failure {
         finding: &'static Finding,
         /// The service's own `Retry-After`.
         retry_after: Option<Duration>,
+        /// The run that was started.
+        run_id: Option<String>,
     },
 }
 
@@ -129,6 +137,7 @@ impl Upstream {
     /// Sends one call, once.
     pub async fn send(&self, mut call: Credentialed) -> Result<Outcome, Failure> {
         let (body, kept) = self.body(&mut call).await?;
+        let marked = body.bytes().is_some_and(|bytes| service::is_marked(bytes));
         let fault = body::Fault::default();
         let body = body.noting(fault.clone());
         let request = request::build(&call, body, &self.settings, &self.random);
@@ -138,7 +147,10 @@ impl Upstream {
         let record = permitted.call().record.clone();
         let sent = Instant::now();
         record.notes().sent = Some(sent);
-        let answer = self.client.request(request, flow.timeout).await;
+        let answer = self
+            .client
+            .request(Arc::clone(&flow.name), request, flow.timeout)
+            .await;
         let waited = sent.elapsed();
         {
             let mut notes = record.notes();
@@ -160,7 +172,8 @@ impl Upstream {
             notes.upstream_status = Some(status.as_u16());
             notes.upstream_code = code;
             notes.run_id = run_id;
-            if let Some(series) = &notes.flow {
+            // What HTTP does not know is no label.
+            if let Some(series) = notes.flow.as_ref().filter(|_| status.as_u16() < 600) {
                 series.count_response(status.as_u16(), code.unwrap_or("-"));
             }
         }
@@ -190,8 +203,9 @@ impl Upstream {
         }
         if let Some(finding) = finding {
             return Err(Failure::Service {
-                finding,
+                finding: finding.for_body(marked),
                 retry_after: response::retry_after(answer.headers()),
+                run_id: response::run_id(answer.headers()),
             });
         }
         let token = call.token().map(|token| &token.authorization);
@@ -233,18 +247,22 @@ impl Upstream {
         Ok((body, kept))
     }
 
-    /// Reads an error answer without a run id as far as the catalogue needs; hands every other answer on untouched.
+    /// Reads an error answer as far as the catalogue needs; hands every other answer on untouched.
     async fn recognise(
         &self,
         flow: &Flow,
         answer: Response<Body>,
     ) -> Result<(Response<Body>, Option<&'static Finding>), Failure> {
         let status = answer.status();
-        if status.as_u16() < 400 || response::ran(answer.headers()) {
+        if status.as_u16() < 400 {
             return Ok((answer, None));
+        }
+        if response::ran(answer.headers()) {
+            return recognise_run(flow, answer).await;
         }
         if response::is_encoded(answer.headers()) {
             // Nothing encoded was asked for, and what cannot be read cannot be judged.
+            answer.into_body().refuse();
             return Err(Failure::Unreadable);
         }
         let (parts, body) = answer.into_parts();
@@ -254,7 +272,10 @@ impl Upstream {
             .map_err(|_| Failure::Unreadable)?;
         let finding = match (flow.kind, rest) {
             // No service's error is as long as this.
-            (Kind::Trigger, Some(_)) => return Err(Failure::Unreadable),
+            (Kind::Trigger, Some(rest)) => {
+                rest.refuse();
+                return Err(Failure::Unreadable);
+            }
             (Kind::Other, Some(rest)) => return Ok((Response::from_parts(parts, rest), None)),
             (Kind::Trigger, None) => service::find(status.as_u16(), &bytes),
             (Kind::Other, None) => None,
@@ -264,6 +285,27 @@ impl Upstream {
     }
 }
 
+/// Of an answer that names its run, only the service's own word that the run did not answer is not the flow's (facts A4.2). Whatever is
+/// not exactly that goes on as it came.
+async fn recognise_run(
+    flow: &Flow,
+    answer: Response<Body>,
+) -> Result<(Response<Body>, Option<&'static Finding>), Failure> {
+    let status = answer.status().as_u16();
+    let possible = flow.kind == Kind::Trigger && service::ends_runs(status);
+    if !possible || !response::may_be_the_services(answer.headers(), answer.body().declared()) {
+        return Ok((answer, None));
+    }
+    let (parts, body) = answer.into_parts();
+    let peeked = body::peek_within(body, READ_OF_RUN, READ_TIME).await;
+    let (bytes, rest) = peeked.map_err(|_| Failure::Unreadable)?;
+    if let Some(rest) = rest {
+        return Ok((Response::from_parts(parts, rest), None));
+    }
+    let finding = service::find_of_run(status, &bytes);
+    Ok((Response::from_parts(parts, Body::full(bytes)), finding))
+}
+
 /// Whether a 304 can be the answer (RFC 9110 section 13.1). Asked of the request as it travels: a condition that stayed here was not put.
 fn is_conditional(request: &Request<Body>) -> bool {
     let headers = request.headers();
@@ -271,8 +313,9 @@ fn is_conditional(request: &Request<Body>) -> bool {
         && (headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE))
 }
 
-/// Refuses an answer that is none, whatever else it says: a redirect, a change of protocol that nobody asked for, and a transfer coding
-/// that would reach the caller undecoded. `conditional`: "not modified" was asked for, and leads nowhere.
+/// Refuses an answer that is none, whatever else it says: a redirect, a change of protocol that nobody asked for, a status that HTTP does not
+/// know (RFC 9110 section 15), and a transfer coding that would reach the caller undecoded. `conditional`: "not modified" was asked for,
+/// and leads nowhere.
 fn acceptable(answer: &Response<Body>, conditional: bool) -> Result<(), Failure> {
     let status = answer.status();
     let unmodified = conditional
@@ -281,7 +324,7 @@ fn acceptable(answer: &Response<Body>, conditional: bool) -> Result<(), Failure>
     if status.is_redirection() && !unmodified {
         return Err(Failure::Redirected);
     }
-    if status.is_informational() || response::is_coded(answer.headers()) {
+    if status.is_informational() || status.as_u16() > 599 || response::is_coded(answer.headers()) {
         return Err(Failure::Unreadable);
     }
     Ok(())
@@ -372,6 +415,7 @@ fn failure(error: CallError, fault: &body::Fault) -> Failure {
             CallError::Connect(_) => Failure::Unreachable(error),
             CallError::Late => Failure::Timeout,
             CallError::Exchange(_) => Failure::Broken(error),
+            CallError::Ambiguous => Failure::Ambiguous(error),
         },
     }
 }

@@ -8,10 +8,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::{Body, Error};
 
@@ -163,22 +165,37 @@ pub async fn buffer(mut body: Body, limit: u64, budget: &Budget) -> Result<VecDe
 }
 
 /// Reads at most about `limit` bytes ahead. Out: all bytes and `None` when the body ended by then, else the body as it was.
-pub async fn peek(mut body: Body, limit: usize) -> Result<(Bytes, Option<Body>), Error> {
+pub async fn peek(body: Body, limit: usize) -> Result<(Bytes, Option<Body>), Error> {
+    peek_within(body, limit, Duration::MAX).await
+}
+
+/// The same for at most so long: a body that takes longer is one that has not ended by then.
+pub async fn peek_within(
+    mut body: Body,
+    limit: usize,
+    time: Duration,
+) -> Result<(Bytes, Option<Body>), Error> {
     if let Some(bytes) = body.bytes() {
         return Ok((bytes.clone(), None));
     }
     let mut read = BytesMut::new();
-    loop {
-        if read.len() > limit {
-            return Ok((Bytes::new(), Some(body.behind(read.freeze()))));
-        }
-        match body.frame().await {
-            Some(frame) => {
-                if let Ok(data) = frame?.into_data() {
-                    read.extend_from_slice(&data);
+    let ended = timeout(time, async {
+        while read.len() <= limit {
+            match body.frame().await {
+                Some(frame) => {
+                    if let Ok(data) = frame?.into_data() {
+                        read.extend_from_slice(&data);
+                    }
                 }
+                None => return Ok(true),
             }
-            None => return Ok((read.freeze(), None)),
         }
+        Ok(false)
+    });
+    let ended = ended.await.unwrap_or(Ok(false))?;
+    let read = read.freeze();
+    if ended {
+        return Ok((read, None));
     }
+    Ok((Bytes::new(), Some(body.behind(read))))
 }

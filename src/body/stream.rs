@@ -162,6 +162,12 @@ impl Stream {
         }
     }
 
+    pub(super) fn ended(&mut self, whole: bool) {
+        if let Some(carrier) = &mut self.carrier {
+            carrier.ended(whole);
+        }
+    }
+
     /// Whether what hyper calls the end is none.
     fn cut_short(&self) -> bool {
         match self.framing {
@@ -178,6 +184,7 @@ impl Stream {
         if let Some(owner) = self.owner.take() {
             owner.completed();
         }
+        self.ended(true);
     }
 
     /// Ready when the time is over. The timer is made on the first wait, so a body that is already here costs none.

@@ -59,6 +59,9 @@ pub enum CallError {
     /// No head of an answer in time, and the request may have been received.
     #[error("no answer in time")]
     Late,
+    /// The head of the answer could be read in two ways, and its body framed differently.
+    #[error("two parsers could read the answer's head differently")]
+    Ambiguous,
 }
 
 impl CallError {
@@ -67,7 +70,7 @@ impl CallError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Connect(error) => error.reason(),
-            Self::Exchange(_) => Reason::Protocol,
+            Self::Exchange(_) | Self::Ambiguous => Reason::Protocol,
             Self::Late => Reason::Timeout,
         }
     }

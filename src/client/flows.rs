@@ -2,24 +2,45 @@
 //!
 //! In: a request built from nothing. Out: the flow's answer, its body streamed; HTTP/1.1 or HTTP/2, as the flow's TLS chooses. A request
 //! is sent once: it goes to a second connection only if hyper gives it back unsent, because the connection it was queued for had been
-//! closed meanwhile (rule 1). It must not be a CONNECT, for which there is no form here.
+//! closed meanwhile (rule 1). It must not be a CONNECT, for which there is no form here. Refuses an answer that two parsers could frame
+//! differently (rule 11); an HTTP/1.1 connection is kept only after an answer that was read to its end and leads nowhere else.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::HOST;
+use http::header::{HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::connect::ConnectError;
-use super::link::{Link, Sent};
+use super::link::Link;
 use super::pool::{Given, Origin, Pool, Taken};
 use super::upload::Sending;
 use super::{CallError, Connector};
 use crate::body::{Body, Carrier};
+use crate::heads::Verdict;
+
+/// What came of sending: the answer's head and what its body comes over, or why there is none.
+type Exchanged = Result<(Response<Incoming>, Option<Box<dyn Carrier>>), Lost>;
+
+/// Why there is no answer.
+enum Lost {
+    /// hyper's error, with the request if it was never begun.
+    Sending(Box<TrySendError<Request<Sending>>>),
+    /// Two parsers could frame the answer differently.
+    Ambiguous,
+}
+
+impl Lost {
+    /// Boxed: rare.
+    fn sending(error: TrySendError<Request<Sending>>) -> Self {
+        Self::Sending(Box::new(error))
+    }
+}
 
 /// Sends calls to flows. Cloning shares the connections.
 #[derive(Clone)]
@@ -30,12 +51,14 @@ impl FlowClient {
         Self(Pool::new(connector))
     }
 
-    /// Sends a request and returns the head of its answer, the body to be streamed. `Host` comes from the request's URI unless it
+    /// Sends a request of `flow` and returns the head of its answer, the body to be streamed. Only calls of one flow share connections: one
+    /// answer that cannot be decoded ends an HTTP/2 connection with all that is on it. `Host` comes from the request's URI unless it
     /// has one, which it must not (rule 2). [`CallError::Connect`] means that nothing was sent, also when the time `within` which
     /// the head has to come ends before there is a connection. Dropping the future, or the body of the answer, cancels the call at the
     /// flow's server.
     pub async fn request(
         &self,
+        flow: Arc<str>,
         request: Request<Body>,
         within: Duration,
     ) -> Result<Response<Body>, CallError> {
@@ -45,7 +68,7 @@ impl FlowClient {
         let mut request = request.map(Box::new);
         let asks = request.method() != Method::HEAD;
         let uri = request.uri().clone();
-        let origin = self.0.origin(&uri).map_err(Arc::new)?;
+        let origin = self.0.origin(flow, &uri).map_err(Arc::new)?;
         // Calls that came in together leave together (docs/decisions/calls-leave-together.md).
         yield_now().await;
         loop {
@@ -62,16 +85,18 @@ impl FlowClient {
                     Taken::Http2(mut sender, mut place) => {
                         let request = request.map(|body| place.sending(body));
                         let sent = sender.try_send_request(request).await;
-                        (sent, Some(Box::new(place) as Box<dyn Carrier>))
+                        sent.map(|answer| (answer, Some(Box::new(place) as Box<dyn Carrier>)))
+                            .map_err(Lost::sending)
                     }
                 }
             };
-            let (sent, carrier) = timeout(left(), sending)
+            let exchanged = timeout(left(), sending)
                 .await
                 .map_err(|_| CallError::Late)?;
-            match sent {
-                Ok(answer) => return Ok(carried(answer, asks, carrier)),
-                Err(mut error) => match error.take_message() {
+            match exchanged {
+                Ok((answer, carrier)) => return Ok(carried(answer, asks, carrier)),
+                Err(Lost::Ambiguous) => return Err(CallError::Ambiguous),
+                Err(Lost::Sending(mut error)) => match error.take_message() {
                     Some(back) if !given.new => {
                         request = back.map(|body| Box::new(body.into_body()));
                         request.headers_mut().remove(HOST);
@@ -105,19 +130,39 @@ impl FlowClient {
     }
 }
 
-/// One exchange over HTTP/1.1, up to the answer's head. The connection is handed on only if the answer's body still comes over it.
+/// One exchange over HTTP/1.1, up to the answer's head. The connection is handed on with the answer's body, or closed.
 async fn exchange(
     mut link: Box<Link>,
     origin: &Arc<Origin>,
     mut request: Request<Box<Body>>,
-) -> (Sent, Option<Box<dyn Carrier>>) {
+) -> Exchanged {
     let headers = request.headers_mut();
     headers.entry(HOST).or_insert_with(|| origin.host.clone());
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    let sent = link.send(request.map(Sending::plain)).await;
-    let lease = origin.give_back(link);
-    (sent, lease.map(|lease| Box::new(lease) as Box<dyn Carrier>))
+    let headers = request.headers();
+    let conditional =
+        headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE);
+    let answer = link
+        .send(request.map(Sending::plain))
+        .await
+        .map_err(Lost::sending)?;
+    let kept = match link.verdict() {
+        Verdict::Clear => is_kept(answer.status(), conditional),
+        Verdict::Leftover => false,
+        Verdict::Incomplete | Verdict::Ambiguous => return Err(Lost::Ambiguous),
+    };
+    let carrier = kept.then(|| Box::new(origin.lease(link)) as Box<dyn Carrier>);
+    Ok((answer, carrier))
+}
+
+/// Whether the connection may be used again after an answer of this status: not when the gateway refuses what no flow says, or a
+/// redirect, of which nobody knows where the other side is by now.
+fn is_kept(status: StatusCode, conditional: bool) -> bool {
+    match status.as_u16() {
+        304 => conditional,
+        other => matches!(other, 200..300 | 400..600),
+    }
 }
 
 /// The answer, with what its body comes over.
@@ -134,6 +179,9 @@ fn carried(
             None => body,
         }
     } else {
+        if let Some(mut carrier) = carrier {
+            carrier.ended(true);
+        }
         // A length here is that of the content that would have come (RFC 9110 section 8.6).
         Body::empty()
     };

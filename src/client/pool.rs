@@ -1,8 +1,10 @@
 //! Connections to flows' servers, kept from call to call.
 //!
-//! In: a URI. Out: for one call, an HTTP/1.1 connection to its origin, or a [`Place`] on a shared HTTP/2 connection, each of which carries
-//! fewer calls than servers allow (`docs/decisions/calls-spread-over-connections.md`). A call without either waits in the origin's
-//! [`queue`] for whatever comes first: a new connection, or room on another. An idle connection is closed after 50 s.
+//! In: a flow's name and a URI. Out: for one call, an HTTP/1.1 connection to its origin, or a [`Place`] on a shared HTTP/2 connection, each of
+//! which carries fewer calls than servers allow (`docs/decisions/calls-spread-over-connections.md`). Flows share none: an answer that
+//! cannot be decoded ends an HTTP/2 connection, and whoever writes one flow's answers must not end another's calls. A call without a
+//! connection waits in the origin's [`queue`] for whatever comes first: a new one, or room on another. An idle connection is closed
+//! after 50 s.
 
 use std::collections::HashMap;
 use std::sync::atomic::{
@@ -39,13 +41,12 @@ const ROUND: Duration = Duration::from_secs(5);
 /// All connections of one client.
 pub(super) struct Pool {
     connector: Connector,
-    /// By authority: those reached by https, and those by plain http.
-    secure: RwLock<HashMap<String, Arc<Origin>>>,
-    plain: RwLock<HashMap<String, Arc<Origin>>>,
+    /// By the name of the flow.
+    origins: RwLock<HashMap<Arc<str>, Arc<Origin>>>,
     watched: AtomicBool,
 }
 
-/// Connections to one origin.
+/// Connections of one flow to its origin.
 pub(super) struct Origin {
     uri: Uri,
     /// For HTTP/1.1.
@@ -75,10 +76,12 @@ pub(super) enum Taken {
     Http2(SendRequest<Sending>, Place),
 }
 
-/// An HTTP/1.1 connection over which an answer's body still comes. Goes back when it has come; is closed when it is dropped before.
+/// An HTTP/1.1 connection over which an answer's body comes. Goes back when the body has been read to its end; is closed when it is dropped
+/// before.
 pub(super) struct Lease {
     link: Option<Box<Link>>,
     origin: Arc<Origin>,
+    finished: bool,
 }
 
 /// A call's place on an HTTP/2 connection. Dropped with the answer, it ends what of the call is still being sent.
@@ -92,30 +95,27 @@ impl Pool {
     pub(super) fn new(connector: Connector) -> Arc<Self> {
         Arc::new(Self {
             connector,
-            secure: RwLock::default(),
-            plain: RwLock::default(),
+            origins: RwLock::default(),
             watched: AtomicBool::new(false),
         })
     }
 
-    /// The connections to a URI's origin.
-    pub(super) fn origin(&self, uri: &Uri) -> Result<Arc<Origin>, ConnectError> {
-        let authority = uri.authority().ok_or(ConnectError::Address)?.as_str();
-        let origins = if uri.scheme() == Some(&Scheme::HTTPS) {
-            &self.secure
-        } else {
-            &self.plain
-        };
-        let known = origins.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(origin) = known.get(authority) {
+    /// A flow's connections to a URI's origin.
+    pub(super) fn origin(&self, flow: Arc<str>, uri: &Uri) -> Result<Arc<Origin>, ConnectError> {
+        let known = self.origins.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(origin) = known.get(&flow).filter(|origin| origin.is_of(uri)) {
             return Ok(Arc::clone(origin));
         }
         drop(known);
         let origin = Arc::new(Origin::new(uri)?);
-        let mut known = origins.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::clone(
-            known.entry(authority.to_owned()).or_insert(origin),
-        ))
+        let mut known = self.origins.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = known.get(&flow).filter(|origin| origin.is_of(uri)) {
+            // Somebody else was faster.
+            return Ok(Arc::clone(other));
+        }
+        // The first call of a flow, or of one that a reload has moved: its old connections end with the calls that are on them.
+        known.insert(flow, Arc::clone(&origin));
+        Ok(origin)
     }
 
     /// A new connection, or room on another, whatever comes first.
@@ -146,22 +146,18 @@ impl Pool {
 
     /// Closes what has been idle for too long, and forgets origins without connections.
     pub(super) fn sweep(&self, now: Instant) {
-        for origins in [&self.secure, &self.plain] {
-            let mut origins = origins.write().unwrap_or_else(PoisonError::into_inner);
-            origins.retain(|_, origin| origin.sweep(now) || Arc::strong_count(origin) > 1);
-        }
+        let mut origins = self.origins.write().unwrap_or_else(PoisonError::into_inner);
+        origins.retain(|_, origin| origin.sweep(now) || Arc::strong_count(origin) > 1);
     }
 
     /// Connections kept: idle HTTP/1.1 ones, and the calls on each HTTP/2 one.
     #[cfg(test)]
     pub(super) fn census(&self) -> (usize, Vec<usize>) {
         let (mut idle, mut calls) = (0, Vec::new());
-        for origins in [&self.secure, &self.plain] {
-            for origin in origins.read().unwrap().values() {
-                let kept = origin.kept();
-                idle += kept.idle.len();
-                calls.extend(kept.shared.iter().map(|one| one.calls.load(Relaxed)));
-            }
+        for origin in self.origins.read().unwrap().values() {
+            let kept = origin.kept();
+            idle += kept.idle.len();
+            calls.extend(kept.shared.iter().map(|one| one.calls.load(Relaxed)));
         }
         (idle, calls)
     }
@@ -170,12 +166,10 @@ impl Pool {
     #[cfg(test)]
     pub(super) fn queue(&self) -> (usize, usize) {
         let (mut waiting, mut handshakes) = (0, 0);
-        for origins in [&self.secure, &self.plain] {
-            for origin in origins.read().unwrap().values() {
-                let (calls, begun) = origin.kept().queue.census();
-                waiting += calls;
-                handshakes += begun;
-            }
+        for origin in self.origins.read().unwrap().values() {
+            let (calls, begun) = origin.kept().queue.census();
+            waiting += calls;
+            handshakes += begun;
         }
         (waiting, handshakes)
     }
@@ -206,6 +200,10 @@ impl Origin {
         })
     }
 
+    fn is_of(&self, uri: &Uri) -> bool {
+        self.uri.authority() == uri.authority() && self.uri.scheme() == uri.scheme()
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -219,16 +217,13 @@ impl Origin {
         kept.free(self)
     }
 
-    /// Keeps a connection for the next call, if its exchange is over; else it comes back to whoever still needs it.
-    pub(super) fn give_back(self: &Arc<Self>, mut link: Box<Link>) -> Option<Lease> {
-        if link.is_free() {
-            self.keep(link);
-            return None;
-        }
-        Some(Lease {
+    /// Lends a connection to an answer's body.
+    pub(super) fn lease(self: &Arc<Self>, link: Box<Link>) -> Lease {
+        Lease {
             link: Some(link),
             origin: Arc::clone(self),
-        })
+            finished: false,
+        }
     }
 
     fn keep(self: &Arc<Self>, link: Box<Link>) {
@@ -285,7 +280,10 @@ impl Shared {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(link) = self.link.take_if(|link| link.is_free()) {
+        if let Some(mut link) = self.link.take()
+            && self.finished
+            && link.is_free()
+        {
             self.origin.keep(link);
         }
     }
@@ -296,6 +294,10 @@ impl Carrier for Lease {
         if let Some(link) = &mut self.link {
             link.drive(cx);
         }
+    }
+
+    fn ended(&mut self, whole: bool) {
+        self.finished = whole;
     }
 }
 
@@ -324,4 +326,7 @@ impl Drop for Place {
 impl Carrier for Place {
     // hyper's own task does.
     fn drive(&mut self, _: &mut Context<'_>) {}
+
+    // Its place is free when it is dropped, in any case.
+    fn ended(&mut self, _: bool) {}
 }

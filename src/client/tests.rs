@@ -22,6 +22,9 @@ use crate::simulator::{Options, Simulator};
 /// A name no resolver knows: it is reached through a proxy or not at all.
 const ELSEWHERE: &str = "idp.flowgate.test";
 
+/// The flow that calls.
+const FLOW: &str = "order-created";
+
 /// For calls whose time to answer does not matter.
 const PATIENCE: Duration = Duration::from_mins(2);
 

@@ -1,7 +1,8 @@
 //! Error codes of the service that runs flows (facts A3), keyed by code and message.
 //!
-//! In: status and body of an answer without a run id. Out: the catalogue's entry. Whether an entry was observed on the wire or only
-//! reported stands beside it, with the tag of the facts: `[W]` captured, `[D]` documented, `[C]` reported, `[I]` inferred.
+//! In: status and body of an answer. Out: the catalogue's entry; of an answer that names a run only one that says that the run did not
+//! answer. Whether an entry was observed on the wire or only reported stands beside it, with the tag of the facts: `[W]` captured, `[D]`
+//! documented, `[C]` reported, `[I]` inferred.
 
 use serde::Deserialize;
 
@@ -159,7 +160,7 @@ const CATALOGUE: &[Finding] = &[
     found(
         "InvalidRequestContent", // [W]
         Verdict::BodyInvalid,
-        "the caller's body is not valid JSON although it says so",
+        "the caller's body is not valid JSON although it says so; a byte order mark before it is not JSON either (RFC 8259 section 8.1)",
     ),
     found(
         "TriggerInputSchemaMismatch", // [W]
@@ -210,6 +211,63 @@ struct Error {
     code: String,
     #[serde(default)]
     message: String,
+}
+
+/// The entry of a JSON body that begins with a byte order mark, which is the likeliest reason why it cannot be read.
+const MARKED: Finding = found(
+    "InvalidRequestContent", // [W]
+    Verdict::BodyInvalid,
+    "the caller's body begins with a byte order mark (EF BB BF), which JSON may not have (RFC 8259 section 8.1): have it sent without",
+);
+
+/// Whether a body begins with UTF-8's byte order mark.
+#[must_use]
+pub fn is_marked(body: &[u8]) -> bool {
+    body.starts_with(b"\xef\xbb\xbf")
+}
+
+impl Finding {
+    /// The same, for a body of which the beginning is known.
+    #[must_use]
+    pub fn for_body(&'static self, marked: bool) -> &'static Self {
+        if marked && self.verdict == Verdict::BodyInvalid {
+            return &MARKED;
+        }
+        self
+    }
+}
+
+/// How the service's own texts begin, which it says of a run that did not answer: `NoResponse` [W], `GatewayTimeout` [I].
+const UNANSWERED: [&str; 2] = [
+    "The server did not receive a response from",
+    "The gateway did not receive a response",
+];
+
+/// Whether an answer of this status may say that a run did not answer.
+#[must_use]
+pub fn ends_runs(status: u16) -> bool {
+    matches!(status, 502 | 504)
+}
+
+/// The entry for an answer that names its run; `None`: the flow's own. A Response action may say 502 and 504 too, and name a code of its
+/// own: only the service's very words are the service's.
+#[must_use]
+pub fn find_of_run(status: u16, body: &[u8]) -> Option<&'static Finding> {
+    let finding = find(status, body)?;
+    let verdict = match status {
+        502 => Verdict::NoResponse,
+        504 => Verdict::Timeout,
+        _ => return None,
+    };
+    let service = body.is_empty()
+        || serde_json::from_slice::<Answer>(body)
+            .ok()
+            .and_then(|answer| answer.error)
+            .is_some_and(|error| {
+                let message = error.message.as_str();
+                UNANSWERED.iter().any(|text| message.starts_with(text))
+            });
+    (finding.verdict == verdict && service).then_some(finding)
 }
 
 /// The entry for an answer without a run id; `None`: not of the catalogue, so the answer is the flow's own.

@@ -99,6 +99,7 @@ where
 fn refused(finding: Option<&'static Finding>, claims: Option<Claims>) -> Refusal {
     Refusal::Upstream(match finding {
         Some(finding) => upstream::Failure::Service {
+            run_id: None,
             finding,
             retry_after: None,
         },

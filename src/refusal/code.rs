@@ -253,7 +253,7 @@ impl Code {
                         NotStarted,
                         "The flow could not read the body",
                         "The body is not valid JSON although its Content-Type says so.",
-                        "Send valid JSON in UTF-8, or the body's true Content-Type.",
+                        "Send valid JSON in UTF-8 without a byte order mark, or the body's true Content-Type.",
                         "Nothing to change here: the caller's body is not the JSON that its Content-Type promises.",
                     )
                 }

@@ -17,7 +17,7 @@ use crate::credential::Token;
 use crate::flow::Flow;
 
 /// The header that says a run was started (facts A4.5).
-const RUN_ID: HeaderName = HeaderName::from_static("x-ms-workflow-run-id");
+pub const RUN_ID: HeaderName = HeaderName::from_static("x-ms-workflow-run-id");
 
 /// The longest `Retry-After` believed.
 const LONGEST_WAIT: u64 = 3600;
@@ -108,6 +108,20 @@ pub fn withhold(mut answer: Response<Bytes>, flow: &Flow) -> Response<Bytes> {
 #[must_use]
 pub fn ran(headers: &HeaderMap) -> bool {
     headers.contains_key(&RUN_ID)
+}
+
+/// Whether head and declared length are such as the service's own errors have (facts A3): JSON and not encoded, or nothing at all.
+#[must_use]
+pub fn may_be_the_services(headers: &HeaderMap, length: Option<u64>) -> bool {
+    let json = |value: &HeaderValue| {
+        let essence = value.as_bytes().split(|byte| *byte == b';').next();
+        essence.is_some_and(|essence| {
+            essence
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"application/json")
+        })
+    };
+    length == Some(0) || !is_encoded(headers) && headers.get(CONTENT_TYPE).is_none_or(json)
 }
 
 /// Whether the body is anything but plain.

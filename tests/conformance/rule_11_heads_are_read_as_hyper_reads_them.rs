@@ -258,6 +258,18 @@ fn hypers(bytes: &[u8], trusted: usize) -> Vec<Seen> {
     std::mem::take(&mut *seen.lock().unwrap())
 }
 
+/// A head's first line, its target as hyper's own type shows it.
+fn first_line(head: &[u8]) -> String {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let parts: Vec<_> = line.split(|byte| *byte == b' ').collect();
+    let [method, target, version] = parts[..] else {
+        return String::new();
+    };
+    let target = http::Uri::try_from(target).unwrap_or_default();
+    let text = String::from_utf8_lossy;
+    format!("{} {target} {}", text(method), text(version))
+}
+
 /// Whether a lenient reader of this head could frame its body otherwise than by the one clear length or encoding it has.
 fn is_clear(head: &[u8]) -> bool {
     let mut framing = 0;
@@ -303,7 +315,7 @@ fn disagreement(bytes: &[u8]) -> Option<String> {
     let seen = hypers(&bytes[..readable], heads.len());
     for (number, (seen, (start, end))) in seen.iter().zip(&heads).enumerate() {
         let head = &bytes[*start..*end];
-        let line = String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next()?).into_owned();
+        let line = first_line(head);
         if seen.line != line {
             return Some(format!(
                 "request {number}: hyper {:?}, we {line:?}",

@@ -5,12 +5,15 @@
 
 use bytes::Bytes;
 use flowgate::diagnosis::{entra, service};
-use flowgate::simulator::{Fault, Flow, Mode, Place, Simulator, Times, directory};
+use flowgate::simulator::{Fault, Flow, Mode, Place, Reply, Simulator, Times, directory};
 use http::Request;
+use serde_json::json;
 use tracing::Level;
 
 use crate::diagnostics::Diagnostics;
 use crate::house::{Answer, House, KEY};
+use crate::secure::Authority;
+use crate::stub::{FLOW, Stub};
 
 const YAML: &str = r#"
 server: { listen: "127.0.0.1:8080" }
@@ -180,9 +183,9 @@ async fn the_connector_style_429_is_throttling_and_its_retry_after_is_passed_on(
 }
 
 #[tokio::test]
-async fn the_same_words_with_a_run_id_are_the_flows_own() {
+async fn the_same_words_with_a_run_id_are_the_flows_own_but_for_a_run_without_an_answer() {
     let house = House::open(YAML).await;
-    for (status, code, message, ..) in SERVICE {
+    for (status, code, message, answered, ours, ..) in SERVICE {
         let said = Fault::Error {
             status: *status,
             code: (*code).into(),
@@ -193,14 +196,214 @@ async fn the_same_words_with_a_run_id_are_the_flows_own() {
             .simulator
             .fault(Place::Flow("order-created".into()), said, Times::Once);
         let answer = order(&house).await;
-        assert_eq!(answer.status.as_u16(), *status, "{code}");
         assert!(
             answer.headers.contains_key("x-ms-workflow-run-id"),
             "{code}"
         );
+        let text = String::from_utf8_lossy(&answer.body);
+        if matches!(*code, "NoResponse" | "GatewayTimeout") {
+            assert_eq!(
+                (answer.status.as_u16(), &*answer.code()),
+                (*answered, *ours)
+            );
+            assert!(!text.contains(message), "{text}");
+            continue;
+        }
+        assert_eq!(answer.status.as_u16(), *status, "{code}");
+        assert!(text.contains(code), "{code}");
+    }
+}
+
+/// A flow of the simulator that answers so, in a house with HTTP/1.1 or HTTP/2 towards it.
+async fn responding(reply: Reply, http2: bool) -> (House, Option<Authority>) {
+    let authority = http2.then(Authority::fresh);
+    let simulator = match &authority {
+        Some(authority) => authority.simulator(&["h2"]).await,
+        None => House::simulator().await,
+    };
+    simulator.add_flow(Flow::new("order-created", Mode::Tenant).responding(reply));
+    let yaml = match &authority {
+        Some(authority) => format!("{YAML}outbound: {{ ca: {:?} }}\n", authority.path()),
+        None => YAML.to_owned(),
+    };
+    (House::around(simulator, &yaml, &[]).await, authority)
+}
+
+#[tokio::test]
+async fn a_run_that_ends_without_an_answer_is_the_services_word_although_it_has_an_id() {
+    for http2 in [false, true] {
+        for (reply, status, code, run, said) in [
+            (
+                Reply::NoResponse,
+                502,
+                "flow_no_response",
+                "started",
+                "NoResponse",
+            ),
+            (
+                Reply::Timeout504,
+                504,
+                "flow_timeout",
+                "unknown",
+                "GatewayTimeout",
+            ),
+        ] {
+            let diagnostics = Diagnostics::capture(Level::INFO);
+            let (house, _authority) = responding(reply, http2).await;
+            let answer = order(&house).await;
+            let wanted = (status, code.to_owned(), "flow".to_owned(), run.to_owned());
+            assert_eq!(told(&answer), wanted);
+            let id = answer.headers["x-ms-workflow-run-id"].to_str().unwrap();
+            let line = &house.access_lines(1).await[0];
+            assert_eq!(
+                (
+                    &line["outcome"],
+                    &line["fault"],
+                    &line["run_id"],
+                    &line["flow_code"]
+                ),
+                (&json!(code), &json!("flow"), &json!(id), &json!(said))
+            );
+            let lines = diagnostics.lines("a call failed");
+            assert_eq!((lines.len(), &lines[0]["code"]), (1, &json!(code)));
+            let labels = [("outcome", code), ("fault", "flow")];
+            assert!(house.metric("flowgate_requests_total", &labels) > 0.0);
+            let labels = [("status", &*status.to_string()), ("code", said)];
+            assert!(house.metric("flowgate_upstream_responses_total", &labels) > 0.0);
+            assert_eq!(house.simulator.runs("order-created"), 1, "never sent again");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_services_timeout_without_a_body_is_recognised_with_and_without_a_run_id() {
+    let house = House::open(YAML).await;
+    for headers in [
+        Vec::new(),
+        vec![("x-ms-workflow-run-id".into(), RUN.into())],
+    ] {
+        let said = Fault::Status {
+            status: 504,
+            headers,
+            body: Bytes::new(),
+        };
+        house
+            .simulator
+            .fault(Place::Flow("order-created".into()), said, Times::Once);
+        assert_eq!(order(&house).await.code(), "flow_timeout");
+    }
+}
+
+const RUN: &str = "08584000000000000000000000000CU04";
+
+#[tokio::test]
+async fn a_flows_own_502_and_504_stay_its_own_to_the_byte() {
+    let long = format!(
+        "{{\"error\":{{\"code\":\"NoResponse\",\"message\":\"{}\"}}}}",
+        "x".repeat(80_000)
+    );
+    let bodies: Vec<Bytes> = vec![
+        Bytes::from_static(b"the ERP is down"),
+        Bytes::from_static(b"{\"error\":{\"code\":\"ERP_DOWN\",\"message\":\"call 112\"}}"),
+        Bytes::from_static(b"{\"error\":{\"code\":\"NoResponse\",\"message\":\"from the ERP\"}}"),
+        Bytes::from_static(b"{\"error\":{\"code\":\"GatewayTimeout\",\"message\":\"of the ERP\"}}"),
+        Bytes::from_static(b"{\"error\":{\"code\":\"GatewayTimeout\"},\"order\":7}"),
+        Bytes::from_static(b"{\"code\":\"NoResponse\"}"),
+        Bytes::from_static(b"{\"error\":\"NoResponse\"}"),
+        Bytes::from_static(b" "),
+        Bytes::from_static(&[0xff, 0xfe, 0]),
+        Bytes::from(long),
+    ];
+    for http2 in [false, true] {
+        for status in [502, 504] {
+            for body in &bodies {
+                let reply = Reply::Sync {
+                    status,
+                    headers: vec![("x-of-the-flow".into(), "yes".into())],
+                    body: body.clone(),
+                    content_type: Some("application/json".into()),
+                };
+                let (house, _authority) = responding(reply, http2).await;
+                let answer = order(&house).await;
+                assert_eq!((answer.status.as_u16(), &answer.body), (status, body));
+                assert_eq!(answer.headers["x-of-the-flow"], "yes");
+                assert!(answer.headers.contains_key("x-ms-workflow-run-id"));
+                assert_eq!(house.access_lines(1).await[0]["outcome"], "forwarded");
+            }
+        }
+    }
+    // Nobody here can decode it, so it is nobody's but the flow's.
+    let reply = Reply::Sync {
+        status: 502,
+        headers: vec![("content-encoding".into(), "gzip".into())],
+        body: Bytes::from_static(b"\x1f\x8b"),
+        content_type: None,
+    };
+    let (house, _) = responding(reply, false).await;
+    assert_eq!(&order(&house).await.body[..], b"\x1f\x8b");
+}
+
+#[tokio::test]
+async fn a_502_of_the_flows_own_that_comes_slowly_is_handed_on_as_it_comes() {
+    let (go, gate) = tokio::sync::watch::channel(false);
+    let stub = Stub::serving(move |mut peer, _| {
+        let mut gate = gate.clone();
+        async move {
+            peer.request().await.unwrap();
+            peer.write(format!(
+                "HTTP/1.1 502 Bad Gateway\r\nx-ms-workflow-run-id: {RUN}\r\nContent-Type: text/plain\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n6\r\nslowly\r\n"
+            ))
+            .await;
+            gate.wait_for(|open| *open).await.unwrap();
+            peer.write("4\r\n it \r\n4\r\ncame\r\n0\r\n\r\n").await;
+            let _ = peer.gone().await;
+        }
+    })
+    .await;
+    let yaml = format!("{}{FLOW}", crate::house::BASE);
+    let simulator = House::simulator().await;
+    let house = House::around(simulator, &yaml, &[("STUB_URL", &stub.url())]).await;
+    let mut line = crate::wire::Line::open(house.address).await;
+    line.write(format!(
+        "POST /stub HTTP/1.1\r\nHost: gateway\r\nX-Api-Key: {KEY}\r\nContent-Length: 0\r\n\r\n"
+    ))
+    .await;
+    // The head comes before the flow has said it all.
+    let head = line.head().await.unwrap();
+    assert!(head.starts_with(b"HTTP/1.1 502"), "{head:?}");
+    go.send(true).unwrap();
+    let rest = line.rest_until("0\r\n\r\n").await;
+    assert!(rest.contains("slowly") && rest.contains("came"), "{rest}");
+}
+
+/// The log's advice for a JSON body that begins with a byte order mark.
+#[tokio::test]
+async fn a_byte_order_mark_is_named_where_the_flow_cannot_read_the_body() {
+    for (what, body) in [
+        ("kept", "\u{feff}{}".to_owned()),
+        (
+            "streamed",
+            format!("\u{feff}{{\"a\":\"{}\"}}", "x".repeat(100_000)),
+        ),
+    ] {
+        let house = House::open(YAML).await;
+        let request = Request::post("/order-created")
+            .header("x-api-key", KEY)
+            .header("content-type", "application/json");
+        let answer = house.send(request.body(body).unwrap()).await;
+        assert_eq!(
+            told(&answer),
+            (
+                400,
+                "flow_body_invalid".into(),
+                "caller".into(),
+                "not_started".into()
+            )
+        );
         assert!(
-            String::from_utf8_lossy(&answer.body).contains(code),
-            "{code}"
+            answer.problem("fix").contains("byte order mark"),
+            "{what}: {answer:?}"
         );
     }
 }

@@ -46,6 +46,7 @@ mod rule_02_host_chooses_nothing;
 mod rule_06_a_reload_reaches_open_connections;
 mod rule_07_only_what_is_listed_passes;
 mod rule_08_nothing_secret_reaches_a_caller;
+mod rule_11_framing_is_unambiguous;
 mod rule_12_which_credential_counts;
 mod rule_13_a_stranger_learns_nothing;
 mod rule_14_cross_site_browsers;
@@ -63,6 +64,7 @@ mod rule_29_a_log_never_blocks;
 mod rule_30_a_reload_never_takes_away;
 mod rule_30_tokens_at_hand;
 mod secure;
+mod shared_connections;
 mod sign_in;
 mod sign_in_to_a_vault;
 #[path = "../conformance/issuer.rs"]

@@ -84,6 +84,16 @@ impl Line {
         }
     }
 
+    /// What comes until these bytes, which end it; all there is when the connection ends first.
+    pub async fn rest_until(&mut self, end: &str) -> String {
+        while find(&self.read, end.as_bytes()).is_none() {
+            if self.more().await.is_none() {
+                break;
+            }
+        }
+        String::from_utf8_lossy(&self.read.split()).into_owned()
+    }
+
     /// Whether the gateway has closed, after everything it still says.
     pub async fn closes(&mut self) -> bool {
         while self.more().await.is_some() {}

@@ -19,7 +19,7 @@ async fn behind(protocol: &str) -> (Simulator, Outbound, String) {
 async fn abandoned(simulator: &Simulator, outbound: &Outbound, url: &str) {
     let before = simulator.received().len();
     simulator.fault(Place::Flow("legacy".into()), Fault::Hang, Times::Once);
-    let call = outbound.flows().request(post(url), PATIENCE);
+    let call = outbound.flows().request(FLOW.into(), post(url), PATIENCE);
     let arrived = simulator.until(|simulator| simulator.received().len() > before);
     tokio::select! {
         _ = call => panic!("answered"),
@@ -33,7 +33,7 @@ async fn a_place_is_held_until_the_answers_body_is_gone_and_given_back_by_a_call
     let (simulator, outbound, url) = behind("h2").await;
     let answer = outbound
         .flows()
-        .request(post(&url), PATIENCE)
+        .request(FLOW.into(), post(&url), PATIENCE)
         .await
         .unwrap();
     assert_eq!(outbound.flows().census(), (0, vec![1]));
@@ -49,7 +49,7 @@ async fn an_http1_connection_serves_one_call_after_another_and_none_after_one_th
     for _ in 0..3 {
         let answer = outbound
             .flows()
-            .request(post(&url), PATIENCE)
+            .request(FLOW.into(), post(&url), PATIENCE)
             .await
             .unwrap();
         answer.into_body().collect().await.unwrap();
@@ -86,7 +86,7 @@ async fn a_body_in_many_pieces_comes_whole_and_a_connection_is_closed_with_a_bod
     let outbound = outbound();
     let answer = outbound
         .flows()
-        .request(post(&url), PATIENCE)
+        .request(FLOW.into(), post(&url), PATIENCE)
         .await
         .unwrap();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
@@ -95,7 +95,7 @@ async fn a_body_in_many_pieces_comes_whole_and_a_connection_is_closed_with_a_bod
     drop(
         outbound
             .flows()
-            .request(post(&url), PATIENCE)
+            .request(FLOW.into(), post(&url), PATIENCE)
             .await
             .unwrap(),
     );
@@ -125,14 +125,20 @@ async fn an_idle_connection_is_closed_in_its_time_and_one_the_other_side_has_clo
     let flows = outbound.flows();
     let idle = || flows.census().0;
     let seconds = |count| flows.sweep_in(Duration::from_secs(count));
-    flows.request(post(&url), PATIENCE).await.unwrap();
+    flows
+        .request(FLOW.into(), post(&url), PATIENCE)
+        .await
+        .unwrap();
     assert_eq!(idle(), 1);
     close.send(()).unwrap();
     while idle() > 0 {
         tokio::task::yield_now().await;
         seconds(0);
     }
-    flows.request(post(&url), PATIENCE).await.unwrap();
+    flows
+        .request(FLOW.into(), post(&url), PATIENCE)
+        .await
+        .unwrap();
     seconds(49);
     assert_eq!(idle(), 1);
     seconds(51);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 use std::time::Instant;
 
+use http_body_util::BodyExt as _;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -108,7 +109,13 @@ fn begin(outbound: &Outbound, url: &str, count: usize) -> Calls {
     let mut calls = Calls::new();
     for _ in 0..count {
         let (flows, request) = (outbound.flows().clone(), post(url));
-        calls.spawn(async move { Ok(flows.request(request, PATIENCE).await?.status().as_u16()) });
+        calls.spawn(async move {
+            let answer = flows.request(FLOW.into(), request, PATIENCE).await?;
+            let status = answer.status().as_u16();
+            // A connection goes to the next call once the answer has been read to its end.
+            answer.into_body().collect().await.unwrap();
+            Ok(status)
+        });
     }
     calls
 }
@@ -235,7 +242,9 @@ async fn calls_dropped_at_any_moment_leave_nothing_behind() {
         for call in 0..1000_u64 {
             let (flows, request) = (outbound.flows().clone(), post(&door.url));
             let patience = Duration::from_micros(call * 7919 % 40_000);
-            calls.spawn(async move { timeout(patience, flows.request(request, PATIENCE)).await });
+            calls.spawn(async move {
+                timeout(patience, flows.request(FLOW.into(), request, PATIENCE)).await
+            });
         }
         while let Some(answer) = calls.join_next().await {
             if let Ok(answered) = answer.unwrap() {
@@ -256,7 +265,11 @@ async fn a_connection_given_to_a_call_that_is_dropped_goes_to_the_next_in_line()
     let first = begin(&outbound, &door.url, 1);
     door.arrived(1).await;
     // No more handshakes from here on.
-    let mut second = Box::pin(outbound.flows().request(post(&door.url), PATIENCE));
+    let mut second = Box::pin(
+        outbound
+            .flows()
+            .request(FLOW.into(), post(&door.url), PATIENCE),
+    );
     // It waits a turn before it asks.
     for _ in 0..2 {
         poll_fn(|cx| {

@@ -47,11 +47,18 @@ async fn a_request_that_was_received_on_a_reused_connection_is_not_sent_again() 
     let outbound = outbound();
     let flows = outbound.flows();
     assert_eq!(
-        flows.request(post(&url), PATIENCE).await.unwrap().status(),
+        flows
+            .request(FLOW.into(), post(&url), PATIENCE)
+            .await
+            .unwrap()
+            .status(),
         200
     );
     settle().await;
-    let error = flows.request(post(&url), PATIENCE).await.unwrap_err();
+    let error = flows
+        .request(FLOW.into(), post(&url), PATIENCE)
+        .await
+        .unwrap_err();
     assert!(matches!(error, CallError::Exchange(_)), "{error}");
     assert!(told.recv().unwrap());
     settle().await;
@@ -85,7 +92,7 @@ async fn a_request_that_never_left_the_queue_is_sent_on_another_connection_once(
     assert_eq!(
         outbound
             .flows()
-            .request(post(&url), PATIENCE)
+            .request(FLOW.into(), post(&url), PATIENCE)
             .await
             .unwrap()
             .status(),
@@ -100,7 +107,7 @@ async fn a_request_that_never_left_the_queue_is_sent_on_another_connection_once(
     assert_eq!(
         outbound
             .flows()
-            .request(post(&url), PATIENCE)
+            .request(FLOW.into(), post(&url), PATIENCE)
             .await
             .unwrap()
             .status(),

@@ -101,7 +101,7 @@ async fn no_redirect_is_followed_by_either_client() {
     let url = format!("{}{}", simulator.origin(), flow.target());
     let answer = outbound
         .flows()
-        .request(post(&url), PATIENCE)
+        .request(FLOW.into(), post(&url), PATIENCE)
         .await
         .unwrap();
     assert_eq!(answer.status(), 302);
@@ -115,7 +115,7 @@ async fn host_is_always_that_of_the_address() {
     let url = format!("{}{}", simulator.origin(), flow.target());
     outbound()
         .flows()
-        .request(post(&url), PATIENCE)
+        .request(FLOW.into(), post(&url), PATIENCE)
         .await
         .unwrap();
     let request = Request::get(&url)

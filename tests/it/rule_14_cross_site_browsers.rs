@@ -118,3 +118,41 @@ async fn a_credential_that_a_browser_does_not_add_by_itself_is_judged_alone() {
         assert_eq!(answer.status, StatusCode::OK, "{lines:?} {answer:?}");
     }
 }
+
+/// What `check` says of this configuration, and how it exits when it is strict.
+fn checked(yaml: &str) -> (String, bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flowgate.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_flowgate"))
+        .args(["check", "--strict", "--config"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (String::from_utf8(text).unwrap(), output.status.success())
+}
+
+#[test]
+fn check_says_that_plain_http_hides_the_page_behind_a_get() {
+    let yaml = |listen: &str, methods: &str| {
+        format!(
+            "server: {{ listen: \"{listen}\" }}\nflows:\n  open:\n    url: {{ env: NO_SUCH_URL }}\n    who_can_trigger: anyone\n    \
+             credential: none\n    methods: {methods}\n"
+        )
+    };
+    for (listen, methods, told) in [
+        ("0.0.0.0:8080", "[GET]", true),
+        ("0.0.0.0:8080", "[POST, HEAD]", true),
+        ("0.0.0.0:8080", "[POST]", false),
+        ("127.0.0.1:8080", "[GET]", false),
+    ] {
+        let (text, fine) = checked(&yaml(listen, methods));
+        assert_eq!(
+            text.contains("any web page"),
+            told,
+            "{listen} {methods}: {text}"
+        );
+        assert!(fine, "a note is no error: {text}");
+    }
+}

@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 
-use super::super::Entry;
+use http::Method;
+
 use super::super::problem::{Name, Spot, say};
 use super::super::raw;
 use super::super::read::{At, Field, Named};
 use super::super::values::{Flag, OneOrMore, Size, Span, Text};
+use super::super::{Entry, Severity};
 use super::callers::{self, Callers};
 use super::credentials::{self, Credentials};
 use super::listener::{Server, plain_path};
@@ -170,9 +172,13 @@ fn flow(
         subpaths: subpaths == Some(true),
     };
     let on_behalf_of = may_borrow.exchanges;
+    let who = who_can_trigger.as_ref().map(|at| at.spot.clone());
     let rule = rule(ground, who_can_trigger, &owner, &may_borrow, others);
     let methods = methods.or(&defaults.flow.methods).given();
     let methods = methods.and_then(|at| lists::methods_of(ground, &at.value));
+    if let (Some(who), Some(Rule::Anyone), Some(methods)) = (&who, &rule, &methods) {
+        open_to_pages(ground, who, methods, others.server);
+    }
     let trigger = match trigger {
         Field::Absent => Some(None),
         Field::Broken => None,
@@ -234,6 +240,22 @@ fn flow(
         rule,
         credential: target.credential,
     })
+}
+
+/// Over plain http a browser says nothing of the page that made it send a GET: no `Origin`, and `Sec-Fetch-Site` only to https and to
+/// loopback (Fetch Metadata section 2). Nothing tells such a request from a program's (security rule 14).
+fn open_to_pages(ground: &mut Ground<'_>, who: &Spot, methods: &[Method], server: Option<&Server>) {
+    let clear = server.is_some_and(|server| server.settings.tls.is_none());
+    let safe = [Method::GET, Method::HEAD];
+    if clear && !ground.on_loopback && methods.iter().any(|method| safe.contains(method)) {
+        ground.reader.note(
+            Severity::Note,
+            who,
+            say!("where callers reach this flow by plain http, any web page can make a visitor's browser send it a GET"),
+            say!("let callers come by https alone, or take POST only"),
+            None,
+        );
+    }
 }
 
 /// Limits that are allowed and probably not meant.

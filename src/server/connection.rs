@@ -294,6 +294,10 @@ async fn serve_http2<S>(
     let mut connection = pin!(connection);
     let verdict = vigil.keep(connection.as_mut()).await;
     settle(&verdict, vigil.activity, places);
+    if matches!(verdict, Verdict::Ended(_)) {
+        // A plain close never looks like the end of an HTTP/2 answer, and a reset could overtake what GOAWAY says.
+        vigil.activity.reset.store(false, Relaxed);
+    }
 }
 
 /// Counts how a connection ended. True: close it at once and with a reset.

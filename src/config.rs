@@ -14,6 +14,8 @@ use crate::secret::vault::Address;
 use crate::validity::Validity;
 use crate::{client, credential, flow, identity, policy, server, telemetry};
 
+mod foreign;
+mod grammar;
 mod merge;
 pub mod problem;
 pub mod raw;
@@ -25,6 +27,7 @@ mod validate;
 pub mod values;
 
 pub use problem::{Problem, Problems, Severity};
+pub(crate) use validate::clouds;
 
 /// Every default, and the only place they stand in.
 const DEFAULTS: &str = include_str!("../config/default.yaml");
@@ -152,13 +155,15 @@ pub enum Secrets {
     Below(Vec<String>),
     /// Whatever cannot be read, absent or not, is a note: a command tells in its own words what it did not find.
     Told,
+    /// As `Required`, and so have the folders into which the gateway writes.
+    Complete,
 }
 
 impl Secrets {
     /// Whether a secret at this key path has to be there.
     fn required(&self, path: &str) -> bool {
         match self {
-            Self::Required => true,
+            Self::Required | Self::Complete => true,
             Self::Optional | Self::Told => false,
             Self::Below(paths) => paths.iter().any(|above| {
                 let rest = path.strip_prefix(above.as_str());
@@ -461,15 +466,39 @@ fn find_over(
 #[must_use]
 pub fn json_schema() -> serde_json::Value {
     let mut schema = <raw::Document as read::Shape>::schema();
+    if let Ok(defaults) = tree::parse(&Arc::from(""), DEFAULTS) {
+        note_defaults(&mut schema, &defaults);
+    }
     if let serde_json::Value::Object(words) = &mut schema {
         for (word, value) in [
             ("$schema", "https://json-schema.org/draft/2020-12/schema"),
+            ("$id", "urn:flowgate:configuration"),
             ("title", "flowgate configuration"),
         ] {
             words.insert(word.to_owned(), value.into());
         }
     }
     schema
+}
+
+/// Notes each default in the schema of its key.
+fn note_defaults(schema: &mut serde_json::Value, defaults: &tree::Node) {
+    let tree::Value::Map(entries) = &defaults.value else {
+        return;
+    };
+    for entry in entries {
+        let Some(below) = schema.pointer_mut(&format!("/properties/{}", entry.key)) else {
+            continue;
+        };
+        match &entry.value.value {
+            tree::Value::Map(_) => note_defaults(below, &entry.value),
+            _ => {
+                if let serde_json::Value::Object(words) = below {
+                    words.insert("default".to_owned(), entry.value.json());
+                }
+            }
+        }
+    }
 }
 
 fn counts(document: &raw::Document) -> Counts {

@@ -1,21 +1,25 @@
 //! `flowgate check`: reads and validates a configuration, offline.
 //!
 //! In: the configuration's paths. Out: every problem at once on standard error, each with file, line, column, key and cure; one summary line
-//! on standard output; exit code 0 or 2. Opens no connection and needs no secret: absent ones are notes, unless `--secrets`.
+//! on standard output; with `--format` all of it there, for programs; exit code 0 or 2. Opens no connection and needs no secret: absent ones are notes, unless `--secrets`.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use super::format::{Format, workflow_command};
 use super::{BAD_CONFIGURATION, ConfigArgs};
 use crate::clock::{Clock, Environment};
-use crate::config::{self, Outcome, Secrets, Severity};
+use crate::config::{self, Counts, Outcome, Problem, Problems, Secrets, Severity};
 
 /// Arguments of `check`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   flowgate check --config flowgate.yaml
-  flowgate check --config /etc/flowgate --strict --secrets")]
+  flowgate check --config /etc/flowgate --strict --secrets
+  flowgate check --format github
+
+Without --config, ./flowgate.yaml is read.")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
@@ -25,6 +29,9 @@ pub struct Args {
     /// Secrets have to be there: an absent variable or file is an error instead of a note.
     #[arg(long)]
     secrets: bool,
+    /// For people, for programs, or for GitHub Actions.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 }
 
 /// Checks and reports.
@@ -47,7 +54,7 @@ fn check(
     err: &mut dyn Write,
 ) -> ExitCode {
     let secrets = if args.secrets {
-        Secrets::Required
+        Secrets::Complete
     } else {
         Secrets::Optional
     };
@@ -59,8 +66,22 @@ fn check(
     if args.strict {
         problems.strict();
     }
-    // A closed stream changes nothing about the verdict.
-    let _ = write!(err, "{problems}");
+    let _ = match args.format {
+        // A closed stream changes nothing about the verdict.
+        Format::Text => write!(err, "{problems}"),
+        Format::Json => writeln!(out, "{:#}", document(&problems, counts)),
+        Format::Github => problems
+            .iter()
+            .try_for_each(|problem| writeln!(out, "{}", annotation(problem))),
+    };
+    let code = if problems.fatal() {
+        ExitCode::from(BAD_CONFIGURATION)
+    } else {
+        ExitCode::SUCCESS
+    };
+    if args.format == Format::Json {
+        return code;
+    }
     let found: Vec<String> = [
         (Severity::Error, "error"),
         (Severity::Warning, "warning"),
@@ -83,11 +104,39 @@ fn check(
         counted(counts.callers, "caller"),
         counted(counts.credentials, "credential"),
     );
-    if problems.fatal() {
-        ExitCode::from(BAD_CONFIGURATION)
-    } else {
-        ExitCode::SUCCESS
+    code
+}
+
+/// Everything, for programs.
+fn document(problems: &Problems, counts: Counts) -> serde_json::Value {
+    let all: Vec<_> = problems.iter().map(Problem::json).collect();
+    serde_json::json!({
+        "flows": counts.flows,
+        "callers": counts.callers,
+        "credentials": counts.credentials,
+        "errors": problems.count(Severity::Error),
+        "warnings": problems.count(Severity::Warning),
+        "notes": problems.count(Severity::Note),
+        "problems": all,
+    })
+}
+
+/// One problem, at its line.
+fn annotation(problem: &Problem) -> String {
+    let level = match problem.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "notice",
+    };
+    let mut properties = Vec::new();
+    if let Some(spot) = &problem.spot {
+        properties.push(("file", spot.file.to_string()));
+        properties.push(("line", spot.line.to_string()));
+        properties.push(("col", spot.column.to_string()));
+        properties.push(("title", spot.path.to_string()));
     }
+    let message = format!("{}\n{}", problem.message.as_str(), problem.cure.as_str());
+    workflow_command(level, &properties, &message)
 }
 
 fn counted(count: usize, word: &str) -> String {
@@ -109,6 +158,7 @@ mod tests {
             config: ConfigArgs { paths: vec![path] },
             strict,
             secrets,
+            format: Format::Text,
         };
         let environment = Environment::fixed([("NAME", "value")]);
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -178,6 +228,7 @@ mod tests {
             },
             strict: false,
             secrets: false,
+            format: Format::Text,
         };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let environment = Environment::fixed([("", ""); 0]);

@@ -19,6 +19,18 @@ pub enum Severity {
     Note,
 }
 
+impl Severity {
+    /// As it is written.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
 /// A place in a configuration file.
 #[derive(Clone)]
 pub struct Spot {
@@ -185,6 +197,32 @@ impl Problem {
         }
     }
 
+    /// For programs.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        let place = |spot: &Spot| {
+            serde_json::json!({
+                "file": &*spot.file,
+                "line": spot.line,
+                "column": spot.column,
+                "key": &*spot.path,
+            })
+        };
+        let mut document = serde_json::json!({
+            "severity": self.severity.word(),
+            "message": self.message.0,
+            "fix": self.cure.0,
+        });
+        if let (Some(spot), Some(into)) = (&self.spot, document.as_object_mut()) {
+            into.insert("place".to_owned(), place(spot));
+        }
+        if let (Some((words, spot)), Some(into)) = (&self.also, document.as_object_mut()) {
+            into.insert("other_place".to_owned(), place(spot));
+            into.insert("other_place_is".to_owned(), words.0.clone().into());
+        }
+        document
+    }
+
     /// One line, for logs.
     #[must_use]
     pub fn line(&self) -> String {
@@ -196,11 +234,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Note => "note",
-        };
+        let word = self.severity.word();
         let mut out = format!("{word}: {}\n", self.head());
         if let Some(spot) = &self.spot {
             spot.draw(&mut out, "-->", "");
@@ -253,14 +287,15 @@ impl Problems {
         self.0.retain(|one| one.severity == Severity::Error);
     }
 
-    /// In reading order, each once, severities mixed: what stands together is mended together.
+    /// In reading order, each once: what stands together is mended together. Notes come last: an error may be their cause.
     pub(crate) fn sort(&mut self) {
         let key = |problem: &Problem| {
             let place = problem
                 .spot
                 .as_ref()
                 .map(|spot| (Arc::clone(&spot.file), spot.line, spot.column));
-            (place, problem.message.0.clone())
+            let note = problem.severity == Severity::Note;
+            (note, place, problem.message.0.clone())
         };
         self.0.sort_by_cached_key(key);
         // What is wrong with a default is wrong in every entry that takes it, and said once.

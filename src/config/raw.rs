@@ -21,9 +21,10 @@ pub use credentials::{
     RefreshToken, Store, WorkloadIdentity,
 };
 pub use flows::{Flow, ResponseHeaders, Trigger};
-pub use place::{Place, Source, beside};
+pub use place::{Place, Source, beside, resolves};
 pub use words::{
-    Algorithm, ClientAuth, Cloud, Endpoint, Format, Kind, Level, Mode, Require, Responds, Scheme,
+    Algorithm, ClientAuth, Cloud, Endpoint, Format, Kind, Level, Method, Mode, Require, Responds,
+    Scheme,
 };
 
 /// Makes a section: a struct with a [`Field`] for each key, its reader and its schema.
@@ -34,6 +35,7 @@ macro_rules! section {
             $( $(#[doc = $doc:literal])+ $key:ident: $shape:ty, )*
         }
         $( required { $( $required:ident, )+ } )?
+        $( rules $rules:block )?
         $( later { $( $later:ident, )+ } )?
     ) => {
         $(#[doc = $about])+
@@ -71,6 +73,10 @@ macro_rules! section {
                 (!empty || reader.noted() == before).then_some(read)
             }
 
+            fn keys() -> &'static [&'static str] {
+                Self::KEYS
+            }
+
             fn schema() -> serde_json::Value {
                 #[allow(unused_mut, reason = "a section may have only keys that are not built yet")]
                 let mut keys = serde_json::Map::new();
@@ -78,12 +84,15 @@ macro_rules! section {
                     stringify!($key).to_owned(),
                     $crate::config::raw::described(&[$( $doc ),+], <$shape as $crate::config::read::Shape>::schema()),
                 ); )*
-                $crate::config::raw::described(&[$( $about ),+], serde_json::json!({
+                #[allow(unused_mut, reason = "few sections have rules between their keys")]
+                let mut section = serde_json::json!({
                     "type": "object",
                     "properties": keys,
                     "required": Self::REQUIRED,
                     "additionalProperties": false,
-                }))
+                });
+                $( $crate::config::raw::ruled(&mut section, $rules); )?
+                $crate::config::raw::described(&[$( $about ),+], section)
             }
         }
     };
@@ -97,6 +106,25 @@ fn described(lines: &[&str], mut schema: Json) -> Json {
         keys.insert("description".to_owned(), json!(text.join(" ")));
     }
     schema
+}
+
+/// Adds what a section's keys have to do with one another.
+fn ruled(section: &mut Json, rules: Json) {
+    if let (Json::Object(section), Json::Object(rules)) = (section, rules) {
+        section.extend(rules);
+    }
+}
+
+/// Exactly one key of the section.
+fn one_key() -> Json {
+    json!({ "minProperties": 1, "maxProperties": 1 })
+}
+
+/// Exactly one of these keys, whatever stands beside it.
+fn one_of(keys: &[&str]) -> Json {
+    let required = |key: &&str| json!({ "required": [key] });
+    let each: Vec<Json> = keys.iter().map(required).collect();
+    json!({ "oneOf": each })
 }
 
 section! {
@@ -267,7 +295,7 @@ section! {
         /// The credential of every flow that names none.
         credential: Text,
         /// Accepted methods.
-        methods: OneOrMore<Text>,
+        methods: OneOrMore<Choice<Method>>,
         /// From sending the request to the response head.
         timeout: Span,
         /// Largest body.

@@ -13,6 +13,7 @@ use super::merge::UNITED;
 use super::problem::{Name, Problem, Problems, Severity, Spot, Words, say};
 use super::suggest::{closest, listed, slip};
 use super::tree::{Entry, Node, Place, Value};
+use super::{foreign, grammar};
 use crate::clock::Environment;
 
 /// Something that can stand in a configuration.
@@ -21,6 +22,11 @@ pub trait Shape: Sized {
     fn read(reader: &mut Reader, node: &Node) -> Option<Self>;
     /// Its JSON Schema.
     fn schema() -> Json;
+    /// Its keys, where it is a section.
+    #[must_use]
+    fn keys() -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// A value and the place it came from.
@@ -276,7 +282,9 @@ impl Reader {
                 continue;
             }
             out.push_str(before);
-            let name = after.split_once('}').filter(|(name, _)| variable(name));
+            let name = after
+                .split_once('}')
+                .filter(|(name, _)| foreign::is_variable(name));
             let Some((name, after)) = name else {
                 self.error(
                     say!("`${{` is not followed by the name of an environment variable and `}}`"),
@@ -364,7 +372,19 @@ impl Reader {
             let cure = say!("merge keys (<<) are not read; write the keys out");
             return self.error_at(&spot, say!("a key that is not known here"), cure);
         }
-        if let Some(meant) = closest(&entry.key, known.iter().chain(later)) {
+        let belongs = self.belongs(&entry.key, entries);
+        let near = matches!(
+            belongs,
+            Some(grammar::Belongs::Below(_) | grammar::Belongs::Above(..))
+        );
+        let meant = closest(&entry.key, known.iter().chain(later));
+        if let (Some(belongs), Some(key)) = (belongs, slip(&entry.key))
+            && (near || meant.is_none())
+        {
+            spot.key = Arc::from(key.as_str());
+            return self.error_at(&spot, say!("`{}` is not known here", key), belongs.cure());
+        }
+        if let Some(meant) = meant {
             let message = match slip(&entry.key) {
                 Some(typed) => {
                     spot.key = Arc::from(typed.as_str());
@@ -386,6 +406,18 @@ impl Reader {
             None => say!("a key that is not known here"),
         };
         self.error_at(&spot, message, say!("known here: {}", listed(known)));
+    }
+
+    /// Where this key of another section belongs, seen from here.
+    fn belongs(&self, key: &str, entries: &[Entry]) -> Option<grammar::Belongs> {
+        let path: Vec<&str> = self
+            .steps
+            .iter()
+            .map(|step| &*step.key)
+            .filter(|key| !key.is_empty())
+            .collect();
+        let there: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        grammar::belongs(key, &path, &there)
     }
 
     fn once<'n, K: Copy + Eq + std::hash::Hash>(
@@ -486,6 +518,22 @@ impl<T: Shape> Shape for Named<T> {
     fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
         let mut named = Vec::new();
         for entry in reader.free(node, true)? {
+            let key = T::keys().iter().find(|key| **key == entry.key);
+            if let Some(key) = key
+                && (Name::parse(&entry.key).is_none() || !is_entry(&entry.value, T::keys()))
+            {
+                let mut spot = reader.here(&entry.place);
+                spot.key = Arc::from(*key);
+                reader.error_at(
+                    &spot,
+                    say!(
+                        "`{}` is a key of an entry, and stands where a name is expected",
+                        *key
+                    ),
+                    say!("write a name of your choice above it, and indent it below that name"),
+                );
+                continue;
+            }
             let Some(name) = Name::parse(&entry.key) else {
                 // The text is not repeated: it may be a value that slipped.
                 let spot = reader.here(&entry.place);
@@ -513,12 +561,18 @@ impl<T: Shape> Shape for Named<T> {
     }
 }
 
-fn variable(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(|first: char| first.is_ascii_digit())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+/// Whether this may be an entry with these keys, rather than the value of one of them.
+fn is_entry(node: &Node, keys: &[&'static str]) -> bool {
+    match &node.value {
+        Value::Map(entries) => {
+            entries.is_empty()
+                || entries
+                    .iter()
+                    .any(|entry| keys.contains(&entry.key.as_str()))
+        }
+        Value::Null => true,
+        Value::Scalar(..) | Value::List(_) => false,
+    }
 }
 
 fn join(path: &str, key: &str) -> Arc<str> {

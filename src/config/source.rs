@@ -129,22 +129,56 @@ fn yaml_in(folder: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
 }
 
 fn file(path: &Path, problems: &mut Problems) -> Option<File> {
-    let text = file::read(path, LIMIT)
-        .map_err(|error| match error {
-            file::Error::TooLarge => "the file is over 8 MiB",
-            other => other.reason(),
-        })
-        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text"));
-    match text {
+    let unusable = |message: Words, cure: Words| Problem {
+        cure,
+        ..problem(path, &message)
+    };
+    let found = match file::read(path, LIMIT) {
+        Err(file::Error::TooLarge) => Err(unusable(
+            say!("the file is over 8 MiB"),
+            say!("split the configuration into several files, or several gateways"),
+        )),
+        Ok(bytes) if is_utf16(&bytes) => Err(unusable(
+            say!("the file is UTF-16 text"),
+            say!(
+                "save it as UTF-8: editors offer it under `Save as`, PowerShell as -Encoding utf8"
+            ),
+        )),
+        Ok(bytes) => String::from_utf8(bytes).map_err(|_| {
+            unusable(
+                say!("the file is not UTF-8 text"),
+                say!("save it as UTF-8, the encoding of YAML"),
+            )
+        }),
+        Err(error @ file::Error::NotFound) => Err(unusable(
+            say!("{}", error.reason()),
+            say!(
+                "--config (or FLOWGATE_CONFIG) names a YAML file or a directory of *.yaml files, else flowgate.yaml is read; `flowgate init` writes one"
+            ),
+        )),
+        Err(error @ file::Error::Denied) => Err(unusable(
+            say!("{}", error.reason()),
+            say!("let the user who runs flowgate read the file and its folders"),
+        )),
+        Err(error) => Err(problem(path, &say!("{}", error.reason()))),
+    };
+    match found {
         Ok(text) => Some(File {
             name: Arc::from(path.to_string_lossy()),
             text,
         }),
-        Err(reason) => {
-            problems.push(problem(path, &say!("{}", reason)));
+        Err(problem) => {
+            problems.push(problem);
             None
         }
     }
+}
+
+/// Whether this is what some editors and shells of Windows write: with a byte order mark, or ASCII characters in two bytes each.
+fn is_utf16(bytes: &[u8]) -> bool {
+    let marked = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    let paired = matches!(bytes, [0, second, 0, fourth, ..] | [second, 0, fourth, 0, ..] if *second != 0 && *fourth != 0);
+    marked || paired
 }
 
 /// The path was typed on the command line or stands in a directory, and was not read from a file: it may be shown.

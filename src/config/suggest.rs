@@ -33,7 +33,8 @@ pub fn closest_name<'k>(
 
 /// How many letters may differ for a word to have been meant.
 fn allowed(word: &str) -> usize {
-    (word.len() / 2).clamp(1, 3)
+    // Half of a word is another word: `secret` is no slip of `bearer`.
+    (word.len().saturating_sub(1) / 2).clamp(1, 3)
 }
 
 /// What was written, where it is so close to a known word that [`closest`] or [`closest_name`] found one: three letters away from a

@@ -303,7 +303,7 @@ fn what_to_ask_for_follows_from_cloud_endpoint_and_host() {
         (
             "china",
             "v1",
-            "http://127.0.0.1:9/x",
+            "http://127.0.0.1:9/workflows/0/triggers/manual/paths/invoke?api-version=1",
             "resource https://service.powerautomate.cn/",
         ),
         (

@@ -82,6 +82,30 @@ impl Place {
     }
 }
 
+impl Node {
+    /// As JSON: plain numbers and truth values are such.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        use serde_json::Value as Json;
+        match &self.value {
+            Value::Null => Json::Null,
+            Value::Scalar(text, true) => match text.as_str() {
+                "true" => Json::Bool(true),
+                "false" => Json::Bool(false),
+                text => text
+                    .parse::<serde_json::Number>()
+                    .map_or_else(|_| Json::from(text), Json::Number),
+            },
+            Value::Scalar(text, false) => Json::from(text.as_str()),
+            Value::List(items) => items.iter().map(Self::json).collect(),
+            Value::Map(entries) => {
+                let pair = |entry: &Entry| (entry.key.clone(), entry.value.json());
+                Json::Object(entries.iter().map(pair).collect())
+            }
+        }
+    }
+}
+
 /// Reads one file's text. An empty file is an empty map.
 pub fn parse(file: &Arc<str>, text: &str) -> Result<Node, Box<Problem>> {
     let options = granit_parser::options! {

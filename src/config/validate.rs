@@ -11,7 +11,7 @@ use aws_lc_rs::digest;
 use super::problem::{Name, Spot, Words, say};
 use super::read::{At, Field, Named, Reader};
 use super::values::{Choice, OneOrMore, Text, telling_path, telling_variable};
-use super::{Certificate, EXPIRES_SOON, Parts, Problems, Secrets, Severity, raw};
+use super::{Certificate, EXPIRES_SOON, Parts, Problems, Secrets, Severity, foreign, raw};
 use crate::secret::{Secret, Source, Unreadable};
 use crate::validity::Validity;
 use crate::{client, file};
@@ -19,7 +19,7 @@ use crate::{client, file};
 mod api_keys;
 mod asks;
 mod callers;
-mod clouds;
+pub(crate) mod clouds;
 mod credentials;
 mod flows;
 mod listener;
@@ -97,6 +97,7 @@ pub(super) fn document(
     let log = outbound::log(log);
     let server = listener::server(&mut ground, server);
     let admin = listener::admin(&mut ground, admin, server.as_ref());
+    unused_defaults(&mut ground, &defaults);
     let callers = callers::callers(&mut ground, callers, &defaults);
     let mut credentials = credentials::credentials(&mut ground, credentials, &defaults);
     let vaults = vaults::judge(&mut ground, &mut credentials);
@@ -173,6 +174,16 @@ impl Defaults {
     }
 }
 
+/// Judges the defaults that are otherwise looked at only where an entry takes them: what is wrong there is wrong before anybody does.
+fn unused_defaults(ground: &mut Ground<'_>, defaults: &Defaults) {
+    if let Some(at) = defaults.entra.authority.as_ref() {
+        ground.authority_url(at);
+    }
+    if let Some(at) = defaults.api_key.header.as_ref() {
+        api_keys::key_header(ground, at);
+    }
+}
+
 fn part<T>(field: Field<T>, silent: fn() -> T) -> T {
     field.value().unwrap_or_else(silent)
 }
@@ -195,7 +206,7 @@ impl Ground<'_> {
 
     /// A secret's value. An absent one is an error or, when only looking, a note.
     fn secret(&mut self, at: &At<raw::Source>, sensitive: bool) -> Option<Secret<String>> {
-        self.announce(at, sensitive);
+        self.announce(at, sensitive)?;
         let value = at.value.0.read(self.reader.environment());
         self.digest(value.as_ref().ok().map(|value| value.expose().as_bytes()));
         self.accounted(&at.spot, &at.value.0, value)
@@ -203,17 +214,26 @@ impl Ground<'_> {
 
     /// The same for one that may be a binary file, which comes in base64.
     fn secret_of_any_kind(&mut self, at: &At<raw::Source>) -> Option<Secret<String>> {
-        self.announce(at, true);
+        self.announce(at, true)?;
         let value = at.value.0.read_any(self.reader.environment());
         self.digest(value.as_ref().ok().map(|value| value.expose().as_bytes()));
         self.accounted(&at.spot, &at.value.0, value)
     }
 
-    /// Has a secret's file watched, and warns of one that stands here itself.
-    fn announce(&mut self, at: &At<raw::Source>, sensitive: bool) {
+    /// Has a secret's file watched, and warns of one that stands here itself. `None`: what stands here is no secret but its place.
+    fn announce(&mut self, at: &At<raw::Source>, sensitive: bool) -> Option<()> {
         let raw::Source(source) = &at.value;
         match source {
             Source::File(path) => self.files.push(path.clone()),
+            Source::Plain(text) if sensitive && foreign::vault(text.expose()).is_some() => {
+                let cure = foreign::vault(text.expose())?;
+                self.reader.error_at(
+                    &at.spot,
+                    say!("this is the address of a secret, and would itself be the secret"),
+                    cure,
+                );
+                return None;
+            }
             Source::Plain(_) if sensitive => self.reader.warn_at(
                 &at.spot,
                 say!("a secret in plain text"),
@@ -221,6 +241,7 @@ impl Ground<'_> {
             ),
             Source::Plain(_) | Source::Environment(_) | Source::KeyVault { .. } => {}
         }
+        Some(())
     }
 
     /// Counts what was read, or tells why it could not be.
@@ -298,6 +319,9 @@ impl Ground<'_> {
 
     /// The bytes of a file that is not a secret, or is one that TLS reads.
     fn file(&mut self, at: &At<Text>) -> Option<Vec<u8>> {
+        if !raw::resolves(self.reader, at) {
+            return None;
+        }
         let path = raw::beside(&at.spot.file, &at.value.0);
         self.files.push(path.clone());
         match file::read(&path, super::source::LIMIT) {
@@ -343,6 +367,33 @@ impl Ground<'_> {
         });
     }
 
+    /// Whether there is a folder for a file that the gateway itself writes. Only an error stops: the folder may be mounted later.
+    fn has_folder(&mut self, spot: &Spot, path: &std::path::Path) -> bool {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => std::path::Path::new("."),
+        };
+        if folder.is_dir() && !path.is_dir() {
+            return true;
+        }
+        let severity = match self.secrets {
+            Secrets::Complete => Severity::Error,
+            // A running gateway says itself what it could not write.
+            Secrets::Required | Secrets::Below(_) | Secrets::Optional | Secrets::Told => {
+                Severity::Note
+            }
+        };
+        let which = telling_path(folder, &spot.file);
+        self.reader.note(
+            severity,
+            spot,
+            say!("there is no folder for this file{}", colon(&which)),
+            say!("make it, or mount it, and let the user who runs the gateway write there"),
+            None,
+        );
+        severity != Severity::Error
+    }
+
     /// An address somebody else's answers are trusted from: https, or http where that is allowed.
     fn https(&mut self, at: &At<Text>) -> Option<url::Url> {
         let url = self.https_with_query(at)?;
@@ -351,6 +402,24 @@ impl Ground<'_> {
                 &at.spot,
                 say!("the URL has a query or a fragment"),
                 say!("leave everything from ? or # on out"),
+            );
+            return None;
+        }
+        Some(url)
+    }
+
+    /// An Entra ID's address, to which tenant and endpoint are added.
+    fn authority_url(&mut self, at: &At<Text>) -> Option<url::Url> {
+        let url = self.https(at)?;
+        let added = |segment: &str| {
+            super::values::guid(segment).is_some()
+                || ["common", "organizations", "consumers", "oauth2", "v2.0"].contains(&segment)
+        };
+        if url.path_segments().is_some_and(|mut path| path.any(added)) {
+            self.reader.error_at(
+                &at.spot,
+                say!("a tenant or an endpoint stands in the authority's path, where they are added"),
+                say!("write the address alone, e.g. https://login.microsoftonline.com; `tenant` and `endpoint` are keys"),
             );
             return None;
         }
@@ -376,6 +445,9 @@ impl Ground<'_> {
             return None;
         }
         let host = url.host_str().unwrap_or_default();
+        if !target::reachable(self, &at.spot, host, url.port()) {
+            return None;
+        }
         match url.scheme() {
             "https" => Some(url),
             "http" if self.plain_allowed(host) => Some(url),
@@ -457,7 +529,7 @@ impl Ground<'_> {
                 .ok()
                 .map(|url| (url, false)),
             Field::Broken => None,
-            Field::Given(at) => self.https(&at).map(|mut url| {
+            Field::Given(at) => self.authority_url(&at).map(|mut url| {
                 let path = url.path().trim_end_matches('/').to_owned();
                 url.set_path(&path);
                 (url, true)

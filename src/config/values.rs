@@ -133,7 +133,7 @@ impl Shape for Span {
     }
 
     fn schema() -> Json {
-        or_variable(&json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" }))
+        or_variable(&json!({ "type": "string", "pattern": "^0*[1-9][0-9]*(ms|s|m|h)$" }))
     }
 }
 
@@ -171,7 +171,7 @@ impl Shape for Size {
 
     fn schema() -> Json {
         or_variable(
-            &json!({ "type": ["string", "integer"], "pattern": "^[0-9]+(B|KiB|MiB|GiB)?$" }),
+            &json!({ "type": ["string", "integer"], "pattern": "^0*[1-9][0-9]*(B|KiB|MiB|GiB)?$" }),
         )
     }
 }

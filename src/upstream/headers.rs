@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, header};
 
+use crate::flow::belongs_to_one_hop;
+
 /// Never towards a flow, besides what [`prefixed`] says and the headers this configuration's callers prove themselves with: hop-by-hop
 /// headers (RFC 9110 section 7.6.1) and framing, what the gateway sets itself, and proofs. `accept-encoding`: an answer that is
 /// compressed cannot be judged. API keys and signatures stand here by their usual names: what no caller of the configuration uses
@@ -76,22 +78,6 @@ const NOT_DOWNSTREAM: &[&str] = &[
     "x-request-id",
 ];
 
-/// Those of both that belong to one hop.
-const HOP: &[&str] = &[
-    "connection",
-    "content-length",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 /// A name in the one spelling names are compared in: `_` and `.` are `-` (names are lower case already).
 pub fn spelling(name: &HeaderName) -> Cow<'_, str> {
     let name = name.as_str();
@@ -133,7 +119,7 @@ pub fn passes_downstream(name: &HeaderName, named: &Named, wished: &[HeaderName]
         && spelled != "x-ms-client-tracking-id";
     let withheld = service || NOT_DOWNSTREAM.binary_search(&spelled).is_ok();
     // Nobody's wish makes another hop's header, or its framing, end-to-end.
-    !withheld || (wished.contains(name) && !HOP.contains(&spelled))
+    !withheld || (wished.contains(name) && !belongs_to_one_hop(spelled))
 }
 
 /// The names that a message's `Connection` declares hop-by-hop (RFC 9110 section 7.6.1).
@@ -195,7 +181,7 @@ mod tests {
         for name in NOT_DOWNSTREAM {
             let name = HeaderName::from_static(name);
             let passes = passes_downstream(&name, &named, std::slice::from_ref(&name));
-            assert_eq!(passes, !HOP.contains(&name.as_str()), "{name}");
+            assert_eq!(passes, !belongs_to_one_hop(name.as_str()), "{name}");
         }
         let hop = HeaderName::from_static("x-hop");
         assert!(!passes_downstream(&hop, &named, std::slice::from_ref(&hop)));

@@ -2,7 +2,7 @@
 
 use super::super::read::Field;
 use super::super::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
-use super::{Cloud, Require, Scheme, Source, section};
+use super::{Cloud, Require, Scheme, Source, one_key, one_of, ruled, section};
 
 section! {
     /// One way to prove who knocks: exactly one of the keys.
@@ -14,6 +14,7 @@ section! {
         /// A shared key in a header.
         api_key: ApiKey,
     }
+    rules { one_key() }
     later { basic, client_certificate, hmac, network, }
 }
 
@@ -81,6 +82,12 @@ section! {
         /// Short form of one key: the key itself.
         plain: Source,
     }
+    rules {
+        let mut rules = one_of(&["keys", "sha256", "plain"]);
+        let apart = serde_json::json!({ "not": { "required": ["header", "scheme"] } });
+        ruled(&mut rules, apart);
+        rules
+    }
 }
 
 section! {
@@ -95,4 +102,5 @@ section! {
         /// From when it no longer counts.
         expires: Moment,
     }
+    rules { one_of(&["sha256", "plain"]) }
 }

@@ -2,7 +2,8 @@
 
 use super::super::read::Field;
 use super::super::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
-use super::{Algorithm, ClientAuth, Cloud, Endpoint, Source, section};
+use super::place::with_key_vault;
+use super::{Algorithm, ClientAuth, Cloud, Endpoint, Source, one_key, one_of, section};
 
 section! {
     /// One way for the gateway to prove itself: exactly one of the keys.
@@ -24,6 +25,7 @@ section! {
         /// A person's account: signed in once with `flowgate sign-in`, renewed by the gateway.
         refresh_token: RefreshToken,
     }
+    rules { one_key() }
 }
 
 section! {
@@ -299,4 +301,5 @@ section! {
         /// Who reads and writes it there; default: `secrets.key_vault.credential`.
         credential: Text,
     }
+    rules { with_key_vault(one_of(&["file", "key_vault"])) }
 }

@@ -2,7 +2,7 @@
 
 use super::super::read::Field;
 use super::super::values::{Any, Choice, Flag, OneOrMore, Size, Span, Text};
-use super::{Kind, Mode, Responds, Source, section};
+use super::{Kind, Method, Mode, Responds, Source, section};
 
 section! {
     /// A short stable name for a trigger URL, and who may use it.
@@ -26,7 +26,7 @@ section! {
         /// Query parameters callers may pass; default: none.
         query: OneOrMore<Text>,
         /// Accepted methods.
-        methods: OneOrMore<Text>,
+        methods: OneOrMore<Choice<Method>>,
         /// From sending the request to the response head.
         timeout: Span,
         /// Largest body.
@@ -58,7 +58,7 @@ section! {
         /// Object ids the flow admits in mode users (GUIDs).
         object_ids: OneOrMore<Text>,
         /// The one method its trigger accepts.
-        method: Text,
+        method: Choice<Method>,
         /// How it answers: sync, async (202 and a Location) or accepted (202 and nothing else).
         responds: Choice<Responds>,
     }

@@ -2,11 +2,12 @@
 
 use serde_json::{Value as Json, json};
 
-use super::super::problem::say;
-use super::super::read::{Field, Reader, Shape};
+use super::super::foreign;
+use super::super::problem::{Severity, say};
+use super::super::read::{At, Field, Reader, Shape};
 use super::super::tree::{Node, Value};
 use super::super::values::Text;
-use super::section;
+use super::{one_of, ruled, section};
 use crate::secret::{self, Secret};
 
 /// A secret: `{env: NAME}`, `{file: PATH}`, `{key_vault: URL}` or the text itself.
@@ -16,6 +17,11 @@ pub struct Source(pub secret::Source);
 impl Shape for Source {
     fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
         if !matches!(node.value, Value::Map(_)) {
+            if let Value::Scalar(text, _) = &node.value
+                && let Some(found) = elsewhere(reader, text)
+            {
+                return found;
+            }
             let text = reader.text(node)?;
             if text.trim().is_empty() {
                 reader.error(
@@ -39,6 +45,9 @@ impl Shape for Source {
                 Some(Self(secret::Source::Environment(env.value.0)))
             }
             (Field::Absent, Field::Given(file), Field::Absent) if !reads_itself => {
+                if !resolves(reader, &file) {
+                    return None;
+                }
                 let path = beside(&file.spot.file, &file.value.0);
                 Some(Self(secret::Source::File(path)))
             }
@@ -70,7 +79,7 @@ section! {
     /// Where a secret comes from: exactly one of the keys.
     Place {
         /// Name of an environment variable.
-        env: Text,
+        env: Variable,
         /// Path of a file, re-read on change; relative to the configuration file.
         file: Text,
         /// Address of a secret in Azure Key Vault: `https://<vault>.vault.azure.net/secrets/<name>`.
@@ -78,6 +87,80 @@ section! {
         /// The credential that reads it, if not the one under `secrets.key_vault`.
         credential: Text,
     }
+    rules { with_key_vault(one_of(&["env", "file", "key_vault"])) }
+}
+
+/// What stands in an environment variable, or was meant to; `None`: the text stands for itself. Inner `None`: a problem was noted.
+#[expect(
+    clippy::option_option,
+    reason = "outer: whether it is one; inner: whether it is usable"
+)]
+fn elsewhere(reader: &mut Reader, text: &str) -> Option<Option<Source>> {
+    let spot = reader.spot();
+    if let Some(name) = foreign::expansion(text) {
+        reader.note(
+            Severity::Note,
+            &spot,
+            say!("this is read from the environment"),
+            say!("write {{ env: NAME }}, which says so, in place of ${{NAME}}"),
+            None,
+        );
+        let source = secret::Source::Environment(name.to_owned());
+        return Some(Some(Source(source)));
+    }
+    foreign::variable(text, reader.environment())?;
+    reader.error(
+        say!("this names a variable as another tool writes it, and would itself be the secret"),
+        say!(
+            "write {{ env: NAME }}; a secret that really looks like this belongs into a variable or a file"
+        ),
+    );
+    Some(None)
+}
+
+/// Whether a path can be found as it is written.
+pub fn resolves(reader: &mut Reader, path: &At<Text>) -> bool {
+    let shell = foreign::for_a_shell(&path.value.0);
+    if shell {
+        reader.error_at(
+            &path.spot,
+            say!("no shell reads this path: ~, $NAME and %NAME% stand for themselves"),
+            say!("write the path in full; relative paths start at the configuration file, and ${{NAME}} is replaced"),
+        );
+    }
+    !shell
+}
+
+/// The name of an environment variable. `${NAME}` is not replaced here: the value would be taken for a name, and told.
+#[derive(Clone)]
+pub struct Variable(pub String);
+
+impl Shape for Variable {
+    fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+        let Value::Scalar(text, _) = &node.value else {
+            return reader.text(node).map(Self);
+        };
+
+        if !text.contains(['$', '%', '{', '}', '=', '\0']) && !text.trim().is_empty() {
+            return Some(Self(text.clone()));
+        }
+        reader.error(
+            say!("this is not the name of an environment variable"),
+            say!("write {{ env: NAME }}, the name alone"),
+        );
+        None
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^[^$%{}=]+$" })
+    }
+}
+
+/// `credential` says who reads a vault, and needs one.
+pub fn with_key_vault(mut rules: Json) -> Json {
+    let needed = json!({ "dependentRequired": { "credential": ["key_vault"] } });
+    ruled(&mut rules, needed);
+    rules
 }
 
 /// A path as written in a configuration file: relative ones start beside that file, wherever the process was started.

@@ -32,6 +32,26 @@ words! {
 }
 
 words! {
+    /// Methods a flow may take; the rest have other meanings for a proxy.
+    Method {
+        /// GET.
+        Get = "GET",
+        /// HEAD.
+        Head = "HEAD",
+        /// POST.
+        Post = "POST",
+        /// PUT.
+        Put = "PUT",
+        /// PATCH.
+        Patch = "PATCH",
+        /// DELETE.
+        Delete = "DELETE",
+        /// OPTIONS.
+        Options = "OPTIONS",
+    }
+}
+
+words! {
     /// Token endpoints of Entra ID.
     Endpoint {
         /// `/oauth2/v2.0/token`, asks with `scope`.

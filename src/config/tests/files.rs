@@ -205,7 +205,7 @@ fn what_is_no_text_or_too_large_is_no_configuration() {
         at(std::slice::from_ref(&path))
             .problems
             .to_string()
-            .contains("not UTF-8")
+            .contains("UTF-8")
     );
     fs::write(&path, "#".repeat(9 << 20)).unwrap();
     assert!(at(&[path]).problems.to_string().contains("over 8 MiB"));

@@ -141,7 +141,7 @@ fn credentials_that_the_provider_would_refuse_are_refused_here() {
     judge(include_str!("mistakes/credentials.txt"), |case, entry| {
         let which = user(case, "flows", "c");
         format!(
-            "credentials:\n  c: {{ {entry} }} # <<<\nflows:\n  b: {{ url: 'http://127.0.0.1:9/x', who_can_trigger: erp, credential: {which} }}"
+            "credentials:\n  c: {{ {entry} }} # <<<\nflows:\n  b: {{ url: 'http://127.0.0.1:9/workflows/0/triggers/manual/paths/invoke?api-version=1', who_can_trigger: erp, credential: {which} }}"
         )
     });
 }
@@ -206,7 +206,7 @@ fn only_flows_whose_callers_are_users_exchange_their_tokens() {
              partner: {{ jwt: {{ issuer: 'https://idp.example', audience: a }} }}\n\
              credentials:\n  c: {{ {credential}\n\
              flows:\n  all: {{ URL, who_can_trigger: [users, members, everybody, applications, partner, own, other, both, default], credential: flows }}\n  \
-             f: {{ url: 'http://127.0.0.1:9/x', credential: c, {flow}"
+             f: {{ url: 'http://127.0.0.1:9/workflows/0/triggers/manual/paths/invoke?api-version=1', credential: c, {flow}"
         )
     });
 }

@@ -20,7 +20,7 @@ fn judged(folder: &Path, credential: &str, more: &[(&str, &str)]) -> Outcome {
     let text = format!(
         "callers:\n  erp: {{ api_key: {{ sha256: {{ env: KEY_HASH }} }} }}\n\
          credentials:\n  c: {{ {credential} }}\n\
-         flows:\n  f: {{ url: 'http://127.0.0.1:9/x', who_can_trigger: erp, credential: c }}\n"
+         flows:\n  f: {{ url: 'http://127.0.0.1:9/workflows/0/triggers/manual/paths/invoke?api-version=1', who_can_trigger: erp, credential: c }}\n"
     );
     fs::write(&path, text).unwrap();
     let environment = Environment::fixed(VARIABLES.iter().chain(more).copied());

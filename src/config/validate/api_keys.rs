@@ -116,7 +116,8 @@ pub fn settings(
     })
 }
 
-fn key_header(ground: &mut Ground<'_>, at: &At<Text>) -> Option<HeaderName> {
+/// The header a key travels in.
+pub fn key_header(ground: &mut Ground<'_>, at: &At<Text>) -> Option<HeaderName> {
     let name = HeaderName::from_bytes(at.value.0.as_bytes()).ok();
     let Some(name) = name else {
         ground.reader.error_at(

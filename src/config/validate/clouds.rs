@@ -30,6 +30,14 @@ pub struct Host {
     pub clouds: &'static [Cloud],
 }
 
+impl Host {
+    /// Whether the host tells what its tokens have to be asked for.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.service != Service::Unknown
+    }
+}
+
 const fn host(suffix: &'static str, service: Service, clouds: &'static [Cloud]) -> Host {
     Host {
         suffix,
@@ -331,7 +339,8 @@ pub fn service(audience: &str) -> bool {
 }
 
 /// Whether `name` is `suffix` or lies below it, whole labels only.
-fn within(name: &str, suffix: &str) -> bool {
+#[must_use]
+pub fn within(name: &str, suffix: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     name.strip_suffix(suffix)
         .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))

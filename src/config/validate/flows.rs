@@ -32,6 +32,8 @@ struct Others<'a> {
     credentials: &'a Credentials,
     callers_used: Vec<bool>,
     credentials_used: Vec<bool>,
+    /// Whether a flow names a caller or credential that is not there.
+    misnamed: bool,
 }
 
 /// Judges `flows:`.
@@ -44,11 +46,17 @@ pub fn flows(
     credentials: &Credentials,
 ) -> Vec<Option<Entry>> {
     let broken = matches!(section, Field::Broken);
-    if section.absent() {
-        ground.reader.remark(
+    match &section {
+        Field::Absent => ground.reader.remark(
             say!("there are no flows: every call will be refused"),
             say!("add a section `flows:`"),
-        );
+        ),
+        Field::Given(at) if at.value.0.is_empty() => ground.reader.warn_at(
+            &at.spot,
+            say!("there are no flows: every call will be refused"),
+            say!("add a flow: its name, and below it `url` and `who_can_trigger`"),
+        ),
+        Field::Given(_) | Field::Broken => {}
     }
     let named = section.given().map(|at| at.value.0).unwrap_or_default();
     let mut others = Others {
@@ -58,7 +66,9 @@ pub fn flows(
         credentials,
         callers_used: vec![false; callers.0.len()],
         credentials_used: vec![false; credentials.0.len()],
+        misnamed: false,
     };
+    default_credential(ground, &others);
     let mut entries = Vec::with_capacity(named.len());
     let mut paths = Vec::with_capacity(named.len());
     let mut every = true;
@@ -78,8 +88,8 @@ pub fn flows(
         ));
     }
     overlaps(ground, &mut paths);
-    // A broken flow may be the one that uses them.
-    if every && !broken {
+    // A broken flow may be the one that uses them, and a misspelled name may mean them.
+    if every && !broken && !others.misnamed {
         callers::unused(ground, callers, &others.callers_used);
         credentials::unused(ground, credentials, &others.credentials_used);
     }
@@ -90,6 +100,7 @@ pub fn flows(
 struct Taken {
     path: String,
     subpaths: bool,
+    methods: Vec<http::Method>,
     name: Name,
     spot: Spot,
 }
@@ -100,11 +111,25 @@ fn overlaps(ground: &mut Ground<'_>, paths: &mut [Taken]) {
     let mut open: Vec<&Taken> = Vec::new();
     for taken in paths.iter() {
         open.retain(|earlier| taken.path.starts_with(&earlier.path));
-        let clash = open.iter().find(|earlier| {
+        let shared = |earlier: &Taken| {
+            let common = |method| taken.methods.contains(method);
+            taken.path == earlier.path && earlier.methods.iter().any(common)
+        };
+        let below = |earlier: &Taken| {
             let rest = taken.path.strip_prefix(&earlier.path);
-            rest.is_some_and(|rest| rest.is_empty() || (earlier.subpaths && rest.starts_with('/')))
-        });
-        if let Some(earlier) = clash {
+            earlier.subpaths && rest.is_some_and(|rest| rest.starts_with('/'))
+        };
+        if let Some(earlier) = open.iter().find(|earlier| shared(earlier)) {
+            ground.reader.error_between(
+                &taken.spot,
+                say!(
+                    "the path overlaps that of `{}`, and both take the same method",
+                    earlier.name.clone()
+                ),
+                say!("give one of them another `path`, or `methods` that the other has not"),
+                (say!("the other path"), earlier.spot.clone()),
+            );
+        } else if let Some(earlier) = open.iter().find(|earlier| below(earlier)) {
             ground.reader.error_between(
                 &taken.spot,
                 say!("the path overlaps that of `{}`", earlier.name.clone()),
@@ -149,15 +174,6 @@ fn flow(
     let defaults = others.defaults;
     let subpaths = flag(subpaths);
     let path = path_of(ground, name, path, &owner, others.server);
-    if let (Some((path, spot)), Some(subpaths)) = (path.clone(), subpaths) {
-        let name = name.clone();
-        paths.push(Taken {
-            path,
-            subpaths,
-            name,
-            spot,
-        });
-    }
     let url = ground.required(
         url,
         &owner,
@@ -175,7 +191,17 @@ fn flow(
     let who = who_can_trigger.as_ref().map(|at| at.spot.clone());
     let rule = rule(ground, who_can_trigger, &owner, &may_borrow, others);
     let methods = methods.or(&defaults.flow.methods).given();
-    let methods = methods.and_then(|at| lists::methods_of(ground, &at.value));
+    let methods = methods.map(|at| lists::methods_of(&at.value));
+    if let (Some((path, spot)), Some(subpaths)) = (path.clone(), subpaths) {
+        paths.push(Taken {
+            path,
+            subpaths,
+            // Broken ones are told; nobody knows what they would take.
+            methods: methods.clone().unwrap_or_default(),
+            name: name.clone(),
+            spot,
+        });
+    }
     if let (Some(who), Some(Rule::Anyone), Some(methods)) = (&who, &rule, &methods) {
         open_to_pages(ground, who, methods, others.server);
     }
@@ -207,7 +233,10 @@ fn flow(
     let timeout = timeout.or(&defaults.flow.timeout);
     let body_limit = body_limit.or(&defaults.flow.body_limit);
     sanity(ground, &timeout, &body_limit, others.server);
-    let query = lists::query_of(ground, query);
+    let fits = target
+        .as_ref()
+        .is_none_or(|target| lists::query_beside(ground, &query, &target.url));
+    let query = lists::query_of(ground, query).filter(|_| fits);
     let content_types = lists::content_types_of(ground, content_types);
     let headers = lists::response_headers(ground, response_headers);
     let (rule, target) = (rule?, target?);
@@ -377,6 +406,7 @@ fn rule(
             .binary_search_by(|caller| caller.name.as_str().cmp(&at.value.0));
         let Ok(index) = found else {
             unknown_name(ground.reader, at, "caller", "callers", &known);
+            others.misnamed = true;
             allowed = None;
             continue;
         };
@@ -446,9 +476,24 @@ fn which_credential(ground: &mut Ground<'_>, own: Field<Text>, others: &mut Othe
         }
         return Chosen::One(index, inherited);
     }
-    let known: Vec<&Name> = others.credentials.0.iter().map(|one| &one.name).collect();
-    unknown_name(ground.reader, &at, "credential", "credentials", &known);
+    others.misnamed = true;
+    unknown_credential(ground, &at, others);
     Chosen::Broken
+}
+
+fn unknown_credential(ground: &mut Ground<'_>, at: &At<Text>, others: &Others<'_>) {
+    let known: Vec<&Name> = others.credentials.0.iter().map(|one| &one.name).collect();
+    unknown_name(ground.reader, at, "credential", "credentials", &known);
+}
+
+/// The default names a credential that is there, whether a flow takes it or not.
+fn default_credential(ground: &mut Ground<'_>, others: &Others<'_>) {
+    if let Some(at) = others.defaults.flow.credential.as_ref() {
+        let mut names = others.credentials.0.iter().map(|one| one.name.as_str());
+        if at.value.0 != "none" && !names.any(|name| name == at.value.0) {
+            unknown_credential(ground, at, others);
+        }
+    }
 }
 
 /// A flow for anyone must not lend the gateway's identity by accident, nor open a whole API (security rule 16).

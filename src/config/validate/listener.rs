@@ -13,7 +13,7 @@ use super::super::problem::{Spot, say};
 use super::super::read::{At, Field};
 use super::super::values::{Any, Text};
 use super::super::{Admin, Limits, raw};
-use super::Ground;
+use super::{Ground, outbound};
 use crate::call::source;
 use crate::server::{self, tls};
 use crate::validity::Validity;
@@ -168,18 +168,12 @@ fn host_names(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<String>> {
         .into_iter()
         .map(|at| {
             let name = at.value.0.to_ascii_lowercase();
-            // With a port it would be no host's name, and an IPv6 address is written in brackets.
-            let bracketed = name.starts_with('[') && name.ends_with(']');
-            let fits = name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-.[]:_".contains(&byte))
-                && !name.is_empty()
-                && (bracketed || !name.contains(':'));
+            let fits = outbound::host_name(&name);
             if !fits {
                 ground.reader.error_at(
                     &at.spot,
-                    say!("this is not a host name"),
-                    say!("write the name alone, without scheme and port, e.g. gateway.example"),
+                    say!("this is not a host name, so no request can have it"),
+                    say!("write the name alone, e.g. gateway.example, without a port and without *; an IPv6 address in brackets, e.g. [::1]"),
                 );
             }
             fits.then_some(name)

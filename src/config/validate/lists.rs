@@ -6,55 +6,36 @@ use http::{HeaderName, Method};
 
 use super::super::problem::say;
 use super::super::raw;
-use super::super::read::{At, Field};
-use super::super::values::{Any, OneOrMore, Text};
+use super::super::read::Field;
+use super::super::values::{Any, Choice, OneOrMore, Text};
 use super::Ground;
-
-/// Methods a flow may take; the rest have other meanings for a proxy.
-const METHODS: [Method; 7] = [
-    Method::GET,
-    Method::HEAD,
-    Method::POST,
-    Method::PUT,
-    Method::PATCH,
-    Method::DELETE,
-    Method::OPTIONS,
-];
+use crate::flow::belongs_to_one_hop;
 
 /// Query parameters that belong to the URL (facts A1.5).
 const RESERVED_QUERY: [&str; 5] = ["sig", "sp", "sv", "se", "api-version"];
 
-/// One method, in capitals.
-pub fn method_of(ground: &mut Ground<'_>, at: &At<Text>) -> Option<Method> {
-    let text = at.value.0.as_str();
-    let method = METHODS.iter().find(|method| method.as_str() == text);
-    if method.is_none() {
-        let upper = METHODS
-            .iter()
-            .any(|method| method.as_str().eq_ignore_ascii_case(text));
-        let cure = if upper {
-            say!("write it in capitals")
-        } else {
-            say!("choose from GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-        };
-        ground
-            .reader
-            .error_at(&at.spot, say!("this is not a method a flow can take"), cure);
+/// One method.
+#[must_use]
+pub fn method_of(word: raw::Method) -> Method {
+    match word {
+        raw::Method::Get => Method::GET,
+        raw::Method::Head => Method::HEAD,
+        raw::Method::Post => Method::POST,
+        raw::Method::Put => Method::PUT,
+        raw::Method::Patch => Method::PATCH,
+        raw::Method::Delete => Method::DELETE,
+        raw::Method::Options => Method::OPTIONS,
     }
-    method.cloned()
 }
 
 /// Methods, each once.
-pub fn methods_of(ground: &mut Ground<'_>, list: &OneOrMore<Text>) -> Option<Vec<Method>> {
-    let mut kept = Some(Vec::new());
+#[must_use]
+pub fn methods_of(list: &OneOrMore<Choice<raw::Method>>) -> Vec<Method> {
+    let mut kept = Vec::new();
     for at in &list.0 {
-        match (method_of(ground, at), &mut kept) {
-            (Some(method), Some(kept)) => {
-                if !kept.contains(&method) {
-                    kept.push(method);
-                }
-            }
-            _ => kept = None,
+        let method = method_of(at.value.0);
+        if !kept.contains(&method) {
+            kept.push(method);
         }
     }
     kept
@@ -130,8 +111,59 @@ pub fn response_headers(
         Field::Given(at) => at.value,
     };
     let remove = header_names(ground, remove);
-    let pass = header_names(ground, pass);
+    let pass = passed(ground, pass, remove.as_deref().unwrap_or_default());
     remove.zip(pass)
+}
+
+/// Headers that pass although they would be kept back: not those that belong to one hop, nor those that are removed.
+fn passed(
+    ground: &mut Ground<'_>,
+    list: Field<Any<Text>>,
+    removed: &[HeaderName],
+) -> Option<Vec<HeaderName>> {
+    let spots: Vec<_> = list.as_ref().map_or_else(Vec::new, |at| {
+        at.value.0.iter().map(|one| one.spot.clone()).collect()
+    });
+    let names = header_names(ground, list)?;
+    let mut sound = true;
+    for (name, spot) in names.iter().zip(&spots) {
+        let (message, cure) = if belongs_to_one_hop(&name.as_str().replace(['_', '.'], "-")) {
+            (
+                say!("this header belongs to one hop and never passes"),
+                say!("leave it out"),
+            )
+        } else if removed.contains(name) {
+            (
+                say!("this header stands in both `remove` and `pass`, and is removed"),
+                say!("keep it in one of the two"),
+            )
+        } else {
+            continue;
+        };
+        ground.reader.error_at(spot, message, cure);
+        sound = false;
+    }
+    sound.then_some(names)
+}
+
+/// Refuses query parameters that the URL itself has: a caller's never replaces them.
+pub fn query_beside(
+    ground: &mut Ground<'_>,
+    list: &Field<OneOrMore<Text>>,
+    url: &crate::flow::TriggerUrl,
+) -> bool {
+    let mut sound = true;
+    for at in list.as_ref().map_or(&[][..], |at| &at.value.0) {
+        if url.parameter(&at.value.0) {
+            ground.reader.error_at(
+                &at.spot,
+                say!("the URL itself has this query parameter, so a caller's is always refused"),
+                say!("take it out of the URL, or out of this list"),
+            );
+            sound = false;
+        }
+    }
+    sound
 }
 
 fn header_names(ground: &mut Ground<'_>, list: Field<Any<Text>>) -> Option<Vec<HeaderName>> {

@@ -55,16 +55,9 @@ pub fn outbound(
         }
     };
     let no_proxy = match no_proxy {
-        Field::Absent => variable(ground, ["NO_PROXY", "no_proxy"])
-            .map(|list| {
-                list.split(',')
-                    .map(|one| one.trim().to_owned())
-                    .filter(|one| !one.is_empty())
-                    .collect()
-            })
-            .or(Some(Vec::new())),
+        Field::Absent => Some(inherited_exceptions(ground)),
         Field::Broken => None,
-        Field::Given(at) => Some(at.value.0.into_iter().map(|one| one.value.0).collect()),
+        Field::Given(at) => exceptions(ground, at.value),
     };
     Some(client::Settings {
         ca: ca?,
@@ -84,12 +77,12 @@ fn hosts(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<String>> {
         .into_iter()
         .map(|at| {
             let host = at.value.0.to_ascii_lowercase();
-            let fits = !host.contains(['/', '*', '@', ' ']);
+            let fits = host_name(&host);
             if !fits {
                 ground.reader.error_at(
                     &at.spot,
                     say!("this is not a host name"),
-                    say!("write the name alone, without https:// and without *"),
+                    say!("write the name alone, without https://, without a port and without *"),
                 );
             }
             fits.then_some(host)
@@ -98,20 +91,116 @@ fn hosts(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<String>> {
     hosts.into_iter().collect()
 }
 
-fn variable(ground: &Ground<'_>, names: [&str; 2]) -> Option<String> {
-    names
+/// Whether a host can have this name or address: labels and dots, or an address, IPv6 in brackets as in a URL.
+pub fn host_name(text: &str) -> bool {
+    if let Some(address) = text.strip_prefix('[') {
+        let address = address.strip_suffix(']').unwrap_or_default();
+        return address.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let label = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    text.strip_suffix('.').unwrap_or(text).split('.').all(label)
+}
+
+/// What is reached without the proxy: a name or `.suffix`, an address, a network, or `*`. What can never match is refused.
+fn exceptions(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<String>> {
+    let entries: Vec<Option<String>> = list
+        .0
         .into_iter()
-        .find_map(|name| ground.reader.environment().value(name))
-        .filter(|value| !value.trim().is_empty())
+        .map(|at| {
+            let text = at.value.0.trim();
+            if exception(text) {
+                return Some(text.to_owned());
+            }
+            let cure = if text.contains(',') {
+                say!("give each of them an entry of its own")
+            } else if text.starts_with("*.") && exception(text.trim_start_matches('*')) {
+                say!("write it as `.corp`, not as `*.corp`: it stands for the name and everything below")
+            } else {
+                say!("write a name or .suffix, an address (IPv6 without brackets) or a network alone, without https:// and without a port")
+            };
+            ground
+                .reader
+                .error_at(&at.spot, say!("this can never match a host"), cure);
+            None
+        })
+        .collect();
+    entries.into_iter().collect()
+}
+
+fn exception(text: &str) -> bool {
+    let numeric = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || b"./".contains(&byte));
+    if numeric || text.contains([':', '/']) {
+        return text.parse::<std::net::IpAddr>().is_ok() || text.parse::<ipnet::IpNet>().is_ok();
+    }
+    text == "*" || host_name(text.strip_prefix('.').unwrap_or(text))
+}
+
+fn variable<const N: usize>(
+    ground: &Ground<'_>,
+    names: [&'static str; N],
+) -> Option<(&'static str, String)> {
+    names.into_iter().find_map(|name| {
+        let value = ground.reader.environment().value(name)?;
+        (!value.trim().is_empty()).then_some((name, value))
+    })
+}
+
+/// The exceptions of the environment, read as other tools read them: `*.corp` means `.corp`, a port does not matter.
+fn inherited_exceptions(ground: &mut Ground<'_>) -> Vec<String> {
+    let Some((name, list)) = variable(ground, ["NO_PROXY", "no_proxy"]) else {
+        return Vec::new();
+    };
+    let mut kept = Vec::new();
+    let mut ignored = false;
+    for entry in list
+        .split([',', ' '])
+        .map(str::trim)
+        .filter(|one| !one.is_empty())
+    {
+        let bare = if entry.starts_with("*.") {
+            entry.trim_start_matches('*')
+        } else {
+            entry
+        };
+        let without_port = bare.rsplit_once(':').map_or(bare, |(host, port)| {
+            let port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+            if port && !host.contains(':') {
+                host
+            } else {
+                bare
+            }
+        });
+        let plain = without_port.trim_start_matches('[').trim_end_matches(']');
+        if exception(plain) {
+            kept.push(plain.to_owned());
+        } else {
+            ignored = true;
+        }
+    }
+    if ignored {
+        ground.reader.remark(
+            say!("an entry of {} can never match a host and is ignored", name),
+            say!("write names, .suffixes, addresses or networks, separated by commas, or outbound.no_proxy"),
+        );
+    }
+    kept
 }
 
 /// The proxy of the environment. One that cannot be read is a warning: the variable may be meant for others.
 fn inherited_proxy(ground: &mut Ground<'_>) -> Option<Secret<url::Url>> {
-    let text = variable(ground, ["HTTPS_PROXY", "https_proxy"])?;
+    let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let (name, text) = variable(ground, names)?;
     let url = proxy_url(&text);
     if url.is_none() {
         ground.reader.remark(
-            say!("HTTPS_PROXY is not http://host:port and is ignored"),
+            say!("{} is not http://host:port and is ignored", name),
             say!("set it to http://host:port, or write outbound.proxy"),
         );
     }
@@ -143,7 +232,13 @@ fn configured_proxy(
 }
 
 fn proxy_url(text: &str) -> Option<url::Url> {
-    let url = url::Url::parse(text.trim()).ok()?;
+    let text = text.trim();
+    // As other tools take it: `host:port` is an http proxy.
+    let url = if text.contains("://") {
+        url::Url::parse(text).ok()?
+    } else {
+        url::Url::parse(&format!("http://{text}")).ok()?
+    };
     let fits = url.scheme() == "http"
         && url.host_str().is_some()
         && matches!(url.path(), "" | "/")

@@ -85,21 +85,7 @@ pub fn judge(
     };
     let wished_url = wished_url?;
     let spot = wished_url.spot.clone();
-    let plain = matches!(wished_url.value.0, crate::secret::Source::Plain(_));
-    let text = ground.secret(&wished_url, false)?;
-    let url = TriggerUrl::parse(text.expose().trim())
-        .map_err(|reason| invalid(ground, &spot, reason))
-        .ok()?;
-    if plain && url.signed() {
-        ground.reader.warn_at(
-            &spot,
-            say!("a URL with `sig=` is a secret, and stands here in plain text"),
-            say!("move it out: {{ env: NAME }} or {{ file: PATH }}"),
-        );
-    }
-    if url.plain() && !ground.plain_allowed(url.host()) {
-        ground.plain_refused(&spot);
-    }
+    let url = address(ground, &wished_url)?;
     if let Some(listen) = listen {
         not_ourselves(ground, &spot, &url, listen);
     }
@@ -137,14 +123,71 @@ pub fn judge(
             credential: None,
         });
     };
-    let ask = asked(ground, &spot, url.host(), manner?, own_ask?)?;
-    guard_host(ground, &spot, url.host(), &ask, allow_host);
+    let (manner, own_ask) = (manner?, own_ask?);
+    let stated = own_ask.is_some() || manner.ask.is_some() || manner.entra.is_none();
+    let ask = asked(ground, &spot, url.host(), manner, own_ask)?;
+    let allowed = guard_host(ground, &spot, url.host(), &ask, allow_host);
+    if allowed && !stated && !is_trigger {
+        guessed(ground, &spot, url.host(), &ask);
+    }
     Some(Target {
         url,
         kind,
         audience,
         credential: Some((index, ask)),
     })
+}
+
+/// The URL, as far as one could be called.
+fn address(ground: &mut Ground<'_>, wished: &At<raw::Source>) -> Option<TriggerUrl> {
+    let spot = &wished.spot;
+    let plain = matches!(wished.value.0, crate::secret::Source::Plain(_));
+    let text = ground.secret(wished, false)?;
+    let url = TriggerUrl::parse(text.expose().trim())
+        .map_err(|reason| invalid(ground, spot, reason))
+        .ok()?;
+    reachable(ground, spot, url.host(), port_of(&url)).then_some(())?;
+    if plain && url.signed() {
+        ground.reader.warn_at(
+            spot,
+            say!("a URL with `sig=` is a secret, and stands here in plain text"),
+            say!("move it out: {{ env: NAME }} or {{ file: PATH }}"),
+        );
+    }
+    if url.plain() && !ground.plain_allowed(url.host()) {
+        ground.plain_refused(spot);
+    }
+    Some(url)
+}
+
+/// The port a URL names; 0 where that is none.
+fn port_of(url: &TriggerUrl) -> Option<u16> {
+    let authority = url.uri().authority()?;
+    let text = authority.as_str().strip_prefix(authority.host())?;
+    let port = text.strip_prefix(':')?;
+    Some(port.parse().unwrap_or(0))
+}
+
+/// Whether a connection to such a host and port could ever be tried.
+pub fn reachable(ground: &mut Ground<'_>, spot: &Spot, host: &str, port: Option<u16>) -> bool {
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    if rustls::pki_types::ServerName::try_from(literal).is_err() {
+        ground.reader.error_at(
+            spot,
+            say!("no server can have this host name"),
+            say!("write the name as the server's certificate has it, without * and blanks"),
+        );
+        return false;
+    }
+    if port == Some(0) {
+        ground.reader.error_at(
+            spot,
+            say!("nobody can be reached at this port"),
+            say!("write a port from 1 to 65535, or leave it out"),
+        );
+        return false;
+    }
+    true
 }
 
 /// Whether `scope:` or `resource:` stand where nobody can ask.
@@ -321,6 +364,27 @@ fn asked(
     other_cloud(ground, spot, &ask, known, cloud, endpoint).then_some(ask)
 }
 
+/// Warns of a token that is asked for the flow service because nothing better is known.
+fn guessed(ground: &mut Ground<'_>, spot: &Spot, host: &str, ask: &Ask) {
+    if clouds::known(host).is_some_and(clouds::Host::is_told) {
+        return;
+    }
+    let key = match ask {
+        Ask::Scope(_) => say!("`scope:`, e.g. scope: https://graph.microsoft.com/.default"),
+        Ask::Resource(_) | Ask::Both { .. } => {
+            say!("`resource:`, e.g. resource: https://graph.microsoft.com")
+        }
+    };
+    ground.reader.warn_at(
+        spot,
+        say!("nobody knows what this host wants: its token is asked for the flow service"),
+        say!(
+            "say what it wants with {}; where a flow answers there, write kind: power_automate",
+            key
+        ),
+    );
+}
+
 /// The flow service of another cloud than the host's never fits.
 fn other_cloud(
     ground: &mut Ground<'_>,
@@ -366,14 +430,16 @@ fn other_cloud(
 }
 
 /// A token for Microsoft's services must not travel to somebody else's host (security rule 21).
-fn guard_host(ground: &mut Ground<'_>, spot: &Spot, host: &str, ask: &Ask, allowed: bool) {
+fn guard_host(ground: &mut Ground<'_>, spot: &Spot, host: &str, ask: &Ask, allowed: bool) -> bool {
     let at_home = clouds::known(host).is_some() || clouds::loopback(host);
     let asked = [ask.scope(), ask.resource()];
-    if asked.into_iter().flatten().any(clouds::microsofts) && !at_home && !allowed {
+    let away = asked.into_iter().flatten().any(clouds::microsofts) && !at_home && !allowed;
+    if away {
         ground.reader.error_at(
             spot,
             say!("a token for a Microsoft service would be sent to a host that is not Microsoft's"),
             say!("correct the host; say what the host wants with `scope:`; or write allow_host: true if that is meant"),
         );
     }
+    !away
 }

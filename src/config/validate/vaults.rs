@@ -64,6 +64,25 @@ impl Ground<'_> {
         }
     }
 
+    /// The same for a secret that is used with whatever blanks an editor or `echo` left at its ends: they are warned of.
+    pub fn value_with_blanks(
+        &mut self,
+        at: &At<raw::Source>,
+        defaults: &Defaults,
+    ) -> Option<Value> {
+        let value = self.value(at, true, defaults)?;
+        if let Value::Fixed(text) = &value
+            && text.expose().trim() != text.expose()
+        {
+            self.reader.warn_at(
+                &at.spot,
+                say!("the value begins or ends with a blank or an empty line, and is used with it"),
+                say!("take it out if it is a slip; printf %s writes a value without a line's end (one line's end is dropped)"),
+            );
+        }
+        Some(value)
+    }
+
     /// The same for what may be binary.
     pub fn value_of_any_kind(
         &mut self,

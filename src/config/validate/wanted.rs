@@ -48,7 +48,7 @@ pub fn trigger_of(ground: &mut Ground<'_>, section: raw::Trigger) -> Option<Want
     let method = match method {
         Field::Absent => Some(None),
         Field::Broken => None,
-        Field::Given(at) => method_of(ground, &at).map(Some),
+        Field::Given(at) => Some(Some(method_of(at.value.0))),
     };
     let mode_spot = mode.as_ref().map(|at| at.spot.clone());
     if matches!(mode, Field::Broken) || matches!(responds, Field::Broken) {

@@ -198,7 +198,7 @@ fn secret_value(
     entra: bool,
     defaults: &Defaults,
 ) -> Option<Value> {
-    let value = ground.value(at, true, defaults)?;
+    let value = ground.value_with_blanks(at, defaults)?;
     if entra
         && let Value::Fixed(secret) = &value
         && guid(secret.expose().trim()).is_some()
@@ -237,6 +237,9 @@ fn expiry(ground: &mut Ground<'_>, expires: Field<Moment>) -> Option<Option<u64>
 
 /// Its file is not watched: it is read anew for each request, and changes every hour.
 fn federated(ground: &mut Ground<'_>, at: &At<Text>) -> Option<Judged> {
+    if !raw::resolves(ground.reader, at) {
+        return None;
+    }
     let file = raw::beside(&at.spot.file, &at.value.0);
     // A command that tries the credential reads the file itself, and says what is wrong with it in the words that the log has.
     if !matches!(ground.secrets, Secrets::Told | Secrets::Below(_)) {

@@ -163,7 +163,11 @@ fn place(
     match (file, key_vault, credential) {
         (Field::Given(at), Field::Absent, Field::Absent) => {
             // Not watched: the gateway itself writes it, and looks for itself whether somebody else did.
-            Some(Place::File(raw::beside(&at.spot.file, &at.value.0)))
+            let path = raw::beside(&at.spot.file, &at.value.0);
+            if !raw::resolves(ground.reader, &at) || !ground.has_folder(&at.spot, &path) {
+                return None;
+            }
+            Some(Place::File(path))
         }
         (Field::Absent, Field::Given(at), credential) => {
             let reader = match credential {

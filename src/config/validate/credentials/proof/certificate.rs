@@ -24,7 +24,7 @@ pub fn judge(
     let passphrase = match keys.passphrase {
         Field::Absent => Some(None),
         Field::Broken => None,
-        Field::Given(at) => ground.value(&at, true, defaults).map(Some),
+        Field::Given(at) => ground.value_with_blanks(&at, defaults).map(Some),
     };
     let algorithm = keys.algorithm.or(&defaults.client_certificate.algorithm);
     let send_chain = keys.send_chain.or(&defaults.client_certificate.send_chain);

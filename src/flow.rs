@@ -1,6 +1,6 @@
 //! Flows: a short name for each trigger URL.
 //!
-//! In: a request's path. Out: maybe the [`Flow`] it names and, for a flow with `subpaths`, the rest of the path. Discloses nothing: an
+//! In: a request's path and method. Out: maybe the [`Flow`] they name and, for a flow with `subpaths`, the rest of the path. Discloses nothing: an
 //! unknown path and a known one are answered alike until the caller is known (design decision 9).
 
 use std::collections::HashMap;
@@ -72,36 +72,81 @@ pub enum Kind {
     Other,
 }
 
-/// Every flow, by path.
+/// Every flow, by path. Flows of one path take different methods.
 #[derive(Default)]
 pub struct Flows {
-    exact: HashMap<String, Arc<Flow>>,
-    /// Flows with subpaths, longest path first.
-    below: Vec<Arc<Flow>>,
+    exact: HashMap<String, Vec<Arc<Flow>>>,
+    /// Flows with subpaths, those of one path together, longest path first.
+    below: Vec<Vec<Arc<Flow>>>,
+}
+
+/// What a request's path and method name.
+#[derive(Clone, Default)]
+pub struct Found {
+    /// The flow that takes the method; where none does, the first of the path.
+    pub flow: Option<Arc<Flow>>,
+    /// The other flows of the path, where none of several takes the method.
+    pub others: Vec<Arc<Flow>>,
 }
 
 impl Flows {
-    /// Flows whose paths do not overlap (the configuration has checked that).
+    /// Flows whose paths do not overlap, or whose methods do not (the configuration has checked that).
     #[must_use]
     pub fn new(flows: impl IntoIterator<Item = Arc<Flow>>) -> Self {
         let mut all = Self::default();
         for flow in flows {
-            if flow.subpaths {
-                all.below.push(Arc::clone(&flow));
-            }
-            all.exact.insert(flow.path.clone(), flow);
+            let path = flow.path.clone();
+            all.exact.entry(path).or_default().push(flow);
         }
+        let below = all.exact.values().map(|flows| {
+            let below = flows.iter().filter(|flow| flow.subpaths);
+            below.map(Arc::clone).collect::<Vec<_>>()
+        });
+        all.below = below.filter(|flows| !flows.is_empty()).collect();
+        let length = |flows: &Vec<Arc<Flow>>| flows.first().map(|flow| flow.path.len());
         all.below
-            .sort_by_key(|flow| std::cmp::Reverse(flow.path.len()));
+            .sort_by_key(|flows| std::cmp::Reverse(length(flows)));
         all
     }
 
-    /// The flow a raw path names, exactly as configured: nothing is decoded or normalised before (design decision 8).
+    /// The flow a raw path and a method name, exactly as configured: nothing is decoded or normalised before (design decision 8).
     #[must_use]
-    pub fn find(&self, path: &str) -> Option<&Arc<Flow>> {
+    pub fn find(&self, path: &str, method: &Method) -> Found {
+        match self.of_path(path) {
+            [only] => Found {
+                flow: Some(Arc::clone(only)),
+                others: Vec::new(),
+            },
+            flows => match flows.iter().find(|flow| flow.methods.contains(method)) {
+                Some(flow) => Found {
+                    flow: Some(Arc::clone(flow)),
+                    others: Vec::new(),
+                },
+                None => Found {
+                    flow: flows.first().cloned(),
+                    others: flows.iter().skip(1).cloned().collect(),
+                },
+            },
+        }
+    }
+
+    fn of_path(&self, path: &str) -> &[Arc<Flow>] {
+        let below = |flows: &&Vec<Arc<Flow>>| {
+            flows
+                .first()
+                .is_some_and(|flow| flow.subpath(path).is_some())
+        };
         self.exact
             .get(path)
-            .or_else(|| self.below.iter().find(|flow| flow.subpath(path).is_some()))
+            .or_else(|| self.below.iter().find(below))
+            .map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Found {
+    /// Every flow that the path names, where none of several takes the method; else the one flow.
+    pub fn every(&self) -> impl Iterator<Item = &Arc<Flow>> {
+        self.flow.iter().chain(&self.others)
     }
 }
 
@@ -115,4 +160,26 @@ impl Flow {
         let rest = path.strip_prefix(self.path.trim_end_matches('/'))?;
         rest.starts_with('/').then_some(rest)
     }
+}
+
+/// Headers that belong to one hop, or frame a message (RFC 9110 section 7.6.1).
+const HOP: &[&str] = &[
+    "connection",
+    "content-length",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Whether a header belongs to one hop, so that nobody's wish lets it pass; in lower case, `-` for `_` and `.`.
+#[must_use]
+pub fn belongs_to_one_hop(name: &str) -> bool {
+    HOP.contains(&name)
 }

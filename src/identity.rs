@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::call::Call;
 use crate::call::framing::Malformed;
-use crate::flow::Flow;
+use crate::flow::Found;
 
 pub mod api_key;
 mod assertion;
@@ -74,15 +74,15 @@ pub struct Identity {
 /// A call whose caller is known. Made only here.
 pub struct Identified {
     call: Box<Call>,
-    flow: Option<Arc<Flow>>,
+    found: Found,
     identity: Identity,
 }
 
 impl Identified {
     /// The parts, for policy to judge.
     #[must_use]
-    pub fn into_parts(self) -> (Box<Call>, Option<Arc<Flow>>, Identity) {
-        (self.call, self.flow, self.identity)
+    pub fn into_parts(self) -> (Box<Call>, Found, Identity) {
+        (self.call, self.found, self.identity)
     }
 }
 

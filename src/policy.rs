@@ -11,7 +11,7 @@ use http::header::{CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, Method, Uri};
 
 use crate::call::Call;
-use crate::flow::{Flow, Forbidden};
+use crate::flow::{Flow, Forbidden, Found};
 use crate::identity::{CallerId, Identified, Identity};
 use crate::metrics::{FlowSeries, Metrics};
 
@@ -85,13 +85,17 @@ impl Policy {
 
     /// Lets a call through, or says why not.
     pub fn authorize(&self, identified: Identified) -> Result<Permitted, Denied> {
-        let (call, flow, identity) = identified.into_parts();
+        let (call, found, identity) = identified.into_parts();
         // Whoever has to mend a 403 or a wrong path needs to know who called.
         let unadmitted = |denied| {
             call.record.notes().recognised = self.recognised(&identity);
             denied
         };
-        let flow = flow.ok_or(Denied::NoSuchFlow).map_err(unadmitted)?;
+        if !found.others.is_empty() {
+            return Err(self.no_taker(&call, &found, &identity));
+        }
+        let flow = found.flow.ok_or(Denied::NoSuchFlow);
+        let flow = flow.map_err(unadmitted)?;
         call.record.notes().flow = self.series(&flow);
         let caller = self.caller(&flow, &identity).map_err(unadmitted)?;
         call.record.notes().caller = Some(Arc::clone(&caller));
@@ -104,7 +108,7 @@ impl Policy {
             .extended(flow.subpath(path), call.uri.query(), &flow.query)?;
         if !flow.methods.contains(&call.method) {
             return Err(Denied::MethodNotAllowed {
-                allow: allow(&flow.methods),
+                allow: allow(flow.methods.iter()),
             });
         }
         if call
@@ -125,6 +129,29 @@ impl Policy {
             identity,
             caller,
         })
+    }
+
+    /// Several flows share the path and none takes the method: the caller is told the methods of those it may use.
+    fn no_taker(&self, call: &Call, found: &Found, identity: &Identity) -> Denied {
+        let usable: Vec<(&Arc<Flow>, Arc<str>)> = found
+            .every()
+            .filter_map(|flow| Some((flow, self.caller(flow, identity).ok()?)))
+            .collect();
+        let mut notes = call.record.notes();
+        let Some((flow, caller)) = usable.first() else {
+            notes.recognised = self.recognised(identity);
+            notes.flow = found.flow.as_ref().and_then(|flow| self.series(flow));
+            return Denied::NotAllowed;
+        };
+        notes.flow = self.series(flow);
+        notes.caller = Some(Arc::clone(caller));
+        if ambient(identity.method) && cross_site(&call.headers) {
+            return Denied::CrossSite;
+        }
+        let methods = usable.iter().flat_map(|(flow, _)| &flow.methods);
+        Denied::MethodNotAllowed {
+            allow: allow(methods),
+        }
     }
 
     fn series(&self, flow: &Flow) -> Option<Arc<FlowSeries>> {
@@ -204,12 +231,8 @@ fn cross_site(headers: &HeaderMap) -> bool {
             .any(|site| site != "none" && site != "same-origin")
 }
 
-fn allow(methods: &[Method]) -> String {
-    methods
-        .iter()
-        .map(Method::as_str)
-        .collect::<Vec<_>>()
-        .join(", ")
+fn allow<'m>(methods: impl Iterator<Item = &'m Method>) -> String {
+    methods.map(Method::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn content_type_fits(headers: &HeaderMap, accepted: &[String]) -> bool {

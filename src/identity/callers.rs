@@ -175,14 +175,12 @@ impl Callers {
     /// Says who calls, or why that is not known. Notes the method, the reason and the time spent waiting for keys in the record.
     pub async fn identify(&self, call: Box<Call>) -> Result<Identified, Failure> {
         framing::check(&call, &self.hosts)?;
-        let flow = self.flows.find(call.uri.path()).cloned();
-        let seen = if flow.as_ref().is_some_and(|flow| flow.anyone) {
-            Seen::Settled(Ok(Identity {
-                method: "anyone",
-                ..Identity::default()
-            }))
+        let found = self.flows.find(call.uri.path(), &call.method);
+        let open = found.every().any(|flow| flow.anyone);
+        let seen = if open && found.others.is_empty() {
+            Seen::Settled(Ok(anyone()))
         } else {
-            let exchanged = flow.as_ref().is_some_and(|flow| flow.on_behalf_of);
+            let exchanged = found.flow.as_ref().is_some_and(|flow| flow.on_behalf_of);
             self.look(&call.headers, exchanged)
         };
         let settled = match seen {
@@ -191,6 +189,11 @@ impl Callers {
             Seen::Unsettled(token, proven, verifiers) => {
                 Box::pin(self.settle(token, proven, verifiers, &call.record.clone())).await
             }
+        };
+        // No flow of the path takes the method, and one of them is for anyone: who calls decides only which methods are named.
+        let settled = match settled {
+            Err(_) if open => Ok(anyone()),
+            settled => settled,
         };
         note(&call.record, &settled);
         let identity = settled?;
@@ -201,7 +204,7 @@ impl Callers {
         }
         Ok(Identified {
             call,
-            flow,
+            found,
             identity,
         })
     }
@@ -414,6 +417,13 @@ fn describe(identity: &mut Identity, claims: &Claims, verifier: &Verifier) {
             identity.subject.clone_from(&claims.subject);
             identity.client_id.clone_from(&claims.client_id);
         }
+    }
+}
+
+fn anyone() -> Identity {
+    Identity {
+        method: "anyone",
+        ..Identity::default()
     }
 }
 

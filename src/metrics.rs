@@ -102,6 +102,7 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let own = &registry;
+        #[cfg(target_os = "linux")]
         own.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
@@ -112,10 +113,7 @@ impl Metrics {
             &["version", "commit"],
         )?;
         build
-            .with_label_values(&[
-                env!("CARGO_PKG_VERSION"),
-                option_env!("FLOWGATE_COMMIT").unwrap_or("-"),
-            ])
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), env!("FLOWGATE_COMMIT")])
             .set(1);
         let flow = &["flow"];
         let credential = &["credential"];

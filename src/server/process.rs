@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::process::{Resource, Rlimit};
 
 /// Raises the number of open files to the hard limit and returns it; `None`: unlimited. Each call takes up to two.
 pub fn raise_open_files() -> io::Result<Option<u64>> {
@@ -55,7 +55,7 @@ fn least_limit(groups: &str, root: &Path) -> Option<u64> {
     limits.filter(|limit| *limit < 1 << 60).min()
 }
 
-/// No core dumps, and no other process of the same user may attach or read this one's memory.
+/// No core dumps, and on Linux no other process of the same user may attach or read this one's memory.
 pub fn forbid_core_dumps() -> io::Result<()> {
     rustix::process::setrlimit(
         Resource::Core,
@@ -64,19 +64,24 @@ pub fn forbid_core_dumps() -> io::Result<()> {
             maximum: Some(0),
         },
     )?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
+    use rustix::process::{Resource, getrlimit};
 
     #[test]
     fn rule_20_no_core_dumps() {
         super::forbid_core_dumps().unwrap();
         assert_eq!(getrlimit(Resource::Core).current, Some(0));
-        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        #[cfg(target_os = "linux")]
+        assert_eq!(
+            rustix::process::dumpable_behavior().unwrap(),
+            rustix::process::DumpableBehavior::NotDumpable
+        );
     }
 
     #[test]

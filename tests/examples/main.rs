@@ -5,6 +5,7 @@
 //! and as the partner's application, each with what it is admitted to and what it is refused.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stderr,
     reason = "a test stops at what it did not expect"
@@ -137,7 +138,7 @@ fn call(url: &str, headers: &[&str], body: Option<&[u8]>) -> Got {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
+        .expect("this test needs the program `curl`");
     // A refused upload may end before it was read.
     let _ = child.stdin.take().unwrap().write_all(body.unwrap_or(b""));
     let output = child.wait_with_output().unwrap();
@@ -466,7 +467,7 @@ fn a_program_with_a_key_creates_a_planner_task_once_somebody_has_signed_the_serv
         ])
         .arg(&address)
         .output()
-        .unwrap();
+        .expect("this test needs the program `curl`");
     let page = String::from_utf8(output.stdout).unwrap();
     assert!(page.contains("You can close this window"), "{page}");
     let who = lines.next().unwrap().unwrap();

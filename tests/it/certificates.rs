@@ -8,6 +8,7 @@ use http::{Request, StatusCode};
 
 use crate::house::{Answer, House, KEY, eventually};
 use crate::provider::Provider;
+use crate::tools;
 
 /// A folder in which OpenSSL makes certificates.
 pub struct Workshop(tempfile::TempDir);
@@ -18,11 +19,11 @@ impl Workshop {
     }
 
     pub fn run(&self, arguments: &str) {
-        let output = Command::new("openssl")
-            .args(arguments.split_whitespace())
-            .current_dir(self.0.path())
-            .output()
-            .unwrap();
+        let output = tools::output(
+            Command::new("openssl")
+                .args(arguments.split_whitespace())
+                .current_dir(self.0.path()),
+        );
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
     }

@@ -11,6 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::tools;
 use serde_json::Value;
 
 /// Long enough for any machine; only a hang takes longer.
@@ -275,7 +276,7 @@ pub struct Gateway {
     pub admin: SocketAddr,
     /// Its configuration.
     pub file: PathBuf,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Gateway {
@@ -307,6 +308,31 @@ impl Gateway {
         [out, err]: [Output; 2],
     ) -> Self {
         let (folder, file) = written(yaml);
+        Self::of(
+            file,
+            Some(folder),
+            environment,
+            [address, admin],
+            [out, err],
+        )
+    }
+
+    /// The same in a folder that has the files which the configuration names. Its ports are free ones.
+    pub fn in_folder(folder: &Path, yaml: &str) -> Self {
+        let ports = "\nserver: { listen: \"${LISTEN}\" }\nadmin: { listen: \"${ADMIN}\" }\n";
+        let file = folder.join("served.yaml");
+        std::fs::write(&file, format!("{yaml}{ports}")).unwrap();
+        let outputs = [Output::Collected, Output::Collected];
+        Self::of(file, None, &[], [free(), free()], outputs)
+    }
+
+    fn of(
+        file: PathBuf,
+        folder: Option<tempfile::TempDir>,
+        environment: &[(String, String)],
+        [address, admin]: [SocketAddr; 2],
+        [out, err]: [Output; 2],
+    ) -> Self {
         let mut environment = environment.to_vec();
         environment.push(("LISTEN".into(), address.to_string()));
         environment.push(("ADMIN".into(), admin.to_string()));
@@ -377,34 +403,21 @@ pub fn page(admin: SocketAddr, path: &str) -> Option<String> {
     Some(answer)
 }
 
-/// Runs `curl` with these arguments; what it printed. `None`: there is none here.
+/// Runs `curl` with these arguments; what it printed. `None`: there is none here, and the test is skipped.
 pub fn curl(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("curl")
-        .args([
-            "--silent",
-            "--show-error",
-            "--max-time",
-            "20",
-            "--noproxy",
-            "*",
-        ])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output();
-    match output {
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "curl {arguments:?}: {said}");
-            Some(String::from_utf8(output.stdout).unwrap())
-        }
-        Err(error) => {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "the tests with real clients need curl: {error}"
-            );
-            None
-        }
+    if !tools::here(&["curl"]) {
+        return None;
     }
+    let mut command = Command::new("curl");
+    command
+        .args(["--silent", "--show-error", "--max-time", "20"])
+        .args(["--noproxy", "*"])
+        .args(arguments)
+        .stdin(Stdio::null());
+    let output = tools::output(&mut command);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "curl {arguments:?}: {said}");
+    Some(String::from_utf8(output.stdout).unwrap())
 }
 
 /// Says that a test cannot be done here.

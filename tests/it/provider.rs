@@ -8,7 +8,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stderr,
     reason = "a test fixture: what does not start fails the test, at the place where it failed"
 )]
 
@@ -28,6 +27,8 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 use url::form_urlencoded;
+
+use crate::tools;
 
 /// Audience `flowgate`, signed with RS256.
 pub const RS256: &str = "https://resource.example/rs256";
@@ -84,14 +85,7 @@ impl Provider {
     }
 
     fn run(arguments: Vec<String>) -> Option<Self> {
-        if !node_is_here() {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "the tests against a real OpenID provider need node and npm"
-            );
-            eprintln!(
-                "skipped: the tests against a real OpenID provider need node (20 or later) and npm"
-            );
+        if !tools::here(&["node", "npm"]) {
             return None;
         }
         let home = installed();
@@ -205,17 +199,6 @@ impl Drop for Provider {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-fn node_is_here() -> bool {
-    ["node", "npm"].iter().all(|name| {
-        let asked = Command::new(name)
-            .arg("--version")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status();
-        asked.is_ok_and(|status| status.success())
-    })
 }
 
 /// The folder of the provider, its packages installed exactly as `package-lock.json` says.

@@ -51,7 +51,7 @@ impl Workshop {
             .args(arguments)
             .current_dir(self.0.path())
             .output()
-            .unwrap();
+            .expect("this test needs the program `openssl`");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
     }

@@ -5,16 +5,20 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::app::Ambient;
 use crate::config::{self, Config, Parts, Problems, Secrets};
 
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod doctor;
+mod format;
 pub mod hash_key;
+pub mod init;
 mod live;
+pub mod man;
 pub mod schema;
 pub mod serve;
 pub mod sign_in;
@@ -25,8 +29,13 @@ pub mod why;
 /// An authenticating gateway in front of Power Automate flows, Logic Apps and Microsoft Graph.
 #[derive(Parser)]
 #[command(
-    version,
-    after_help = "Example: flowgate demo\n\nStart with `flowgate demo`; then `flowgate check --config flowgate.yaml` and `flowgate serve --config flowgate.yaml`."
+    version = concat!(
+        env!("CARGO_PKG_VERSION"),
+        " (commit ",
+        env!("FLOWGATE_COMMIT"),
+        ")"
+    ),
+    after_help = "Example: flowgate demo\n\nStart with `flowgate demo`; then `flowgate init` writes flowgate.yaml, which `flowgate check`, `flowgate doctor` and `flowgate serve` find by themselves."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -35,6 +44,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a configuration for a trigger's URL, and print the commands that register the application.
+    Init(Box<init::Args>),
     /// Run the gateway.
     Serve(serve::Args),
     /// Read and validate a configuration, offline.
@@ -55,6 +66,10 @@ enum Command {
     HashKey(hash_key::Args),
     /// Print the configuration's JSON Schema, for editors.
     Schema(schema::Args),
+    /// Print a shell's completions.
+    Completions(completions::Args),
+    /// Print a manual page.
+    Man(man::Args),
 }
 
 /// Where the configuration is.
@@ -65,7 +80,7 @@ pub struct ConfigArgs {
         long = "config",
         value_name = "PATH",
         env = "FLOWGATE_CONFIG",
-        required = true
+        default_value = "flowgate.yaml"
     )]
     pub paths: Vec<std::path::PathBuf>,
 }
@@ -113,6 +128,7 @@ pub const BAD_CONFIGURATION: u8 = 2;
 #[must_use]
 pub fn run() -> ExitCode {
     match Cli::parse().command {
+        Command::Init(args) => init::run(*args),
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
@@ -123,6 +139,8 @@ pub fn run() -> ExitCode {
         Command::SignIn(args) => sign_in::run(&args),
         Command::HashKey(args) => hash_key::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
     }
 }
 
@@ -154,6 +172,18 @@ fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
 /// Says on standard error what went wrong, in one line with its causes.
 pub(crate) fn complain(error: &(dyn std::error::Error + 'static)) {
     say(&format!("flowgate: {}", crate::diagnosis::chain(error)));
+}
+
+/// Text on standard output, whole or not at all.
+fn deliver(text: &[u8]) -> ExitCode {
+    use std::io::Write as _;
+    match std::io::stdout().lock().write_all(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// One line on standard error.

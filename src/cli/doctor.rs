@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use futures_util::{StreamExt as _, stream};
 use http::HeaderValue;
 
+use super::format::Format;
 use super::live::{self, Live};
 use super::{BAD_CONFIGURATION, ConfigArgs, complain, print, say};
 use crate::app::Ambient;
@@ -70,6 +71,9 @@ pub struct Args {
     /// Really trigger the flow, with the body {}.
     #[arg(long, requires = "flow")]
     fire: bool,
+    /// For people, for programs, or for GitHub Actions.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 }
 
 /// Examines and reports.
@@ -118,8 +122,13 @@ pub fn run(args: &Args) -> ExitCode {
 async fn examine(args: &Args, config: &Parts, ambient: &Ambient) -> Result<bool, live::Error> {
     let live = Live::new(config, ambient)?;
     let mut wrong: Vec<String> = Vec::new();
+    let mut all = Vec::new();
     let mut told = |section: &Section| {
-        print(&section.to_string());
+        match args.format {
+            Format::Text => print(&section.to_string()),
+            Format::Json => all.push(section.json()),
+            Format::Github => section.annotations().iter().for_each(|line| print(line)),
+        }
         if section.is_wrong() {
             wrong.push(section.name().to_owned());
         }
@@ -173,7 +182,7 @@ async fn examine(args: &Args, config: &Parts, ambient: &Ambient) -> Result<bool,
             .map(|(position, ask)| {
                 tried(*position, ask).unwrap_or(&Tried::Nothing(Fault::Configuration))
             });
-        flow(name, entry.as_ref(), tried, &bench, args.fire, &tracking)
+        flow(name, entry.as_ref(), tried, &bench, args, &tracking)
     }))
     .buffered(AT_A_TIME)
     .collect()
@@ -184,7 +193,10 @@ async fn examine(args: &Args, config: &Parts, ambient: &Ambient) -> Result<bool,
     if let Some(section) = live.skew(ambient).and_then(machine) {
         told(&section);
     }
-    if wrong.is_empty() {
+    if args.format == Format::Json {
+        let document = serde_json::json!({ "sections": all, "wrong": wrong });
+        print(&format!("{document:#}"));
+    } else if wrong.is_empty() {
         print("Nothing is known to be wrong.");
     } else {
         print(&format!(
@@ -200,9 +212,10 @@ async fn flow(
     entry: Option<&Entry>,
     tried: Option<&Tried>,
     bench: &Bench<'_>,
-    fire: bool,
+    args: &Args,
     tracking: &str,
 ) -> Section {
+    let fire = args.fire;
     let mut section = Section::new(format!("flow {name}"));
     credentials::remarks(
         &mut section,
@@ -230,7 +243,11 @@ async fn flow(
         _ => probe::plan(flow, fire),
     };
     if let Plan::Fire(method) = &plan {
-        print(&format!(
+        let announce = match args.format {
+            Format::Text => print,
+            Format::Json | Format::Github => say,
+        };
+        announce(&format!(
             "Firing {name}: {method} with the body {{}}. This starts a run, under the client tracking id {tracking}.\n"
         ));
     } else if fire {

@@ -3,10 +3,9 @@
 //! In: nothing. Out: the schema on standard output, made of the same list of keys that the reader has. Editors with a YAML language server
 //! take it by a first line `# yaml-language-server: $schema=flowgate.schema.json`.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use super::complain;
+use super::deliver;
 
 /// Arguments of `schema`.
 #[derive(clap::Args)]
@@ -19,11 +18,5 @@ pub struct Args {}
 #[must_use]
 pub fn run(_: &Args) -> ExitCode {
     let schema = format!("{:#}\n", crate::config::json_schema());
-    match io::stdout().lock().write_all(schema.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
-        }
-    }
+    deliver(schema.as_bytes())
 }

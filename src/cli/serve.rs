@@ -25,7 +25,9 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 
 /// Arguments of `serve`.
 #[derive(clap::Args)]
-#[command(after_help = "Example: flowgate serve --config /etc/flowgate/flowgate.yaml")]
+#[command(
+    after_help = "Example: flowgate serve --config /etc/flowgate/flowgate.yaml\n\nWithout --config, ./flowgate.yaml is read."
+)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
@@ -140,6 +142,7 @@ async fn serve(
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
+        commit = env!("FLOWGATE_COMMIT"),
         listen = %listening,
         admin = %administered,
         flows = config.flows.len(),

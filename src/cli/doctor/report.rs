@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::super::format::workflow_command;
 use crate::diagnosis;
 
 /// What a line amounts to.
@@ -148,6 +149,55 @@ impl Section {
         if !self.is_wrong() {
             self.verdict = Verdict::wrong(fault, change);
         }
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        let lines: Vec<_> = self
+            .lines
+            .iter()
+            .map(|(mark, text)| serde_json::json!({ "mark": mark.as_str(), "text": text }))
+            .collect();
+        let verdict = match &self.verdict {
+            Verdict::Fine => serde_json::json!({ "result": "ok" }),
+            Verdict::Wrong { fault, change } => serde_json::json!({
+                "result": "wrong",
+                "fault": fault.as_str(),
+                "fix": change,
+            }),
+            Verdict::Inconclusive(why) => serde_json::json!({
+                "result": "inconclusive",
+                "why": why,
+            }),
+        };
+        serde_json::json!({ "title": self.title, "lines": lines, "verdict": verdict })
+    }
+
+    /// For GitHub Actions: what is wrong, and what will be.
+    #[must_use]
+    pub fn annotations(&self) -> Vec<String> {
+        let title = [("title", self.name().to_owned())];
+        let warnings = self
+            .lines
+            .iter()
+            .filter(|(mark, _)| *mark == Mark::Warning)
+            .map(|(_, text)| workflow_command("warning", &title, text));
+        let verdict = match &self.verdict {
+            Verdict::Fine => None,
+            Verdict::Wrong { .. } => {
+                let found = self.lines.iter().filter(|(mark, _)| *mark == Mark::Wrong);
+                let mut text: Vec<String> = found.map(|(_, text)| text.clone()).collect();
+                text.push(self.verdict.to_string());
+                Some(workflow_command("error", &title, &text.join("\n")))
+            }
+            Verdict::Inconclusive(_) => Some(workflow_command(
+                "notice",
+                &title,
+                &self.verdict.to_string(),
+            )),
+        };
+        warnings.chain(verdict).collect()
     }
 
     /// Whether nothing was found.

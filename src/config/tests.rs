@@ -429,7 +429,7 @@ fn code_has_no_default_of_its_own() {
         assert!(with(&rest.join("\n")).is_none(), "{gone}");
         seen += 1;
     }
-    assert_eq!(seen, 29);
+    assert_eq!(seen, 31);
 }
 
 #[test]

@@ -202,7 +202,7 @@ where
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
-        if *this.version < Version::HTTP_11 {
+        if *this.version < Version::HTTP_11 && says_close(&response) {
             // Else hyper adds "keep-alive" for a caller who asked for it, to "close" as well.
             *response.version_mut() = Version::HTTP_10;
         }

@@ -12,13 +12,14 @@ use std::process::Command;
 use super::{Running, Variables, free_port, root, simulate};
 
 /// Programs that need more than this machine.
-const NOT_RUN: [&str; 6] = [
+const NOT_RUN: [&str; 7] = [
     "cargo",
     "docker",
     "helm",
     "kubectl",
     "az",
     "benches/compare/run",
+    "promtool",
 ];
 
 /// Pages whose commands this file runs.

@@ -146,7 +146,6 @@ async fn only_a_token_that_is_one_is_sent_on() {
     for (what, fault) in [
         ("1 MiB and more", Fault::Padded(1024 * 1024)),
         ("another type", member("token_type", Some("mac".into()))),
-        ("no type", member("token_type", None)),
         (
             "a type that is a list",
             member("token_type", Some(json!(["Bearer"]))),
@@ -363,7 +362,11 @@ async fn plain_http_goes_to_loopback_literals_only() {
     let refused = |yaml: String| {
         let problems = check(&simulator, &yaml).err();
         let problems = problems.unwrap_or_else(|| panic!("this is accepted:\n{yaml}"));
-        assert!(problems.to_string().contains("http"), "{problems}");
+        let why = problems.to_string();
+        assert!(
+            why.contains("http") || why.contains("no server can have"),
+            "{why}"
+        );
     };
     for host in [
         "localhost",

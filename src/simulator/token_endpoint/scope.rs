@@ -30,10 +30,9 @@ impl Request<'_> {
                 let scope = self.scope()?.ok_or_else(|| Refusal::missing("scope"))?;
                 // Libraries ask for `openid profile offline_access` beside it; for an application they mean nothing.
                 let mut words = scope.split_whitespace().filter(|word| !is_openid(word));
-                let word = words.next().unwrap_or_default();
-                if words.next().is_some() {
+                let (Some(word), None) = (words.next(), words.next()) else {
                     return Err(Refusal::malformed_scope(scope));
-                }
+                };
                 word.strip_suffix("/.default")
                     .ok_or_else(|| Refusal::scope_without_default(scope))?
             }

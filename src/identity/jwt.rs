@@ -26,7 +26,7 @@ pub struct Settings {
     pub client_ids: Vec<String>,
     /// Accepted algorithms, never symmetric, at least one.
     pub algorithms: Vec<jsonwebtoken::Algorithm>,
-    /// Claims that must carry one of the listed values; see [`carries`].
+    /// Claims that must carry one of the listed values.
     pub claims: BTreeMap<String, Vec<String>>,
     /// Whether an ID token for this audience is accepted, too.
     pub accept_id_tokens: bool,

@@ -378,6 +378,12 @@ fn tcp_error(error: impl Into<BoxError>) -> ConnectError {
         if let Some(NamesError::NotPublic) = cause.downcast_ref() {
             return ConnectError::NotPublic;
         }
+        // The limit of one address and that of all together end in the same instant; they are one failure.
+        if let Some(error) = cause.downcast_ref::<io::Error>()
+            && error.kind() == io::ErrorKind::TimedOut
+        {
+            return ConnectError::Timeout;
+        }
         next = cause.source();
     }
     ConnectError::Tcp(error)

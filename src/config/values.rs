@@ -235,14 +235,17 @@ impl<T: Shape> Shape for Any<T> {
 impl<T: Shape> Shape for Free<T> {
     fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
         let mut read = Vec::new();
-        for entry in reader.free(node, false)? {
+        let entries = reader.free(node, false)?;
+        let written = !entries.is_empty();
+        for entry in entries {
             // The path shows … for the key: it is the user's text.
             let field = reader.below("…", &entry.place, &entry.value);
             if let Some(at) = field.given() {
                 read.push((entry.key.clone(), at));
             }
         }
-        Some(Self(read))
+        // What was written and cannot be read has been reported; it is not nothing.
+        (!written || !read.is_empty()).then_some(Self(read))
     }
 
     fn schema() -> Json {

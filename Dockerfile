@@ -27,9 +27,10 @@ LABEL org.opencontainers.image.title="flowgate" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${FLOWGATE_COMMIT}"
 COPY --from=build /build/LICENSE /LICENSE
-COPY --from=build /build/target/pgo/flowgate /flowgate
+# A folder of PATH, so that `kubectl exec … -- flowgate doctor` finds it.
+COPY --from=build /build/target/pgo/flowgate /usr/local/bin/flowgate
 USER 65532:65532
 # Callers; metrics and probes. Inside a container both have to listen on 0.0.0.0: see server.listen and admin.listen.
 EXPOSE 8080 9090
-ENTRYPOINT ["/flowgate"]
+ENTRYPOINT ["/usr/local/bin/flowgate"]
 CMD ["serve", "--config", "/etc/flowgate/flowgate.yaml"]

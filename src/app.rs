@@ -13,15 +13,15 @@ use crate::body::Budget;
 use crate::client::{self, Outbound};
 use crate::clock::{Clock, Environment, Random};
 use crate::config::{Certificate, Config, Entry};
-use crate::credential::{self, Cells, Wallet};
+use crate::credential::{self, TokenCache, TokenProvider};
 use crate::flow::Flows;
-use crate::gateway::{Draining, Gateway, Places, Surroundings, World};
+use crate::gateway::{Deps, Draining, Gateway, InFlightSlots, World};
 use crate::identity::key_set::Fetch;
 use crate::identity::{self, Callers, KeySets};
 use crate::metrics::{Metrics, seconds};
 use crate::policy::Policy;
 use crate::refusal::{Code, Fault};
-use crate::secret::vault::Turn;
+use crate::secret::vault::WriteGuard;
 use crate::secret::{self, Secrets};
 use crate::server;
 use crate::server::process::memory_limit;
@@ -62,14 +62,14 @@ impl Ambient {
 /// A running gateway.
 pub struct App {
     gateway: Gateway,
-    surroundings: Surroundings,
-    kept: Kept,
-    server: Arc<ArcSwap<server::Settings>>,
+    deps: Deps,
+    kept: PersistedState,
+    server: Arc<ArcSwap<server::ListenerSettings>>,
     admin_hosts: ArcSwap<Vec<String>>,
     /// Callers' and admin's, as they were bound: a reload cannot move them.
     addresses: (SocketAddr, SocketAddr),
     /// What else a reload does not change.
-    fixed: (telemetry::Settings, bool),
+    fixed: (telemetry::LogSettings, bool),
     /// Of the start: a reload does not move the listener, whatever the new configuration says.
     believe_simulator: bool,
     current: Mutex<Current>,
@@ -82,9 +82,9 @@ pub struct App {
 const SKEW: u64 = 300;
 
 /// What is expensive to lose and outlives a configuration: keys, tokens, secrets of vaults.
-struct Kept {
+struct PersistedState {
     key_sets: KeySets,
-    cells: Cells,
+    token_cache: TokenCache,
     secrets: Secrets,
 }
 
@@ -95,7 +95,7 @@ struct Current {
     summary: health::Summary,
     stated: expiry::Stated,
     /// Keeps tokens warm although no flow's wallet may hold them at this moment.
-    _wallet: Arc<Wallet>,
+    _token_provider: Arc<TokenProvider>,
 }
 
 /// Why a valid configuration cannot be put to work.
@@ -124,12 +124,12 @@ impl App {
         metrics: &Metrics,
         access: Option<AccessLog>,
     ) -> Result<Self, Error> {
-        let surroundings = Surroundings {
+        let deps = Deps {
             metrics: metrics.clone(),
             access,
             clock: ambient.clock.clone(),
             random: ambient.random.clone(),
-            places: Places::default(),
+            slots: InFlightSlots::default(),
             draining: Draining::default(),
         };
         let key_sets = KeySets::new(
@@ -137,12 +137,12 @@ impl App {
             ambient.random.clone(),
             metrics.clone(),
         );
-        let secrets = Secrets::new(secret::store::Surroundings {
+        let secrets = Secrets::new(secret::store::Deps {
             clock: ambient.clock.clone(),
             random: ambient.random.clone(),
             metrics: metrics.clone(),
         });
-        let cells = Cells::new(credential::cache::Surroundings {
+        let token_cache = TokenCache::new(credential::token_cache_entry::Deps {
             clock: ambient.clock.clone(),
             random: ambient.random.clone(),
             metrics: metrics.clone(),
@@ -150,14 +150,14 @@ impl App {
         });
         let outbound = Outbound::new(&config.outbound)?;
         let budget = Budget::new(config.limits.buffer_memory(memory_limit()));
-        let kept = Kept {
+        let kept = PersistedState {
             key_sets,
-            cells,
+            token_cache,
             secrets,
         };
         expose(config, metrics);
-        let (world, wallet) = build(config, &outbound, &budget, &surroundings, &kept);
-        let gateway = Gateway::new(world, surroundings.clone());
+        let (world, token_provider) = build(config, &outbound, &budget, &deps, &kept);
+        let gateway = Gateway::new(world, deps.clone());
         metrics.config_last_reload_success.set(1);
         Ok(Self {
             gateway,
@@ -170,13 +170,13 @@ impl App {
             current: Mutex::new(Current {
                 outbound,
                 budget,
-                summary: health::Summary::of(config, surroundings.clock.unix()),
+                summary: health::Summary::of(config, deps.clock.unix()),
                 stated: expiry::stated(config, metrics),
-                _wallet: wallet,
+                _token_provider: token_provider,
             }),
             was_ready: AtomicBool::new(false),
             last_reload: Mutex::default(),
-            surroundings,
+            deps,
         })
     }
 
@@ -184,7 +184,7 @@ impl App {
     /// which may take as long as the file system likes.
     pub fn outbound(&self, config: &Config) -> Result<Outbound, Error> {
         let outbound = self.current().outbound.clone();
-        Ok(outbound.with(&client::Settings {
+        Ok(outbound.with(&client::OutboundSettings {
             believe_simulator: self.believe_simulator,
             ..config.outbound.clone()
         })?)
@@ -199,7 +199,7 @@ impl App {
     /// (security rule 30).
     pub fn put_to_work(&self, config: &Config, outbound: Outbound) -> Result<(), Error> {
         let mut current = self.current();
-        let now = self.surroundings.clock.unix();
+        let now = self.deps.clock.unix();
         for new in &config.certificates {
             let good = |old: &&Certificate| old.place == new.place && old.valid.at(now);
             // One of this very minute, for a clock that is a little behind, is good.
@@ -222,8 +222,8 @@ impl App {
         let budget = current
             .budget
             .with(config.limits.buffer_memory(memory_limit()));
-        expose(config, &self.surroundings.metrics);
-        let (world, wallet) = build(config, &outbound, &budget, &self.surroundings, &self.kept);
+        expose(config, &self.deps.metrics);
+        let (world, token_provider) = build(config, &outbound, &budget, &self.deps, &self.kept);
         if (config.server.listen, config.admin.listen) != self.addresses {
             tracing::warn!("a changed listening address takes effect at a restart");
         }
@@ -237,9 +237,9 @@ impl App {
         *current = Current {
             outbound,
             budget,
-            summary: health::Summary::of(config, self.surroundings.clock.unix()),
-            stated: expiry::stated(config, &self.surroundings.metrics),
-            _wallet: wallet,
+            summary: health::Summary::of(config, self.deps.clock.unix()),
+            stated: expiry::stated(config, &self.deps.metrics),
+            _token_provider: token_provider,
         };
         Ok(())
     }
@@ -270,7 +270,7 @@ impl App {
     fn all_tried(&self) -> bool {
         self.kept.key_sets.all_tried()
             && self.kept.secrets.first_tried()
-            && self.kept.cells.first_tried()
+            && self.kept.token_cache.first_tried()
     }
 
     /// The gateway, for a listener.
@@ -281,7 +281,7 @@ impl App {
 
     /// The listener's settings, replaced by a reload.
     #[must_use]
-    pub fn server(&self) -> Arc<ArcSwap<server::Settings>> {
+    pub fn server(&self) -> Arc<ArcSwap<server::ListenerSettings>> {
         Arc::clone(&self.server)
     }
 
@@ -294,25 +294,25 @@ impl App {
 
     /// From here on the gateway is not ready.
     pub fn drain(&self) {
-        self.surroundings.draining.begin();
+        self.deps.draining.begin();
     }
 
     /// A last attempt to write to vaults what is in memory only. No token that is kept there is renewed while what comes out is held.
-    pub async fn write_down(&self) -> Vec<Turn> {
-        self.kept.secrets.write_down().await
+    pub async fn flush(&self) -> Vec<WriteGuard> {
+        self.kept.secrets.flush().await
     }
 
     /// Requests past authorization now.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.surroundings.places.taken()
+        self.deps.slots.taken()
     }
 
     /// Waits until key sets, secrets of vaults and first tokens have been tried, whatever came of it.
     pub async fn tried(&self) {
         self.kept.key_sets.first_tried().await;
         self.kept.secrets.tried().await;
-        self.kept.cells.tried().await;
+        self.kept.token_cache.tried().await;
     }
 }
 
@@ -322,15 +322,15 @@ fn build(
     config: &Config,
     outbound: &Outbound,
     budget: &Budget,
-    surroundings: &Surroundings,
-    kept: &Kept,
-) -> (World, Arc<Wallet>) {
-    let Surroundings {
+    deps: &Deps,
+    kept: &PersistedState,
+) -> (World, Arc<TokenProvider>) {
+    let Deps {
         metrics,
         clock,
         random,
         ..
-    } = surroundings.clone();
+    } = deps.clone();
     let flows = Arc::new(Flows::new(
         config.flows.iter().map(|entry| Arc::clone(&entry.flow)),
     ));
@@ -344,22 +344,24 @@ fn build(
         names.collect(),
         metrics.clone(),
     );
-    let Kept {
+    let PersistedState {
         key_sets,
-        cells,
+        token_cache,
         secrets,
     } = kept;
-    vaults::lend(config, cells, secrets, outbound);
+    vaults::provide(config, token_cache, secrets, outbound);
     let supply = |entry: &Entry| {
         let (position, ask) = entry.credential.as_ref()?;
         let settings = config.credentials.get(*position)?;
-        Some(cells.supply(settings, ask, outbound))
+        Some(token_cache.supply(settings, ask, outbound))
     };
-    let wallet = Arc::new(Wallet::new(config.flows.iter().map(supply).collect()));
+    let token_provider = Arc::new(TokenProvider::new(
+        config.flows.iter().map(supply).collect(),
+    ));
     let callers = Arc::new(Callers::new(
         &config.callers,
         flows,
-        identity::Surroundings {
+        identity::Deps {
             hosts: config.limits.hosts.clone(),
             verified_tokens: config.limits.verified_tokens,
             outbound: Fetch::through(outbound, &metrics.clock_skew(&clock)),
@@ -373,7 +375,7 @@ fn build(
     let upstream = Upstream::new(
         outbound,
         random,
-        upstream::Settings {
+        upstream::UpstreamSettings {
             body_idle_timeout: config.server.body_idle_timeout,
             budget: budget.clone(),
             anyone_budget: if known {
@@ -388,7 +390,7 @@ fn build(
     let world = World {
         callers,
         policy,
-        wallet: Arc::clone(&wallet),
+        token_provider: Arc::clone(&token_provider),
         upstream,
         max_in_flight: config.limits.max_in_flight,
         anyone_in_flight: if known {
@@ -397,7 +399,7 @@ fn build(
             config.limits.max_in_flight
         },
     };
-    (world, wallet)
+    (world, token_provider)
 }
 
 /// Shows what the configuration itself says: its hash, and when the certificate expires.
@@ -425,11 +427,11 @@ fn expose(config: &Config, metrics: &Metrics) {
 fn begin(config: &Config, metrics: &Metrics) {
     for entry in &config.flows {
         let watched = Code::ALL.iter().map(|code| (*code, code.entry()));
-        for (_, told) in
-            watched.filter(|(code, told)| *code == Code::NotAllowed || told.fault != Fault::Caller)
-        {
-            let (fault, status) = (told.fault.as_str(), told.status.as_str());
-            let labels = [&*entry.flow.name, "-", told.name, fault, status];
+        for (_, code_entry) in watched.filter(|(code, code_entry)| {
+            *code == Code::NotAllowed || code_entry.fault != Fault::Caller
+        }) {
+            let (fault, status) = (code_entry.fault.as_str(), code_entry.status.as_str());
+            let labels = [&*entry.flow.name, "-", code_entry.name, fault, status];
             metrics.requests_total.with_label_values(&labels);
         }
     }

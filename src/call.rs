@@ -1,6 +1,6 @@
 //! One request on its way through the gateway.
 //!
-//! In: the request as the HTTP parser made it. Out: a [`Call`], boxed once and handed from stage to stage, and a [`Record`], the
+//! In: the request as the HTTP parser made it. Out: a [`Call`], boxed once and handed from stage to stage, and a [`RequestLog`], the
 //! one place where the stages note what the access log and the metrics will say. Refuses nothing itself; whether a request is
 //! well formed is judged in `framing`.
 
@@ -79,13 +79,13 @@ pub struct Call {
     /// The id that answers, logs and the flow carry.
     pub id: RequestId,
     /// What the access log and metrics will say.
-    pub record: Record,
+    pub log: RequestLog,
 }
 
 impl Call {
     /// Takes a request apart. Extensions are dropped: nothing of them may travel on (design decision 7).
     #[must_use]
-    pub fn new(request: http::Request<Body>, id: RequestId, record: Record) -> Box<Self> {
+    pub fn new(request: http::Request<Body>, id: RequestId, log: RequestLog) -> Box<Self> {
         let (parts, body) = request.into_parts();
         Box::new(Self {
             connection: parts.extensions.get::<Connection>().cloned(),
@@ -95,7 +95,7 @@ impl Call {
             headers: parts.headers,
             body,
             id,
-            record,
+            log,
         })
     }
 }
@@ -109,11 +109,11 @@ impl fmt::Debug for Call {
 
 /// What the stages learned about one request, shared between them and `observe`.
 #[derive(Clone, Default)]
-pub struct Record(Arc<Mutex<Notes>>);
+pub struct RequestLog(Arc<Mutex<RequestLogFields>>);
 
-/// The notes of a [`Record`]. Durations are those spent waiting for somebody else.
+/// The notes of a [`RequestLog`]. Durations are those spent waiting for somebody else.
 #[derive(Default)]
-pub struct Notes {
+pub struct RequestLogFields {
     /// The flow's name and series, once policy has let the caller know it exists.
     pub flow: Option<Arc<FlowSeries>>,
     /// Configured name of *the* caller (contract, "Who is admitted", 3).
@@ -147,7 +147,7 @@ pub struct Notes {
     /// The token was refused and the call was sent once more (design decision 5).
     pub replayed: bool,
     /// The request's place among those in flight, given back when the notes go.
-    pub place: Option<Box<dyn Send>>,
+    pub slot: Option<Box<dyn Send>>,
 }
 
 /// A token, compared with what its flow is known to want.
@@ -158,15 +158,15 @@ pub struct Compared {
     pub fix: Option<String>,
 }
 
-impl Record {
+impl RequestLog {
     /// The notes, to read or write; held for an instant only, never across an await.
-    pub fn notes(&self) -> MutexGuard<'_, Notes> {
+    pub fn fields(&self) -> MutexGuard<'_, RequestLogFields> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Record {
+impl fmt::Debug for RequestLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Record")
+        f.write_str("RequestLog")
     }
 }

@@ -101,22 +101,22 @@ impl ConfigArgs {
             clock, environment, ..
         } = ambient;
         config::survey(&self.paths, environment, clock, Secrets::Below(needed))
-            .map_err(|problems| told(&problems))
+            .map_err(|problems| reported(&problems))
     }
 }
 
 impl ConfigArgs {
-    /// What there is of the configuration, whatever secrets cannot be read: those are among [`Parts::told`].
+    /// What there is of the configuration, whatever secrets cannot be read: those are among [`Parts::reported`].
     fn look(&self, ambient: &Ambient) -> Result<Parts, ExitCode> {
         let Ambient {
             clock, environment, ..
         } = ambient;
-        config::survey(&self.paths, environment, clock, Secrets::Told)
-            .map_err(|problems| told(&problems))
+        config::survey(&self.paths, environment, clock, Secrets::Reported)
+            .map_err(|problems| reported(&problems))
     }
 }
 
-fn told(problems: &Problems) -> ExitCode {
+fn reported(problems: &Problems) -> ExitCode {
     say(&problems.to_string());
     ExitCode::from(BAD_CONFIGURATION)
 }

@@ -1,6 +1,6 @@
 //! How the gateway reaches others: Entra ID, issuers, the flows.
 //!
-//! In: [`Settings`]. Out: an [`Outbound`] whose [`Outbound::fetch`] makes small bounded requests (tokens, key sets) and whose
+//! In: [`OutboundSettings`]. Out: an [`Outbound`] whose [`Outbound::fetch`] makes small bounded requests (tokens, key sets) and whose
 //! [`Outbound::flows`] is the pooled client for calls. TLS is verified against the system's roots plus `ca`; a redirect is an error,
 //! never followed; plain http goes to loopback and `insecure_hosts` only, and never through the proxy (security rules 17, 21); tokens
 //! and key sets of flowgate's own simulator are believed by a gateway on loopback only (rule 25).
@@ -57,7 +57,7 @@ const IDLE: Duration = Duration::from_secs(50);
 
 /// `outbound:` as configured and validated.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct OutboundSettings {
     /// Certificates trusted besides the system's.
     pub ca: Vec<CertificateDer<'static>>,
     /// The corporate proxy; may carry a user and password.
@@ -108,7 +108,7 @@ pub struct Limits {
 pub struct Outbound(Arc<Clients>);
 
 struct Clients {
-    settings: Settings,
+    settings: OutboundSettings,
     // Separate pools: a connection opened with the reach of the configuration must not serve a discovered address.
     configured: Client<Connector, Body>,
     discovered: Client<Connector, Body>,
@@ -120,7 +120,7 @@ struct Clients {
 
 impl Outbound {
     /// Reads the system's roots and builds the clients; connects to nobody.
-    pub fn new(settings: &Settings) -> Result<Self, Error> {
+    pub fn new(settings: &OutboundSettings) -> Result<Self, Error> {
         let shared = connect::Shared::new(settings)?;
         Ok(Self(Arc::new(Clients {
             settings: settings.clone(),
@@ -134,7 +134,7 @@ impl Outbound {
 
     /// Itself where the settings are still the same, so that connections and tokens stay warm across a reload; else new clients
     /// (rule 21).
-    pub fn with(&self, settings: &Settings) -> Result<Self, Error> {
+    pub fn with(&self, settings: &OutboundSettings) -> Result<Self, Error> {
         if self.0.settings == *settings {
             return Ok(self.clone());
         }

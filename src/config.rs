@@ -38,19 +38,19 @@ pub const EXPIRES_SOON: u64 = 30 * 24 * 3600;
 /// Everything the gateway is built from.
 pub struct Config {
     /// The callers' listener.
-    pub server: server::Settings,
+    pub server: server::ListenerSettings,
     /// What applies to requests whatever their flow.
     pub limits: Limits,
     /// Where metrics, health and status are.
     pub admin: Admin,
     /// How others are reached.
-    pub outbound: client::Settings,
+    pub outbound: client::OutboundSettings,
     /// Logs.
-    pub log: telemetry::Settings,
+    pub log: telemetry::LogSettings,
     /// Callers in the order of their names; `CallerId` is the position.
     pub callers: Vec<identity::Caller>,
     /// Credentials in the order of their names.
-    pub credentials: Vec<credential::Settings>,
+    pub credentials: Vec<credential::CredentialSettings>,
     /// Secrets that are read from vaults while the gateway runs.
     pub vaults: Vaults,
     /// Flows in the order of their names; `FlowId` is the position.
@@ -154,7 +154,7 @@ pub enum Secrets {
     /// It is an error below these key paths, e.g. `credentials.flows`, and elsewhere a note: a command needs no more.
     Below(Vec<String>),
     /// Whatever cannot be read, absent or not, is a note: a command tells in its own words what it did not find.
-    Told,
+    Reported,
     /// As `Required`, and so have the folders into which the gateway writes.
     Complete,
 }
@@ -164,7 +164,7 @@ impl Secrets {
     fn required(&self, path: &str) -> bool {
         match self {
             Self::Required | Self::Complete => true,
-            Self::Optional | Self::Told => false,
+            Self::Optional | Self::Reported => false,
             Self::Below(paths) => paths.iter().any(|above| {
                 let rest = path.strip_prefix(above.as_str());
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -176,7 +176,7 @@ impl Secrets {
 /// What there is of a configuration where absent secrets may have left holes: for commands that need a part of it.
 pub struct Parts {
     /// How others are reached.
-    pub outbound: Option<client::Settings>,
+    pub outbound: Option<client::OutboundSettings>,
     /// Credentials in the order of their names.
     pub credentials: Vec<Part>,
     /// Secrets that are read from vaults.
@@ -188,10 +188,10 @@ pub struct Parts {
     /// Callers in the order of their names.
     pub callers: Vec<CallerPart>,
     /// Warnings and notes; only where the configuration was surveyed.
-    pub told: Problems,
-    server: Option<(server::Settings, Limits)>,
+    pub reported: Problems,
+    server: Option<(server::ListenerSettings, Limits)>,
     admin: Option<Admin>,
-    log: Option<telemetry::Settings>,
+    log: Option<telemetry::LogSettings>,
     files: Vec<PathBuf>,
     secret_reads: Vec<&'static str>,
     certificates: Vec<Certificate>,
@@ -204,7 +204,7 @@ pub struct Part {
     /// Its configured name.
     pub name: Arc<str>,
     /// `None`: an absent secret left a hole.
-    pub settings: Option<credential::Settings>,
+    pub settings: Option<credential::CredentialSettings>,
 }
 
 /// One caller, as far as it is there.
@@ -312,11 +312,11 @@ fn survey_texts(
         mut problems,
         ..
     } = find(files, environment, clock, secrets);
-    let told = problems.clone();
+    let reported = problems.clone();
     // What is absent and not needed stops no command.
     problems.keep_errors();
     match parts {
-        Some(parts) if !problems.fatal() => Ok(Parts { told, ..parts }),
+        Some(parts) if !problems.fatal() => Ok(Parts { reported, ..parts }),
         _ => Err(problems),
     }
 }

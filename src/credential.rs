@@ -1,8 +1,8 @@
 //! WITH WHAT?
 //!
 //! In: a [`Permitted`] call. Out: a [`Credentialed`] one, with the token its flow wants, or none where the flow's URL carries its own
-//! signature. Refuses when no token can be had in time (502, 503). The [`Wallet`] of a configuration knows each flow's [`cache::Cell`];
-//! tokens live in one cell per credential and audience ([`cache`], design decision 4), shared across reloads by [`Cells`]. Each
+//! signature. Refuses when no token can be had in time (502, 503). The [`TokenProvider`] of a configuration knows each flow's [`token_cache_entry::TokenCacheEntry`];
+//! tokens live in one cell per credential and audience ([`token_cache_entry`], design decision 4), shared across reloads by [`TokenCache`]. Each
 //! kind of credential is a [`Source`] of tokens in a file of its own; those that ask a token endpoint do so as an [`Application`] with
 //! a [`proof`].
 
@@ -21,35 +21,35 @@ pub mod answer;
 pub mod application;
 pub mod assertion;
 pub mod bearer;
-pub mod cache;
 #[cfg(test)]
 mod canned;
-pub mod cells;
 pub mod certificate;
 pub mod claims;
 pub mod client_certificate;
 pub mod client_credentials;
 pub mod client_secret;
 pub mod federated;
-pub mod lent;
 pub mod managed_identity;
 pub mod on_behalf_of;
 pub mod password;
 pub mod proof;
 pub mod refresh_token;
 pub mod source;
-pub mod wallet;
+pub mod token_cache;
+pub mod token_cache_entry;
+pub mod token_provider;
+pub mod vault_tokens;
 
 pub use application::Application;
-pub use cells::{Cells, Health, Supply, Trouble};
 pub use claims::Claims;
 pub use on_behalf_of::Need;
 pub use source::Source;
-pub use wallet::{Renewed, Wallet};
+pub use token_cache::{Health, RenewalError, Supply, TokenCache};
+pub use token_provider::{Renewed, TokenProvider};
 
 /// A credential as configured: a name and how the gateway proves itself with it.
 #[derive(Clone)]
-pub struct Settings {
+pub struct CredentialSettings {
     /// Its configured name.
     pub name: Arc<str>,
     /// The way it proves itself.
@@ -67,15 +67,15 @@ pub enum Kind {
     /// OAuth 2.0 client credentials: the application for itself, whatever its proof.
     ClientCredentials(Application),
     /// Resource owner password credentials: a user's name and password.
-    Password(password::Settings),
+    Password(password::PasswordSettings),
     /// The identity the platform gives the machine.
-    ManagedIdentity(managed_identity::Settings),
+    ManagedIdentity(managed_identity::ManagedIdentitySettings),
     /// One fixed token.
-    Bearer(bearer::Settings),
+    Bearer(bearer::BearerSettings),
     /// On-behalf-of: the caller's own token, exchanged by the application.
     OnBehalfOf(Application),
     /// A refresh token that a person's sign-in left in a store.
-    RefreshToken(Box<refresh_token::Settings>),
+    RefreshToken(Box<refresh_token::RefreshTokenSettings>),
 }
 
 impl Kind {
@@ -200,7 +200,7 @@ pub enum Failure {
     },
     /// The credential's own secret cannot be read from its vault.
     #[error("the credential's secret cannot be read")]
-    SecretUnavailable(#[source] vault::Trouble),
+    SecretUnavailable(#[source] vault::VaultError),
     /// The caller's own token is not exchanged, and that is the caller's to mend: nothing of it concerns other callers.
     #[error("the caller's token is not exchanged ({})", need.reason())]
     Caller {
@@ -269,9 +269,9 @@ impl Failure {
     #[must_use]
     pub fn explain(&self) -> Explanation {
         match self {
-            Self::SecretUnavailable(trouble) => Explanation {
+            Self::SecretUnavailable(error) => Explanation {
                 reason: self.word(),
-                ..trouble.explain()
+                ..error.explain()
             },
             Self::Unavailable { evidence, .. } => {
                 explain(self.reason(), &[], None, evidence.clone())
@@ -339,7 +339,7 @@ impl Failure {
                 error, trace_id, ..
             } => (error.as_deref(), trace_id.as_deref()),
             Self::Caller { trace_id, .. } => (None, trace_id.as_deref()),
-            Self::SecretUnavailable(trouble) => (Some(trouble.word()), None),
+            Self::SecretUnavailable(error) => (Some(error.word()), None),
             Self::Unavailable { .. } | Self::Unusable { .. } => (None, None),
         }
     }

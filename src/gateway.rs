@@ -11,7 +11,7 @@
 //! missing or out of order does not compile, and nothing can be forwarded without a permit.
 //!
 //! ```compile_fail
-//! // Forwarding what was only identified: `Upstream::send` takes a `Credentialed`, which only `Wallet::obtain` makes of a `Permitted`.
+//! // Forwarding what was only identified: `Upstream::send` takes a `Credentialed`, which only `TokenProvider::obtain` makes of a `Permitted`.
 //! async fn shortcut(upstream: &flowgate::upstream::Upstream, call: flowgate::identity::Identified) {
 //!     let _ = upstream.send(call).await;
 //! }
@@ -34,7 +34,7 @@ use tower::{Service, ServiceBuilder};
 use crate::body::Body;
 use crate::call::Call;
 use crate::clock::{Clock, Random};
-use crate::credential::Wallet;
+use crate::credential::TokenProvider;
 use crate::identity::{Callers, Identified};
 use crate::metrics::Metrics;
 use crate::policy::{Permitted, Policy};
@@ -49,7 +49,7 @@ mod obtain;
 mod rescue;
 mod stage;
 
-pub use limits::{Draining, Places};
+pub use limits::{Draining, InFlightSlots};
 use stage::{Answering, Stage, Step};
 
 /// What one configuration comes to: each stage with its own settings of every flow and caller.
@@ -59,7 +59,7 @@ pub struct World {
     /// May they?
     pub policy: Policy,
     /// With what?
-    pub wallet: Arc<Wallet>,
+    pub token_provider: Arc<TokenProvider>,
     /// Send.
     pub upstream: Upstream,
     /// Requests past authorization at a time.
@@ -70,7 +70,7 @@ pub struct World {
 
 /// What outlives a configuration.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Deps {
     /// Every family.
     pub metrics: Metrics,
     /// Where access lines go, if they are wanted.
@@ -80,7 +80,7 @@ pub struct Surroundings {
     /// For request ids.
     pub random: Random,
     /// Places of requests in flight, counted across configurations.
-    pub places: Places,
+    pub slots: InFlightSlots,
     /// Whether the gateway is shutting down.
     pub draining: Draining,
 }
@@ -89,7 +89,7 @@ pub struct Surroundings {
 #[derive(Clone)]
 pub struct Gateway {
     current: Arc<ArcSwap<Spine>>,
-    surroundings: Surroundings,
+    deps: Deps,
 }
 
 /// One configuration's spine, its types erased.
@@ -98,17 +98,16 @@ struct Spine(Box<dyn Fn(Box<Call>) -> Answering<Infallible> + Send + Sync>);
 impl Gateway {
     /// A gateway that serves `world` until [`Gateway::replace`].
     #[must_use]
-    pub fn new(world: World, surroundings: Surroundings) -> Self {
+    pub fn new(world: World, deps: Deps) -> Self {
         Self {
-            current: Arc::new(ArcSwap::from_pointee(spine(world, &surroundings))),
-            surroundings,
+            current: Arc::new(ArcSwap::from_pointee(spine(world, &deps))),
+            deps,
         }
     }
 
     /// Serves `world` from the next request on, on open connections too (design decision 3).
     pub fn replace(&self, world: World) {
-        self.current
-            .store(Arc::new(spine(world, &self.surroundings)));
+        self.current.store(Arc::new(spine(world, &self.deps)));
     }
 
     /// The service for a listener.
@@ -120,13 +119,13 @@ impl Gateway {
     + Send
     + Sync
     + 'static {
-        let Surroundings {
+        let Deps {
             metrics,
             access,
             clock,
             random,
             ..
-        } = self.surroundings.clone();
+        } = self.deps.clone();
         ServiceBuilder::new()
             .layer(Step::around(arrive::Arrive::new(random))) // an id for each request, on each answer
             .layer(Step::around(observe::Observe::new(metrics, access, clock))) // outside rescue: it sees the final status, and a caller who hung up
@@ -156,16 +155,16 @@ impl Service<Box<Call>> for Snapshot {
 }
 
 /// The spine of one configuration.
-fn spine(world: World, surroundings: &Surroundings) -> Spine {
+fn spine(world: World, deps: &Deps) -> Spine {
     let World {
         callers,
         policy,
-        wallet,
+        token_provider,
         upstream,
         max_in_flight,
         anyone_in_flight,
     } = world;
-    let Surroundings { places, .. } = surroundings.clone();
+    let Deps { slots, .. } = deps.clone();
     let stack = ServiceBuilder::new()
         .layer(Step::around(rescue::Rescue::new(callers.challenge()))) // below here a refusal is a value
         .layer(Step::around(rescue::CatchPanic)) // a panic costs one request, which is observed and answered like any other
@@ -173,11 +172,11 @@ fn spine(world: World, surroundings: &Surroundings) -> Spine {
         .layer(Step::through(callers)) // Call → Identified         400 401 503 (a small limit of its own)
         .layer(Step::through(policy)) // Identified → Permitted     404 403 405 413 415
         .layer(Step::around(limits::Shed::new(
-            places,
+            slots,
             max_in_flight,
             anyone_in_flight,
         ))) // 503: past policy, and `anyone` has a part of the places, so strangers never use them up
-        .layer(Step::around(obtain::Obtain(wallet))) // Permitted → Credentialed  502 503 (and the one renewal of design decision 5)
+        .layer(Step::around(obtain::Obtain(token_provider))) // Permitted → Credentialed  502 503 (and the one renewal of design decision 5)
         .service(obtain::Forward(Arc::new(upstream))); // Credentialed → Response   502 504
     Spine(Box::new(move |call| stack.clone().call(call)))
 }

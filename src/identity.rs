@@ -26,7 +26,7 @@ mod token;
 mod verifier;
 
 pub use assertion::Assertion;
-pub use callers::{Callers, Surroundings};
+pub use callers::{Callers, Deps};
 pub use key_set::KeySets;
 pub use reason::Reason;
 
@@ -47,11 +47,11 @@ pub struct Caller {
 #[derive(Clone)]
 pub enum Proof {
     /// An Entra ID access token.
-    Entra(entra::Settings),
+    Entra(entra::EntraSettings),
     /// A JWT of any OpenID Connect issuer.
-    Jwt(jwt::Settings),
+    Jwt(jwt::JwtSettings),
     /// A shared key in a header.
-    ApiKey(api_key::Settings),
+    ApiKey(api_key::ApiKeySettings),
 }
 
 /// Who a call comes from: proven, never taken from a header.

@@ -17,7 +17,7 @@ mod dates;
 mod series;
 mod skew;
 
-pub use dates::{About, Dates, Teller};
+pub use dates::{About, Dates, Reporter};
 pub use series::FlowSeries;
 pub use skew::{ClockSkew, TOLERATED};
 

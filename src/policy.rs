@@ -88,7 +88,7 @@ impl Policy {
         let (call, found, identity) = identified.into_parts();
         // Whoever has to mend a 403 or a wrong path needs to know who called.
         let unadmitted = |denied| {
-            call.record.notes().recognised = self.recognised(&identity);
+            call.log.fields().recognised = self.recognised(&identity);
             denied
         };
         if !found.others.is_empty() {
@@ -96,9 +96,9 @@ impl Policy {
         }
         let flow = found.flow.ok_or(Denied::NoSuchFlow);
         let flow = flow.map_err(unadmitted)?;
-        call.record.notes().flow = self.series(&flow);
+        call.log.fields().flow = self.series(&flow);
         let caller = self.caller(&flow, &identity).map_err(unadmitted)?;
-        call.record.notes().caller = Some(Arc::clone(&caller));
+        call.log.fields().caller = Some(Arc::clone(&caller));
         if ambient(identity.method) && cross_site(&call.headers) {
             return Err(Denied::CrossSite);
         }
@@ -137,14 +137,14 @@ impl Policy {
             .every()
             .filter_map(|flow| Some((flow, self.caller(flow, identity).ok()?)))
             .collect();
-        let mut notes = call.record.notes();
+        let mut fields = call.log.fields();
         let Some((flow, caller)) = usable.first() else {
-            notes.recognised = self.recognised(identity);
-            notes.flow = found.flow.as_ref().and_then(|flow| self.series(flow));
+            fields.recognised = self.recognised(identity);
+            fields.flow = found.flow.as_ref().and_then(|flow| self.series(flow));
             return Denied::NotAllowed;
         };
-        notes.flow = self.series(flow);
-        notes.caller = Some(Arc::clone(caller));
+        fields.flow = self.series(flow);
+        fields.caller = Some(Arc::clone(caller));
         if ambient(identity.method) && cross_site(&call.headers) {
             return Denied::CrossSite;
         }

@@ -187,9 +187,9 @@ impl Refusal {
     #[must_use]
     pub fn fix(&self) -> Cow<'static, str> {
         match (self.explain(), self) {
-            (Some(told), _) => told.fix,
+            (Some(explanation), _) => explanation.fix,
             (None, Self::Upstream(upstream::Failure::Service { finding, .. })) => {
-                finding.cure.into()
+                finding.fix.into()
             }
             (None, _) => self.code().entry().operator.into(),
         }

@@ -1,6 +1,6 @@
 //! Accepting: sockets, TLS, HTTP, limits, drain; the callers' port and the admin port alike.
 //!
-//! In: a listening socket, [`Settings`] that a reload may replace, a tower service, a [`Drain`]. Out: requests whose extensions hold
+//! In: a listening socket, [`ListenerSettings`] that a reload may replace, a tower service, a [`Drain`]. Out: requests whose extensions hold
 //! nothing but a [`crate::call::Connection`], one connection per task, and in the end an [`Outcome`]. Refuses what costs a stranger
 //! nothing and us a place (security rule 10): see [`Limits`]. What a request means is none of its business.
 
@@ -27,18 +27,18 @@ pub mod tls;
 mod activity;
 mod answer;
 mod connection;
-mod crowd;
 mod drain;
 mod exchange;
 mod frames;
 mod handler;
 mod limits;
-mod places;
+mod port_limits;
 mod rank;
 mod reason;
+mod slots;
 mod socket;
 mod streams;
-mod vigil;
+mod watchdog;
 
 pub use drain::{Drain, Trigger, drain};
 pub use handler::Answers;
@@ -46,11 +46,11 @@ pub use limits::Limits;
 pub use reason::Reason;
 
 use drain::Stage;
-use places::Places;
+use slots::ConnectionSlots;
 
 /// `server:` as configured and validated, as far as the listener is concerned.
 #[derive(Clone)]
-pub struct Settings {
+pub struct ListenerSettings {
     /// Where callers reach the gateway.
     pub listen: SocketAddr,
     /// TLS towards callers; `None`: cleartext.
@@ -98,7 +98,7 @@ pub struct Outcome {
 /// One port and everything that happens on it.
 pub struct Server {
     listener: TcpListener,
-    settings: Arc<ArcSwap<Settings>>,
+    settings: Arc<ArcSwap<ListenerSettings>>,
     metrics: Option<Metrics>,
     limits: Limits,
 }
@@ -106,7 +106,11 @@ pub struct Server {
 impl Server {
     /// The callers' port. Timeouts, TLS and the number of connections are read from `settings` for each new connection.
     #[must_use]
-    pub fn new(listener: TcpListener, settings: Arc<ArcSwap<Settings>>, metrics: Metrics) -> Self {
+    pub fn new(
+        listener: TcpListener,
+        settings: Arc<ArcSwap<ListenerSettings>>,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             listener,
             settings,
@@ -117,7 +121,7 @@ impl Server {
 
     /// The admin port: small limits, and not counted among the callers' connections.
     #[must_use]
-    pub fn admin(listener: TcpListener, settings: Settings) -> Self {
+    pub fn admin(listener: TcpListener, settings: ListenerSettings) -> Self {
         Self {
             listener,
             settings: Arc::new(ArcSwap::from_pointee(settings)),
@@ -133,18 +137,22 @@ impl Server {
         self
     }
 
-    /// Serves until `drain` begins; then lets the calls in flight finish, for at most [`Settings::drain`], while new connections are
+    /// Serves until `drain` begins; then lets the calls in flight finish, for at most [`ListenerSettings::drain`], while new connections are
     /// still accepted, so that the service can answer them in its own words. Whatever is left then is cut off and counted. While `drain`
     /// is near, answers over HTTP/1 say that the connection ends, and HTTP/2 connections end with GOAWAY.
     pub async fn run<S>(self, service: S, drain: Drain) -> Outcome
     where
         S: Answers,
     {
-        let places = Arc::new(Places::new(self.settings, self.metrics, self.limits));
+        let slots = Arc::new(ConnectionSlots::new(
+            self.settings,
+            self.metrics,
+            self.limits,
+        ));
         let (stage, _) = watch::channel(Stage::Open);
         let acceptor = Acceptor {
             listener: self.listener,
-            places: Arc::clone(&places),
+            slots: Arc::clone(&slots),
             service,
             stage: stage.clone(),
         };
@@ -163,7 +171,7 @@ impl Server {
         }
         drop(alive);
         stage.send_replace(Stage::Draining);
-        let deadline = Instant::now() + places.settings.load().drain;
+        let deadline = Instant::now() + slots.settings.load().drain;
         let (late, mut late_ended) = mpsc::channel(1);
         tokio::select! {
             never = acceptor.run(&late) => match never {},
@@ -179,9 +187,7 @@ impl Server {
         // Nothing waits any more: each connection notes what it loses and is gone.
         let _ = ended.recv().await;
         let _ = late_ended.recv().await;
-        Outcome {
-            lost: places.lost(),
-        }
+        Outcome { lost: slots.lost() }
     }
 }
 
@@ -193,7 +199,7 @@ impl fmt::Debug for Server {
 
 struct Acceptor<S> {
     listener: TcpListener,
-    places: Arc<Places>,
+    slots: Arc<ConnectionSlots>,
     service: S,
     stage: watch::Sender<Stage>,
 }
@@ -209,7 +215,7 @@ where
         let mut given = false;
         loop {
             // At the cap somebody else makes room. Where nobody can, who comes waits in the kernel's queue.
-            self.places.room().await;
+            self.slots.room().await;
             let accepted = tokio::select! {
                 biased;
                 accepted = self.listener.accept() => accepted,
@@ -222,7 +228,7 @@ where
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let place = self.places.take(peer.ip(), alive);
+                    let place = self.slots.take(peer.ip(), alive);
                     let stage = self.stage.subscribe();
                     let service = self.service.clone();
                     tokio::spawn(connection::serve(stream, peer, service, place, stage));
@@ -230,14 +236,14 @@ where
                     given = false;
                 }
                 Err(error) => {
-                    self.places.count(Reason::Accept);
+                    self.slots.count(Reason::Accept);
                     // Out of descriptors or memory: the error stays until there is one, so looping would burn the processor. Anything
                     // else concerned one connection only.
                     if is_exhaustion(&error) {
                         given = spare.give();
                         if !given {
                             tracing::warn!(%error, "cannot accept connections");
-                            self.places.make_room(self.places.limits.accept_pause).await;
+                            self.slots.make_room(self.slots.limits.accept_pause).await;
                         }
                     }
                 }

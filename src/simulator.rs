@@ -26,11 +26,11 @@ pub mod fault;
 pub mod flow;
 mod graph;
 mod html;
+mod inject_fault;
 mod keys;
 mod listener;
 mod loops;
 mod managed_identity;
-mod misbehave;
 mod page;
 mod random;
 pub mod record;
@@ -67,7 +67,7 @@ pub use directory::{
     App, Certificate, ClientSecret, Consent, Federated, ManagedIdentity, OutsideToken, PublicKey,
     Tenant, User, UserState, Version,
 };
-pub use fault::{Fault, Gate, Place, Times};
+pub use fault::{Fault, FaultPoint, Gate, Times};
 pub use flow::{Flow, FlowState, Mode, Reply, Shape};
 pub use loops::LoopRule;
 pub use record::{Fate, Received, TokenRequest};
@@ -355,7 +355,7 @@ impl Simulator {
     }
 
     /// Scripts a fault; faults of one place happen in the order they were scripted.
-    pub fn fault(&self, at: Place, fault: Fault, times: Times) {
+    pub fn fault(&self, at: FaultPoint, fault: Fault, times: Times) {
         self.0.state.script.add(at, fault, times);
     }
 

@@ -1,6 +1,6 @@
 //! Logs: diagnostics on standard error, one access line per request on standard output.
 //!
-//! In: [`Settings`]. Out: a `tracing` subscriber and an [`AccessLog`], each over a [`Stream`] that blocks nobody (security rule 29). Refuses to
+//! In: [`LogSettings`]. Out: a `tracing` subscriber and an [`AccessLog`], each over a [`Stream`] that blocks nobody (security rule 29). Refuses to
 //! let dependencies speak below `info`, whatever level is set: hyper and rustls print headers and keys at `trace` (security rule 20). A panic
 //! says where it was, never what it held.
 
@@ -25,7 +25,7 @@ pub use stream::{Flush, Stream};
 
 /// `log:` as configured and validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct LogSettings {
     /// Most detailed level logged.
     pub level: Level,
     /// Shape of every line; `None`: text on a terminal, else JSON.
@@ -43,7 +43,7 @@ pub enum Format {
     Text,
 }
 
-impl Default for Settings {
+impl Default for LogSettings {
     /// For a process that has no configuration.
     fn default() -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl LogSettings {
     /// The shape of access lines, where none is set: text for a terminal.
     #[must_use]
     pub fn access_format(&self) -> Format {
@@ -68,7 +68,7 @@ impl Settings {
 
 /// Starts diagnostics for the whole process, on standard error. A second call changes nothing.
 #[must_use]
-pub fn start(settings: &Settings) -> (Stream, Flush) {
+pub fn start(settings: &LogSettings) -> (Stream, Flush) {
     let (stream, flush) = Stream::start("diagnostics", unshared(std::io::stderr()));
     let terminal = std::io::stderr().is_terminal();
     let format = settings

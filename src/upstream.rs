@@ -41,11 +41,11 @@ const READ_TIME: Duration = Duration::from_secs(10);
 pub struct Upstream {
     client: FlowClient,
     random: Random,
-    settings: Settings,
+    settings: UpstreamSettings,
 }
 
 /// What sending depends on, besides the flow.
-pub struct Settings {
+pub struct UpstreamSettings {
     /// Longest wait for progress on a body, in either direction.
     pub body_idle_timeout: Duration,
     /// Memory for buffered bodies.
@@ -126,7 +126,7 @@ pub enum Failure {
 impl Upstream {
     /// An upstream that sends through `outbound`.
     #[must_use]
-    pub fn new(outbound: &Outbound, random: Random, settings: Settings) -> Self {
+    pub fn new(outbound: &Outbound, random: Random, settings: UpstreamSettings) -> Self {
         Self {
             client: outbound.flows().clone(),
             random,
@@ -144,40 +144,40 @@ impl Upstream {
         let permitted = call.permitted();
         let flow = Arc::clone(permitted.flow());
         let conditional = flow.kind == Kind::Other && is_conditional(&request);
-        let record = permitted.call().record.clone();
+        let log = permitted.call().log.clone();
         let sent = Instant::now();
-        record.notes().sent = Some(sent);
+        log.fields().sent = Some(sent);
         let answer = self
             .client
             .request(Arc::clone(&flow.name), request, flow.timeout)
             .await;
         let waited = sent.elapsed();
         {
-            let mut notes = record.notes();
-            notes.upstream = Some(notes.upstream.unwrap_or_default() + waited);
+            let mut fields = log.fields();
+            fields.upstream = Some(fields.upstream.unwrap_or_default() + waited);
         }
         let answer = answer
             .map_err(|error| failure(error, &fault))?
             .map(|body| body.limited(u64::MAX, self.settings.body_idle_timeout));
         let status = answer.status();
         let run_id = response::run_id(answer.headers());
-        let judged = match acceptable(&answer, conditional) {
+        let validated = match acceptable(&answer, conditional) {
             Ok(()) => self.recognise(&flow, answer).await,
             Err(failure) => Err(failure),
         };
         {
-            let finding = judged.as_ref().ok().and_then(|(_, finding)| *finding);
+            let finding = validated.as_ref().ok().and_then(|(_, finding)| *finding);
             let code = finding.map(|finding| finding.code);
-            let mut notes = record.notes();
-            notes.upstream_status = Some(status.as_u16());
-            notes.upstream_code = code;
-            notes.run_id = run_id;
+            let mut fields = log.fields();
+            fields.upstream_status = Some(status.as_u16());
+            fields.upstream_code = code;
+            fields.run_id = run_id;
             // What HTTP does not know is no label.
-            if let Some(series) = notes.flow.as_ref().filter(|_| status.as_u16() < 600) {
+            if let Some(series) = fields.flow.as_ref().filter(|_| status.as_u16() < 600) {
                 series.count_response(status.as_u16(), code.unwrap_or("-"));
             }
         }
-        let (answer, finding) = judged?;
+        let (answer, finding) = validated?;
         if let Some(finding) =
             finding.filter(|one| one.verdict == service::Verdict::RejectedGateway)
         {
@@ -237,7 +237,7 @@ impl Upstream {
         let whole = body::buffer(body, limit, budget)
             .await
             .map_err(Failure::CallerBody)?;
-        call.record.notes().body += started.elapsed();
+        call.log.fields().body += started.elapsed();
         let copy = whole.clone();
         let body = Body::in_pieces(whole);
         let kept = renewable && body.declared().is_some_and(|length| length <= KEPT);
@@ -391,8 +391,8 @@ fn note_differences(call: &Credentialed, flow: &Flow, finding: &Finding) {
     };
     // A difference explains a refusal of claims, not one of a method or a version.
     let fix = fix.filter(|_| finding.code == service::MISMATCH);
-    let mut notes = call.permitted().call().record.notes();
-    notes.diagnosis = Some(Box::new(Compared { difference, fix }));
+    let mut fields = call.permitted().call().log.fields();
+    fields.diagnosis = Some(Box::new(Compared { difference, fix }));
 }
 
 /// What the configuration says that a flow wants of a token.

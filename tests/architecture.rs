@@ -173,7 +173,7 @@ fn imports_form_the_line_that_the_map_draws() {
 #[test]
 fn the_import_reader_sees_groups_and_paths() {
     let found = imports(
-        "use crate::{body, call::{Call, Record}, flow};\nlet x = crate::policy::Rule::Anyone;",
+        "use crate::{body, call::{Call, RequestLog}, flow};\nlet x = crate::policy::Rule::Anyone;",
     );
     let found: Vec<&str> = found.iter().map(String::as_str).collect();
     assert_eq!(found, ["body", "call", "flow", "policy"]);

@@ -18,7 +18,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use flowgate::body::{self, Body, Budget};
 use flowgate::metrics::Metrics;
-use flowgate::server::{Server, Settings, bind, drain};
+use flowgate::server::{ListenerSettings, Server, bind, drain};
 use http::{Request, Response};
 use peak_alloc::PeakAlloc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -57,7 +57,7 @@ type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> 
 async fn buffered_bodies_never_allocate_more_than_buffer_memory() {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let settings = Settings {
+    let settings = ListenerSettings {
         listen: address,
         tls: None,
         certificate_expires: None,

@@ -108,7 +108,7 @@ fn every_aadsts_code_stands_in_its_page_with_error_meaning_fault_and_cure() {
                 format!("{mark}`{}`{mark}{}", known.error, more.unwrap_or_default()),
                 known.meaning.to_owned(),
                 format!("`{}`", known.fault.as_str()),
-                known.cure.to_owned(),
+                known.fix.to_owned(),
             ]
         })
         .collect();
@@ -119,7 +119,7 @@ fn every_aadsts_code_stands_in_its_page_with_error_meaning_fault_and_cure() {
             vec![
                 format!("`{}`", known.word),
                 known.meaning.to_owned(),
-                known.cure.to_owned(),
+                known.fix.to_owned(),
             ]
         })
         .collect();
@@ -366,7 +366,7 @@ fn every_key_of_the_configuration_stands_in_its_reference() {
     for key in [
         raw::Caller::LATER,
         raw::Credential::LATER,
-        raw::Place::LATER,
+        raw::SecretReference::LATER,
         raw::Secrets::LATER,
     ]
     .concat()

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::App;
 use crate::config::{Config, EXPIRES_SOON};
-use crate::metrics::{About, Metrics, Teller};
+use crate::metrics::{About, Metrics, Reporter};
 
 /// How often it is told.
 const DAY: Duration = Duration::from_hours(24);
@@ -19,30 +19,30 @@ pub struct Stated {
     /// When the listener's certificate expires, in Unix seconds.
     certificate: Option<u64>,
     /// Those who tell it of credentials, as long as the configuration is in force.
-    _tellers: Vec<Teller>,
+    _reporters: Vec<Reporter>,
 }
 
 /// Tells when a configuration's credentials expire, as far as it says so.
 #[must_use]
 pub fn stated(config: &Config, metrics: &Metrics) -> Stated {
-    let tellers = config.credentials.iter().filter_map(|credential| {
+    let reporters = config.credentials.iter().filter_map(|credential| {
         let expires = Some(credential.expires?);
-        let teller = metrics
+        let reporter = metrics
             .secret_expiry
-            .teller(&credential.name, About::Secret);
-        teller.tell(expires);
-        Some(teller)
+            .reporter(&credential.name, About::Secret);
+        reporter.report(expires);
+        Some(reporter)
     });
     Stated {
         certificate: config.server.certificate_expires,
-        _tellers: tellers.collect(),
+        _reporters: reporters.collect(),
     }
 }
 
 impl App {
     /// Tells each day what has expired or soon will, for ever. The first time is a day from now.
     pub async fn remind_daily(self: Arc<Self>) {
-        let clock = self.surroundings.clock.clone();
+        let clock = self.deps.clock.clone();
         loop {
             clock.sleep_until(clock.since_epoch() + DAY).await;
             self.remind(clock.unix());
@@ -55,16 +55,16 @@ impl App {
             current.stated.certificate
         };
         if let Some(expires) = certificate {
-            tell(None, Some("server"), expires, now);
+            report(None, Some("server"), expires, now);
         }
-        for (credential, expires) in self.surroundings.metrics.secret_expiry.secrets() {
-            tell(Some(&credential), None, expires, now);
+        for (credential, expires) in self.deps.metrics.secret_expiry.secrets() {
+            report(Some(&credential), None, expires, now);
         }
     }
 }
 
 /// One line, if it is time. `certificate`: what a certificate that is no credential's is used for.
-fn tell(credential: Option<&str>, certificate: Option<&str>, expires: u64, now: u64) {
+fn report(credential: Option<&str>, certificate: Option<&str>, expires: u64, now: u64) {
     let day = date(expires);
     if expires <= now {
         tracing::warn!(

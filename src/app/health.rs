@@ -70,12 +70,12 @@ impl App {
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
-        let draining = self.surroundings.draining.begun();
+        let draining = self.deps.draining.begun();
         if draining {
             reasons.push("draining".to_owned());
         }
         for set in self.kept.key_sets.health() {
-            if let Some(told) = set.explanation {
+            if let Some(explanation) = set.explanation {
                 let name = match set.part {
                     "-" => set.name.to_string(),
                     part => format!("{} ({part})", set.name),
@@ -87,30 +87,30 @@ impl App {
                 };
                 reasons.push(format!(
                     "key set of {name}: {}, {held}{}",
-                    told.reason,
-                    detail(&told)
+                    explanation.reason,
+                    detail(&explanation)
                 ));
             }
         }
-        for cell in self.kept.cells.health() {
-            if let Some(trouble) = cell.trouble {
-                let held = if cell.changed {
+        for entry in self.kept.token_cache.health() {
+            if let Some(error) = entry.error {
+                let held = if entry.changed {
                     "the one from before its change is still valid"
-                } else if cell.valid {
+                } else if entry.valid {
                     "the old one is still valid"
                 } else {
                     "none is held"
                 };
                 reasons.push(format!(
                     "credential {}: no new token ({}), {held}{}",
-                    cell.credential,
-                    trouble.told.reason,
-                    detail(&trouble.told)
+                    entry.credential,
+                    error.explanation.reason,
+                    detail(&error.explanation)
                 ));
             }
         }
         for secret in self.kept.secrets.health() {
-            if let Some(trouble) = secret.trouble {
+            if let Some(error) = secret.error {
                 let (problem, held) = if secret.unwritten {
                     ("not writable", "the new value is in memory only")
                 } else if secret.held {
@@ -118,12 +118,12 @@ impl App {
                 } else {
                     ("not readable", "there is none")
                 };
-                let told = trouble.explain();
+                let explanation = error.explain();
                 reasons.push(format!(
                     "secret {}: {problem} ({}), {held}{}",
                     secret.secret,
-                    told.reason,
-                    detail(&told)
+                    explanation.reason,
+                    detail(&explanation)
                 ));
             }
         }
@@ -149,7 +149,7 @@ impl App {
 
     /// Certificates and secrets that cannot be used now, as far as their dates say.
     fn unusable(&self) -> Vec<String> {
-        let now = self.surroundings.clock.unix();
+        let now = self.deps.clock.unix();
         let current = self.current();
         let certificates = current.summary.certificates.iter();
         let mut reasons: Vec<String> = certificates
@@ -163,9 +163,9 @@ impl App {
                 format!("certificate of {}: {word} {}", one.place, date(day))
             })
             .collect();
-        for (credential, expires) in self.surroundings.metrics.secret_expiry.secrets() {
-            let told = format!("certificate of credentials.{credential}.");
-            if expires <= now && !reasons.iter().any(|reason| reason.starts_with(&told)) {
+        for (credential, expires) in self.deps.metrics.secret_expiry.secrets() {
+            let prefix = format!("certificate of credentials.{credential}.");
+            if expires <= now && !reasons.iter().any(|reason| reason.starts_with(&prefix)) {
                 reasons.push(format!(
                     "credential {credential}: its secret or certificate expired on {}",
                     date(expires)
@@ -183,7 +183,7 @@ impl App {
         let last_reload = self.last_reload().clone();
         let current = self.current();
         let summary = &current.summary;
-        let now = self.surroundings.clock.unix();
+        let now = self.deps.clock.unix();
         let certificates: Vec<Value> = summary
             .certificates
             .iter()
@@ -206,34 +206,34 @@ impl App {
                     "caller": &*set.name,
                     "part": set.part,
                     "age_seconds": set.age,
-                    "trouble": set.trouble,
+                    "trouble": set.error,
                 });
-                if let Some(told) = &set.explanation {
-                    explained(&mut shown, told);
+                if let Some(explanation) = &set.explanation {
+                    explained(&mut shown, explanation);
                 }
                 shown
             })
             .collect();
         let credentials: Vec<Value> = self
             .kept
-            .cells
+            .token_cache
             .health()
             .into_iter()
-            .map(|cell| {
+            .map(|entry| {
                 json!({
-                    "credential": &*cell.credential,
-                    "token_valid": cell.valid,
-                    "token_expires": cell.expires,
-                    "token_before_change": cell.changed,
-                    "trouble": cell.trouble.map(|trouble| {
+                    "credential": &*entry.credential,
+                    "token_valid": entry.valid,
+                    "token_expires": entry.expires,
+                    "token_before_change": entry.changed,
+                    "trouble": entry.error.map(|error| {
                         let mut shown = json!({
-                            "reason": trouble.told.reason,
-                            "codes": trouble.codes,
-                            "suberror": trouble.suberror.map(|known| known.word),
-                            "since": trouble.since,
-                            "next_try": trouble.next_try,
+                            "reason": error.explanation.reason,
+                            "codes": error.codes,
+                            "suberror": error.suberror.map(|known| known.word),
+                            "since": error.since,
+                            "next_try": error.next_try,
                         });
-                        explained(&mut shown, &trouble.told);
+                        explained(&mut shown, &error.explanation);
                         shown
                     }),
                 })
@@ -250,9 +250,9 @@ impl App {
                     "held": secret.held,
                     "unwritten": secret.unwritten,
                     "expires": secret.expires,
-                    "trouble": secret.trouble.map(|trouble| {
-                        let mut shown = json!({ "reason": trouble.word() });
-                        explained(&mut shown, &trouble.explain());
+                    "trouble": secret.error.map(|error| {
+                        let mut shown = json!({ "reason": error.word() });
+                        explained(&mut shown, &error.explain());
                         shown
                     }),
                 })
@@ -267,7 +267,7 @@ impl App {
                 "last_reload": last_reload,
             },
             "ready": ready,
-            "in_flight": self.surroundings.places.taken(),
+            "in_flight": self.deps.slots.taken(),
             "flows": summary.flows,
             "certificates": certificates,
             "key_sets": key_sets,
@@ -278,25 +278,28 @@ impl App {
 }
 
 /// Adds what an explanation says to what is shown of something in trouble.
-fn explained(shown: &mut Value, told: &Explanation) {
+fn explained(shown: &mut Value, explanation: &Explanation) {
     if let Some(shown) = shown.as_object_mut() {
         shown.extend([
-            ("host".to_owned(), json!(told.host())),
-            ("cause".to_owned(), json!(told.cause())),
-            ("meaning".to_owned(), json!(told.meaning)),
-            ("fault".to_owned(), json!(told.fault.as_str())),
-            ("cure".to_owned(), json!(told.fix)),
+            ("host".to_owned(), json!(explanation.host())),
+            ("cause".to_owned(), json!(explanation.cause())),
+            ("meaning".to_owned(), json!(explanation.meaning)),
+            ("fault".to_owned(), json!(explanation.fault.as_str())),
+            ("cure".to_owned(), json!(explanation.fix)),
         ]);
     }
 }
 
 /// The same on one line.
-fn detail(told: &Explanation) -> String {
-    let place = told.place();
+fn detail(explanation: &Explanation) -> String {
+    let place = explanation.place();
     let place = if place.is_empty() {
         place
     } else {
         format!(" ({place})")
     };
-    format!("; {}{place}. Cure: {}", told.meaning, told.fix)
+    format!(
+        "; {}{place}. Cure: {}",
+        explanation.meaning, explanation.fix
+    )
 }

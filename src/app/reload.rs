@@ -246,11 +246,11 @@ impl Reloader {
             _ => !report.repeats(self.last.as_ref()),
         };
         if cause == Cause::Asked || news {
-            self.tell(&report);
+            self.report(&report);
             self.app.reported(report.clone());
             self.last = Some(report.clone());
         }
-        self.tell_replaced(cause);
+        self.report_replaced(cause);
         report
     }
 
@@ -305,7 +305,7 @@ impl Reloader {
     }
 
     /// Says what came of it, in the log and in the metrics.
-    fn tell(&self, report: &Report) {
+    fn report(&self, report: &Report) {
         let word = match report.result {
             "reloaded" => "ok",
             "unchanged" => {
@@ -340,7 +340,7 @@ impl Reloader {
     }
 
     /// Says which mounts show a file that was replaced: when it is noticed, and to whoever asks for a reload.
-    fn tell_replaced(&mut self, cause: Cause) {
+    fn report_replaced(&mut self, cause: Cause) {
         let replaced: BTreeSet<PathBuf> = self.seen.replaced().map(Path::to_path_buf).collect();
         for file in &replaced {
             if cause == Cause::Asked || !self.replaced.contains(file) {

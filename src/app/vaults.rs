@@ -7,35 +7,37 @@ use std::sync::Arc;
 
 use crate::client::Outbound;
 use crate::config::{Config, Vaults};
-use crate::credential::lent::Lender;
-use crate::credential::{Cells, Settings};
+use crate::credential::vault_tokens::VaultTokenProvider;
+use crate::credential::{CredentialSettings, TokenCache};
 use crate::secret::Secrets;
 use crate::secret::vault::Reader;
 
 /// Lends what a whole configuration needs.
-pub fn lend(config: &Config, cells: &Cells, secrets: &Secrets, outbound: &Outbound) {
+pub fn provide(config: &Config, token_cache: &TokenCache, secrets: &Secrets, outbound: &Outbound) {
     let settings = |position: usize| config.credentials.get(position);
-    lend_to(&config.vaults, settings, cells, secrets, outbound);
+    provide_to(&config.vaults, settings, token_cache, secrets, outbound);
 }
 
 /// The same for a part of a configuration: readers whose settings are not there are left out.
-pub fn lend_to<'a>(
+pub fn provide_to<'a>(
     vaults: &Vaults,
-    settings: impl Fn(usize) -> Option<&'a Settings>,
-    cells: &Cells,
+    settings: impl Fn(usize) -> Option<&'a CredentialSettings>,
+    token_cache: &TokenCache,
     secrets: &Secrets,
     outbound: &Outbound,
 ) {
-    secrets.settle(vaults.refresh, &vaults.owners, &vaults.used, &vaults.stores);
+    secrets.update_readers(vaults.refresh, &vaults.owners, &vaults.used, &vaults.stores);
     for (position, ask) in &vaults.readers {
         let Some(settings) = settings(*position) else {
             continue;
         };
         let reader = Reader {
-            tokens: Arc::new(Lender(cells.cell(settings, ask, outbound))),
+            tokens: Arc::new(VaultTokenProvider(
+                token_cache.entry(settings, ask, outbound),
+            )),
             outbound: outbound.clone(),
         };
-        secrets.lend(Arc::clone(&settings.name), reader);
+        secrets.provide(Arc::clone(&settings.name), reader);
     }
     secrets.start();
 }

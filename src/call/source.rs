@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
     use crate::body::Body;
-    use crate::call::{Connection, Record, RequestId};
+    use crate::call::{Connection, RequestId, RequestLog};
     use crate::clock::Random;
 
     fn call(peer: IpAddr, lines: &[Vec<u8>]) -> Box<Call> {
@@ -87,7 +87,7 @@ mod tests {
             request.headers_mut().append(FORWARDED_FOR, value);
         }
         let id = RequestId::of(request.headers(), &Random::system());
-        Call::new(request, id, Record::default())
+        Call::new(request, id, RequestLog::default())
     }
 
     fn nets(texts: &[&str]) -> Vec<IpNet> {

@@ -129,13 +129,13 @@ fn annotation(problem: &Problem) -> String {
         Severity::Note => "notice",
     };
     let mut properties = Vec::new();
-    if let Some(spot) = &problem.spot {
-        properties.push(("file", spot.file.to_string()));
-        properties.push(("line", spot.line.to_string()));
-        properties.push(("col", spot.column.to_string()));
-        properties.push(("title", spot.path.to_string()));
+    if let Some(location) = &problem.location {
+        properties.push(("file", location.file.to_string()));
+        properties.push(("line", location.line.to_string()));
+        properties.push(("col", location.column.to_string()));
+        properties.push(("title", location.path.to_string()));
     }
-    let message = format!("{}\n{}", problem.message.as_str(), problem.cure.as_str());
+    let message = format!("{}\n{}", problem.message.as_str(), problem.fix.as_str());
     workflow_command(level, &properties, &message)
 }
 

@@ -116,7 +116,7 @@ async fn demo(once: bool) -> Result<(), Error> {
     );
     tokio::spawn(Server::new(callers, app.server(), metrics).run(app.gateway().service(), drain));
 
-    stage.tell().await?;
+    stage.report().await?;
     if !once {
         stage.invite();
         // An error means that no handler can be had, and then Ctrl-C ends the process anyway.
@@ -145,7 +145,7 @@ fn environment(simulator: &Simulator, key: &str) -> Environment {
 
 impl Stage {
     /// Three calls: without a gateway, through it, and by a stranger.
-    async fn tell(&self) -> Result<(), Error> {
+    async fn report(&self) -> Result<(), Error> {
         let order = r#"{"order":4711}"#;
         print(
             "A flow is locked to \"Specific users in my tenant\". An ERP system knows nothing of OAuth; it has an API key.",

@@ -106,7 +106,7 @@ pub fn run(args: &Args) -> ExitCode {
                 complain(&error);
                 // Nothing was tried: what `outbound:` needs is not there.
                 for problem in config
-                    .told
+                    .reported
                     .iter()
                     .filter(|one| credentials::concerns(one, "outbound"))
                 {
@@ -123,7 +123,7 @@ async fn examine(args: &Args, config: &Parts, ambient: &Ambient) -> Result<bool,
     let live = Live::new(config, ambient)?;
     let mut wrong: Vec<String> = Vec::new();
     let mut all = Vec::new();
-    let mut told = |section: &Section| {
+    let mut reported = |section: &Section| {
         match args.format {
             Format::Text => print(&section.to_string()),
             Format::Json => all.push(section.json()),
@@ -143,7 +143,7 @@ async fn examine(args: &Args, config: &Parts, ambient: &Ambient) -> Result<bool,
     let only = args.flow.as_deref();
     let gateway = only.is_none().then(|| gateway(&bench));
     for section in gateway.iter().filter(|section| !section.is_empty()) {
-        told(section);
+        reported(section);
     }
     let questions = questions(config, only);
     let answers: Vec<(Section, Tried)> = stream::iter(questions.iter().filter_map(|question| {
@@ -154,7 +154,7 @@ async fn examine(args: &Args, config: &Parts, ambient: &Ambient) -> Result<bool,
     .collect()
     .await;
     for (section, _) in &answers {
-        told(section);
+        reported(section);
     }
     let concerned = concerned(config, only);
     let callers: Vec<Option<Section>> = stream::iter(&concerned)
@@ -163,7 +163,7 @@ async fn examine(args: &Args, config: &Parts, ambient: &Ambient) -> Result<bool,
         .collect()
         .await;
     for section in callers.iter().flatten() {
-        told(section);
+        reported(section);
     }
     let tried = |position: usize, ask: &Ask| {
         let at = questions.iter().position(|question| {
@@ -188,10 +188,10 @@ async fn examine(args: &Args, config: &Parts, ambient: &Ambient) -> Result<bool,
     .collect()
     .await;
     for section in &sections {
-        told(section);
+        reported(section);
     }
     if let Some(section) = live.skew(ambient).and_then(machine) {
-        told(&section);
+        reported(&section);
     }
     if args.format == Format::Json {
         let document = serde_json::json!({ "sections": all, "wrong": wrong });
@@ -261,14 +261,19 @@ async fn flow(
         .unwrap_or_else(|_| HeaderValue::from_static("flowgate-doctor"));
     let answer = probe::send(flow, &plan, token, &header, &bench.live.outbound).await;
     let claims = token.and_then(|token| token.claims.as_deref());
-    flows::judge(&mut section, flow, &plan, &answer, &differences, claims);
+    flows::evaluate(&mut section, flow, &plan, &answer, &differences, claims);
     section
 }
 
 /// What the configuration had to say about the gateway itself: its certificate, files that are not read.
 fn gateway(bench: &Bench<'_>) -> Section {
     let mut section = Section::new("gateway".to_owned());
-    for problem in bench.config.told.iter().filter(|one| one.spot.is_none()) {
+    for problem in bench
+        .config
+        .reported
+        .iter()
+        .filter(|one| one.location.is_none())
+    {
         credentials::remark(&mut section, problem, false);
     }
     for path in ["server", "admin", "outbound", "secrets", "log", "defaults"] {

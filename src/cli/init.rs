@@ -202,9 +202,9 @@ pub fn run(args: Args) -> ExitCode {
         input: &mut input,
         asks,
     };
-    match plan(args, &mut dialogue).and_then(|plan| carry_out(&plan, &Random::system())) {
-        Ok(told) => {
-            print(&told);
+    match plan(args, &mut dialogue).and_then(|plan| apply(&plan, &Random::system())) {
+        Ok(summary) => {
+            print(&summary);
             ExitCode::SUCCESS
         }
         Err(refused) => {
@@ -218,7 +218,7 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 /// Writes the files; out: what is still to do.
-fn carry_out(plan: &Plan, random: &Random) -> Result<String, Refused> {
+fn apply(plan: &Plan, random: &Random) -> Result<String, Refused> {
     let written = configuration::write(plan, random);
     files::create(&plan.output, &written)?;
     Ok(steps::text(plan, &written))

@@ -9,11 +9,11 @@ use crate::app::{self, Ambient};
 use crate::client::Outbound;
 use crate::config::Parts;
 use crate::credential::source::Context;
-use crate::credential::{self, Ask, Cells, Failure, Settings, Token};
+use crate::credential::{self, Ask, CredentialSettings, Failure, Token, TokenCache};
 use crate::diagnosis::entra;
 use crate::identity::key_set::Fetch;
 use crate::metrics::Metrics;
-use crate::secret::vault::Trouble;
+use crate::secret::vault::VaultError;
 use crate::secret::{self, Secrets};
 
 /// Why nothing can be tried.
@@ -36,7 +36,7 @@ pub struct Live {
     pub outbound: Outbound,
     /// The values of secrets.
     pub secrets: Secrets,
-    cells: Cells,
+    token_cache: TokenCache,
     metrics: Metrics,
 }
 
@@ -44,12 +44,12 @@ impl Live {
     /// Puts the credentials that are there to work. Needs a tokio runtime.
     pub fn new(config: &Parts, ambient: &Ambient) -> Result<Self, Error> {
         let metrics = Metrics::new()?;
-        let secrets = Secrets::new(secret::store::Surroundings {
+        let secrets = Secrets::new(secret::store::Deps {
             clock: ambient.clock.clone(),
             random: ambient.random.clone(),
             metrics: metrics.clone(),
         });
-        let cells = Cells::new(credential::cache::Surroundings {
+        let token_cache = TokenCache::new(credential::token_cache_entry::Deps {
             clock: ambient.clock.clone(),
             random: ambient.random.clone(),
             metrics: metrics.clone(),
@@ -59,11 +59,11 @@ impl Live {
         let outbound = Outbound::new(outbound)?;
         let vaults = config.vaults.as_ref().ok_or(Error::Incomplete)?;
         let at = |position: usize| config.credentials.get(position)?.settings.as_ref();
-        app::vaults::lend_to(vaults, at, &cells, &secrets, &outbound);
+        app::vaults::provide_to(vaults, at, &token_cache, &secrets, &outbound);
         Ok(Self {
             outbound,
             secrets,
-            cells,
+            token_cache,
             metrics,
         })
     }
@@ -102,31 +102,35 @@ impl Live {
     }
 
     /// What a vault has not taken, in words and with the cure. Tries it once more: with this process it would be lost.
-    pub async fn unwritten(&self) -> Vec<(String, Trouble)> {
-        drop(self.secrets.write_down().await);
+    pub async fn unwritten(&self) -> Vec<(String, VaultError)> {
+        drop(self.secrets.flush().await);
         let health = self.secrets.health().into_iter();
         health
             .filter(|secret| secret.unwritten)
-            .filter_map(|secret| Some((secret.secret, secret.trouble?)))
+            .filter_map(|secret| Some((secret.secret, secret.error?)))
             .collect()
     }
 
     /// One token.
-    pub async fn token(&self, settings: &Settings, ask: &Ask) -> Result<Arc<Token>, Failure> {
+    pub async fn token(
+        &self,
+        settings: &CredentialSettings,
+        ask: &Ask,
+    ) -> Result<Arc<Token>, Failure> {
         self.tried(settings, ask).await.0
     }
 
     /// One token, and what [`Live::expires`] says by then: what the credential told goes when its cell does.
     pub async fn tried(
         &self,
-        settings: &Settings,
+        settings: &CredentialSettings,
         ask: &Ask,
     ) -> (Result<Arc<Token>, Failure>, Option<u64>) {
-        let cell = self.cells.cell(settings, ask, &self.outbound);
-        let token = cell.token().await;
+        let entry = self.token_cache.entry(settings, ask, &self.outbound);
+        let token = entry.token().await;
         let expires = self.expires(&settings.name);
         // Not before: its certificate tells when it ends as long as it is there.
-        drop(cell);
+        drop(entry);
         (token, expires)
     }
 }
@@ -145,10 +149,10 @@ pub fn ask(config: &Parts, position: usize) -> Option<Ask> {
 
 /// What a failure means and what to change, a line each. `sign_in`: the command line with which a person signs in for this credential.
 pub fn explained(failure: &Failure, sign_in: &str) -> Vec<String> {
-    let told = failure.explain();
-    let fix = told.fix_with(sign_in);
-    let fault = told.fault.as_str();
-    let meaning = &told.meaning;
+    let explanation = failure.explain();
+    let fix = explanation.fix_with(sign_in);
+    let fault = explanation.fault.as_str();
+    let meaning = &explanation.meaning;
     let mut lines: Vec<String> = Vec::new();
     if let Some(known) = entra::first(failure.codes()) {
         // What the number says, with the number.
@@ -159,8 +163,8 @@ pub fn explained(failure: &Failure, sign_in: &str) -> Vec<String> {
             "AADSTS{code}: {meaning}. Fault: {fault}. Cure: {fix}."
         ));
     } else {
-        lines.push(format!("Reason {}: {meaning}.", told.reason));
-        let place = told.place();
+        lines.push(format!("Reason {}: {meaning}.", explanation.reason));
+        let place = explanation.place();
         if !place.is_empty() {
             lines.push(format!("Seen at {place}."));
         }
@@ -184,7 +188,7 @@ pub fn meaning(code: u32) -> String {
             "AADSTS{code}: {}. Fault: {}. Cure: {}.",
             known.meaning,
             known.fault.as_str(),
-            known.cure
+            known.fix
         ),
         None => unknown(code),
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{BAD_CONFIGURATION, ConfigArgs, complain, told};
+use super::{BAD_CONFIGURATION, ConfigArgs, complain, reported};
 use crate::app::reload::{self, Reloader};
 use crate::app::{self, Ambient, App};
 use crate::config::{Config, Problems};
@@ -102,9 +102,9 @@ pub fn run(args: Args) -> ExitCode {
 /// Says what is wrong with the configuration: to people as `check` does, else in lines like all others.
 fn refused(problems: &Problems) -> ExitCode {
     if std::io::stderr().is_terminal() {
-        return told(problems);
+        return reported(problems);
     }
-    let (_diagnostics, _flush) = telemetry::start(&telemetry::Settings::default());
+    let (_diagnostics, _flush) = telemetry::start(&telemetry::LogSettings::default());
     reload::log(problems);
     ExitCode::from(BAD_CONFIGURATION)
 }
@@ -190,7 +190,7 @@ async fn serve(
         outcome = gateway => outcome,
         () = stopping => return Ok(()),
     };
-    let _until_the_end = app.write_down().await;
+    let _until_the_end = app.flush().await;
     for task in [reloads, reminders, losses] {
         task.abort();
     }

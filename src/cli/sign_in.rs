@@ -135,14 +135,14 @@ async fn kept(sign_in: &SignIn, signed: &Signed, replace: bool) -> Result<Option
     let end = tokio::time::Instant::now() + PATIENCE;
     let mut last = None;
     loop {
-        let trouble = match sign_in.keep(signed, replace).await {
-            Err(Error::Vault(trouble)) if tokio::time::Instant::now() < end => trouble,
+        let error = match sign_in.keep(signed, replace).await {
+            Err(Error::Vault(error)) if tokio::time::Instant::now() < end => error,
             outcome => return outcome,
         };
-        if last != Some(trouble) {
-            last = Some(trouble);
-            say(&format!("The vault does not take the token: {trouble}."));
-            say(&format!("Cure: {}.", trouble.cure()));
+        if last != Some(error) {
+            last = Some(error);
+            say(&format!("The vault does not take the token: {error}."));
+            say(&format!("Cure: {}.", error.fix()));
             say("Trying again for five minutes. Whoever stops this has to sign in again.");
         }
         tokio::time::sleep(AGAIN).await;
@@ -150,7 +150,10 @@ async fn kept(sign_in: &SignIn, signed: &Signed, replace: bool) -> Result<Option
 }
 
 /// The credential, and what it asks for: its own `scope:` or `resource:`, or what the first flow that uses it wants.
-fn wanted<'c>(config: &'c Parts, name: &str) -> Result<(&'c refresh_token::Settings, Ask), Failed> {
+fn wanted<'c>(
+    config: &'c Parts,
+    name: &str,
+) -> Result<(&'c refresh_token::RefreshTokenSettings, Ask), Failed> {
     let position = config
         .credentials
         .iter()
@@ -237,12 +240,12 @@ fn explain(failed: &Failed, by_device: bool) {
             );
             return;
         }
-        Error::Unknown(trouble) | Error::Store(trouble) => {
-            say(&format!("Cure: {}.", trouble.reason().entry().fix));
+        Error::Unknown(error) | Error::Store(error) => {
+            say(&format!("Cure: {}.", error.reason().entry().fix));
             return;
         }
-        Error::Vault(trouble) => {
-            say(&format!("Cure: {}.", trouble.cure()));
+        Error::Vault(error) => {
+            say(&format!("Cure: {}.", error.fix()));
             return;
         }
         Error::NoEndpoint(_) | Error::Late | Error::NotOurs(_) => return,

@@ -97,11 +97,11 @@ async fn obtain(args: &Args, config: &Parts, ambient: &Ambient) -> Result<(), Er
     let ask = live::ask(config, position).ok_or(Error::NothingToAsk)?;
     let live = Live::new(config, ambient)?;
     let token = live.token(settings, &ask).await;
-    for (secret, trouble) in live.unwritten().await {
+    for (secret, error) in live.unwritten().await {
         say(&format!(
-            "flowgate: the renewed refresh token cannot be written to {secret}: {trouble}"
+            "flowgate: the renewed refresh token cannot be written to {secret}: {error}"
         ));
-        say(&format!("Cure: {}.", trouble.cure()));
+        say(&format!("Cure: {}.", error.fix()));
     }
     let token = token?;
     if args.raw {

@@ -31,7 +31,7 @@ use tower::Service;
 use super::address::{
     LOCALHOST, is_public, literal, never_proxied, of_the_platform, plain_http_allowed,
 };
-use super::{Error, PLATFORM, Reach, Settings};
+use super::{Error, OutboundSettings, PLATFORM, Reach};
 use crate::diagnosis::Reason;
 
 /// To the proxy or to the host itself.
@@ -180,7 +180,7 @@ struct Proxy {
 }
 
 impl Shared {
-    pub(super) fn new(settings: &Settings) -> Result<Arc<Self>, Error> {
+    pub(super) fn new(settings: &OutboundSettings) -> Result<Arc<Self>, Error> {
         let mut roots = RootCertStore::empty();
         // A broken file among the system's certificates must not stop the rest.
         let system = rustls_native_certs::load_native_certs();

@@ -1,6 +1,6 @@
 //! Connections to flows' servers, kept from call to call.
 //!
-//! In: a flow's name and a URI. Out: for one call, an HTTP/1.1 connection to its origin, or a [`Place`] on a shared HTTP/2 connection, each of
+//! In: a flow's name and a URI. Out: for one call, an HTTP/1.1 connection to its origin, or a [`StreamGuard`] on a shared HTTP/2 connection, each of
 //! which carries fewer calls than servers allow (`docs/decisions/calls-spread-over-connections.md`). Flows share none: an answer that
 //! cannot be decoded ends an HTTP/2 connection, and whoever writes one flow's answers must not end another's calls. A call without a
 //! connection waits in the origin's [`queue`] for whatever comes first: a new one, or room on another. An idle connection is closed
@@ -51,12 +51,12 @@ pub(super) struct Origin {
     uri: Uri,
     /// For HTTP/1.1.
     pub(super) host: HeaderValue,
-    kept: Mutex<Kept>,
+    kept: Mutex<Connections>,
     /// How many calls are in the queue: to be seen without the lock.
     waiting: AtomicUsize,
 }
 
-struct Kept {
+struct Connections {
     /// HTTP/1.1, the one used last at the end.
     idle: Vec<(Box<Link>, Instant)>,
     /// HTTP/2.
@@ -73,7 +73,7 @@ struct Shared {
 /// A connection for one call.
 pub(super) enum Taken {
     Http1(Box<Link>),
-    Http2(SendRequest<Sending>, Place),
+    Http2(SendRequest<Sending>, StreamGuard),
 }
 
 /// An HTTP/1.1 connection over which an answer's body comes. Goes back when the body has been read to its end; is closed when it is dropped
@@ -85,7 +85,7 @@ pub(super) struct Lease {
 }
 
 /// A call's place on an HTTP/2 connection. Dropped with the answer, it ends what of the call is still being sent.
-pub(super) struct Place {
+pub(super) struct StreamGuard {
     calls: Arc<AtomicUsize>,
     origin: Arc<Origin>,
     upload: Option<Arc<Upload>>,
@@ -190,7 +190,7 @@ impl Origin {
         Ok(Self {
             uri: uri.clone(),
             host: host.map_err(|_| ConnectError::Address)?,
-            kept: Mutex::new(Kept {
+            kept: Mutex::new(Connections {
                 idle: Vec::new(),
                 shared: Vec::new(),
                 // Without TLS there is nothing that could choose HTTP/2.
@@ -204,7 +204,7 @@ impl Origin {
         self.uri.authority() == uri.authority() && self.uri.scheme() == uri.scheme()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Connections> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -238,9 +238,9 @@ impl Origin {
         }
     }
 
-    fn place(self: &Arc<Self>, calls: &Arc<AtomicUsize>) -> Place {
+    fn place(self: &Arc<Self>, calls: &Arc<AtomicUsize>) -> StreamGuard {
         calls.fetch_add(1, Relaxed);
-        Place {
+        StreamGuard {
             calls: Arc::clone(calls),
             origin: Arc::clone(self),
             upload: None,
@@ -260,7 +260,7 @@ impl Origin {
     }
 }
 
-impl Kept {
+impl Connections {
     fn free(&mut self, origin: &Arc<Origin>) -> Option<Taken> {
         if let Some((link, _)) = self.idle.pop() {
             return Some(Taken::Http1(link));
@@ -301,7 +301,7 @@ impl Carrier for Lease {
     }
 }
 
-impl Place {
+impl StreamGuard {
     /// A body as it is sent from this place.
     pub(super) fn sending(&mut self, body: Box<Body>) -> Sending {
         if body.is_end_stream() {
@@ -312,7 +312,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamGuard {
     fn drop(&mut self) {
         if let Some(upload) = &self.upload {
             upload.end();
@@ -323,7 +323,7 @@ impl Drop for Place {
     }
 }
 
-impl Carrier for Place {
+impl Carrier for StreamGuard {
     // hyper's own task does.
     fn drive(&mut self, _: &mut Context<'_>) {}
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{FetchError, Limits, Outbound, Reach, Settings};
+use super::{FetchError, Limits, Outbound, OutboundSettings, Reach};
 use crate::body::Body;
 use crate::simulator::{Options, Simulator};
 
@@ -28,8 +28,8 @@ const FLOW: &str = "order-created";
 /// For calls whose time to answer does not matter.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> OutboundSettings {
+    OutboundSettings {
         ca: Vec::new(),
         proxy: None,
         no_proxy: Vec::new(),
@@ -76,13 +76,13 @@ async fn plain() -> Simulator {
 }
 
 /// A simulator behind TLS, and settings that trust it.
-async fn secure(protocols: &[&str]) -> (Simulator, Settings) {
+async fn secure(protocols: &[&str]) -> (Simulator, OutboundSettings) {
     let identity = identity(protocols);
     let options = Options {
         tls: Some(Arc::new(identity.server)),
         ..Options::default()
     };
-    let settings = Settings {
+    let settings = OutboundSettings {
         ca: vec![identity.certificate],
         ..settings()
     };

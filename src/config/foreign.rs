@@ -3,7 +3,7 @@
 //! In: a text where a secret, the name of a variable or a path is expected. Out: what was probably meant. Taken as it stands such a text would be
 //! the secret itself, and nobody would notice before the provider refuses it. Nothing of the text is repeated: it may be a secret after all.
 
-use super::problem::{Words, say};
+use super::problem::{SafeText, safe_text};
 use crate::clock::Environment;
 
 /// The name in `${NAME}`, where the text is nothing else.
@@ -47,7 +47,7 @@ pub fn for_a_shell(path: &str) -> bool {
 
 /// What to write for a secret in a vault, where the text is the address of one.
 #[must_use]
-pub fn vault(text: &str) -> Option<Words> {
+pub fn vault(text: &str) -> Option<SafeText> {
     let text = text.trim();
     let reference = text.starts_with("@Microsoft.KeyVault(");
     let address = url::Url::parse(text).ok().is_some_and(|url| {
@@ -61,8 +61,9 @@ pub fn vault(text: &str) -> Option<Words> {
             .iter()
             .any(|end| host.ends_with(end))
     });
-    (reference || address)
-        .then(|| say!("write {{ key_vault: https://<vault>.vault.azure.net/secrets/<name> }}"))
+    (reference || address).then(|| {
+        safe_text!("write {{ key_vault: https://<vault>.vault.azure.net/secrets/<name> }}")
+    })
 }
 
 /// Whether this can be the name of an environment variable, as shells write them.

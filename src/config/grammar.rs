@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value as Json;
 
-use super::problem::{Words, say};
+use super::problem::{SafeText, safe_text};
 
 /// Most places that are worth listing.
 const MOST: usize = 4;
@@ -31,15 +31,17 @@ pub enum Belongs {
 impl Belongs {
     /// What to do about it.
     #[must_use]
-    pub fn cure(&self) -> Words {
+    pub fn fix(&self) -> SafeText {
         match self {
-            Self::Below(sections) => say!("it belongs under {}", quoted(sections)),
-            Self::Above(1, _) => say!("it belongs one level higher: indent it less"),
+            Self::Below(sections) => safe_text!("it belongs under {}", quoted(sections)),
+            Self::Above(1, _) => safe_text!("it belongs one level higher: indent it less"),
             Self::Above(_, path) if path.is_empty() => {
-                say!("it belongs at the top of the file: do not indent it")
+                safe_text!("it belongs at the top of the file: do not indent it")
             }
-            Self::Above(levels, _) => say!("it belongs {} levels higher: indent it less", *levels),
-            Self::Elsewhere(paths) => say!("it belongs under {}", quoted(paths)),
+            Self::Above(levels, _) => {
+                safe_text!("it belongs {} levels higher: indent it less", *levels)
+            }
+            Self::Elsewhere(paths) => safe_text!("it belongs under {}", quoted(paths)),
         }
     }
 }
@@ -75,7 +77,7 @@ pub fn belongs(key: &str, path: &[&str], there: &[&str]) -> Option<Belongs> {
     }
     let few = (1..=MOST).contains(&places.len());
     few.then(|| {
-        let dotted = |place: &Place| place.join(".").replace(ANY, "<name>");
+        let dotted = |place: &SectionPath| place.join(".").replace(ANY, "<name>");
         Belongs::Elsewhere(places.iter().map(dotted).collect())
     })
 }
@@ -87,14 +89,14 @@ fn agree(path: &[&str], place: &[String]) -> bool {
         .all(|(actual, known)| known == ANY || known == actual)
 }
 
-fn quoted(sections: &[String]) -> Words {
+fn quoted(sections: &[String]) -> SafeText {
     let mut texts: Vec<String> = sections
         .iter()
         .take(MOST)
         .map(|section| format!("`{section}:`"))
         .collect();
     let last = texts.pop().unwrap_or_default();
-    Words::checked(if texts.is_empty() {
+    SafeText::checked(if texts.is_empty() {
         last
     } else {
         format!("{} or {last}", texts.join(", "))
@@ -102,11 +104,11 @@ fn quoted(sections: &[String]) -> Words {
 }
 
 /// The path of a section; [`ANY`] stands for a name.
-type Place = Vec<String>;
+type SectionPath = Vec<String>;
 
 /// Each key of the grammar, with the sections that have it.
-fn sections() -> &'static BTreeMap<String, Vec<Place>> {
-    static SECTIONS: OnceLock<BTreeMap<String, Vec<Place>>> = OnceLock::new();
+fn sections() -> &'static BTreeMap<String, Vec<SectionPath>> {
+    static SECTIONS: OnceLock<BTreeMap<String, Vec<SectionPath>>> = OnceLock::new();
     SECTIONS.get_or_init(|| {
         let mut found = BTreeMap::new();
         collect(&super::json_schema(), &mut Vec::new(), &mut found);
@@ -118,7 +120,7 @@ fn sections() -> &'static BTreeMap<String, Vec<Place>> {
     })
 }
 
-fn collect(schema: &Json, path: &mut Place, found: &mut BTreeMap<String, Vec<Place>>) {
+fn collect(schema: &Json, path: &mut SectionPath, found: &mut BTreeMap<String, Vec<SectionPath>>) {
     match schema {
         Json::Object(words) => {
             if let Some(Json::Object(keys)) = words.get("properties") {

@@ -2,7 +2,7 @@
 //!
 //! In: places in the files, words of our own. Out: [`Problems`], rendered as a compiler would, with the key and a caret. A configuration
 //! is full of secrets, and one slip of a finger moves a secret to where a key or a name is expected, so nothing the user typed is
-//! ever repeated but entry names of a fixed grammar: [`Words`] is made by `say!` alone, which takes only what is [`Sayable`]
+//! ever repeated but entry names of a fixed grammar: [`SafeText`] is made by `safe_text!` alone, which takes only what is [`SafePart`]
 //! (security rule 20). Values, neighbouring lines and the YAML parser's own excerpts never appear.
 
 use std::fmt::{self, Write as _};
@@ -33,7 +33,7 @@ impl Severity {
 
 /// A place in a configuration file.
 #[derive(Clone)]
-pub struct Spot {
+pub struct SourceLocation {
     /// The file as the user named it.
     pub file: Arc<str>,
     /// From 1.
@@ -48,12 +48,12 @@ pub struct Spot {
 
 /// Text that is safe to print: ours, with safe parts in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words(String);
+pub struct SafeText(String);
 
-/// What may stand inside [`Words`]. `&'static str` is text of ours; nothing read from a file is `'static`.
-pub trait Sayable {
+/// What may stand inside [`SafeText`]. `&'static str` is text of ours; nothing read from a file is `'static`.
+pub trait SafePart {
     /// The text.
-    fn said(&self) -> String;
+    fn safe_text(&self) -> String;
 }
 
 /// A name of a flow, caller or credential: `[a-z0-9][a-z0-9-]{0,62}`, the only text of the user's that is repeated.
@@ -66,13 +66,13 @@ pub struct Problem {
     /// How bad.
     pub severity: Severity,
     /// Where; `None`: nowhere in a file.
-    pub spot: Option<Spot>,
+    pub location: Option<SourceLocation>,
     /// What is wrong.
-    pub message: Words,
+    pub message: SafeText,
     /// What to do about it.
-    pub cure: Words,
+    pub fix: SafeText,
     /// Another place that has to do with it.
-    pub also: Option<(Words, Spot)>,
+    pub also: Option<(SafeText, SourceLocation)>,
     /// Where the secret comes from that could not be read: `env` or `file`.
     pub secret: Option<&'static str>,
 }
@@ -81,18 +81,18 @@ pub struct Problem {
 #[derive(Clone, Default)]
 pub struct Problems(Vec<Problem>);
 
-/// Makes [`Words`] from a literal and [`Sayable`] parts.
-macro_rules! say {
+/// Makes [`SafeText`] from a literal and [`SafePart`] parts.
+macro_rules! safe_text {
     ($text:literal $(, $part:expr)* $(,)?) => {
-        $crate::config::problem::Words::checked(
-            format!($text $(, $crate::config::problem::Sayable::said(&$part))*)
+        $crate::config::problem::SafeText::checked(
+            format!($text $(, $crate::config::problem::SafePart::safe_text(&$part))*)
         )
     };
 }
-pub(crate) use say;
+pub(crate) use safe_text;
 
-impl Words {
-    /// For `say!` only.
+impl SafeText {
+    /// For `safe_text!` only.
     #[doc(hidden)]
     #[must_use]
     pub fn checked(text: String) -> Self {
@@ -106,32 +106,32 @@ impl Words {
     }
 }
 
-impl Sayable for &'static str {
-    fn said(&self) -> String {
+impl SafePart for &'static str {
+    fn safe_text(&self) -> String {
         (*self).to_owned()
     }
 }
 
-impl Sayable for Name {
-    fn said(&self) -> String {
+impl SafePart for Name {
+    fn safe_text(&self) -> String {
         self.0.to_string()
     }
 }
 
-impl Sayable for Words {
-    fn said(&self) -> String {
+impl SafePart for SafeText {
+    fn safe_text(&self) -> String {
         self.0.clone()
     }
 }
 
-impl Sayable for usize {
-    fn said(&self) -> String {
+impl SafePart for usize {
+    fn safe_text(&self) -> String {
         self.to_string()
     }
 }
 
-impl Sayable for u64 {
-    fn said(&self) -> String {
+impl SafePart for u64 {
+    fn safe_text(&self) -> String {
         self.to_string()
     }
 }
@@ -161,7 +161,7 @@ impl Name {
     }
 }
 
-impl Spot {
+impl SourceLocation {
     fn place(&self) -> String {
         format!("{}:{}:{}", self.file, self.line, self.column)
     }
@@ -191,7 +191,7 @@ impl Spot {
 
 impl Problem {
     fn head(&self) -> String {
-        match self.spot.as_ref().map(|spot| &spot.path) {
+        match self.location.as_ref().map(|location| &location.path) {
             Some(path) if !path.is_empty() => format!("{path}: {}", self.message.0),
             _ => self.message.0.clone(),
         }
@@ -200,24 +200,24 @@ impl Problem {
     /// For programs.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
-        let place = |spot: &Spot| {
+        let place = |location: &SourceLocation| {
             serde_json::json!({
-                "file": &*spot.file,
-                "line": spot.line,
-                "column": spot.column,
-                "key": &*spot.path,
+                "file": &*location.file,
+                "line": location.line,
+                "column": location.column,
+                "key": &*location.path,
             })
         };
         let mut document = serde_json::json!({
             "severity": self.severity.word(),
             "message": self.message.0,
-            "fix": self.cure.0,
+            "fix": self.fix.0,
         });
-        if let (Some(spot), Some(into)) = (&self.spot, document.as_object_mut()) {
-            into.insert("place".to_owned(), place(spot));
+        if let (Some(location), Some(into)) = (&self.location, document.as_object_mut()) {
+            into.insert("place".to_owned(), place(location));
         }
-        if let (Some((words, spot)), Some(into)) = (&self.also, document.as_object_mut()) {
-            into.insert("other_place".to_owned(), place(spot));
+        if let (Some((words, location)), Some(into)) = (&self.also, document.as_object_mut()) {
+            into.insert("other_place".to_owned(), place(location));
             into.insert("other_place_is".to_owned(), words.0.clone().into());
         }
         document
@@ -226,9 +226,9 @@ impl Problem {
     /// One line, for logs.
     #[must_use]
     pub fn line(&self) -> String {
-        let place = self.spot.as_ref().map(Spot::place);
+        let place = self.location.as_ref().map(SourceLocation::place);
         let place = place.map(|place| place + " ").unwrap_or_default();
-        format!("{place}{}; {}", self.head(), self.cure.0)
+        format!("{place}{}; {}", self.head(), self.fix.0)
     }
 }
 
@@ -236,13 +236,13 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = self.severity.word();
         let mut out = format!("{word}: {}\n", self.head());
-        if let Some(spot) = &self.spot {
-            spot.draw(&mut out, "-->", "");
+        if let Some(location) = &self.location {
+            location.draw(&mut out, "-->", "");
         }
-        if let Some((words, spot)) = &self.also {
-            spot.draw(&mut out, ":::", &words.0);
+        if let Some((words, location)) = &self.also {
+            location.draw(&mut out, ":::", &words.0);
         }
-        let _ = writeln!(out, "  = {}", self.cure.0);
+        let _ = writeln!(out, "  = {}", self.fix.0);
         f.write_str(&out)
     }
 }
@@ -291,9 +291,9 @@ impl Problems {
     pub(crate) fn sort(&mut self) {
         let key = |problem: &Problem| {
             let place = problem
-                .spot
+                .location
                 .as_ref()
-                .map(|spot| (Arc::clone(&spot.file), spot.line, spot.column));
+                .map(|location| (Arc::clone(&location.file), location.line, location.column));
             let note = problem.severity == Severity::Note;
             (note, place, problem.message.0.clone())
         };

@@ -12,7 +12,7 @@ use super::values::{Any, Choice, Delay, Flag, OneOrMore, Size, Span, Text, Whole
 mod callers;
 mod credentials;
 mod flows;
-mod place;
+mod reference;
 mod words;
 
 pub use callers::{ApiKey, Caller, Entra, Jwt, Key};
@@ -21,7 +21,7 @@ pub use credentials::{
     RefreshToken, Store, WorkloadIdentity,
 };
 pub use flows::{Flow, ResponseHeaders, Trigger};
-pub use place::{Place, Source, beside, resolves};
+pub use reference::{SecretReference, Source, beside, resolves};
 pub use words::{
     Algorithm, ClientAuth, Cloud, Endpoint, Format, Kind, Level, Method, Mode, Require, Responds,
     Scheme,

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::merge::UNITED;
-use super::problem::{Name, Problem, Problems, Severity, Spot, Words, say};
+use super::problem::{Name, Problem, Problems, SafeText, Severity, SourceLocation, safe_text};
 use super::suggest::{closest, listed, slip};
-use super::tree::{Entry, Node, Place, Value};
+use super::tree::{Entry, Node, Position, Value};
 use super::{foreign, grammar};
 use crate::clock::Environment;
 
@@ -35,7 +35,7 @@ pub struct At<T> {
     /// The value.
     pub value: T,
     /// Its key's place, or its own in a list.
-    pub spot: Spot,
+    pub location: SourceLocation,
 }
 
 /// What a key of a section came to.
@@ -97,7 +97,7 @@ impl<T> Field<T> {
 struct Step {
     text: Arc<str>,
     key: Arc<str>,
-    place: Place,
+    position: Position,
 }
 
 /// Where reading stands and what was wrong so far.
@@ -138,53 +138,59 @@ impl Reader {
     }
 
     /// Reads `node` as the value of `key`.
-    pub fn below<T: Shape>(&mut self, key: &str, place: &Place, node: &Node) -> Field<T> {
+    pub fn below<T: Shape>(&mut self, key: &str, position: &Position, node: &Node) -> Field<T> {
         let text = if self.steps.is_empty() {
             key.to_owned()
         } else {
             format!(".{key}")
         };
-        self.step(&text, key, place, node)
+        self.step(&text, key, position, node)
     }
 
     /// Reads `node` as an item of a list.
     pub fn item<T: Shape>(&mut self, index: usize, node: &Node) -> Field<T> {
-        self.step(&format!("[{index}]"), "", &node.place, node)
+        self.step(&format!("[{index}]"), "", &node.position, node)
     }
 
-    fn step<T: Shape>(&mut self, text: &str, key: &str, place: &Place, node: &Node) -> Field<T> {
+    fn step<T: Shape>(
+        &mut self,
+        text: &str,
+        key: &str,
+        position: &Position,
+        node: &Node,
+    ) -> Field<T> {
         self.steps.push(Step {
             text: Arc::from(text),
             key: Arc::from(key),
-            place: place.clone(),
+            position: position.clone(),
         });
         let read = if matches!(node.value, Value::Null) {
             self.error(
-                say!("there is no value"),
-                say!("give it one, or leave the key out"),
+                safe_text!("there is no value"),
+                safe_text!("give it one, or leave the key out"),
             );
             None
         } else {
             T::read(self, node)
         };
-        let spot = self.spot();
+        let location = self.location();
         self.steps.pop();
-        read.map_or(Field::Broken, |value| Field::Given(At { value, spot }))
+        read.map_or(Field::Broken, |value| Field::Given(At { value, location }))
     }
 
     /// The place reading stands at.
     #[must_use]
-    pub fn spot(&self) -> Spot {
+    pub fn location(&self) -> SourceLocation {
         let path: String = self.steps.iter().map(|step| &*step.text).collect();
         match self.steps.last() {
-            Some(step) => Spot {
-                file: Arc::clone(&step.place.file),
-                line: step.place.line,
-                column: step.place.column,
+            Some(step) => SourceLocation {
+                file: Arc::clone(&step.position.file),
+                line: step.position.line,
+                column: step.position.column,
                 path: Arc::from(path),
                 key: Arc::clone(&step.key),
             },
-            None => Spot {
+            None => SourceLocation {
                 file: Arc::from(""),
                 line: 1,
                 column: 1,
@@ -194,37 +200,37 @@ impl Reader {
         }
     }
 
-    /// `place` under the current path.
-    fn here(&self, place: &Place) -> Spot {
-        Spot {
-            path: self.spot().path,
-            ..place.bare()
+    /// `position` under the current path.
+    fn here(&self, position: &Position) -> SourceLocation {
+        SourceLocation {
+            path: self.location().path,
+            ..position.bare()
         }
     }
 
     /// Notes an error at the place reading stands at.
-    pub fn error(&mut self, message: Words, cure: Words) {
-        let spot = self.spot();
-        self.error_at(&spot, message, cure);
+    pub fn error(&mut self, message: SafeText, fix: SafeText) {
+        let location = self.location();
+        self.error_at(&location, message, fix);
     }
 
     /// Notes an error.
-    pub fn error_at(&mut self, spot: &Spot, message: Words, cure: Words) {
-        self.note(Severity::Error, spot, message, cure, None);
+    pub fn error_at(&mut self, location: &SourceLocation, message: SafeText, fix: SafeText) {
+        self.note(Severity::Error, location, message, fix, None);
     }
 
     /// Notes a warning.
-    pub fn warn_at(&mut self, spot: &Spot, message: Words, cure: Words) {
-        self.note(Severity::Warning, spot, message, cure, None);
+    pub fn warn_at(&mut self, location: &SourceLocation, message: SafeText, fix: SafeText) {
+        self.note(Severity::Warning, location, message, fix, None);
     }
 
     /// Notes a warning about something that stands in no file.
-    pub fn remark(&mut self, message: Words, cure: Words) {
+    pub fn remark(&mut self, message: SafeText, fix: SafeText) {
         self.problems.push(Problem {
             severity: Severity::Warning,
-            spot: None,
+            location: None,
             message,
-            cure,
+            fix,
             also: None,
             secret: None,
         });
@@ -236,24 +242,30 @@ impl Reader {
     }
 
     /// Notes an error that two places make together.
-    pub fn error_between(&mut self, spot: &Spot, message: Words, cure: Words, also: (Words, Spot)) {
-        self.note(Severity::Error, spot, message, cure, Some(also));
+    pub fn error_between(
+        &mut self,
+        location: &SourceLocation,
+        message: SafeText,
+        fix: SafeText,
+        also: (SafeText, SourceLocation),
+    ) {
+        self.note(Severity::Error, location, message, fix, Some(also));
     }
 
     /// Notes anything.
     pub fn note(
         &mut self,
         severity: Severity,
-        spot: &Spot,
-        message: Words,
-        cure: Words,
-        also: Option<(Words, Spot)>,
+        location: &SourceLocation,
+        message: SafeText,
+        fix: SafeText,
+        also: Option<(SafeText, SourceLocation)>,
     ) {
         self.problems.push(Problem {
             severity,
-            spot: Some(spot.clone()),
+            location: Some(location.clone()),
             message,
-            cure,
+            fix,
             also,
             secret: None,
         });
@@ -263,8 +275,8 @@ impl Reader {
     pub fn text(&mut self, node: &Node) -> Option<String> {
         let Value::Scalar(text, _) = &node.value else {
             self.error(
-                say!("this has to be a single value"),
-                say!("write one text or number here, not a list or a section"),
+                safe_text!("this has to be a single value"),
+                safe_text!("write one text or number here, not a list or a section"),
             );
             return None;
         };
@@ -287,18 +299,20 @@ impl Reader {
                 .filter(|(name, _)| foreign::is_variable(name));
             let Some((name, after)) = name else {
                 self.error(
-                    say!("`${{` is not followed by the name of an environment variable and `}}`"),
-                    say!("write ${{NAME}}, or $${{ where the text itself has ${{"),
+                    safe_text!(
+                        "`${{` is not followed by the name of an environment variable and `}}`"
+                    ),
+                    safe_text!("write ${{NAME}}, or $${{ where the text itself has ${{"),
                 );
                 return None;
             };
             let Some(value) = self.environment.value(name) else {
                 self.error(
-                    say!(
+                    safe_text!(
                         "the environment variable{} is not set",
-                        super::values::telling_variable(name)
+                        super::values::variable_advice(name)
                     ),
-                    say!("set it, or write $${{ where the text itself has ${{"),
+                    safe_text!("set it, or write $${{ where the text itself has ${{"),
                 );
                 return None;
             };
@@ -325,8 +339,8 @@ impl Reader {
             return Some(entries);
         }
         self.error(
-            say!("this has to be a section with keys of its own"),
-            say!("write `key: value` lines below it, indented, or {{ key: value }}"),
+            safe_text!("this has to be a section with keys of its own"),
+            safe_text!("write `key: value` lines below it, indented, or {{ key: value }}"),
         );
         None
     }
@@ -342,15 +356,15 @@ impl Reader {
         let mut keys = HashMap::with_capacity(entries.len());
         for entry in entries {
             if let Some(key) = known.iter().find(|key| **key == entry.key) {
-                self.once(&mut keys, *key, entry, &Told::Key(key));
+                self.once(&mut keys, *key, entry, &SafeKey::Key(key));
             } else if let Some(key) = later.iter().find(|key| **key == entry.key) {
-                let mut spot = self.here(&entry.place);
-                spot.path = join(&spot.path, key);
-                spot.key = Arc::from(*key);
+                let mut location = self.here(&entry.position);
+                location.path = join(&location.path, key);
+                location.key = Arc::from(*key);
                 self.error_at(
-                    &spot,
-                    say!("this is not built yet in this version"),
-                    say!("leave it out for now"),
+                    &location,
+                    safe_text!("this is not built yet in this version"),
+                    safe_text!("leave it out for now"),
                 );
             } else {
                 self.unknown(entry, entries, known, later);
@@ -367,10 +381,10 @@ impl Reader {
         known: &[&'static str],
         later: &[&'static str],
     ) {
-        let mut spot = self.here(&entry.place);
+        let mut location = self.here(&entry.position);
         if entry.key == "<<" {
-            let cure = say!("merge keys (<<) are not read; write the keys out");
-            return self.error_at(&spot, say!("a key that is not known here"), cure);
+            let fix = safe_text!("merge keys (<<) are not read; write the keys out");
+            return self.error_at(&location, safe_text!("a key that is not known here"), fix);
         }
         let belongs = self.belongs(&entry.key, entries);
         let near = matches!(
@@ -381,31 +395,39 @@ impl Reader {
         if let (Some(belongs), Some(key)) = (belongs, slip(&entry.key))
             && (near || meant.is_none())
         {
-            spot.key = Arc::from(key.as_str());
-            return self.error_at(&spot, say!("`{}` is not known here", key), belongs.cure());
+            location.key = Arc::from(key.as_str());
+            return self.error_at(
+                &location,
+                safe_text!("`{}` is not known here", key),
+                belongs.fix(),
+            );
         }
         if let Some(meant) = meant {
             let message = match slip(&entry.key) {
                 Some(typed) => {
-                    spot.key = Arc::from(typed.as_str());
-                    say!("`{}` is not known here", typed)
+                    location.key = Arc::from(typed.as_str());
+                    safe_text!("`{}` is not known here", typed)
                 }
-                None => say!("a key that is not known here"),
+                None => safe_text!("a key that is not known here"),
             };
-            return self.error_at(&spot, message, say!("did you mean `{}`?", meant));
+            return self.error_at(&location, message, safe_text!("did you mean `{}`?", meant));
         }
         let before = entries.split(|one| std::ptr::eq(one, entry)).next();
         let neighbour = before
             .and_then(<[Entry]>::last)
             .and_then(|last| known.iter().find(|key| **key == last.key));
         let message = match neighbour {
-            Some(key) => say!("the key after `{}` is not known here", *key),
+            Some(key) => safe_text!("the key after `{}` is not known here", *key),
             None if before.is_some_and(<[Entry]>::is_empty) => {
-                say!("the first key of this section is not known here")
+                safe_text!("the first key of this section is not known here")
             }
-            None => say!("a key that is not known here"),
+            None => safe_text!("a key that is not known here"),
         };
-        self.error_at(&spot, message, say!("known here: {}", listed(known)));
+        self.error_at(
+            &location,
+            message,
+            safe_text!("known here: {}", listed(known)),
+        );
     }
 
     /// Where this key of another section belongs, seen from here.
@@ -425,38 +447,41 @@ impl Reader {
         keys: &mut HashMap<K, &'n Entry>,
         key: K,
         entry: &'n Entry,
-        told: &Told,
+        safe_key: &SafeKey,
     ) {
         let Some(first) = keys.get(&key) else {
             keys.insert(key, entry);
             return;
         };
-        let (mut spot, mut earlier) = (self.here(&entry.place), self.here(&first.place));
-        for spot in [&mut spot, &mut earlier] {
-            if let Some(text) = told.text() {
-                spot.path = join(&spot.path, text);
-                spot.key = Arc::from(text);
+        let (mut location, mut earlier) = (self.here(&entry.position), self.here(&first.position));
+        for location in [&mut location, &mut earlier] {
+            if let Some(text) = safe_key.text() {
+                location.path = join(&location.path, text);
+                location.key = Arc::from(text);
             }
         }
-        let elsewhere = spot.file != earlier.file;
+        let elsewhere = location.file != earlier.file;
         // What unites stands in several files; here it stands in one of them twice.
         let sole = |key: &str| !(self.steps.is_empty() && UNITED.contains(&key));
-        let (message, cure) = match told {
-            Told::Key(key) if elsewhere && sole(key) => (
-                say!("`{}` may stand in one file only", *key),
-                say!("put all of it into one of the two files"),
+        let (message, fix) = match safe_key {
+            SafeKey::Key(key) if elsewhere && sole(key) => (
+                safe_text!("`{}` may stand in one file only", *key),
+                safe_text!("put all of it into one of the two files"),
             ),
-            Told::Name(_) if elsewhere => (
-                say!("defined twice, in two files"),
-                say!("keep one of them, or give one another name"),
+            SafeKey::Name(_) if elsewhere => (
+                safe_text!("defined twice, in two files"),
+                safe_text!("keep one of them, or give one another name"),
             ),
-            Told::Name(_) => (
-                say!("defined twice"),
-                say!("keep one of them, or give one another name"),
+            SafeKey::Name(_) => (
+                safe_text!("defined twice"),
+                safe_text!("keep one of them, or give one another name"),
             ),
-            Told::Key(_) | Told::Nothing => (say!("the same key twice"), say!("keep one of them")),
+            SafeKey::Key(_) | SafeKey::Nothing => (
+                safe_text!("the same key twice"),
+                safe_text!("keep one of them"),
+            ),
         };
-        self.error_between(&spot, message, cure, (say!("first here"), earlier));
+        self.error_between(&location, message, fix, (safe_text!("first here"), earlier));
     }
 
     /// The entries of a map whose keys the user chooses, each once. `named`: they are names of a fixed grammar, which may be told.
@@ -467,8 +492,8 @@ impl Reader {
         for entry in entries {
             let before = keys.len();
             let name = Name::parse(&entry.key).filter(|_| named);
-            let told = name.map_or(Told::Nothing, Told::Name);
-            self.once(&mut keys, entry.key.as_str(), entry, &told);
+            let safe_key = name.map_or(SafeKey::Nothing, SafeKey::Name);
+            self.once(&mut keys, entry.key.as_str(), entry, &safe_key);
             if keys.len() > before {
                 kept.push(entry);
             }
@@ -478,7 +503,7 @@ impl Reader {
 }
 
 /// What of a key may be told.
-enum Told {
+enum SafeKey {
     /// It is one of ours.
     Key(&'static str),
     /// It is the name of an entry.
@@ -487,7 +512,7 @@ enum Told {
     Nothing,
 }
 
-impl Told {
+impl SafeKey {
     fn text(&self) -> Option<&str> {
         match self {
             Self::Key(key) => Some(key),
@@ -504,7 +529,7 @@ impl Keys<'_> {
     /// Reads the value of `key`.
     pub fn take<T: Shape>(&self, reader: &mut Reader, key: &'static str) -> Field<T> {
         match self.0.get(key) {
-            Some(entry) => reader.below(key, &entry.place, &entry.value),
+            Some(entry) => reader.below(key, &entry.position, &entry.value),
             None => Field::Absent,
         }
     }
@@ -522,30 +547,32 @@ impl<T: Shape> Shape for Named<T> {
             if let Some(key) = key
                 && (Name::parse(&entry.key).is_none() || !is_entry(&entry.value, T::keys()))
             {
-                let mut spot = reader.here(&entry.place);
-                spot.key = Arc::from(*key);
+                let mut location = reader.here(&entry.position);
+                location.key = Arc::from(*key);
                 reader.error_at(
-                    &spot,
-                    say!(
+                    &location,
+                    safe_text!(
                         "`{}` is a key of an entry, and stands where a name is expected",
                         *key
                     ),
-                    say!("write a name of your choice above it, and indent it below that name"),
+                    safe_text!(
+                        "write a name of your choice above it, and indent it below that name"
+                    ),
                 );
                 continue;
             }
             let Some(name) = Name::parse(&entry.key) else {
                 // The text is not repeated: it may be a value that slipped.
-                let spot = reader.here(&entry.place);
+                let location = reader.here(&entry.position);
                 reader.error_at(
-                    &spot,
-                    say!("this is not a name"),
-                    say!("a name has 1 to 63 characters of a-z, 0-9 and -, and begins with a letter or digit"),
+                    &location,
+                    safe_text!("this is not a name"),
+                    safe_text!("a name has 1 to 63 characters of a-z, 0-9 and -, and begins with a letter or digit"),
                 );
                 continue;
             };
             // A broken entry keeps its name, so that whoever refers to it is not wrong too.
-            let field = reader.below(name.as_str(), &entry.place, &entry.value);
+            let field = reader.below(name.as_str(), &entry.position, &entry.value);
             named.push((name, field));
         }
         named.sort_by(|(one, _), (other, _)| one.cmp(other));

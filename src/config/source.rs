@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::problem::{Problem, Problems, Severity, Words, say};
+use super::problem::{Problem, Problems, SafeText, Severity, safe_text};
 use crate::file;
 
 /// Largest file, in bytes.
@@ -29,7 +29,7 @@ pub fn read(paths: &[PathBuf], problems: &mut Problems) -> (Vec<File>, Vec<PathB
     if paths.is_empty() {
         problems.push(problem(
             Path::new("--config"),
-            &say!("no configuration is named"),
+            &safe_text!("no configuration is named"),
         ));
     }
     let mut seen = HashMap::new();
@@ -45,15 +45,15 @@ pub fn read(paths: &[PathBuf], problems: &mut Problems) -> (Vec<File>, Vec<PathB
         for path in skipped {
             problems.push(Problem {
                 severity: Severity::Warning,
-                message: say!("{}: this file is not read", shown(&path)),
-                cure: say!("of a directory, files that end in .yaml are read: rename it, or move it elsewhere"),
-                ..problem(&path, &say!(""))
+                message: safe_text!("{}: this file is not read", shown(&path)),
+                fix: safe_text!("of a directory, files that end in .yaml are read: rename it, or move it elsewhere"),
+                ..problem(&path, &safe_text!(""))
             });
         }
         if found.is_empty() {
             problems.push(problem(
                 path,
-                &say!("there is no readable *.yaml in this directory"),
+                &safe_text!("there is no readable *.yaml in this directory"),
             ));
         }
         for inside in found {
@@ -83,18 +83,18 @@ fn first<'p>(
         return true;
     };
     let way = |by: Named<'_>| match by {
-        Some(folder) => say!("in the directory {}", shown(folder)),
-        None => say!("by its own name"),
+        Some(folder) => safe_text!("in the directory {}", shown(folder)),
+        None => safe_text!("by its own name"),
     };
     problems.push(Problem {
-        message: say!(
+        message: safe_text!(
             "{}: this file is given twice: {} and {}",
             shown(path),
             way(earlier),
             way(by)
         ),
-        cure: say!("name it once; a directory brings its *.yaml by itself"),
-        ..problem(path, &say!(""))
+        fix: safe_text!("name it once; a directory brings its *.yaml by itself"),
+        ..problem(path, &safe_text!(""))
     });
     false
 }
@@ -129,38 +129,38 @@ fn yaml_in(folder: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
 }
 
 fn file(path: &Path, problems: &mut Problems) -> Option<File> {
-    let unusable = |message: Words, cure: Words| Problem {
-        cure,
+    let unusable = |message: SafeText, fix: SafeText| Problem {
+        fix,
         ..problem(path, &message)
     };
     let found = match file::read(path, LIMIT) {
         Err(file::Error::TooLarge) => Err(unusable(
-            say!("the file is over 8 MiB"),
-            say!("split the configuration into several files, or several gateways"),
+            safe_text!("the file is over 8 MiB"),
+            safe_text!("split the configuration into several files, or several gateways"),
         )),
         Ok(bytes) if is_utf16(&bytes) => Err(unusable(
-            say!("the file is UTF-16 text"),
-            say!(
+            safe_text!("the file is UTF-16 text"),
+            safe_text!(
                 "save it as UTF-8: editors offer it under `Save as`, PowerShell as -Encoding utf8"
             ),
         )),
         Ok(bytes) => String::from_utf8(bytes).map_err(|_| {
             unusable(
-                say!("the file is not UTF-8 text"),
-                say!("save it as UTF-8, the encoding of YAML"),
+                safe_text!("the file is not UTF-8 text"),
+                safe_text!("save it as UTF-8, the encoding of YAML"),
             )
         }),
         Err(error @ file::Error::NotFound) => Err(unusable(
-            say!("{}", error.reason()),
-            say!(
+            safe_text!("{}", error.reason()),
+            safe_text!(
                 "--config (or FLOWGATE_CONFIG) names a YAML file or a directory of *.yaml files, else flowgate.yaml is read; `flowgate init` writes one"
             ),
         )),
         Err(error @ file::Error::Denied) => Err(unusable(
-            say!("{}", error.reason()),
-            say!("let the user who runs flowgate read the file and its folders"),
+            safe_text!("{}", error.reason()),
+            safe_text!("let the user who runs flowgate read the file and its folders"),
         )),
-        Err(error) => Err(problem(path, &say!("{}", error.reason()))),
+        Err(error) => Err(problem(path, &safe_text!("{}", error.reason()))),
     };
     match found {
         Ok(text) => Some(File {
@@ -182,16 +182,16 @@ fn is_utf16(bytes: &[u8]) -> bool {
 }
 
 /// The path was typed on the command line or stands in a directory, and was not read from a file: it may be shown.
-fn shown(path: &Path) -> Words {
-    Words::checked(path.display().to_string())
+fn shown(path: &Path) -> SafeText {
+    SafeText::checked(path.display().to_string())
 }
 
-fn problem(path: &Path, message: &Words) -> Problem {
+fn problem(path: &Path, message: &SafeText) -> Problem {
     Problem {
         severity: Severity::Error,
-        spot: None,
-        message: say!("{}: {}", shown(path), message.clone()),
-        cure: say!(
+        location: None,
+        message: safe_text!("{}: {}", shown(path), message.clone()),
+        fix: safe_text!(
             "--config (or FLOWGATE_CONFIG) names a YAML file or a directory of *.yaml files"
         ),
         also: None,

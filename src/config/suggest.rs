@@ -3,7 +3,7 @@
 //! In: what was written, and the words or names that are known. Out: the known one that was probably meant. What was written is compared,
 //! and repeated only where one was meant: else it may be a secret in the wrong place.
 
-use super::problem::{Name, Words};
+use super::problem::{Name, SafeText};
 
 /// The known word that was probably meant.
 pub fn closest<'k>(
@@ -40,17 +40,17 @@ fn allowed(word: &str) -> usize {
 /// What was written, where it is so close to a known word that [`closest`] or [`closest_name`] found one: three letters away from a
 /// word of ours there is no secret. `None` for anything but letters, digits and joints.
 #[must_use]
-pub fn slip(given: &str) -> Option<Words> {
+pub fn slip(given: &str) -> Option<SafeText> {
     let plain = given
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    plain.then(|| Words::checked(given.to_owned()))
+    plain.then(|| SafeText::checked(given.to_owned()))
 }
 
 /// Words of ours, with commas.
 #[must_use]
-pub fn listed(words: &[&'static str]) -> Words {
-    Words::checked(words.join(", "))
+pub fn listed(words: &[&'static str]) -> SafeText {
+    SafeText::checked(words.join(", "))
 }
 
 /// How many letters have to change (Levenshtein), ignoring case and the choice between `-` and `_`.

@@ -118,7 +118,7 @@ flows:
     assert_eq!(flows, [false, true]);
     assert!(parts.outbound.is_some());
     assert!(parts.whole().is_none());
-    for (below, told) in [
+    for (below, reported) in [
         (
             "credentials.flows-2",
             "credentials.flows-2.client_secret.secret: ",
@@ -128,7 +128,7 @@ flows:
     ] {
         let problems = survey(below).err().expect(below);
         assert_eq!(problems.iter().count(), 1, "{problems}");
-        assert!(problems.to_string().contains(told), "{problems}");
+        assert!(problems.to_string().contains(reported), "{problems}");
     }
 }
 
@@ -270,7 +270,7 @@ fn two_credentials_do_not_share_a_store() {
         .iter()
         .find(|problem| problem.severity == Severity::Error)
         .unwrap();
-    assert_eq!(&*problem.spot.as_ref().unwrap().path, "credentials.two");
+    assert_eq!(&*problem.location.as_ref().unwrap().path, "credentials.two");
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn what_to_ask_for_follows_from_cloud_endpoint_and_host() {
                     "order: { url: 'http://127.0.0.1:9/x'"
                 ),
         ));
-        let said = match &config.flows[0].credential {
+        let asked = match &config.flows[0].credential {
             Some((_, Ask::Scope(scope))) => format!("scope {scope}"),
             Some((_, Ask::Resource(resource))) => format!("resource {resource}"),
             Some((_, Ask::Both { scope, resource })) => {
@@ -333,7 +333,7 @@ fn what_to_ask_for_follows_from_cloud_endpoint_and_host() {
             }
             None => String::new(),
         };
-        assert_eq!(said, ask, "{cloud} {endpoint} {url}");
+        assert_eq!(asked, ask, "{cloud} {endpoint} {url}");
     }
 }
 
@@ -438,7 +438,7 @@ fn a_section_in_two_files_names_both_places() {
         ("a.yaml", "server:\n  listen: 127.0.0.1:1"),
         ("b.yaml", "\nserver: {}"),
     ];
-    let told = examine_files(&texts, Secrets::Required)
+    let reported = examine_files(&texts, Secrets::Required)
         .problems
         .to_string();
     for place in [
@@ -446,7 +446,7 @@ fn a_section_in_two_files_names_both_places() {
         "::: a.yaml:1:1",
         "`server` may stand in one file only",
     ] {
-        assert!(told.contains(place), "{told}");
+        assert!(reported.contains(place), "{reported}");
     }
 }
 
@@ -483,8 +483,8 @@ fn anyone_may_act_as_the_gateway_only_when_the_flow_says_so() {
         .replace("entra: {", "flow: { credential: flows }\n  entra: {")
         .replace(", credential: flows }", " }")
         .replace("who_can_trigger: erp", "who_can_trigger: anyone");
-    let told = examine(&by_default).problems.to_string();
-    assert!(told.contains("write credential: none"), "{told}");
+    let reported = examine(&by_default).problems.to_string();
+    assert!(reported.contains("write credential: none"), "{reported}");
 }
 
 #[test]

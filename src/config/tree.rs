@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Span, StrInput};
 
-use super::problem::{Problem, Severity, Spot, Words, say};
+use super::problem::{Problem, SafeText, Severity, SourceLocation, safe_text};
 
 /// Deepest nesting; the grammar needs seven.
 const DEPTH: usize = 24;
@@ -18,7 +18,7 @@ const NODES: usize = 1_000_000;
 
 /// Line and column, from 1.
 #[derive(Clone)]
-pub struct Place {
+pub struct Position {
     /// The file as the user named it.
     pub file: Arc<str>,
     /// From 1.
@@ -31,7 +31,7 @@ pub struct Place {
 #[derive(Clone)]
 pub struct Node {
     /// Where it begins.
-    pub place: Place,
+    pub position: Position,
     /// What it is.
     pub value: Value,
 }
@@ -55,12 +55,12 @@ pub struct Entry {
     /// The key as written. May be a secret when the file is damaged.
     pub key: String,
     /// Where the key begins.
-    pub place: Place,
+    pub position: Position,
     /// What it stands for.
     pub value: Node,
 }
 
-impl Place {
+impl Position {
     fn of(file: &Arc<str>, marker: &Marker) -> Self {
         Self {
             file: Arc::clone(file),
@@ -71,8 +71,8 @@ impl Place {
 
     /// As a place without a key.
     #[must_use]
-    pub fn bare(&self) -> Spot {
-        Spot {
+    pub fn bare(&self) -> SourceLocation {
+        SourceLocation {
             file: Arc::clone(&self.file),
             line: self.line,
             column: self.column,
@@ -132,7 +132,7 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     fn document(&mut self) -> Result<Node, Box<Problem>> {
         let empty = Node {
-            place: Place {
+            position: Position {
                 file: Arc::clone(&self.file),
                 line: 1,
                 column: 1,
@@ -147,8 +147,8 @@ impl<'a> Builder<'a> {
                 Event::DocumentStart(..) if root.is_some() => {
                     return Err(self.problem(
                         &span.start,
-                        say!("a second YAML document begins here"),
-                        say!("write one document; several files go by several --config"),
+                        safe_text!("a second YAML document begins here"),
+                        safe_text!("write one document; several files go by several --config"),
                     ));
                 }
                 Event::DocumentStart(..) => {
@@ -172,8 +172,8 @@ impl<'a> Builder<'a> {
         match self.events.next_event() {
             Some(Ok(found)) => Ok(found),
             Some(Err(error)) => {
-                let (message, cure) = explain(error.kind());
-                Err(self.problem(error.marker(), message, cure))
+                let (message, fix) = explain(error.kind());
+                Err(self.problem(error.marker(), message, fix))
             }
             None => Err(self.syntax(&Marker::new(0, 1, 0))),
         }
@@ -184,19 +184,19 @@ impl<'a> Builder<'a> {
         if depth > DEPTH {
             return Err(self.problem(
                 &span.start,
-                say!("nested too deeply"),
-                say!("nothing in a configuration is nested this deeply; look at the indentation and the brackets above"),
+                safe_text!("nested too deeply"),
+                safe_text!("nothing in a configuration is nested this deeply; look at the indentation and the brackets above"),
             ));
         }
         if event.tag().is_some() {
             return Err(self.problem(
                 &span.start,
-                say!("YAML tags (!…) have no meaning here"),
-                say!("leave the tag out, or quote the text if the ! belongs to it"),
+                safe_text!("YAML tags (!…) have no meaning here"),
+                safe_text!("leave the tag out, or quote the text if the ! belongs to it"),
             ));
         }
         let anchor = event.anchor_id().filter(|anchor| *anchor != 0);
-        let place = Place::of(&self.file, &span.start);
+        let position = Position::of(&self.file, &span.start);
         let value = match event {
             Event::Scalar(text, style, ..) => {
                 let plain = style == ScalarStyle::Plain;
@@ -212,8 +212,8 @@ impl<'a> Builder<'a> {
                 let Some(target) = self.anchors.get(&target).cloned() else {
                     return Err(self.problem(
                         &span.start,
-                        say!("an alias stands inside what it names"),
-                        say!("write the part out"),
+                        safe_text!("an alias stands inside what it names"),
+                        safe_text!("write the part out"),
                     ));
                 };
                 self.grow(size(&target), &span.start)?;
@@ -221,7 +221,7 @@ impl<'a> Builder<'a> {
             }
             _ => return Err(self.syntax(&span.start)),
         };
-        let node = Node { place, value };
+        let node = Node { position, value };
         if let Some(anchor) = anchor {
             self.anchors.insert(anchor, node.clone());
         }
@@ -243,21 +243,25 @@ impl<'a> Builder<'a> {
         let mut entries = Vec::new();
         loop {
             let (event, span) = self.next()?;
-            let place = Place::of(&self.file, &span.start);
+            let position = Position::of(&self.file, &span.start);
             let key = match event {
                 Event::MappingEnd => return Ok(Value::Map(entries)),
                 Event::Scalar(text, _, 0, None) => text.into_owned(),
                 _ => {
                     return Err(self.problem(
                         &span.start,
-                        say!("a key has to be plain text"),
-                        say!("write `key: value`; quote a value that begins with a bracket, &, * or !"),
+                        safe_text!("a key has to be plain text"),
+                        safe_text!("write `key: value`; quote a value that begins with a bracket, &, * or !"),
                     ));
                 }
             };
             let (event, span) = self.next()?;
             let value = self.node(event, &span, depth + 1)?;
-            entries.push(Entry { key, place, value });
+            entries.push(Entry {
+                key,
+                position,
+                value,
+            });
         }
     }
 
@@ -266,8 +270,8 @@ impl<'a> Builder<'a> {
         if self.nodes > NODES {
             return Err(self.problem(
                 at,
-                say!("the configuration is too large"),
-                say!("use fewer aliases (*name), or split it into several gateways"),
+                safe_text!("the configuration is too large"),
+                safe_text!("use fewer aliases (*name), or split it into several gateways"),
             ));
         }
         Ok(())
@@ -276,17 +280,19 @@ impl<'a> Builder<'a> {
     fn syntax(&self, at: &Marker) -> Box<Problem> {
         self.problem(
             at,
-            say!("this is not YAML"),
-            say!("look at the indentation, quotes and brackets at this place and just above it"),
+            safe_text!("this is not YAML"),
+            safe_text!(
+                "look at the indentation, quotes and brackets at this place and just above it"
+            ),
         )
     }
 
-    fn problem(&self, at: &Marker, message: Words, cure: Words) -> Box<Problem> {
+    fn problem(&self, at: &Marker, message: SafeText, fix: SafeText) -> Box<Problem> {
         Box::new(Problem {
             severity: Severity::Error,
-            spot: Some(Place::of(&self.file, at).bare()),
+            location: Some(Position::of(&self.file, at).bare()),
             message,
-            cure,
+            fix,
             also: None,
             secret: None,
         })
@@ -302,7 +308,7 @@ fn size(node: &Node) -> usize {
 }
 
 /// The parser's reasons in our words; its own may quote the text.
-fn explain(kind: &ErrorKind) -> (Words, Words) {
+fn explain(kind: &ErrorKind) -> (SafeText, SafeText) {
     use ErrorKind as Kind;
     match kind {
         Kind::TabNotAllowed
@@ -310,26 +316,26 @@ fn explain(kind: &ErrorKind) -> (Words, Words) {
         | Kind::TabInIndentation
         | Kind::TabAtBlockScalarStart
         | Kind::TabInPlainScalar => (
-            say!("a tab stands where YAML wants spaces"),
-            say!("indent with spaces only"),
+            safe_text!("a tab stands where YAML wants spaces"),
+            safe_text!("indent with spaces only"),
         ),
         Kind::UnknownAnchor => (
-            say!("an alias (*name) that nothing above defines (&name)"),
-            say!("define it first, or quote the text if it really begins with *"),
+            safe_text!("an alias (*name) that nothing above defines (&name)"),
+            safe_text!("define it first, or quote the text if it really begins with *"),
         ),
         Kind::UnclosedQuotedScalar
         | Kind::InvalidTrailingSingleQuotedScalar
         | Kind::InvalidTrailingDoubleQuotedScalar
         | Kind::InvalidQuotedScalarIndent
         | Kind::DocumentIndicatorInQuotedScalar => (
-            say!("a quoted text is not closed, or something follows its closing quote"),
-            say!("close the quote that was opened at or above this place"),
+            safe_text!("a quoted text is not closed, or something follows its closing quote"),
+            safe_text!("close the quote that was opened at or above this place"),
         ),
         Kind::UnknownQuotedScalarEscape
         | Kind::InvalidQuotedScalarHexEscape
         | Kind::InvalidUnicodeEscape => (
-            say!("an unknown backslash escape in double quotes"),
-            say!("write the text in single quotes, where a backslash is only a backslash"),
+            safe_text!("an unknown backslash escape in double quotes"),
+            safe_text!("write the text in single quotes, where a backslash is only a backslash"),
         ),
         Kind::UnexpectedEofFlowSequence
         | Kind::UnexpectedEofFlowMapping
@@ -338,28 +344,32 @@ fn explain(kind: &ErrorKind) -> (Words, Words) {
         | Kind::ExpectedFlowSequenceSeparator
         | Kind::MisplacedFlowCollectionEnd
         | Kind::MismatchedFlowCollectionEnd { .. } => (
-            say!("brackets do not match, or a comma is missing between them"),
-            say!("close every {{ with }} and every [ with ], and put commas between the entries"),
+            safe_text!("brackets do not match, or a comma is missing between them"),
+            safe_text!(
+                "close every {{ with }} and every [ with ], and put commas between the entries"
+            ),
         ),
         Kind::MappingValueNotAllowed | Kind::MappingKeyNotAllowed | Kind::InvalidIndentation => (
-            say!("a key or value stands where none can be"),
-            say!("look at the indentation here and above; quote a text that contains `: `"),
+            safe_text!("a key or value stands where none can be"),
+            safe_text!("look at the indentation here and above; quote a text that contains `: `"),
         ),
         Kind::SimpleKeyExpected | Kind::ExpectedBlockMappingKey => (
-            say!("a key without its colon, or wrong indentation"),
-            say!("write `key: value`, with keys of one section in one column"),
+            safe_text!("a key without its colon, or wrong indentation"),
+            safe_text!("write `key: value`, with keys of one section in one column"),
         ),
         Kind::RecursionLimitExceeded => (
-            say!("nested too deeply"),
-            say!("look at the brackets and the indentation above"),
+            safe_text!("nested too deeply"),
+            safe_text!("look at the brackets and the indentation above"),
         ),
         Kind::DirectiveDisallowed => (
-            say!("YAML directives (%…) have no meaning here"),
-            say!("leave the line out"),
+            safe_text!("YAML directives (%…) have no meaning here"),
+            safe_text!("leave the line out"),
         ),
         _ => (
-            say!("this is not YAML"),
-            say!("look at the indentation, quotes and brackets at this place and just above it"),
+            safe_text!("this is not YAML"),
+            safe_text!(
+                "look at the indentation, quotes and brackets at this place and just above it"
+            ),
         ),
     }
 }

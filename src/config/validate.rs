@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-use super::problem::{Name, Spot, Words, say};
+use super::problem::{Name, SafeText, SourceLocation, safe_text};
 use super::read::{At, Field, Named, Reader};
-use super::values::{Choice, OneOrMore, Text, telling_path, telling_variable};
+use super::values::{Choice, OneOrMore, Text, path_advice, variable_advice};
 use super::{Certificate, EXPIRES_SOON, Parts, Problems, Secrets, Severity, foreign, raw};
 use crate::secret::{Secret, Source, Unreadable};
 use crate::validity::Validity;
@@ -30,7 +30,7 @@ mod vaults;
 mod wanted;
 
 /// What every judgement needs.
-struct Ground<'r> {
+struct ValidationContext<'r> {
     reader: &'r mut Reader,
     secrets: Secrets,
     /// Unix seconds.
@@ -76,7 +76,7 @@ pub(super) fn document(
         credentials,
         flows,
     } = document;
-    let mut ground = Ground {
+    let mut context = ValidationContext {
         reader,
         secrets,
         now,
@@ -93,38 +93,38 @@ pub(super) fn document(
     };
     let defaults = defaults.value();
     let defaults = Defaults::from(defaults);
-    let outbound = outbound::outbound(&mut ground, outbound);
+    let outbound = outbound::outbound(&mut context, outbound);
     let log = outbound::log(log);
-    let server = listener::server(&mut ground, server);
-    let admin = listener::admin(&mut ground, admin, server.as_ref());
-    unused_defaults(&mut ground, &defaults);
-    let callers = callers::callers(&mut ground, callers, &defaults);
-    let mut credentials = credentials::credentials(&mut ground, credentials, &defaults);
-    let vaults = vaults::judge(&mut ground, &mut credentials);
+    let server = listener::server(&mut context, server);
+    let admin = listener::admin(&mut context, admin, server.as_ref());
+    unused_defaults(&mut context, &defaults);
+    let callers = callers::callers(&mut context, callers, &defaults);
+    let mut credentials = credentials::credentials(&mut context, credentials, &defaults);
+    let vaults = vaults::validate(&mut context, &mut credentials);
     let flow_names = flows.as_ref().map_or_else(Vec::new, |at| {
         let Named(named) = &at.value;
         named.iter().map(|(name, _)| name.shared()).collect()
     });
     let flows = flows::flows(
-        &mut ground,
+        &mut context,
         flows,
         &defaults,
         server.as_ref(),
         &callers,
         &credentials,
     );
-    let Ground {
+    let ValidationContext {
         files,
         secret_reads,
         values,
         certificates,
         on_loopback,
         ..
-    } = ground;
+    } = context;
     Parts {
         server: server.map(|server| (server.settings, server.limits)),
         admin,
-        outbound: outbound.map(|outbound| client::Settings {
+        outbound: outbound.map(|outbound| client::OutboundSettings {
             believe_simulator: on_loopback,
             ..outbound
         }),
@@ -134,7 +134,7 @@ pub(super) fn document(
         vaults,
         flows,
         flow_names,
-        told: Problems::default(),
+        reported: Problems::default(),
         files,
         secret_reads,
         certificates,
@@ -175,12 +175,12 @@ impl Defaults {
 }
 
 /// Judges the defaults that are otherwise looked at only where an entry takes them: what is wrong there is wrong before anybody does.
-fn unused_defaults(ground: &mut Ground<'_>, defaults: &Defaults) {
+fn unused_defaults(context: &mut ValidationContext<'_>, defaults: &Defaults) {
     if let Some(at) = defaults.entra.authority.as_ref() {
-        ground.authority_url(at);
+        context.authority_url(at);
     }
     if let Some(at) = defaults.api_key.header.as_ref() {
-        api_keys::key_header(ground, at);
+        api_keys::key_header(context, at);
     }
 }
 
@@ -188,18 +188,18 @@ fn part<T>(field: Field<T>, silent: fn() -> T) -> T {
     field.value().unwrap_or_else(silent)
 }
 
-impl Ground<'_> {
+impl ValidationContext<'_> {
     /// The value of a key that has to be there; `owner` is the section it belongs to.
     fn required<T>(
         &mut self,
         field: Field<T>,
-        owner: &Spot,
+        owner: &SourceLocation,
         key: &'static str,
-        cure: Words,
+        fix: SafeText,
     ) -> Option<At<T>> {
         if field.absent() {
             self.reader
-                .error_at(owner, say!("`{}` is missing", key), cure);
+                .error_at(owner, safe_text!("`{}` is missing", key), fix);
         }
         field.given()
     }
@@ -209,7 +209,7 @@ impl Ground<'_> {
         self.announce(at, sensitive)?;
         let value = at.value.0.read(self.reader.environment());
         self.digest(value.as_ref().ok().map(|value| value.expose().as_bytes()));
-        self.accounted(&at.spot, &at.value.0, value)
+        self.accounted(&at.location, &at.value.0, value)
     }
 
     /// The same for one that may be a binary file, which comes in base64.
@@ -217,7 +217,7 @@ impl Ground<'_> {
         self.announce(at, true)?;
         let value = at.value.0.read_any(self.reader.environment());
         self.digest(value.as_ref().ok().map(|value| value.expose().as_bytes()));
-        self.accounted(&at.spot, &at.value.0, value)
+        self.accounted(&at.location, &at.value.0, value)
     }
 
     /// Has a secret's file watched, and warns of one that stands here itself. `None`: what stands here is no secret but its place.
@@ -226,18 +226,18 @@ impl Ground<'_> {
         match source {
             Source::File(path) => self.files.push(path.clone()),
             Source::Plain(text) if sensitive && foreign::vault(text.expose()).is_some() => {
-                let cure = foreign::vault(text.expose())?;
+                let fix = foreign::vault(text.expose())?;
                 self.reader.error_at(
-                    &at.spot,
-                    say!("this is the address of a secret, and would itself be the secret"),
-                    cure,
+                    &at.location,
+                    safe_text!("this is the address of a secret, and would itself be the secret"),
+                    fix,
                 );
                 return None;
             }
             Source::Plain(_) if sensitive => self.reader.warn_at(
-                &at.spot,
-                say!("a secret in plain text"),
-                say!("move it out: {{ env: NAME }} or {{ file: PATH }}"),
+                &at.location,
+                safe_text!("a secret in plain text"),
+                safe_text!("move it out: {{ env: NAME }} or {{ file: PATH }}"),
             ),
             Source::Plain(_) | Source::Environment(_) | Source::KeyVault { .. } => {}
         }
@@ -247,7 +247,7 @@ impl Ground<'_> {
     /// Counts what was read, or tells why it could not be.
     fn accounted<T>(
         &mut self,
-        spot: &Spot,
+        location: &SourceLocation,
         source: &Source,
         value: Result<T, Unreadable>,
     ) -> Option<T> {
@@ -258,30 +258,30 @@ impl Ground<'_> {
         value
             .map_err(|reason| {
                 let which = match source {
-                    Source::Environment(name) => telling_variable(name),
-                    Source::File(path) => telling_path(path, &spot.file),
-                    Source::KeyVault { .. } | Source::Plain(_) => say!(""),
+                    Source::Environment(name) => variable_advice(name),
+                    Source::File(path) => path_advice(path, &location.file),
+                    Source::KeyVault { .. } | Source::Plain(_) => safe_text!(""),
                 };
                 let severity = match reason {
                     Unreadable::InVault => Severity::Error,
-                    _ => self.severity(spot, reason.absent()),
+                    _ => self.severity(location, reason.absent()),
                 };
-                let cure = if reason == crate::secret::Unreadable::InVault {
-                    say!("write {{ env: NAME }} or {{ file: PATH }}: it is needed before a vault can be read")
-                } else if severity == Severity::Note && self.secrets != Secrets::Told {
-                    say!(
+                let fix = if reason == crate::secret::Unreadable::InVault {
+                    safe_text!("write {{ env: NAME }} or {{ file: PATH }}: it is needed before a vault can be read")
+                } else if severity == Severity::Note && self.secrets != Secrets::Reported {
+                    safe_text!(
                         "it has to be there when the gateway starts (--secrets makes this an error)"
                     )
                 } else if matches!(source, Source::Environment(_)) {
-                    say!("set it where the gateway is started; one that runs keeps the variables of its start")
+                    safe_text!("set it where the gateway is started; one that runs keeps the variables of its start")
                 } else {
-                    say!("put it there; a running gateway then reads it by itself")
+                    safe_text!("put it there; a running gateway then reads it by itself")
                 };
                 self.reader.note(
                     severity,
-                    spot,
-                    say!("{}{}", reason.reason(), colon(&which)),
-                    cure,
+                    location,
+                    safe_text!("{}{}", reason.reason(), colon(&which)),
+                    fix,
                     None,
                 );
                 if let Some(kind) = kind {
@@ -292,9 +292,9 @@ impl Ground<'_> {
     }
 
     /// How bad it is that a secret or file cannot be read.
-    fn severity(&self, spot: &Spot, absent: bool) -> Severity {
-        let told = self.secrets == Secrets::Told;
-        if told || absent && !self.secrets.required(&spot.path) {
+    fn severity(&self, location: &SourceLocation, absent: bool) -> Severity {
+        let reported = self.secrets == Secrets::Reported;
+        if reported || absent && !self.secrets.required(&location.path) {
             Severity::Note
         } else {
             Severity::Error
@@ -302,18 +302,24 @@ impl Ground<'_> {
     }
 
     /// Warns of what has expired, or will soon. `what`: e.g. `the secret`.
-    fn warn_of_expiry(&mut self, spot: &Spot, expires: u64, what: &'static str, cure: Words) {
+    fn warn_of_expiry(
+        &mut self,
+        location: &SourceLocation,
+        expires: u64,
+        what: &'static str,
+        fix: SafeText,
+    ) {
         if expires <= self.now {
-            let message = say!("{} has expired", what);
-            self.reader.warn_at(spot, message, cure);
+            let message = safe_text!("{} has expired", what);
+            self.reader.warn_at(location, message, fix);
         } else if expires <= self.now + EXPIRES_SOON {
             let days = match (expires - self.now) / (24 * 3600) {
-                0 => say!("less than a day"),
-                1 => say!("1 day"),
-                days => say!("{} days", Words::checked(days.to_string())),
+                0 => safe_text!("less than a day"),
+                1 => safe_text!("1 day"),
+                days => safe_text!("{} days", SafeText::checked(days.to_string())),
             };
-            let message = say!("{} expires in {}", what, days);
-            self.reader.warn_at(spot, message, cure);
+            let message = safe_text!("{} expires in {}", what, days);
+            self.reader.warn_at(location, message, fix);
         }
     }
 
@@ -322,7 +328,7 @@ impl Ground<'_> {
         if !raw::resolves(self.reader, at) {
             return None;
         }
-        let path = raw::beside(&at.spot.file, &at.value.0);
+        let path = raw::beside(&at.location.file, &at.value.0);
         self.files.push(path.clone());
         match file::read(&path, super::source::LIMIT) {
             Ok(bytes) => {
@@ -330,13 +336,13 @@ impl Ground<'_> {
                 Some(bytes)
             }
             Err(error) => {
-                let severity = self.severity(&at.spot, error == file::Error::NotFound);
-                let which = telling_path(&path, &at.spot.file);
+                let severity = self.severity(&at.location, error == file::Error::NotFound);
+                let which = path_advice(&path, &at.location.file);
                 self.reader.note(
                     severity,
-                    &at.spot,
-                    say!("{}{}", error.reason(), colon(&which)),
-                    say!("put it there; relative paths start at the configuration file"),
+                    &at.location,
+                    safe_text!("{}{}", error.reason(), colon(&which)),
+                    safe_text!("put it there; relative paths start at the configuration file"),
                     None,
                 );
                 None
@@ -354,21 +360,21 @@ impl Ground<'_> {
     }
 
     /// Notes until when a certificate of the configuration may be used, and warns if that is soon.
-    fn certificate(&mut self, spot: &Spot, valid: Validity, cure: Words) {
+    fn certificate(&mut self, location: &SourceLocation, valid: Validity, fix: SafeText) {
         if self.now < valid.from {
-            let message = say!("the certificate is not valid yet");
-            self.reader.warn_at(spot, message, cure);
+            let message = safe_text!("the certificate is not valid yet");
+            self.reader.warn_at(location, message, fix);
         } else {
-            self.warn_of_expiry(spot, valid.until, "the certificate", cure);
+            self.warn_of_expiry(location, valid.until, "the certificate", fix);
         }
         self.certificates.push(Certificate {
-            place: Arc::clone(&spot.path),
+            place: Arc::clone(&location.path),
             valid,
         });
     }
 
     /// Whether there is a folder for a file that the gateway itself writes. Only an error stops: the folder may be mounted later.
-    fn has_folder(&mut self, spot: &Spot, path: &std::path::Path) -> bool {
+    fn has_folder(&mut self, location: &SourceLocation, path: &std::path::Path) -> bool {
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => std::path::Path::new("."),
@@ -379,16 +385,16 @@ impl Ground<'_> {
         let severity = match self.secrets {
             Secrets::Complete => Severity::Error,
             // A running gateway says itself what it could not write.
-            Secrets::Required | Secrets::Below(_) | Secrets::Optional | Secrets::Told => {
+            Secrets::Required | Secrets::Below(_) | Secrets::Optional | Secrets::Reported => {
                 Severity::Note
             }
         };
-        let which = telling_path(folder, &spot.file);
+        let which = path_advice(folder, &location.file);
         self.reader.note(
             severity,
-            spot,
-            say!("there is no folder for this file{}", colon(&which)),
-            say!("make it, or mount it, and let the user who runs the gateway write there"),
+            location,
+            safe_text!("there is no folder for this file{}", colon(&which)),
+            safe_text!("make it, or mount it, and let the user who runs the gateway write there"),
             None,
         );
         severity != Severity::Error
@@ -399,9 +405,9 @@ impl Ground<'_> {
         let url = self.https_with_query(at)?;
         if url.as_str().contains(['?', '#']) {
             self.reader.error_at(
-                &at.spot,
-                say!("the URL has a query or a fragment"),
-                say!("leave everything from ? or # on out"),
+                &at.location,
+                safe_text!("the URL has a query or a fragment"),
+                safe_text!("leave everything from ? or # on out"),
             );
             return None;
         }
@@ -417,9 +423,9 @@ impl Ground<'_> {
         };
         if url.path_segments().is_some_and(|mut path| path.any(added)) {
             self.reader.error_at(
-                &at.spot,
-                say!("a tenant or an endpoint stands in the authority's path, where they are added"),
-                say!("write the address alone, e.g. https://login.microsoftonline.com; `tenant` and `endpoint` are keys"),
+                &at.location,
+                safe_text!("a tenant or an endpoint stands in the authority's path, where they are added"),
+                safe_text!("write the address alone, e.g. https://login.microsoftonline.com; `tenant` and `endpoint` are keys"),
             );
             return None;
         }
@@ -430,29 +436,29 @@ impl Ground<'_> {
     fn https_with_query(&mut self, at: &At<Text>) -> Option<url::Url> {
         let Ok(url) = url::Url::parse(at.value.0.trim()) else {
             self.reader.error_at(
-                &at.spot,
-                say!("this is not a URL"),
-                say!("write it in full, beginning with https://"),
+                &at.location,
+                safe_text!("this is not a URL"),
+                safe_text!("write it in full, beginning with https://"),
             );
             return None;
         };
         if !url.username().is_empty() || url.password().is_some() {
             self.reader.error_at(
-                &at.spot,
-                say!("a user or password stands in the URL"),
-                say!("leave it out: credentials have their own keys"),
+                &at.location,
+                safe_text!("a user or password stands in the URL"),
+                safe_text!("leave it out: credentials have their own keys"),
             );
             return None;
         }
         let host = url.host_str().unwrap_or_default();
-        if !target::reachable(self, &at.spot, host, url.port()) {
+        if !target::reachable(self, &at.location, host, url.port()) {
             return None;
         }
         match url.scheme() {
             "https" => Some(url),
             "http" if self.plain_allowed(host) => Some(url),
             _ => {
-                self.plain_refused(&at.spot);
+                self.plain_refused(&at.location);
                 None
             }
         }
@@ -467,46 +473,49 @@ impl Ground<'_> {
                 .any(|one| one.eq_ignore_ascii_case(host))
     }
 
-    fn plain_refused(&mut self, spot: &Spot) {
+    fn plain_refused(&mut self, location: &SourceLocation) {
         self.reader.error_at(
-            spot,
-            say!("plain http would show tokens and data to everybody on the way"),
-            say!(
+            location,
+            safe_text!("plain http would show tokens and data to everybody on the way"),
+            safe_text!(
                 "use https://; http:// is for 127.0.0.1, [::1] and hosts in outbound.insecure_hosts"
             ),
         );
     }
 
     /// A GUID in lower case.
-    fn guid(&mut self, at: &At<Text>, cure: Words) -> Option<String> {
+    fn guid(&mut self, at: &At<Text>, fix: SafeText) -> Option<String> {
         let guid = super::values::guid(at.value.0.trim());
         if guid.is_none() {
             self.reader
-                .error_at(&at.spot, say!("this is not a GUID"), cure);
+                .error_at(&at.location, safe_text!("this is not a GUID"), fix);
         }
         guid
     }
 
     /// GUIDs in lower case; empty when the key is absent.
-    fn guids(&mut self, field: Field<OneOrMore<Text>>, cure: &Words) -> Option<Vec<String>> {
+    fn guids(&mut self, field: Field<OneOrMore<Text>>, fix: &SafeText) -> Option<Vec<String>> {
         let broken = matches!(field, Field::Broken);
         let list = field.given().map(|at| at.value.0).unwrap_or_default();
-        let guids: Vec<Option<String>> = list
-            .iter()
-            .map(|one| self.guid(one, cure.clone()))
-            .collect();
+        let guids: Vec<Option<String>> =
+            list.iter().map(|one| self.guid(one, fix.clone())).collect();
         let guids: Option<Vec<String>> = guids.into_iter().collect();
         guids.filter(|_| !broken)
     }
 
     /// The tenant of an Entra caller or credential, from the entry or the defaults.
-    fn tenant(&mut self, own: Field<Text>, defaults: &Defaults, owner: &Spot) -> Option<At<Text>> {
+    fn tenant(
+        &mut self,
+        own: Field<Text>,
+        defaults: &Defaults,
+        owner: &SourceLocation,
+    ) -> Option<At<Text>> {
         let tenant = own.or(&defaults.entra.tenant);
         self.required(
             tenant,
             owner,
             "tenant",
-            say!("give the tenant's id (a GUID) here or under defaults.entra"),
+            safe_text!("give the tenant's id (a GUID) here or under defaults.entra"),
         )
     }
 
@@ -539,11 +548,11 @@ impl Ground<'_> {
 }
 
 /// `: NAME` where there is a name to tell.
-fn colon(which: &Words) -> Words {
+fn colon(which: &SafeText) -> SafeText {
     if which.as_str().is_empty() {
         which.clone()
     } else {
-        say!(":{}", which.clone())
+        safe_text!(":{}", which.clone())
     }
 }
 
@@ -558,19 +567,19 @@ fn unknown_name(
     let meant = super::suggest::closest_name(&at.value.0, known.iter().copied());
     let typed = meant.and_then(|_| super::suggest::slip(&at.value.0));
     let message = match typed {
-        Some(typed) => say!("no {} is named `{}`", what, typed),
-        None => say!("no {} has this name", what),
+        Some(typed) => safe_text!("no {} is named `{}`", what, typed),
+        None => safe_text!("no {} has this name", what),
     };
-    let cure = match meant {
-        Some(meant) => say!("did you mean `{}`?", meant.clone()),
-        None if known.is_empty() => say!("define it under `{}:` first", section),
+    let fix = match meant {
+        Some(meant) => safe_text!("did you mean `{}`?", meant.clone()),
+        None if known.is_empty() => safe_text!("define it under `{}:` first", section),
         None if known.len() > 12 => {
-            say!("define it under `{}:`, or name one that is there", section)
+            safe_text!("define it under `{}:`, or name one that is there", section)
         }
         None => {
             let names: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
-            say!("defined are: {}", Words::checked(names.join(", ")))
+            safe_text!("defined are: {}", SafeText::checked(names.join(", ")))
         }
     };
-    reader.error_at(&at.spot, message, cure);
+    reader.error_at(&at.location, message, fix);
 }

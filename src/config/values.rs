@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::problem::{Words, say};
+use super::problem::{SafeText, safe_text};
 use super::read::{At, Reader, Shape};
 use super::suggest::closest;
 use super::tree::{Node, Value};
@@ -69,8 +69,8 @@ impl Shape for Text {
         let text = reader.text(node)?;
         if text.trim().is_empty() {
             reader.error(
-                say!("this is empty"),
-                say!("give it a value, or leave the key out"),
+                safe_text!("this is empty"),
+                safe_text!("give it a value, or leave the key out"),
             );
             return None;
         }
@@ -89,8 +89,8 @@ impl Shape for Flag {
             "false" => Some(Self(false)),
             _ => {
                 reader.error(
-                    say!("this has to be true or false"),
-                    say!("write true or false"),
+                    safe_text!("this has to be true or false"),
+                    safe_text!("write true or false"),
                 );
                 None
             }
@@ -107,8 +107,8 @@ impl Shape for Whole {
         let number = reader.text(node)?.parse().ok().filter(|number| *number > 0);
         if number.is_none() {
             reader.error(
-                say!("this has to be a whole number from 1"),
-                say!("write digits only, e.g. 1000"),
+                safe_text!("this has to be a whole number from 1"),
+                safe_text!("write digits only, e.g. 1000"),
             );
         }
         number.map(Self)
@@ -125,8 +125,8 @@ impl Shape for Span {
         let span = duration(&text);
         if span.is_none() {
             reader.error(
-                say!("this has to be a duration over zero, at most a day"),
-                say!("write a number and ms, s, m or h, e.g. 250ms, 30s, 5m"),
+                safe_text!("this has to be a duration over zero, at most a day"),
+                safe_text!("write a number and ms, s, m or h, e.g. 250ms, 30s, 5m"),
             );
         }
         span.map(Self)
@@ -144,8 +144,8 @@ impl Shape for Delay {
         let delay = duration(&text).or_else(|| zero.then_some(Duration::ZERO));
         if delay.is_none() {
             reader.error(
-                say!("this has to be a duration of at most a day"),
-                say!("write a number and ms, s, m or h, e.g. 0s, 5s, 1m"),
+                safe_text!("this has to be a duration of at most a day"),
+                safe_text!("write a number and ms, s, m or h, e.g. 0s, 5s, 1m"),
             );
         }
         delay.map(Self)
@@ -162,8 +162,8 @@ impl Shape for Size {
         let size = size(&text);
         if size.is_none() {
             reader.error(
-                say!("this has to be a size over zero"),
-                say!("write bytes, or a number and KiB, MiB or GiB, e.g. 10MiB"),
+                safe_text!("this has to be a size over zero"),
+                safe_text!("write bytes, or a number and KiB, MiB or GiB, e.g. 10MiB"),
             );
         }
         size.map(Self)
@@ -182,8 +182,10 @@ impl Shape for Moment {
         let moment = moment(&text);
         if moment.is_none() {
             reader.error(
-                say!("this has to be a date"),
-                say!("write 2026-12-31 (the beginning of that day, UTC) or 2026-12-31T18:00:00Z"),
+                safe_text!("this has to be a date"),
+                safe_text!(
+                    "write 2026-12-31 (the beginning of that day, UTC) or 2026-12-31T18:00:00Z"
+                ),
             );
         }
         moment.map(Self)
@@ -201,15 +203,15 @@ impl<T: Shape> Shape for OneOrMore<T> {
         match &node.value {
             Value::List(items) if items.is_empty() => {
                 reader.error(
-                    say!("the list is empty"),
-                    say!("list at least one, or leave the key out"),
+                    safe_text!("the list is empty"),
+                    safe_text!("list at least one, or leave the key out"),
                 );
                 None
             }
             Value::List(items) => reader.items(items).map(Self),
             _ => {
-                let spot = reader.spot();
-                T::read(reader, node).map(|value| Self(vec![At { value, spot }]))
+                let location = reader.location();
+                T::read(reader, node).map(|value| Self(vec![At { value, location }]))
             }
         }
     }
@@ -239,7 +241,7 @@ impl<T: Shape> Shape for Free<T> {
         let written = !entries.is_empty();
         for entry in entries {
             // The path shows … for the key: it is the user's text.
-            let field = reader.below("…", &entry.place, &entry.value);
+            let field = reader.below("…", &entry.position, &entry.value);
             if let Some(at) = field.given() {
                 read.push((entry.key.clone(), at));
             }
@@ -260,16 +262,16 @@ impl<T: Vocabulary> Shape for Choice<T> {
             return Some(Self(*meant));
         }
         let words: Vec<&'static str> = T::WORDS.iter().map(|(word, _)| *word).collect();
-        let cure = match closest(&text, &words) {
-            Some(meant) => say!("did you mean `{}`?", meant),
-            None => say!("write one of them"),
+        let fix = match closest(&text, &words) {
+            Some(meant) => safe_text!("did you mean `{}`?", meant),
+            None => safe_text!("write one of them"),
         };
         reader.error(
-            say!(
+            safe_text!(
                 "this has to be one of: {}",
-                Words::checked(words.join(", "))
+                SafeText::checked(words.join(", "))
             ),
-            cure,
+            fix,
         );
         None
     }
@@ -330,7 +332,7 @@ fn moment(text: &str) -> Option<u64> {
 
 /// ` NAME` where the text looks like the name of a variable rather than like a secret that stands in the wrong place.
 #[must_use]
-pub fn telling_variable(name: &str) -> Words {
+pub fn variable_advice(name: &str) -> SafeText {
     let tells = name.len() <= 64
         && name.contains('_')
         && name.split('_').all(|part| {
@@ -339,7 +341,7 @@ pub fn telling_variable(name: &str) -> Words {
                     .bytes()
                     .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
         });
-    Words::checked(if tells {
+    SafeText::checked(if tells {
         format!(" {name}")
     } else {
         String::new()
@@ -349,7 +351,7 @@ pub fn telling_variable(name: &str) -> Words {
 /// ` PATH` where what was written in `file` looks like a path rather than like a secret that stands in the wrong place. The folder of
 /// `file` was named on the command line, and tells nothing.
 #[must_use]
-pub fn telling_path(path: &Path, file: &str) -> Words {
+pub fn path_advice(path: &Path, file: &str) -> SafeText {
     let folder = Path::new(file).parent();
     let written = folder.and_then(|folder| path.strip_prefix(folder).ok());
     let written = written.unwrap_or(path).to_string_lossy();
@@ -366,7 +368,7 @@ pub fn telling_path(path: &Path, file: &str) -> Words {
     let tells = written.len() <= 200
         && plain(&written)
         && ((rooted && parts >= 2) || (lower && parts >= 1));
-    Words::checked(if tells {
+    SafeText::checked(if tells {
         format!(" {}", path.display())
     } else {
         String::new()

@@ -1,6 +1,6 @@
 //! What a token endpoint's answer says.
 //!
-//! In: any answer at all: JSON, a plain-text 429, an HTML 503, nothing. Out: a [`Grant`], or a [`Denial`] that holds only fixed words, the
+//! In: any answer at all: JSON, a plain-text 429, an HTML 503, nothing. Out: a [`Grant`], or a [`AttemptError`] that holds only fixed words, the
 //! status, `error`, `error_codes` and `trace_id`, each checked to be harmless in a log, and the catalogue's entry for its `suberror`. Every
 //! number may be a number or a numeric string (facts B1.2); errors as in facts B2 and RFC 6749 section 5.2. What servers word in their own
 //! way is taken where it does no harm: a token without a type, or whose type is another word for `Bearer`. Refuses a token that is
@@ -16,7 +16,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
 
-use super::source::{Denial, Grant};
+use super::source::{AttemptError, Grant};
 use super::{Claims, Failure};
 use crate::client::{answered, is_page};
 use crate::diagnosis::entra::suberror;
@@ -42,34 +42,37 @@ const NONSENSE: Duration = Duration::from_hours(24 * 366);
 const PAUSE: Duration = Duration::from_hours(1);
 
 /// Reads an answer that came at `now` (since the Unix epoch).
-pub fn read(response: &Response<Bytes>, now: Duration) -> Result<Grant, Denial> {
-    judged(response, now).map_err(|denial| denial.seen(seen(response)))
+pub fn read(response: &Response<Bytes>, now: Duration) -> Result<Grant, AttemptError> {
+    validated(response, now).map_err(|error| error.seen(seen(response)))
 }
 
-fn judged(response: &Response<Bytes>, now: Duration) -> Result<Grant, Denial> {
+fn validated(response: &Response<Bytes>, now: Duration) -> Result<Grant, AttemptError> {
     let status = response.status();
     let retry_after = retry_after(response.headers(), now);
     // Before the body: throttling and outages answer in plain text and HTML.
     if status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(Denial::unavailable(Reason::Throttled, retry_after));
+        return Err(AttemptError::unavailable(Reason::Throttled, retry_after));
     }
     // RFC 6585 section 6: a portal's own status.
     if status == StatusCode::NETWORK_AUTHENTICATION_REQUIRED {
-        return Err(Denial::unavailable(Reason::WebPage, retry_after));
+        return Err(AttemptError::unavailable(Reason::WebPage, retry_after));
     }
     if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
-        return Err(Denial::unavailable(Reason::ProviderError, retry_after));
+        return Err(AttemptError::unavailable(
+            Reason::ProviderError,
+            retry_after,
+        ));
     }
     let Some(answer) = object(response) else {
         return Err(unreadable(response, retry_after));
     };
     if !status.is_success() {
-        return Err(denial(&answer, response, retry_after));
+        return Err(error(&answer, response, retry_after));
     }
     // Some servers refuse with 200.
     grant(&answer, now).map_err(|reason| match text(&answer, "error") {
-        Some(_) => denial(&answer, response, retry_after),
-        None => Denial::unavailable(reason, retry_after),
+        Some(_) => error(&answer, response, retry_after),
+        None => AttemptError::unavailable(reason, retry_after),
     })
 }
 
@@ -175,11 +178,11 @@ pub fn claims(token: &str) -> Option<Map<String, Value>> {
     serde_json::from_slice(&json).ok()
 }
 
-fn denial(
+fn error(
     answer: &Map<String, Value>,
     response: &Response<Bytes>,
     retry_after: Option<Duration>,
-) -> Denial {
+) -> AttemptError {
     let Some(error) = text(answer, "error") else {
         return unreadable(response, retry_after);
     };
@@ -189,10 +192,10 @@ fn denial(
         return unreadable(response, retry_after);
     }
     if matches!(error, "temporarily_unavailable" | "server_error") {
-        return Denial::unavailable(Reason::ProviderError, retry_after);
+        return AttemptError::unavailable(Reason::ProviderError, retry_after);
     }
     let codes = answer.get("error_codes").and_then(Value::as_array);
-    Denial {
+    AttemptError {
         failure: Failure::Rejected {
             error: word.unwrap_or_else(|| "unreadable".to_owned()),
             codes: codes
@@ -216,7 +219,7 @@ pub fn demand(response: &Response<Bytes>) -> Option<Claims> {
     Claims::of_json(text(&answer, "claims")?.as_bytes())
 }
 
-fn unreadable(response: &Response<Bytes>, retry_after: Option<Duration>) -> Denial {
+fn unreadable(response: &Response<Bytes>, retry_after: Option<Duration>) -> AttemptError {
     // RFC 6749 section 5.2: 401 means that the client is refused, whatever the body says. A server that forbids says no less.
     let refused = match response.status() {
         StatusCode::UNAUTHORIZED => Some("http_401"),
@@ -224,7 +227,7 @@ fn unreadable(response: &Response<Bytes>, retry_after: Option<Duration>) -> Deni
         _ => None,
     };
     if let Some(error) = refused {
-        return Denial {
+        return AttemptError {
             failure: Failure::Rejected {
                 error: error.to_owned(),
                 codes: Vec::new(),
@@ -242,7 +245,7 @@ fn unreadable(response: &Response<Bytes>, retry_after: Option<Duration>) -> Deni
     } else {
         Reason::AnswerInvalid
     };
-    Denial::unavailable(reason, retry_after)
+    AttemptError::unavailable(reason, retry_after)
 }
 
 /// Whether nobody takes requests for tokens at this address.

@@ -12,7 +12,7 @@ use http::{Request, Response, StatusCode};
 use url::form_urlencoded;
 
 use super::proof::{Presented, Proof, Prover};
-use super::source::{Context, Denial, Wish};
+use super::source::{AttemptError, Context, Wish};
 use super::{Ask, Claims, Failure, answer};
 use crate::client::{Limits, Reach};
 use crate::diagnosis::Reason;
@@ -114,7 +114,7 @@ impl Client {
         grant: &[(&str, &str)],
         ask: &Ask,
         wish: &Wish,
-    ) -> Result<Response<Bytes>, Denial> {
+    ) -> Result<Response<Bytes>, AttemptError> {
         self.ask_at(&self.application.token_url, grant, ask, wish)
             .await
     }
@@ -126,7 +126,7 @@ impl Client {
         grant: &[(&str, &str)],
         ask: &Ask,
         wish: &Wish,
-    ) -> Result<Response<Bytes>, Denial> {
+    ) -> Result<Response<Bytes>, AttemptError> {
         let first = self.prover.present(&self.application).await?;
         let refusal = self.post(url, grant, ask, wish, &first).await?;
         if !self.refuses_client(&refusal, grant) {
@@ -176,10 +176,10 @@ impl Client {
     /// a token endpoint judges but for a user's password: that goes out once, unless the answer says that it was not the reason.
     fn refuses_client(&self, response: &Response<Bytes>, grant: &[(&str, &str)]) -> bool {
         let status = response.status();
-        let Err(denial) = answer::read(response, self.context.clock.since_epoch()) else {
+        let Err(error) = answer::read(response, self.context.clock.since_epoch()) else {
             return false;
         };
-        let Failure::Rejected { error, codes, .. } = &denial.failure else {
+        let Failure::Rejected { error, codes, .. } = &error.failure else {
             return false;
         };
         if !codes.is_empty() {
@@ -198,10 +198,10 @@ impl Client {
         ask: &Ask,
         wish: &Wish,
         presented: &Presented,
-    ) -> Result<Response<Bytes>, Denial> {
+    ) -> Result<Response<Bytes>, AttemptError> {
         let request = self
             .request(url, grant, ask, wish, presented)
-            .map_err(|_| Denial::unavailable(Reason::RequestInvalid, None))?;
+            .map_err(|_| AttemptError::unavailable(Reason::RequestInvalid, None))?;
         let outbound = &self.context.outbound;
         let limits = Limits {
             within: outbound.token_timeout(),
@@ -215,7 +215,7 @@ impl Client {
                 error = &error as &dyn std::error::Error,
                 "token request failed"
             );
-            Denial::unanswered(&error)
+            AttemptError::unanswered(&error)
         })?;
         skew.compare(url, sent, response.headers());
         Ok(response)

@@ -24,7 +24,7 @@ const BEFORE: u64 = 30;
 
 /// How an assertion is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Manner {
+pub struct SigningOptions {
     /// The algorithm.
     pub algorithm: Algorithm,
     /// Whether the chain travels along (`x5c`), for providers that trust an issuer rather than one certificate.
@@ -46,7 +46,7 @@ pub(super) fn presented(client_id: &str, assertion: Secret<String>) -> Presented
 /// Signs one. `None`: the key cannot sign so.
 pub(super) fn signed(
     certified: &Certified,
-    manner: Manner,
+    signing: SigningOptions,
     client_id: &str,
     audience: &url::Url,
     clock: &Clock,
@@ -63,28 +63,28 @@ pub(super) fn signed(
         "exp": now + LIFE,
     });
     let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
-    let header = header(certified, manner)?.to_string();
+    let header = header(certified, signing)?.to_string();
     let mut token = format!(
         "{}.{}",
         encode(header.as_bytes()),
         encode(claims.to_string().as_bytes())
     );
-    let signature = certified.sign(manner.algorithm, token.as_bytes())?;
+    let signature = certified.sign(signing.algorithm, token.as_bytes())?;
     token.push('.');
     token.push_str(&encode(&signature));
     Some(Secret::new(token))
 }
 
 /// By which the provider finds the certificate: its SHA-256, or its SHA-1 with the older algorithm.
-fn header(certified: &Certified, manner: Manner) -> Option<serde_json::Value> {
+fn header(certified: &Certified, signing: SigningOptions) -> Option<serde_json::Value> {
     let leaf = certified.chain().first()?;
-    let (name, hash) = match manner.algorithm {
+    let (name, hash) = match signing.algorithm {
         Algorithm::Rs256 => ("x5t", &SHA1_FOR_LEGACY_USE_ONLY),
         Algorithm::Ps256 | Algorithm::Es256 => ("x5t#S256", &SHA256),
     };
     let print = BASE64_URL_SAFE_NO_PAD.encode(digest(hash, leaf));
-    let mut header = json!({ "alg": manner.algorithm.name(), "typ": "JWT", name: print });
-    if manner.send_chain {
+    let mut header = json!({ "alg": signing.algorithm.name(), "typ": "JWT", name: print });
+    if signing.send_chain {
         let chain: Vec<String> = certified
             .chain()
             .iter()

@@ -9,19 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::answer;
-use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
+use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use crate::diagnosis::Reason;
 use crate::secret::{Secret, Value};
 
 /// A fixed token as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Settings {
+pub struct BearerSettings {
     /// The token, without `Bearer`.
     pub token: Value,
 }
 
 /// Gives the one token there is.
-pub(super) fn source(settings: &Settings, context: &Context) -> Arc<dyn Source> {
+pub(super) fn source(settings: &BearerSettings, context: &Context) -> Arc<dyn Source> {
     Arc::new(Bearer {
         settings: settings.clone(),
         context: context.clone(),
@@ -30,7 +30,7 @@ pub(super) fn source(settings: &Settings, context: &Context) -> Arc<dyn Source> 
 }
 
 struct Bearer {
-    settings: Settings,
+    settings: BearerSettings,
     context: Context,
     /// The last one given: who asks again has no use for it any more.
     given: Arc<Mutex<Option<Secret<String>>>>,
@@ -45,7 +45,7 @@ impl Source for Bearer {
             let mut token = secrets
                 .read(&settings.token)
                 .await
-                .map_err(Denial::secret)?;
+                .map_err(AttemptError::secret)?;
             let last = replaced(&given, token.clone());
             let known = last.as_ref() == Some(&token);
             if known && let Some(newer) = secrets.newer(&settings.token, &token).await {
@@ -65,15 +65,15 @@ fn replaced(
     given.replace(token)
 }
 
-fn grant(token: &str, now: Duration) -> Result<Grant, Denial> {
+fn grant(token: &str, now: Duration) -> Result<Grant, AttemptError> {
     let authorization =
-        answer::bearer(token).ok_or(Denial::unavailable(Reason::TokenInvalid, None))?;
+        answer::bearer(token).ok_or(AttemptError::unavailable(Reason::TokenInvalid, None))?;
     let claims = answer::claims(token);
     let lifetime = match answer::expiry(claims.as_ref()) {
         None => None,
         Some(expiry) => match expiry.checked_sub(now) {
             Some(left) if !left.is_zero() => Some(left),
-            _ => return Err(Denial::unavailable(Reason::TokenExpired, None)),
+            _ => return Err(AttemptError::unavailable(Reason::TokenExpired, None)),
         },
     };
     Ok(Grant {

@@ -6,32 +6,32 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::application::Application;
-use super::assertion::{self, Manner};
+use super::assertion::{self, SigningOptions};
 use super::certificate::Certified;
 use super::proof::Presented;
-use super::source::{Context, Denial};
+use super::source::{AttemptError, Context};
 use crate::diagnosis::Reason;
-use crate::metrics::{About, Teller};
+use crate::metrics::{About, Reporter};
 use crate::secret::{Secret, Value};
 
 /// A certificate as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Settings {
+pub struct ClientCertificateSettings {
     /// Certificate and key, PEM or PKCS#12 in base64.
     pub certificate: Value,
     /// What opens it.
     pub passphrase: Option<Value>,
     /// How assertions are signed.
-    pub manner: Manner,
+    pub signing: SigningOptions,
 }
 
 pub(super) struct Prover {
-    settings: Settings,
+    settings: ClientCertificateSettings,
     context: Context,
     /// The last one read: opening it again takes a good part of a second, by design of its encryption.
     last: Mutex<Option<Arc<Opened>>>,
     /// Where what is in a vault says when it expires; the configuration has said it of the others.
-    expiry: Teller,
+    expiry: Reporter,
 }
 
 struct Opened {
@@ -41,24 +41,27 @@ struct Opened {
 }
 
 impl Prover {
-    pub(super) fn new(settings: &Settings, context: &Context) -> Self {
+    pub(super) fn new(settings: &ClientCertificateSettings, context: &Context) -> Self {
         Self {
             settings: settings.clone(),
             context: context.clone(),
             last: Mutex::default(),
             expiry: context
                 .secret_expiry
-                .teller(&context.credential, About::Secret),
+                .reporter(&context.credential, About::Secret),
         }
     }
 
-    pub(super) async fn present(&self, application: &Application) -> Result<Presented, Denial> {
+    pub(super) async fn present(
+        &self,
+        application: &Application,
+    ) -> Result<Presented, AttemptError> {
         let opened = self.opened().await?;
         let Context { clock, random, .. } = &self.context;
         let id = &application.client_id;
         assertion::signed(
             &opened.certified,
-            self.settings.manner,
+            self.settings.signing,
             id,
             &application.token_url,
             clock,
@@ -68,7 +71,7 @@ impl Prover {
             made_from: Some(opened.text.clone()),
             ..assertion::presented(id, assertion)
         })
-        .ok_or(Denial::unavailable(Reason::CertificateInvalid, None))
+        .ok_or(AttemptError::unavailable(Reason::CertificateInvalid, None))
     }
 
     /// Another proof where the vault has a newer certificate than the one that was refused.
@@ -76,7 +79,7 @@ impl Prover {
         &self,
         application: &Application,
         refused: &Presented,
-    ) -> Result<Option<Presented>, Denial> {
+    ) -> Result<Option<Presented>, AttemptError> {
         let Some(text) = &refused.made_from else {
             return Ok(None);
         };
@@ -90,18 +93,21 @@ impl Prover {
         }
         if let Some(passphrase) = &self.settings.passphrase {
             // It may have been changed along with the certificate.
-            let old = secrets.read(passphrase).await.map_err(Denial::secret)?;
+            let old = secrets
+                .read(passphrase)
+                .await
+                .map_err(AttemptError::secret)?;
             let _ = secrets.newer(passphrase, &old).await;
         }
         self.present(application).await.map(Some)
     }
 
-    async fn opened(&self) -> Result<Arc<Opened>, Denial> {
+    async fn opened(&self) -> Result<Arc<Opened>, AttemptError> {
         let secrets = &self.context.secrets;
         let text = secrets.read(&self.settings.certificate).await;
-        let text = text.map_err(Denial::secret)?;
+        let text = text.map_err(AttemptError::secret)?;
         let passphrase = match &self.settings.passphrase {
-            Some(value) => Some(secrets.read(value).await.map_err(Denial::secret)?),
+            Some(value) => Some(secrets.read(value).await.map_err(AttemptError::secret)?),
             None => None,
         };
         let last = self.last().clone();
@@ -118,8 +124,8 @@ impl Prover {
         };
         let opened = tokio::task::spawn_blocking(open).await;
         let opened = opened.ok().and_then(Result::ok).map(Arc::new);
-        let opened = opened.ok_or(Denial::unavailable(Reason::CertificateInvalid, None))?;
-        self.expiry.tell(opened.certified.expires());
+        let opened = opened.ok_or(AttemptError::unavailable(Reason::CertificateInvalid, None))?;
+        self.expiry.report(opened.certified.expires());
         *self.last() = Some(Arc::clone(&opened));
         Ok(opened)
     }

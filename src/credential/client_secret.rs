@@ -13,13 +13,13 @@ use http::HeaderValue;
 use url::form_urlencoded;
 
 use super::proof::Presented;
-use super::source::Denial;
+use super::source::AttemptError;
 use crate::diagnosis::Reason;
 use crate::secret::{Secret, Secrets, Value};
 
 /// A shared secret as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Settings {
+pub struct ClientSecretSettings {
     /// The secret.
     pub secret: Value,
     /// The one that replaces it, or is being replaced by it.
@@ -81,14 +81,14 @@ impl Choice {
 }
 
 pub(super) struct Prover {
-    settings: Settings,
+    settings: ClientSecretSettings,
     secrets: Secrets,
     /// What comes first. Attempts may run at the same time; whoever looks sees one of two good answers.
     preferred: Mutex<Choice>,
 }
 
 impl Prover {
-    pub(super) fn new(settings: &Settings, secrets: &Secrets) -> Self {
+    pub(super) fn new(settings: &ClientSecretSettings, secrets: &Secrets) -> Self {
         Self {
             settings: settings.clone(),
             secrets: secrets.clone(),
@@ -96,7 +96,7 @@ impl Prover {
         }
     }
 
-    pub(super) async fn present(&self, client_id: &str) -> Result<Presented, Denial> {
+    pub(super) async fn present(&self, client_id: &str) -> Result<Presented, AttemptError> {
         let preferred = *self.preferred();
         self.made(client_id, preferred).await
     }
@@ -107,7 +107,7 @@ impl Prover {
         &self,
         client_id: &str,
         refused: &[Presented],
-    ) -> Result<Option<Presented>, Denial> {
+    ) -> Result<Option<Presented>, AttemptError> {
         let (Some(first), Some(last)) = (refused.first(), refused.last()) else {
             return Ok(None);
         };
@@ -152,9 +152,9 @@ impl Prover {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn made(&self, client_id: &str, choice: Choice) -> Result<Presented, Denial> {
+    async fn made(&self, client_id: &str, choice: Choice) -> Result<Presented, AttemptError> {
         let secret = self.secrets.read(self.value(choice.which)).await;
-        let secret = secret.map_err(Denial::secret)?;
+        let secret = secret.map_err(AttemptError::secret)?;
         presented(self.settings.client_auth, client_id, secret, choice)
     }
 
@@ -171,7 +171,7 @@ fn presented(
     client_id: &str,
     secret: Secret<String>,
     choice: Choice,
-) -> Result<Presented, Denial> {
+) -> Result<Presented, AttemptError> {
     let made_from = Some(secret.clone());
     let (fields, authorization) = match client_auth {
         ClientAuth::Post => {
@@ -188,7 +188,11 @@ fn presented(
     })
 }
 
-fn basic(client_id: &str, secret: &Secret<String>, plain: bool) -> Result<HeaderValue, Denial> {
+fn basic(
+    client_id: &str,
+    secret: &Secret<String>,
+    plain: bool,
+) -> Result<HeaderValue, AttemptError> {
     let spell = |part: &str| {
         if plain {
             part.to_owned()
@@ -198,7 +202,7 @@ fn basic(client_id: &str, secret: &Secret<String>, plain: bool) -> Result<Header
     };
     let pair = format!("{}:{}", spell(client_id), spell(secret.expose()));
     let mut value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair)))
-        .map_err(|_| Denial::unavailable(Reason::RequestInvalid, None))?;
+        .map_err(|_| AttemptError::unavailable(Reason::RequestInvalid, None))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -11,14 +11,14 @@ use tokio::sync::Mutex;
 use super::application::Application;
 use super::assertion;
 use super::proof::Presented;
-use super::source::Denial;
+use super::source::AttemptError;
 use crate::clock::Environment;
 use crate::diagnosis::Reason;
 use crate::secret::{self, Secret, Unreadable};
 
 /// Where the token is.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Settings {
+pub struct FederatedSettings {
     /// The file.
     pub file: PathBuf,
 }
@@ -30,14 +30,17 @@ pub(super) struct Prover {
 }
 
 impl Prover {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &FederatedSettings) -> Self {
         Self {
             file: settings.file.clone(),
             reading: Arc::default(),
         }
     }
 
-    pub(super) async fn present(&self, application: &Application) -> Result<Presented, Denial> {
+    pub(super) async fn present(
+        &self,
+        application: &Application,
+    ) -> Result<Presented, AttemptError> {
         let file = self.file.clone();
         // Whoever waits here takes no thread, and gives up when the attempt's time is over.
         let reading = Arc::clone(&self.reading).lock_owned().await;
@@ -46,7 +49,7 @@ impl Prover {
             read(&file)
         });
         let token = token.await.ok().and_then(Result::ok);
-        let token = token.ok_or(Denial::unavailable(Reason::SecretUnreadable, None))?;
+        let token = token.ok_or(AttemptError::unavailable(Reason::SecretUnreadable, None))?;
         Ok(assertion::presented(&application.client_id, token))
     }
 }

@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
+use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use super::{Ask, answer};
 use crate::client::{FetchError, Limits, Reach, answered};
 use crate::diagnosis::Reason;
@@ -23,7 +23,7 @@ mod arc;
 
 /// Where the gateway runs and whose token it takes, as configured and found in the environment.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Settings {
+pub struct ManagedIdentitySettings {
     /// Who is asked.
     pub platform: Platform,
     /// For whom.
@@ -71,7 +71,11 @@ pub enum Identity {
 pub const ARC_KEYS: &str = "/var/opt/azcmagent/tokens";
 
 /// Obtains tokens from the platform.
-pub(super) fn source(settings: &Settings, ask: &Ask, context: &Context) -> Arc<dyn Source> {
+pub(super) fn source(
+    settings: &ManagedIdentitySettings,
+    ask: &Ask,
+    context: &Context,
+) -> Arc<dyn Source> {
     Arc::new(ManagedIdentity(Arc::new(Asker {
         settings: settings.clone(),
         ask: ask.clone(),
@@ -90,29 +94,32 @@ impl Source for ManagedIdentity {
 }
 
 struct Asker {
-    settings: Settings,
+    settings: ManagedIdentitySettings,
     ask: Ask,
     context: Context,
 }
 
 impl Asker {
-    async fn fetch(&self) -> Result<Grant, Denial> {
+    async fn fetch(&self) -> Result<Grant, AttemptError> {
         let mut response = self.get(None).await?;
         if let Platform::Arc { keys, .. } = &self.settings.platform
             && response.status() == StatusCode::UNAUTHORIZED
         {
             let key = arc::key(&response, keys)
                 .await
-                .ok_or(Denial::unavailable(Reason::IdentityChallenge, None))?;
+                .ok_or(AttemptError::unavailable(Reason::IdentityChallenge, None))?;
             response = self.get(Some(key)).await?;
         }
         self.read(&response)
     }
 
-    async fn get(&self, authorization: Option<HeaderValue>) -> Result<Response<Bytes>, Denial> {
+    async fn get(
+        &self,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Response<Bytes>, AttemptError> {
         let request = self
             .request(authorization)
-            .ok_or(Denial::unavailable(Reason::RequestInvalid, None))?;
+            .ok_or(AttemptError::unavailable(Reason::RequestInvalid, None))?;
         let outbound = &self.context.outbound;
         let limits = Limits {
             within: outbound.token_timeout(),
@@ -125,17 +132,17 @@ impl Asker {
     }
 
     /// Where there is no metadata service nobody answers at its address; the other platforms' endpoints are known to be there.
-    fn unanswered(&self, error: &FetchError) -> Denial {
+    fn unanswered(&self, error: &FetchError) -> AttemptError {
         tracing::debug!(
             error = error as &dyn std::error::Error,
             "managed identity request failed"
         );
         let metadata = matches!(self.settings.platform, Platform::Metadata { .. });
         if metadata && error.unconnected() {
-            let none = Denial::unavailable(Reason::NoManagedIdentity, None);
+            let none = AttemptError::unavailable(Reason::NoManagedIdentity, None);
             return none.seen(Some(error.evidence()));
         }
-        Denial::unanswered(error)
+        AttemptError::unanswered(error)
     }
 
     fn request(&self, authorization: Option<HeaderValue>) -> Option<Request<Bytes>> {
@@ -183,13 +190,15 @@ impl Asker {
         Some(request)
     }
 
-    fn read(&self, response: &Response<Bytes>) -> Result<Grant, Denial> {
+    fn read(&self, response: &Response<Bytes>) -> Result<Grant, AttemptError> {
         match response.status() {
             StatusCode::NOT_FOUND | StatusCode::GONE => {
-                Err(Denial::unavailable(Reason::IdentityUpdating, None).seen(answered(response)))
+                Err(AttemptError::unavailable(Reason::IdentityUpdating, None)
+                    .seen(answered(response)))
             }
             StatusCode::BAD_REQUEST if unknown_identity(response.body()) => {
-                Err(Denial::unavailable(Reason::NoManagedIdentity, None).seen(answered(response)))
+                Err(AttemptError::unavailable(Reason::NoManagedIdentity, None)
+                    .seen(answered(response)))
             }
             _ => answer::read(response, self.context.clock.since_epoch()),
         }

@@ -1,6 +1,6 @@
 //! On-behalf-of: the caller's own token exchanged for one that the flow accepts (facts B1.11).
 //!
-//! In: an [`Application`] and what to ask for; then, call by call, a user's verified [`Assertion`]. Out: a [`Cell`] for each assertion, so
+//! In: an [`Application`] and what to ask for; then, call by call, a user's verified [`Assertion`]. Out: a [`TokenCacheEntry`] for each assertion, so
 //! that concurrent calls with one token share one request, and one caller's failure is nobody else's. No token outlives its assertion;
 //! none is renewed but for a call. Two assertions that differ in anything share nothing: the cell's key is the exchange itself and
 //! the assertion's SHA-256 (security rule 22). What only the user can mend becomes a [`Need`], to be told to the caller. A pause that the
@@ -19,9 +19,9 @@ use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
 use super::application::{Application, Client};
-use super::cache::{Cell, Owner, Surroundings};
 use super::claims::Claims;
-use super::source::{Attempt, Context, Denial, Source, Wish};
+use super::source::{Attempt, AttemptError, Context, Source, Wish};
+use super::token_cache_entry::{Deps, Owner, TokenCacheEntry};
 use super::{Ask, Failure, answer};
 use crate::diagnosis::Reason;
 use crate::identity::Assertion;
@@ -77,8 +77,8 @@ pub struct Exchange {
     ask: Ask,
     /// Longest duration of one attempt.
     attempt: Duration,
-    around: Surroundings,
-    cells: Cache<[u8; 32], Arc<Cell>, UnitWeighter, RandomState>,
+    deps: Deps,
+    token_cache: Cache<[u8; 32], Arc<TokenCacheEntry>, UnitWeighter, RandomState>,
     /// New callers so far.
     newcomers: AtomicU64,
 }
@@ -91,17 +91,9 @@ impl Exchange {
         context: &Context,
         throttle: Arc<Throttle>,
         attempt: Duration,
-        around: Surroundings,
+        deps: Deps,
     ) -> Self {
-        Self::for_callers(
-            CALLERS,
-            application,
-            ask,
-            context,
-            throttle,
-            attempt,
-            around,
-        )
+        Self::for_callers(CALLERS, application, ask, context, throttle, attempt, deps)
     }
 
     fn for_callers(
@@ -111,7 +103,7 @@ impl Exchange {
         context: &Context,
         throttle: Arc<Throttle>,
         attempt: Duration,
-        around: Surroundings,
+        deps: Deps,
     ) -> Self {
         Self {
             name: Arc::clone(&context.credential),
@@ -119,8 +111,8 @@ impl Exchange {
             throttle,
             ask: ask.clone(),
             attempt,
-            around,
-            cells: Cache::with(
+            deps,
+            token_cache: Cache::with(
                 // Grows from here.
                 256,
                 callers,
@@ -137,7 +129,7 @@ impl Exchange {
     pub(super) fn adopt(&self, application: &Application, context: &Context) {
         self.client
             .store(Arc::new(Client::new(application, context)));
-        self.cells.retain(|_, cell| !cell.fails());
+        self.token_cache.retain(|_, entry| !entry.fails());
     }
 
     /// What it shares with the other exchanges of its credential.
@@ -147,36 +139,36 @@ impl Exchange {
 
     /// The cell of this caller's token, fetching already when it is new. Needs a tokio runtime.
     #[must_use]
-    pub fn cell(&self, assertion: &Assertion) -> Arc<Cell> {
-        if let Some(cell) = self.cells.get(assertion.digest()) {
-            return cell;
+    pub fn entry(&self, assertion: &Assertion) -> Arc<TokenCacheEntry> {
+        if let Some(entry) = self.token_cache.get(assertion.digest()) {
+            return entry;
         }
         if self.newcomers.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
-            let now = self.around.clock.since_epoch();
-            self.cells.retain(|_, cell| !cell.ended(now));
+            let now = self.deps.clock.since_epoch();
+            self.token_cache.retain(|_, entry| !entry.ended(now));
         }
         // One cell for each assertion, however many calls bring it at once.
         let made: Result<_, Infallible> = self
-            .cells
+            .token_cache
             .get_or_insert_with(assertion.digest(), || Ok(self.fresh(assertion)));
         match made {
-            Ok(cell) => cell,
+            Ok(entry) => entry,
             Err(never) => match never {},
         }
     }
 
-    fn fresh(&self, assertion: &Assertion) -> Arc<Cell> {
+    fn fresh(&self, assertion: &Assertion) -> Arc<TokenCacheEntry> {
         let source = Arc::new(Caller {
             client: Arc::clone(&self.client),
             throttle: Arc::clone(&self.throttle),
             ask: self.ask.clone(),
             assertion: assertion.clone(),
         });
-        Cell::new(
+        TokenCacheEntry::new(
             Arc::clone(&self.name),
             source,
             self.attempt,
-            self.around.clone(),
+            self.deps.clone(),
             Owner::Caller {
                 until: assertion.expires(),
             },
@@ -215,9 +207,9 @@ impl Source for Caller {
                 ("assertion", *token.expose()),
             ];
             let response = client.ask(&grant, &ask, &wish).await?;
-            answer::read(&response, clock.since_epoch()).map_err(|denial| {
-                throttle.heed(&denial, clock);
-                explained(denial, &response, ended())
+            answer::read(&response, clock.since_epoch()).map_err(|error| {
+                throttle.heed(&error, clock);
+                explained(error, &response, ended())
             })
         })
     }
@@ -237,8 +229,8 @@ impl Source for Nobody {
 }
 
 /// Without asking anybody.
-fn needed(need: Need) -> Denial {
-    Denial {
+fn needed(need: Need) -> AttemptError {
+    AttemptError {
         failure: Failure::Caller {
             need,
             codes: Vec::new(),
@@ -249,21 +241,21 @@ fn needed(need: Need) -> Denial {
 }
 
 /// A denial that is the caller's to mend as such; every other as it is. `ended`: whether the assertion has run out by now.
-fn explained(denial: Denial, response: &Response<Bytes>, ended: bool) -> Denial {
+fn explained(refused: AttemptError, response: &Response<Bytes>, ended: bool) -> AttemptError {
     let Failure::Rejected {
         error,
         codes,
         suberror,
         trace_id,
         ..
-    } = &denial.failure
+    } = &refused.failure
     else {
-        return denial;
+        return refused;
     };
     let suberror = suberror.map_or("", |known| known.word);
     match need(error, suberror, codes, ended) {
-        None => denial,
-        Some(need) => Denial {
+        None => refused,
+        Some(need) => AttemptError {
             failure: Failure::Caller {
                 need: match need {
                     Need::SignIn(_) => Need::SignIn(answer::demand(response)),
@@ -272,7 +264,7 @@ fn explained(denial: Denial, response: &Response<Bytes>, ended: bool) -> Denial 
                 codes: codes.clone(),
                 trace_id: trace_id.clone(),
             },
-            retry_after: denial.retry_after,
+            retry_after: refused.retry_after,
         },
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::application::{Application, CLIENT_REFUSED, Client};
-use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
+use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
 use crate::diagnosis::Reason;
 use crate::secret::{Secret, Value};
@@ -19,7 +19,7 @@ use refused::Tried;
 
 /// An account and the application that signs in with it, as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Settings {
+pub struct PasswordSettings {
     /// The application.
     pub application: Application,
     /// The account's sign-in name.
@@ -28,7 +28,7 @@ pub struct Settings {
     pub password: Value,
 }
 
-impl Settings {
+impl PasswordSettings {
     /// The same without what proves it. Exhaustive, so that a new field has to be thought about here.
     pub(super) fn identity(&self) -> Self {
         let Self {
@@ -46,7 +46,7 @@ impl Settings {
 
 /// Obtains tokens for a user by password. `refused` is the process's memory of refused passwords.
 pub(super) fn source(
-    settings: &Settings,
+    settings: &PasswordSettings,
     ask: &Ask,
     context: &Context,
     refused: &Refused,
@@ -61,7 +61,7 @@ pub(super) fn source(
 
 struct Password {
     client: Arc<Client>,
-    settings: Settings,
+    settings: PasswordSettings,
     ask: Ask,
     refused: Refused,
 }
@@ -76,13 +76,13 @@ impl Source for Password {
         };
         Box::pin(async move {
             let (secrets, value) = (&own.client.context().secrets, &own.settings.password);
-            let password = secrets.read(value).await.map_err(Denial::secret)?;
+            let password = secrets.read(value).await.map_err(AttemptError::secret)?;
             match own.sign_in(&password, &wish).await {
-                Err(denial) if counts(&denial.failure) => {
+                Err(error) if counts(&error.failure) => {
                     // One in a vault may have been changed since; the same one is not sent again.
                     match secrets.newer(value, &password).await {
                         Some(newer) => own.sign_in(&newer, &wish).await,
-                        None => Err(denial),
+                        None => Err(error),
                     }
                 }
                 other => other,
@@ -93,11 +93,11 @@ impl Source for Password {
 
 impl Password {
     /// One request, unless this very password was refused a while ago.
-    async fn sign_in(&self, password: &Secret<String>, wish: &Wish) -> Result<Grant, Denial> {
+    async fn sign_in(&self, password: &Secret<String>, wish: &Wish) -> Result<Grant, AttemptError> {
         let clock = &self.client.context().clock;
         let tried = Tried::new(&self.settings, password);
-        if let Some(denial) = self.refused.recall(&tried, clock.since_epoch()) {
-            return Err(denial);
+        if let Some(error) = self.refused.recall(&tried, clock.since_epoch()) {
+            return Err(error);
         }
         let grant = [
             ("grant_type", "password"),
@@ -111,10 +111,8 @@ impl Password {
                 self.refused.forget(&tried);
                 Ok(grant)
             }
-            Err(denial) if counts(&denial.failure) => {
-                Err(self.refused.remember(tried, denial, now))
-            }
-            Err(denial) => Err(denial),
+            Err(error) if counts(&error.failure) => Err(self.refused.remember(tried, error, now)),
+            Err(error) => Err(error),
         }
     }
 }

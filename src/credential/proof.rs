@@ -7,7 +7,7 @@
 use http::HeaderValue;
 
 use super::application::Application;
-use super::source::{Context, Denial};
+use super::source::{AttemptError, Context};
 use super::{client_certificate, client_secret, federated};
 use crate::secret::Secret;
 
@@ -15,11 +15,11 @@ use crate::secret::Secret;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Proof {
     /// A shared secret.
-    Secret(client_secret::Settings),
+    Secret(client_secret::ClientSecretSettings),
     /// A certificate's key.
-    Certificate(client_certificate::Settings),
+    Certificate(client_certificate::ClientCertificateSettings),
     /// Another issuer's token.
-    Federated(federated::Settings),
+    Federated(federated::FederatedSettings),
     /// None: a public client, for the grants that are open to one.
     Nothing,
 }
@@ -67,7 +67,10 @@ impl Prover {
     }
 
     /// The proof for one request.
-    pub(super) async fn present(&self, application: &Application) -> Result<Presented, Denial> {
+    pub(super) async fn present(
+        &self,
+        application: &Application,
+    ) -> Result<Presented, AttemptError> {
         match self {
             Self::Secret(prover) => prover.present(&application.client_id).await,
             Self::Certificate(prover) => prover.present(application).await,
@@ -85,7 +88,7 @@ impl Prover {
         &self,
         application: &Application,
         refused: &[Presented],
-    ) -> Result<Option<Presented>, Denial> {
+    ) -> Result<Option<Presented>, AttemptError> {
         match self {
             Self::Secret(prover) => prover.refused(&application.client_id, refused).await,
             Self::Certificate(prover) => match refused {

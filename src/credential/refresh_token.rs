@@ -17,25 +17,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::application::{Application, Client};
-use super::source::{Attempt, Context, Denial, Grant, Source, Wish};
+use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
 use crate::diagnosis::Reason;
-use crate::metrics::{About, Teller};
+use crate::metrics::{About, Reporter};
 use crate::secret::vault::Address;
 use crate::secret::{Secret, Value};
 
+pub mod error;
 pub mod in_vault;
 pub mod record;
 pub mod seal;
 pub mod sign_in;
 pub mod store;
-pub mod trouble;
 
-use in_vault::Desk;
+use error::StoreError;
+use in_vault::VaultLock;
 use record::{Account, Record};
 use seal::{Key, Owner, Seal};
-use store::{Room, Stamp, Step, Store};
-use trouble::Trouble;
+use store::{PendingWrite, Stamp, Step, Store};
 
 /// How long Entra ID keeps an unused refresh token (facts B1.8).
 pub const INACTIVE: Duration = Duration::from_hours(90 * 24);
@@ -56,7 +56,7 @@ const REWRITE: Duration = Duration::from_hours(24);
 
 /// The credential as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Settings {
+pub struct RefreshTokenSettings {
     /// The credential's name: part of what the store is bound to.
     pub credential: Arc<str>,
     /// Who redeems.
@@ -64,7 +64,7 @@ pub struct Settings {
     /// What the credential itself asks for: part of what the store is bound to. `None`: the flows say it.
     pub scope: Option<Ask>,
     /// Where the token is kept.
-    pub store: Place,
+    pub store: StoreLocation,
     /// Its key.
     pub store_key: Value,
     /// Where a person signs in.
@@ -73,14 +73,14 @@ pub struct Settings {
 
 /// Where a token is kept.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum StoreLocation {
     /// In a file of ours.
     File(PathBuf),
     /// In Azure Key Vault.
     Vault(Address),
 }
 
-impl Settings {
+impl RefreshTokenSettings {
     /// The same without what proves it: the store says whose tokens they are, its key does not. Exhaustive, so that a new field has to be
     /// thought about here.
     pub(super) fn identity(&self) -> Self {
@@ -97,9 +97,9 @@ impl Settings {
             application: application.identity(),
             scope: scope.clone(),
             store: match store {
-                Place::File(file) => Place::File(file.clone()),
+                StoreLocation::File(file) => StoreLocation::File(file.clone()),
                 // The same secret, whoever reads it.
-                Place::Vault(address) => Place::Vault(Address {
+                StoreLocation::Vault(address) => StoreLocation::Vault(Address {
                     reader: "".into(),
                     ..address.clone()
                 }),
@@ -110,8 +110,8 @@ impl Settings {
     }
 
     /// The store's seal, with the key as it is now.
-    async fn seal(&self, context: &Context) -> Result<Seal, Denial> {
-        let unusable = |reason| Denial::from(Failure::Unusable { reason });
+    async fn seal(&self, context: &Context) -> Result<Seal, AttemptError> {
+        let unusable = |reason| AttemptError::from(Failure::Unusable { reason });
         let key = context
             .secrets
             .read(&self.store_key)
@@ -129,15 +129,19 @@ impl Settings {
                 None => String::new(),
             },
         };
-        Seal::new(&key, &owner).map_err(Denial::from)
+        Seal::new(&key, &owner).map_err(AttemptError::from)
     }
 }
 
 /// Obtains tokens with what a sign-in left.
-pub(super) fn source(settings: &Settings, ask: &Ask, context: &Context) -> Arc<dyn Source> {
+pub(super) fn source(
+    settings: &RefreshTokenSettings,
+    ask: &Ask,
+    context: &Context,
+) -> Arc<dyn Source> {
     let store = match &settings.store {
-        Place::File(file) => Kept::File(Store::new(file)),
-        Place::Vault(address) => Kept::Vault(address.clone()),
+        StoreLocation::File(file) => RecordStore::File(Store::new(file)),
+        StoreLocation::Vault(address) => RecordStore::Vault(address.clone()),
     };
     Arc::new(RefreshToken::new(settings, ask, context, store))
 }
@@ -149,7 +153,7 @@ pub(super) fn patience(token_timeout: Duration) -> Duration {
 }
 
 /// Where records are, at work.
-enum Kept {
+enum RecordStore {
     File(Store),
     Vault(Address),
 }
@@ -163,17 +167,17 @@ enum Mark {
 
 /// A record's place, ours until this is dropped.
 enum Opened {
-    File(Room),
-    Vault(Desk),
+    File(PendingWrite),
+    Vault(VaultLock),
 }
 
 struct RefreshToken(Arc<Inner>);
 
 struct Inner {
-    settings: Settings,
+    settings: RefreshTokenSettings,
     ask: Ask,
     client: Client,
-    store: Kept,
+    store: RecordStore,
     /// How the store looked at the last attempt.
     seen: Mutex<Option<Mark>>,
     /// When a vault was last looked at for news, since the Unix epoch.
@@ -183,11 +187,16 @@ struct Inner {
     /// When somebody was last told that the sign-in runs out.
     warned: Mutex<Option<Duration>>,
     /// Shows when it does.
-    end: Teller,
+    end: Reporter,
 }
 
 impl RefreshToken {
-    fn new(settings: &Settings, ask: &Ask, context: &Context, store: Kept) -> Self {
+    fn new(
+        settings: &RefreshTokenSettings,
+        ask: &Ask,
+        context: &Context,
+        store: RecordStore,
+    ) -> Self {
         Self(Arc::new(Inner {
             ask: offline(ask, settings.application.entra),
             client: Client::new(&settings.application, context),
@@ -199,7 +208,7 @@ impl RefreshToken {
             warned: Mutex::default(),
             end: context
                 .secret_expiry
-                .teller(&settings.credential, About::SignIn),
+                .reporter(&settings.credential, About::SignIn),
         }))
     }
 }
@@ -221,8 +230,8 @@ impl Source for RefreshToken {
             // In a task of its own: a reload or a deadline must not fall between the provider's answer and the write.
             let renewal = tokio::spawn(Arc::clone(&inner).renew(wish)).await;
             let outcome =
-                renewal.unwrap_or_else(|_| Err(Denial::unavailable(Reason::Panicked, None)));
-            let person = matches!(&outcome, Err(denial) if matches!(denial.failure, Failure::SignInRequired { .. }));
+                renewal.unwrap_or_else(|_| Err(AttemptError::unavailable(Reason::Panicked, None)));
+            let person = matches!(&outcome, Err(error) if matches!(error.failure, Failure::SignInRequired { .. }));
             inner.person.store(person, Ordering::Relaxed);
             outcome
         })
@@ -232,19 +241,19 @@ impl Source for RefreshToken {
         let inner = Arc::clone(&self.0);
         Box::pin(async move {
             match &inner.store {
-                Kept::File(store) => {
+                RecordStore::File(store) => {
                     while Some(Mark::File(store.stamp())) == *inner.seen() {
                         tokio::time::sleep(STORE_LOOK).await;
                     }
                 }
-                Kept::Vault(address) => inner.vault_changed(address).await,
+                RecordStore::Vault(address) => inner.vault_changed(address).await,
             }
         })
     }
 }
 
 impl Inner {
-    async fn renew(self: Arc<Self>, wish: Wish) -> Result<Grant, Denial> {
+    async fn renew(self: Arc<Self>, wish: Wish) -> Result<Grant, AttemptError> {
         let context = self.client.context();
         let seal = Arc::new(self.settings.seal(context).await?);
         let (opened, last) = self.prepared(&seal).await?;
@@ -255,13 +264,13 @@ impl Inner {
             used,
             last,
         } = match self.redeem(&last.newest, &last, &wish).await {
-            Err(denial) if worn_out(&denial.failure) => {
+            Err(error) if worn_out(&error.failure) => {
                 let other = self.with_another(&opened, &last, &wish).await;
-                other.unwrap_or(Err(denial)).map_err(for_a_person)?
+                other.unwrap_or(Err(error)).map_err(for_a_person)?
             }
             outcome => outcome.map_err(for_a_person)?,
         };
-        if let Kept::File(store) = &self.store {
+        if let RecordStore::File(store) = &self.store {
             store.step(Step::Answered);
         }
         let now = context.clock.unix();
@@ -272,7 +281,7 @@ impl Inner {
             return Err(person(Reason::AccountChanged));
         }
         let sequence = match &opened {
-            Opened::File(room) => room.locked().next(Some(&last)),
+            Opened::File(pending) => pending.locked().next(Some(&last)),
             Opened::Vault(_) => last.sequence.saturating_add(1),
         };
         // A date ahead of the clock is not believed for ever.
@@ -289,17 +298,17 @@ impl Inner {
             ..last
         };
         match opened {
-            Opened::File(room) => {
-                let written = blocking(move || room.write(&next, &seal)).await;
-                if let Kept::File(store) = &self.store {
+            Opened::File(pending) => {
+                let written = blocking(move || pending.write(&next, &seal)).await;
+                if let RecordStore::File(store) = &self.store {
                     self.see(Mark::File(store.stamp()));
                 }
                 written?;
             }
             // What is in memory only is replaced as well: it is tried again anyway.
-            Opened::Vault(desk) if worth_a_version || desk.unwritten() => {
-                desk.keep(&next).await?;
-                self.see(Mark::Vault(desk.mark()));
+            Opened::Vault(lock) if worth_a_version || lock.unwritten() => {
+                lock.keep(&next).await?;
+                self.see(Mark::Vault(lock.mark()));
             }
             Opened::Vault(_) => {}
         }
@@ -315,9 +324,9 @@ impl Inner {
         opened: &Opened,
         last: &Record,
         wish: &Wish,
-    ) -> Option<Result<Redeemed, Denial>> {
-        if let Opened::Vault(desk) = opened {
-            match desk.read().await {
+    ) -> Option<Result<Redeemed, AttemptError>> {
+        if let Opened::Vault(lock) = opened {
+            match lock.read().await {
                 Ok(Some(now)) if now.newest != last.newest => {
                     return Some(self.redeem(&now.newest, &now, wish).await);
                 }
@@ -332,46 +341,46 @@ impl Inner {
     }
 
     /// The lock, the record, and a place for the next one.
-    async fn prepared(&self, seal: &Arc<Seal>) -> Result<(Opened, Record), Denial> {
+    async fn prepared(&self, seal: &Arc<Seal>) -> Result<(Opened, Record), AttemptError> {
         match &self.store {
-            Kept::File(store) => self.prepared_file(store, seal).await,
-            Kept::Vault(address) => self.prepared_desk(address, seal).await,
+            RecordStore::File(store) => self.prepared_file(store, seal).await,
+            RecordStore::Vault(address) => self.prepared_lock(address, seal).await,
         }
     }
 
-    async fn prepared_desk(
+    async fn prepared_lock(
         &self,
         address: &Address,
         seal: &Arc<Seal>,
-    ) -> Result<(Opened, Record), Denial> {
+    ) -> Result<(Opened, Record), AttemptError> {
         let context = self.client.context();
         let patience = patience(context.outbound.token_timeout());
-        let desk = Desk::at(address, seal, context, patience).await?;
-        let read = desk.read().await;
-        self.see(Mark::Vault(desk.mark()));
+        let lock = VaultLock::at(address, seal, context, patience).await?;
+        let read = lock.read().await;
+        self.see(Mark::Vault(lock.mark()));
         let record = match read {
             // Where a token stays valid though it was redeemed, one from memory does no harm, whatever others have done meanwhile. Where
             // each is taken once, somebody may have redeemed it, and a second try would end the sign-in for everybody.
-            Err(in_vault::Unusable::Vault(trouble)) => match desk.held() {
-                Some(held) if self.settings.application.entra || desk.unwritten() => Some(held?),
-                _ => return Err(Denial::secret(trouble)),
+            Err(in_vault::Unusable::Vault(error)) => match lock.held() {
+                Some(held) if self.settings.application.entra || lock.unwritten() => Some(held?),
+                _ => return Err(AttemptError::secret(error)),
             },
             outcome => outcome?,
         };
         let record = record.ok_or_else(|| person(Reason::NeverSignedIn))?;
-        Ok((Opened::Vault(desk), record))
+        Ok((Opened::Vault(lock), record))
     }
 
     async fn prepared_file(
         &self,
         store: &Store,
         seal: &Arc<Seal>,
-    ) -> Result<(Opened, Record), Denial> {
+    ) -> Result<(Opened, Record), AttemptError> {
         let patience = self.client.context().outbound.token_timeout();
         let locking = locked(store);
         let locked = match tokio::time::timeout(patience, locking).await {
             Ok(locked) => locked?,
-            Err(_) => return Err(Trouble::Busy.into()),
+            Err(_) => return Err(StoreError::Busy.into()),
         };
         // Under the lock, and before it is read: whoever writes next changes it.
         self.see(Mark::File(store.stamp()));
@@ -379,12 +388,12 @@ impl Inner {
         let prepared = blocking(move || {
             let record = locked.read(&seal)?;
             record
-                .map(|record| Ok((locked.room()?, record)))
+                .map(|record| Ok((locked.pending()?, record)))
                 .transpose()
         });
         let prepared = prepared.await?;
-        let (room, record) = prepared.ok_or_else(|| person(Reason::NeverSignedIn))?;
-        Ok((Opened::File(room), record))
+        let (pending, record) = prepared.ok_or_else(|| person(Reason::NeverSignedIn))?;
+        Ok((Opened::File(pending), record))
     }
 
     /// Returns when there is another value in the vault than at the last attempt; never, where nobody has to sign in.
@@ -401,11 +410,11 @@ impl Inner {
                 continue;
             };
             let patience = patience(context.outbound.token_timeout());
-            let Ok(desk) = Desk::at(address, &Arc::new(seal), context, patience).await else {
+            let Ok(lock) = VaultLock::at(address, &Arc::new(seal), context, patience).await else {
                 continue;
             };
-            let unread = matches!(desk.read().await, Err(in_vault::Unusable::Vault(_)));
-            if !unread && *self.seen() != Some(Mark::Vault(desk.mark())) {
+            let unread = matches!(lock.read().await, Err(in_vault::Unusable::Vault(_)));
+            if !unread && *self.seen() != Some(Mark::Vault(lock.mark())) {
                 return;
             }
         }
@@ -417,7 +426,7 @@ impl Inner {
         token: &Secret<String>,
         of: &Record,
         wish: &Wish,
-    ) -> Result<Redeemed, Denial> {
+    ) -> Result<Redeemed, AttemptError> {
         let grant = [
             ("grant_type", "refresh_token"),
             ("refresh_token", token.expose().as_str()),
@@ -435,7 +444,7 @@ impl Inner {
     /// When the sign-in ends unless it is used, as far as that is known.
     fn show_the_end(&self, last_used: u64) {
         if self.settings.application.entra {
-            self.end.tell(Some(last_used + INACTIVE.as_secs()));
+            self.end.report(Some(last_used + INACTIVE.as_secs()));
         }
     }
 
@@ -483,7 +492,7 @@ struct Redeemed {
 }
 
 /// The lock, as soon as it is free.
-async fn locked(store: &Store) -> Result<store::Locked, Trouble> {
+async fn locked(store: &Store) -> Result<store::Locked, StoreError> {
     loop {
         if let Some(locked) = store.lock()? {
             return Ok(locked);
@@ -494,11 +503,11 @@ async fn locked(store: &Store) -> Result<store::Locked, Trouble> {
 
 /// Work on files, off the runtime's threads.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
-) -> Result<T, Trouble> {
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(Trouble::Io),
+        Err(_) => Err(StoreError::Io),
     }
 }
 
@@ -511,9 +520,9 @@ fn worn_out(failure: &Failure) -> bool {
 const LOOP: u32 = 50_196;
 
 /// A refusal that only a person can mend (facts B1.8, B2.2): the token is refused, or the account has to do something first.
-fn for_a_person(denial: Denial) -> Denial {
+fn for_a_person(refused: AttemptError) -> AttemptError {
     let interaction = ["interaction_required", "login_required", "consent_required"];
-    match denial.failure {
+    match refused.failure {
         Failure::Rejected {
             error,
             codes,
@@ -523,7 +532,7 @@ fn for_a_person(denial: Denial) -> Denial {
         } if !codes.contains(&LOOP)
             && (error == "invalid_grant" || interaction.contains(&error.as_str())) =>
         {
-            Denial {
+            AttemptError {
                 failure: Failure::SignInRequired {
                     reason: Reason::SignInEnded,
                     error: Some(error),
@@ -532,15 +541,15 @@ fn for_a_person(denial: Denial) -> Denial {
                     trace_id,
                     evidence,
                 },
-                retry_after: denial.retry_after,
+                retry_after: refused.retry_after,
             }
         }
-        failure => Denial { failure, ..denial },
+        failure => AttemptError { failure, ..refused },
     }
 }
 
-fn person(reason: Reason) -> Denial {
-    Denial::from(Failure::SignInRequired {
+fn person(reason: Reason) -> AttemptError {
+    AttemptError::from(Failure::SignInRequired {
         reason,
         error: None,
         codes: Vec::new(),
@@ -550,13 +559,13 @@ fn person(reason: Reason) -> Denial {
     })
 }
 
-impl From<Trouble> for Denial {
-    fn from(trouble: Trouble) -> Self {
-        if trouble.mended_by_sign_in() {
-            person(trouble.reason())
+impl From<StoreError> for AttemptError {
+    fn from(error: StoreError) -> Self {
+        if error.mended_by_sign_in() {
+            person(error.reason())
         } else {
             Self::from(Failure::Unusable {
-                reason: trouble.reason(),
+                reason: error.reason(),
             })
         }
     }

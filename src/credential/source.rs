@@ -1,7 +1,7 @@
 //! Where tokens come from: what every kind of credential does.
 //!
 //! In: the kind's own settings, the [`Context`] of the configuration, and the [`Wish`] of the moment. Out: one attempt's [`Grant`] or
-//! [`Denial`]. Never repeats, remembers or waits: that is the cell's business (design decision 4).
+//! [`AttemptError`]. Never repeats, remembers or waits: that is the cell's business (design decision 4).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,10 +16,10 @@ use crate::clock::{Clock, Random};
 use crate::diagnosis::{Evidence, Reason};
 use crate::metrics::{ClockSkew, Dates};
 use crate::secret::Secrets;
-use crate::secret::vault::Trouble;
+use crate::secret::vault::VaultError;
 
 /// One attempt under way.
-pub type Attempt = Pin<Box<dyn Future<Output = Result<Grant, Denial>> + Send>>;
+pub type Attempt = Pin<Box<dyn Future<Output = Result<Grant, AttemptError>> + Send>>;
 
 /// Obtains tokens of one credential for one audience.
 pub trait Source: Send + Sync + 'static {
@@ -73,19 +73,19 @@ pub struct Grant {
 
 /// What a provider gave instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denial {
+pub struct AttemptError {
     /// Why. The cell replaces the `retry_after` in it.
     pub failure: Failure,
     /// `Retry-After`, capped.
     pub retry_after: Option<Duration>,
 }
 
-impl Denial {
+impl AttemptError {
     /// The credential's own secret cannot be read.
     #[must_use]
-    pub const fn secret(trouble: Trouble) -> Self {
+    pub const fn secret(error: VaultError) -> Self {
         Self {
-            failure: Failure::SecretUnavailable(trouble),
+            failure: Failure::SecretUnavailable(error),
             retry_after: None,
         }
     }
@@ -122,7 +122,7 @@ impl Denial {
     }
 }
 
-impl From<Failure> for Denial {
+impl From<Failure> for AttemptError {
     fn from(failure: Failure) -> Self {
         Self {
             failure,

@@ -161,11 +161,11 @@ mod tests {
 
     #[test]
     fn what_was_sent_is_told_whole() {
-        let told = sent(&claims(
+        let reported = sent(&claims(
             &serde_json::json!({"aud": "a", "oid": "5555", "appid": "2222", "name": "never"}),
         ));
         let expected = r#"nothing known differs; the token has aud "a", tid missing, oid "5555", appid "2222""#;
-        assert_eq!(told, expected);
+        assert_eq!(reported, expected);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Meaning {
     /// What it means.
     pub meaning: &'static str,
     /// What to change.
-    pub cure: &'static str,
+    pub fix: &'static str,
     /// Whether that is a sign-in with the same credential.
     pub by_sign_in: bool,
 }
@@ -41,7 +41,7 @@ const fn entry(
     error: &'static str,
     fault: Fault,
     meaning: &'static str,
-    cure: &'static str,
+    fix: &'static str,
 ) -> Meaning {
     Meaning {
         codes,
@@ -50,7 +50,7 @@ const fn entry(
         suberror: None,
         fault,
         meaning,
-        cure,
+        fix,
         by_sign_in: false,
     }
 }
@@ -146,25 +146,25 @@ mod tests {
             50_126, 50_055, 50_144, 50_053, 50_057, 50_034, 50_020, 50_014, 50_076, 50_079, 50_078,
             53_003, 53_000, 50_158, 80_012,
         ];
-        let mut told: Vec<_> = reasons.iter().map(|code| find(*code).unwrap()).collect();
-        told.sort_unstable_by_key(|entry| entry.codes);
-        told.dedup_by_key(|entry| entry.cure);
-        assert_eq!(told.len(), reasons.len());
+        let mut reported: Vec<_> = reasons.iter().map(|code| find(*code).unwrap()).collect();
+        reported.sort_unstable_by_key(|entry| entry.codes);
+        reported.dedup_by_key(|entry| entry.fix);
+        assert_eq!(reported.len(), reasons.len());
     }
 
     #[test]
     fn what_a_password_cannot_answer_recommends_a_kind_that_can() {
         for code in [50_076, 50_079, 50_158, 53_003, 50_126, 50_020, 50_014] {
-            let cure = find(code).unwrap().cure;
+            let fix = find(code).unwrap().fix;
             assert!(
-                cure.contains("`refresh_token`") && cure.contains("flowgate sign-in"),
-                "{code}: {cure}"
+                fix.contains("`refresh_token`") && fix.contains("flowgate sign-in"),
+                "{code}: {fix}"
             );
         }
         // A password that has run out or is locked needs a new password, not another kind.
         for code in [50_053, 50_055, 50_057, 50_144] {
-            let cure = find(code).unwrap().cure;
-            assert!(!cure.contains("refresh_token"), "{code}: {cure}");
+            let fix = find(code).unwrap().fix;
+            assert!(!fix.contains("refresh_token"), "{code}: {fix}");
         }
     }
 

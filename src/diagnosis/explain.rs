@@ -149,7 +149,7 @@ pub fn explain(
     evidence: Option<Arc<Evidence>>,
 ) -> Explanation {
     let entry = reason.entry();
-    let mut told = Explanation {
+    let mut explanation = Explanation {
         reason: entry.word,
         fault: entry.fault,
         meaning: entry.meaning.into(),
@@ -158,21 +158,21 @@ pub fn explain(
         signs_in: reason.is_of_a_sign_in(),
     };
     if let Some(known) = entra::first(codes) {
-        told.fault = known.fault;
-        told.meaning = known.meaning.into();
+        explanation.fault = known.fault;
+        explanation.meaning = known.meaning.into();
         // Who signed in once does so again; advice to passwords, such as to use this very kind of credential, would help nobody.
         let helps = suberror.is_none_or(|word| word.sign_in_helps);
         if reason != Reason::SignInEnded || known.by_sign_in || !helps {
-            told.fix = known.cure.into();
+            explanation.fix = known.fix.into();
         }
     } else if let Some(known) = suberror {
-        told.meaning = known.meaning.into();
-        told.fix = known.cure.into();
+        explanation.meaning = known.meaning.into();
+        explanation.fix = known.fix.into();
     } else if let Some(code) = codes.first() {
-        told.meaning = format!("{}, with AADSTS{code}", entry.meaning).into();
-        told.fix = format!("look the number up: {}", entra::look_up(*code)).into();
+        explanation.meaning = format!("{}, with AADSTS{code}", entry.meaning).into();
+        explanation.fix = format!("look the number up: {}", entra::look_up(*code)).into();
     }
-    told
+    explanation
 }
 
 /// An error and its sources, outermost first, on one line and not too long.
@@ -209,9 +209,10 @@ mod tests {
 
     #[test]
     fn a_number_that_nobody_knows_leads_to_the_providers_own_page() {
-        let told = explain(Reason::Rejected, &[9_999_991], None, None);
+        let explanation = explain(Reason::Rejected, &[9_999_991], None, None);
         assert!(
-            told.fix
+            explanation
+                .fix
                 .ends_with("https://login.microsoftonline.com/error?code=9999991")
         );
     }
@@ -225,10 +226,10 @@ mod tests {
     #[test]
     fn a_sign_in_with_the_same_credential_is_marked_as_one() {
         for known in entra::entries() {
-            let other = known.cure.contains("`refresh_token`");
+            let other = known.fix.contains("`refresh_token`");
             assert_eq!(
                 known.by_sign_in,
-                known.cure.contains(SIGN_IN) && !other,
+                known.fix.contains(SIGN_IN) && !other,
                 "{:?}",
                 known.codes
             );
@@ -238,8 +239,8 @@ mod tests {
     #[test]
     fn no_fix_names_the_sign_in_without_its_backtick() {
         let fixes = Reason::ALL.iter().map(|reason| reason.entry().fix);
-        let fixes = fixes.chain(entra::entries().map(|known| known.cure));
-        for fix in fixes.chain(entra::suberror::ALL.iter().map(|known| known.cure)) {
+        let fixes = fixes.chain(entra::entries().map(|known| known.fix));
+        for fix in fixes.chain(entra::suberror::ALL.iter().map(|known| known.fix)) {
             assert_eq!(
                 fix.matches("flowgate sign-in").count(),
                 fix.matches(SIGN_IN).count()

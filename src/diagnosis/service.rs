@@ -50,7 +50,7 @@ pub struct Finding {
     /// Whether a fresh token can heal it (design decision 5).
     pub renewal: Renewal,
     /// Meaning and cure, for the log.
-    pub cure: &'static str,
+    pub fix: &'static str,
 }
 
 /// Claims that the flow does not admit: what of them differs may be known.
@@ -179,23 +179,23 @@ const CATALOGUE: &[Finding] = &[
     ),
 ];
 
-const fn rejected(code: &'static str, message: &'static str, cure: &'static str) -> Finding {
+const fn rejected(code: &'static str, message: &'static str, fix: &'static str) -> Finding {
     Finding {
         code,
         message,
         verdict: Verdict::RejectedGateway,
         renewal: Renewal::Never,
-        cure,
+        fix,
     }
 }
 
-const fn found(code: &'static str, verdict: Verdict, cure: &'static str) -> Finding {
+const fn found(code: &'static str, verdict: Verdict, fix: &'static str) -> Finding {
     Finding {
         code,
         message: "",
         verdict,
         renewal: Renewal::Never,
-        cure,
+        fix,
     }
 }
 
@@ -325,7 +325,7 @@ mod tests {
             ),
         )
         .unwrap();
-        assert_ne!(oauth.cure, sas.cure);
+        assert_ne!(oauth.fix, sas.fix);
         assert_eq!(oauth.renewal, Renewal::Replay);
         assert_eq!(sas.renewal, Renewal::Never);
     }

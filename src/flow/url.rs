@@ -209,7 +209,7 @@ impl TriggerUrl {
             path.truncate(path.trim_end_matches('/').len());
             for segment in rest.split('/').skip(1) {
                 path.push('/');
-                path.push_str(&judged(segment)?);
+                path.push_str(&validated(segment)?);
             }
         }
         let mut all = self.0.query.clone();
@@ -337,7 +337,7 @@ fn stable(segment: &str) -> Option<String> {
 }
 
 /// A caller's segment, decoded once and encoded anew. It is judged as whoever decodes it most often reads it.
-fn judged(segment: &str) -> Result<String, Forbidden> {
+fn validated(segment: &str) -> Result<String, Forbidden> {
     let plain = stable(segment).ok_or(Forbidden::Path)?;
     let hostile = plain.is_empty()
         || plain.starts_with("..")

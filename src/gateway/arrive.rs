@@ -7,7 +7,7 @@ use tower::Service;
 
 use super::stage::Around;
 use crate::body::Body;
-use crate::call::{Call, Record, RequestId, id};
+use crate::call::{Call, RequestId, RequestLog, id};
 use crate::clock::Random;
 
 /// Gives each request its id.
@@ -34,7 +34,7 @@ where
         mut next: Next,
     ) -> Result<Response<Body>, Infallible> {
         let id = RequestId::of(request.headers(), &self.random);
-        let call = Call::new(request, id.clone(), Record::default());
+        let call = Call::new(request, id.clone(), RequestLog::default());
         let mut response = next.call(call).await?;
         response.headers_mut().insert(id::HEADER, id.header());
         Ok(response)

@@ -55,7 +55,7 @@ where
 
 /// How many requests are past authorization now, whichever configuration admitted them.
 #[derive(Clone, Debug, Default)]
-pub struct Places(Arc<Taken>);
+pub struct InFlightSlots(Arc<Taken>);
 
 #[derive(Debug, Default)]
 struct Taken {
@@ -64,7 +64,7 @@ struct Taken {
     anyone: AtomicUsize,
 }
 
-impl Places {
+impl InFlightSlots {
     /// Requests past authorization now.
     #[must_use]
     pub fn taken(&self) -> usize {
@@ -74,16 +74,16 @@ impl Places {
 
 /// Refuses at once instead of queueing: a flow's answer may take minutes, and a caller that waits in vain would retry.
 pub struct Shed {
-    places: Places,
+    slots: InFlightSlots,
     most: usize,
     most_anyone: usize,
 }
 
 impl Shed {
     /// At most `most` places, `most_anyone` of them for `anyone`.
-    pub fn new(places: Places, most: usize, most_anyone: usize) -> Self {
+    pub fn new(slots: InFlightSlots, most: usize, most_anyone: usize) -> Self {
         Self {
-            places,
+            slots,
             most,
             most_anyone,
         }
@@ -91,19 +91,19 @@ impl Shed {
 }
 
 /// A place, held until the answer's last byte has gone.
-struct Place {
-    places: Places,
+struct InFlightSlot {
+    slots: InFlightSlots,
     anyone: bool,
     flow: Option<Arc<FlowSeries>>,
     /// Keeps a stranger's connection from being the first to make room.
     _admitted: Option<Admitted>,
 }
 
-impl Drop for Place {
+impl Drop for InFlightSlot {
     fn drop(&mut self) {
-        self.places.0.all.fetch_sub(1, Ordering::Relaxed);
+        self.slots.0.all.fetch_sub(1, Ordering::Relaxed);
         if self.anyone {
-            self.places.0.anyone.fetch_sub(1, Ordering::Relaxed);
+            self.slots.0.anyone.fetch_sub(1, Ordering::Relaxed);
         }
         if let Some(flow) = &self.flow {
             flow.in_flight.dec();
@@ -118,21 +118,21 @@ where
     type Error = Refusal;
 
     async fn run(&self, permitted: Permitted, mut next: Next) -> Result<Response<Body>, Refusal> {
-        let flow = permitted.call().record.notes().flow.clone();
+        let flow = permitted.call().log.fields().flow.clone();
         if let Some(flow) = &flow {
             flow.in_flight.inc();
         }
         let anyone = permitted.flow().anyone;
-        let before = self.places.0.all.fetch_add(1, Ordering::Relaxed);
+        let before = self.slots.0.all.fetch_add(1, Ordering::Relaxed);
         let of_anyone = if anyone {
-            self.places.0.anyone.fetch_add(1, Ordering::Relaxed)
+            self.slots.0.anyone.fetch_add(1, Ordering::Relaxed)
         } else {
             0
         };
         let connection = permitted.call().connection.as_ref();
         let full = before >= self.most || anyone && of_anyone >= self.most_anyone;
-        let place = Place {
-            places: self.places.clone(),
+        let slot = InFlightSlot {
+            slots: self.slots.clone(),
             anyone,
             flow,
             _admitted: connection.filter(|_| !full).map(Connection::admit),
@@ -140,7 +140,7 @@ where
         if full {
             return Err(Refusal::Overloaded);
         }
-        permitted.call().record.notes().place = Some(Box::new(place));
+        permitted.call().log.fields().slot = Some(Box::new(slot));
         next.call(permitted).await
     }
 }

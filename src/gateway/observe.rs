@@ -12,7 +12,7 @@ use tower::Service;
 
 use super::stage::Around;
 use crate::body::{Body, End, Tail};
-use crate::call::{Call, Connection, Record, RequestId};
+use crate::call::{Call, Connection, RequestId, RequestLog};
 use crate::clock::Clock;
 use crate::metrics::{FlowSeries, Metrics, seconds};
 use crate::refusal::{Fault, Refused, Run};
@@ -67,9 +67,9 @@ where
             id: call.id.clone(),
             http: call.method.clone(),
             connection: call.connection.clone(),
-            record: call.record.clone(),
+            log: call.log.clone(),
             answer: None,
-            told: false,
+            reported: false,
         });
         let mut response = next.call(call).await?;
         watch.answer = Some(Answer {
@@ -88,10 +88,10 @@ struct Watch {
     id: RequestId,
     http: http::Method,
     connection: Option<Connection>,
-    record: Record,
+    log: RequestLog,
     /// What the caller was answered, once there is a head.
     answer: Option<Answer>,
-    told: bool,
+    reported: bool,
 }
 
 struct Answer {
@@ -108,15 +108,15 @@ impl Tail for Watch {
             End::Abandoned if self.http == http::Method::HEAD => End::Complete,
             end => end,
         };
-        self.tell(end, bytes);
+        self.report(end, bytes);
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         // Without an answer: the caller hung up before there was one.
-        if !self.told {
-            self.tell(End::Abandoned, 0);
+        if !self.reported {
+            self.report(End::Abandoned, 0);
         }
     }
 }
@@ -124,14 +124,15 @@ impl Drop for Watch {
 impl Watch {
     /// Time until now that was not spent waiting for somebody else.
     fn own_share(&self) -> Duration {
-        let notes = self.record.notes();
-        let waited = notes.key_set + notes.body + notes.token + notes.upstream.unwrap_or_default();
+        let fields = self.log.fields();
+        let waited =
+            fields.key_set + fields.body + fields.token + fields.upstream.unwrap_or_default();
         self.arrived.elapsed().saturating_sub(waited)
     }
 
     /// Counts and logs, once.
-    fn tell(&mut self, end: End, bytes: u64) {
-        self.told = true;
+    fn report(&mut self, end: End, bytes: u64) {
+        self.reported = true;
         let total = self.arrived.elapsed();
         let answer = self.answer.take();
         let refusal = answer
@@ -139,10 +140,10 @@ impl Watch {
             .and_then(|answer| answer.refused.as_ref())
             .map(|refused| &*refused.0);
         // The place among those in flight is given back before anybody can read the counters.
-        let notes = {
-            let mut notes = self.record.notes();
-            notes.place = None;
-            std::mem::take(&mut *notes)
+        let fields = {
+            let mut fields = self.log.fields();
+            fields.slot = None;
+            std::mem::take(&mut *fields)
         };
         let (outcome, fault, run) = match (&answer, refusal) {
             (_, Some(refusal)) => {
@@ -151,7 +152,7 @@ impl Watch {
             }
             (Some(_), None) => ("forwarded", "-", None),
             (None, None) => {
-                let run = if notes.sent.is_some() {
+                let run = if fields.sent.is_some() {
                     Run::Unknown
                 } else {
                     Run::NotStarted
@@ -163,7 +164,7 @@ impl Watch {
             id: &self.id,
             http: &self.http,
             connection: self.connection.as_ref(),
-            notes: &notes,
+            fields: &fields,
             outcome,
             fault,
             run,
@@ -186,25 +187,25 @@ impl Watch {
 
 impl Observer {
     fn count(&self, line: &Line<'_>) {
-        let notes = line.notes;
-        let flow = notes.flow.as_deref().unwrap_or(&self.no_flow);
-        let caller = notes.caller.as_ref().unwrap_or(&self.nobody);
+        let fields = line.fields;
+        let flow = fields.flow.as_deref().unwrap_or(&self.no_flow);
+        let caller = fields.caller.as_ref().unwrap_or(&self.nobody);
         let status = line.status.map_or(499, |status| status.as_u16());
         flow.count_request(caller, line.outcome, line.fault, status);
         flow.request_duration.observe(seconds(line.total));
         if let Some(own) = line.own {
             flow.gateway_duration.observe(seconds(own));
         }
-        if let Some(upstream) = notes.upstream {
+        if let Some(upstream) = fields.upstream {
             flow.upstream_duration.observe(seconds(upstream));
         }
         if line.outcome == "forwarded" && status < 400 {
             flow.succeeded(seconds(self.clock.since_epoch()));
         }
-        if let Some(reason) = notes.identity_failure {
+        if let Some(reason) = fields.identity_failure {
             self.metrics
                 .identity_failures_total
-                .with_label_values(&[notes.method.unwrap_or("-"), reason])
+                .with_label_values(&[fields.method.unwrap_or("-"), reason])
                 .inc();
         }
     }

@@ -12,7 +12,7 @@ use tower::Service;
 
 use super::stage::Around;
 use crate::body::Body;
-use crate::credential::{Claims, Credentialed, Renewed, Wallet};
+use crate::credential::{Claims, Credentialed, Renewed, TokenProvider};
 use crate::diagnosis::service::{Finding, Renewal};
 use crate::policy::Permitted;
 use crate::refusal::Refusal;
@@ -40,7 +40,7 @@ impl Service<Credentialed> for Forward {
 }
 
 /// Obtains the token a flow wants, and renews it once when the flow refuses it.
-pub struct Obtain(pub Arc<Wallet>);
+pub struct Obtain(pub Arc<TokenProvider>);
 
 impl<Next> Around<Permitted, Next> for Obtain
 where
@@ -77,13 +77,13 @@ where
         let permitted = call.into_permitted();
         let renewed = self.0.renewed(permitted, &token, claims.as_ref()).await;
         // What the upstream demands of a token exchanged for the caller's own, only the caller's next one can bring.
-        let told = claims.filter(|_| exchanged);
-        match renewed.map_err(|failure| failure.demanding(told.as_ref()))? {
-            Renewed::Same(_) => Err(refused(finding, told)),
+        let demanded = claims.filter(|_| exchanged);
+        match renewed.map_err(|failure| failure.demanding(demanded.as_ref()))? {
+            Renewed::Same(_) => Err(refused(finding, demanded)),
             // Part of it is with the flow, the rest is nowhere.
             Renewed::Different(_) if !kept => Err(upstream::Failure::TokenRenewed.into()),
             Renewed::Different(call) => {
-                call.permitted().call().record.notes().replayed = true;
+                call.permitted().call().log.fields().replayed = true;
                 match next.call(call).await? {
                     Outcome::Answered(answer) => Ok(answer),
                     Outcome::TokenRefused {

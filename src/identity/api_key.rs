@@ -17,16 +17,16 @@ pub const SHORTEST: usize = 16;
 
 /// An `api_key` caller as configured and validated.
 #[derive(Clone)]
-pub struct Settings {
+pub struct ApiKeySettings {
     /// Where the key travels.
-    pub place: Place,
+    pub location: KeyLocation,
     /// Accepted keys, at least one.
     pub keys: Vec<Key>,
 }
 
 /// Where a key travels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum KeyLocation {
     /// In a header of its own.
     Header(HeaderName),
     /// As `Authorization: Bearer`.
@@ -131,7 +131,7 @@ impl Key {
     }
 }
 
-impl Settings {
+impl ApiKeySettings {
     /// Unix seconds at which the caller's last key expires; `None` while one of them never does.
     #[must_use]
     pub fn last_expiry(&self) -> Option<u64> {
@@ -269,8 +269,8 @@ mod tests {
 
     #[test]
     fn the_last_expiry_is_unknown_while_one_key_never_expires() {
-        let settings = |keys: &[Key]| Settings {
-            place: Place::Bearer,
+        let settings = |keys: &[Key]| ApiKeySettings {
+            location: KeyLocation::Bearer,
             keys: keys.to_vec(),
         };
         let both = settings(&[key(1, None, Some(200)), key(2, None, Some(300))]);

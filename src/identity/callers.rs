@@ -12,15 +12,15 @@ use futures_util::future::join_all;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::api_key::{Keys, Place};
+use super::api_key::{KeyLocation, Keys};
 use super::key_set::{Asked, Fetch, KeySets};
 use super::memory::{Digest, Entry, Memory};
 use super::presented::{Ambiguous, Presented, Watched};
 use super::reason::Reason;
 use super::token::{LONGEST, Unverified};
-use super::verifier::{Claims, Obstacle, Terms, Verifier};
+use super::verifier::{Claims, Obstacle, Verifier, VerifierKey};
 use super::{Assertion, Caller, CallerId, Failure, Identified, Identity, Proof};
-use crate::call::{Call, Record, framing};
+use crate::call::{Call, RequestLog, framing};
 use crate::clock::Clock;
 use crate::flow::Flows;
 use crate::secret::Secrets;
@@ -42,7 +42,7 @@ pub struct Callers {
 
 /// What the callers of a configuration need besides themselves.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Deps {
     /// Host names that are answered, in lower case; empty: any.
     pub hosts: Vec<String>,
     /// How many verified tokens are remembered.
@@ -57,9 +57,9 @@ pub struct Surroundings {
 
 /// How far a look without waiting came.
 enum Seen {
-    Settled(Result<Identity, Failure>),
+    Known(Result<Identity, Failure>),
     /// These verifiers, by number, could say more after a refresh of their keys.
-    Unsettled(Box<[u8]>, Proven, Vec<usize>),
+    NeedsKeys(Box<[u8]>, Proven, Vec<usize>),
 }
 
 /// A token as it was presented.
@@ -70,47 +70,42 @@ struct Proven {
 }
 
 /// What came of verifying with the keys at hand.
-enum Trouble {
+enum VerificationError {
     Failed(Failure),
     Lacking(Vec<(usize, Obstacle)>),
 }
 
-impl From<Failure> for Trouble {
+impl From<Failure> for VerificationError {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
 }
 
 impl Callers {
-    /// Builds everything a call needs; fetching of key sets new to the process starts at once, through `surroundings.outbound`.
+    /// Builds everything a call needs; fetching of key sets new to the process starts at once, through `deps.outbound`.
     /// Has to be called within a tokio runtime.
     #[must_use]
-    pub fn new(
-        callers: &[Caller],
-        flows: Arc<Flows>,
-        surroundings: Surroundings,
-        key_sets: &KeySets,
-    ) -> Self {
-        let fetch = &surroundings.outbound;
+    pub fn new(callers: &[Caller], flows: Arc<Flows>, deps: Deps, key_sets: &KeySets) -> Self {
+        let fetch = &deps.outbound;
         let mut watched = Watched::default();
-        let mut bearer_keys = Keys::new(&surroundings.secrets);
+        let mut bearer_keys = Keys::new(&deps.secrets);
         let mut header_keys = Vec::new();
-        let mut verifiers: Vec<(Terms, Verifier)> = Vec::new();
+        let mut verifiers: Vec<(VerifierKey, Verifier)> = Vec::new();
         let expiry = &key_sets.metrics().caller_key_expiry_timestamp_seconds;
         // Callers that are gone would otherwise keep their dates.
         expiry.reset();
         for (number, caller) in callers.iter().enumerate() {
             let id = CallerId(number);
             if let Proof::ApiKey(settings) = &caller.proof {
-                let keys = match &settings.place {
-                    Place::Bearer => &mut bearer_keys,
-                    Place::Header(name) => {
-                        let place = watched.header(name);
-                        if place >= header_keys.len() {
-                            header_keys.resize_with(place + 1, || Keys::new(&surroundings.secrets));
+                let keys = match &settings.location {
+                    KeyLocation::Bearer => &mut bearer_keys,
+                    KeyLocation::Header(name) => {
+                        let location = watched.header(name);
+                        if location >= header_keys.len() {
+                            header_keys.resize_with(location + 1, || Keys::new(&deps.secrets));
                         }
                         // Just made, if it was not there.
-                        header_keys.get_mut(place).unwrap_or(&mut bearer_keys)
+                        header_keys.get_mut(location).unwrap_or(&mut bearer_keys)
                     }
                 };
                 keys.add(id, &settings.keys);
@@ -118,19 +113,19 @@ impl Callers {
                     #[expect(clippy::cast_precision_loss, reason = "dates, exact to 2^53")]
                     expiry.with_label_values(&[&*caller.name]).set(at as f64);
                 }
-            } else if let Some(terms) = Terms::of(caller) {
-                let known = verifiers.iter().position(|(known, _)| *known == terms);
+            } else if let Some(key) = VerifierKey::of(caller) {
+                let known = verifiers.iter().position(|(known, _)| *known == key);
                 let at = known.unwrap_or_else(|| {
                     // The first caller with this origin gives the key set its name.
                     let same = verifiers
                         .iter()
-                        .find(|(known, _)| known.origin == terms.origin);
+                        .find(|(known, _)| known.origin == key.origin);
                     let set = same.map_or_else(
-                        || key_sets.open(&terms.origin, &caller.name, fetch),
+                        || key_sets.open(&key.origin, &caller.name, fetch),
                         |(_, verifier)| verifier.shared_set(),
                     );
-                    let verifier = Verifier::new(verifiers.len(), &terms, set);
-                    verifiers.push((terms, verifier));
+                    let verifier = Verifier::new(verifiers.len(), &key, set);
+                    verifiers.push((key, verifier));
                     verifiers.len() - 1
                 });
                 if let Some((_, verifier)) = verifiers.get_mut(at) {
@@ -145,7 +140,7 @@ impl Callers {
         }
         Self {
             flows,
-            hosts: surroundings.hosts,
+            hosts: deps.hosts,
             challenge: challenge(&watched),
             watched,
             bearer_keys,
@@ -154,8 +149,8 @@ impl Callers {
                 .into_iter()
                 .map(|(_, verifier)| verifier)
                 .collect(),
-            memory: Memory::new(surroundings.verified_tokens),
-            clock: surroundings.clock,
+            memory: Memory::new(deps.verified_tokens),
+            clock: deps.clock,
             own_headers,
         }
     }
@@ -178,25 +173,25 @@ impl Callers {
         let found = self.flows.find(call.uri.path(), &call.method);
         let open = found.every().any(|flow| flow.anyone);
         let seen = if open && found.others.is_empty() {
-            Seen::Settled(Ok(anyone()))
+            Seen::Known(Ok(anyone()))
         } else {
             let exchanged = found.flow.as_ref().is_some_and(|flow| flow.on_behalf_of);
             self.look(&call.headers, exchanged)
         };
-        let settled = match seen {
-            Seen::Settled(settled) => settled,
+        let outcome = match seen {
+            Seen::Known(outcome) => outcome,
             // Boxed: rare, and the usual call should not carry its state about.
-            Seen::Unsettled(token, proven, verifiers) => {
-                Box::pin(self.settle(token, proven, verifiers, &call.record.clone())).await
+            Seen::NeedsKeys(token, proven, verifiers) => {
+                Box::pin(self.wait_for_keys(token, proven, verifiers, &call.log.clone())).await
             }
         };
         // No flow of the path takes the method, and one of them is for anyone: who calls decides only which methods are named.
-        let settled = match settled {
+        let outcome = match outcome {
             Err(_) if open => Ok(anyone()),
-            settled => settled,
+            outcome => outcome,
         };
-        note(&call.record, &settled);
-        let identity = settled?;
+        note(&call.log, &outcome);
+        let identity = outcome?;
         if !identity.matches.is_empty()
             && let Some(connection) = &call.connection
         {
@@ -216,17 +211,17 @@ impl Callers {
             Ok(Some(presented)) => presented,
             Ok(None) => {
                 let reason = self.watched.missing(headers);
-                return Seen::Settled(Err(nobody("-", reason)));
+                return Seen::Known(Err(nobody("-", reason)));
             }
-            Err(Ambiguous) => return Seen::Settled(Err(Failure::Ambiguous)),
+            Err(Ambiguous) => return Seen::Known(Err(Failure::Ambiguous)),
         };
         match presented {
-            Presented::Header(place, key) => {
+            Presented::Header(location, key) => {
                 let owners = sha256(key).and_then(|digest| {
-                    let keys = self.header_keys.get(place).ok_or(Reason::KeyUnknown)?;
+                    let keys = self.header_keys.get(location).ok_or(Reason::KeyUnknown)?;
                     keys.owners(&digest, now.as_secs())
                 });
-                Seen::Settled(owners.map(by_key).map_err(|why| nobody("api_key", why)))
+                Seen::Known(owners.map(by_key).map_err(|why| nobody("api_key", why)))
             }
             Presented::Bearer(token) => {
                 // A reference to the header's memory: the token is not copied.
@@ -239,39 +234,44 @@ impl Callers {
     fn bearer(&self, token: &[u8], kept: Option<HeaderValue>, now: Duration) -> Seen {
         let digest = match sha256(token) {
             Ok(digest) => digest,
-            Err(reason) => return Seen::Settled(Err(nobody(self.token_method(), reason))),
+            Err(reason) => return Seen::Known(Err(nobody(self.token_method(), reason))),
         };
         let proven = Proven { digest, kept };
         if let Some(entry) = self.memory.recall(&digest, now)
-            && self.stands(&entry, now)
+            && self.is_still_valid(&entry, now)
         {
             let identity = self.identity(&entry, &proven, now);
-            return Seen::Settled(identity.map_err(|failure| told(failure, token)));
+            return Seen::Known(identity.map_err(|failure| reported(failure, token)));
         }
         // A bearer may be a shared key instead of a token: that is one credential with two readings, not a fallback.
         let key = match self.bearer_keys.owners(&digest, now.as_secs()) {
-            Ok(owners) => return Seen::Settled(Ok(by_key(owners))),
+            Ok(owners) => return Seen::Known(Ok(by_key(owners))),
             Err(reason) => reason,
         };
         if self.verifiers.is_empty() {
-            return Seen::Settled(Err(nobody("api_key", key)));
+            return Seen::Known(Err(nobody("api_key", key)));
         }
         match self.verify(token, &proven, now) {
-            Ok(identity) => Seen::Settled(Ok(identity)),
-            Err(Trouble::Lacking(verifiers)) => {
+            Ok(identity) => Seen::Known(Ok(identity)),
+            Err(VerificationError::Lacking(verifiers)) => {
                 let verifiers = verifiers.into_iter().map(|(number, _)| number).collect();
-                Seen::Unsettled(token.into(), proven, verifiers)
+                Seen::NeedsKeys(token.into(), proven, verifiers)
             }
-            Err(Trouble::Failed(Failure::Nobody {
+            Err(VerificationError::Failed(Failure::Nobody {
                 reason: "token_malformed",
                 ..
-            })) if !self.bearer_keys.is_empty() => Seen::Settled(Err(nobody("api_key", key))),
-            Err(Trouble::Failed(failure)) => Seen::Settled(Err(failure)),
+            })) if !self.bearer_keys.is_empty() => Seen::Known(Err(nobody("api_key", key))),
+            Err(VerificationError::Failed(failure)) => Seen::Known(Err(failure)),
         }
     }
 
     /// Verifies a token with the keys at hand, and remembers it where that worked.
-    fn verify(&self, text: &[u8], proven: &Proven, now: Duration) -> Result<Identity, Trouble> {
+    fn verify(
+        &self,
+        text: &[u8],
+        proven: &Proven,
+        now: Duration,
+    ) -> Result<Identity, VerificationError> {
         let method = self.token_method();
         let token = Unverified::parse(text).map_err(|reason| nobody(method, reason))?;
         let issuer = token
@@ -302,10 +302,10 @@ impl Callers {
                 self.memory.keep(proven.digest, verified, now)
             };
             let identity = self.identity(&entry, proven, now);
-            return Ok(identity.map_err(|failure| told(failure, text))?);
+            return Ok(identity.map_err(|failure| reported(failure, text))?);
         }
         if !lacking.is_empty() {
-            return Err(Trouble::Lacking(lacking));
+            return Err(VerificationError::Lacking(lacking));
         }
         Err(refused
             .unwrap_or_else(|| nobody(method, Reason::Issuer))
@@ -313,25 +313,25 @@ impl Callers {
     }
 
     /// Waits for fresher keys, within bounds, and looks once more.
-    async fn settle(
+    async fn wait_for_keys(
         &self,
         token: Box<[u8]>,
         proven: Proven,
         verifiers: Vec<usize>,
-        record: &Record,
+        log: &RequestLog,
     ) -> Result<Identity, Failure> {
         let started = Instant::now();
         let lacking = verifiers
             .iter()
             .filter_map(|number| self.verifiers.get(*number));
         let asked = join_all(lacking.map(|verifier| verifier.set().refreshed())).await;
-        record.notes().key_set += started.elapsed();
+        log.fields().key_set += started.elapsed();
         let lacking = match self.verify(&token, &proven, self.clock.since_epoch()) {
             Ok(identity) => return Ok(identity),
-            Err(Trouble::Failed(failure)) => return Err(failure),
-            Err(Trouble::Lacking(lacking)) => lacking,
+            Err(VerificationError::Failed(failure)) => return Err(failure),
+            Err(VerificationError::Lacking(lacking)) => lacking,
         };
-        if asked.contains(&Asked::Crowded) {
+        if asked.contains(&Asked::AtCapacity) {
             return Err(Failure::Overloaded);
         }
         let unknown = lacking
@@ -346,10 +346,10 @@ impl Callers {
         }
     }
 
-    fn stands(&self, entry: &Entry, now: Duration) -> bool {
+    fn is_still_valid(&self, entry: &Entry, now: Duration) -> bool {
         entry.verified.iter().all(|verified| {
             let verifier = self.verifiers.get(verified.verifier);
-            verifier.is_some_and(|verifier| verifier.stands(verified, now))
+            verifier.is_some_and(|verifier| verifier.is_still_valid(verified, now))
         })
     }
 
@@ -447,7 +447,7 @@ fn nobody(method: &'static str, reason: Reason) -> Failure {
 }
 
 /// Adds the claims of a token whose signature is good, where the log is open for them.
-fn told(failure: Failure, token: &[u8]) -> Failure {
+fn reported(failure: Failure, token: &[u8]) -> Failure {
     match failure {
         Failure::Nobody { method, reason, .. } if tracing::enabled!(tracing::Level::DEBUG) => {
             let claims = Unverified::parse(token).ok();
@@ -471,9 +471,9 @@ fn sha256(credential: &[u8]) -> Result<Digest, Reason> {
     digest.as_ref().try_into().map_err(|_| Reason::Malformed)
 }
 
-fn note(record: &Record, settled: &Result<Identity, Failure>) {
-    let mut notes = record.notes();
-    let (method, failure) = match settled {
+fn note(log: &RequestLog, outcome: &Result<Identity, Failure>) {
+    let mut fields = log.fields();
+    let (method, failure) = match outcome {
         Ok(identity) => (Some(identity.method), None),
         Err(Failure::Nobody { method, reason, .. }) => (Some(*method), Some(*reason)),
         Err(Failure::Ambiguous) => (None, Some("ambiguous")),
@@ -482,8 +482,8 @@ fn note(record: &Record, settled: &Result<Identity, Failure>) {
         Err(Failure::Overloaded) => (None, Some("overloaded")),
         Err(Failure::Malformed(_)) => (None, None),
     };
-    notes.method = method;
-    notes.identity_failure = failure;
+    fields.method = method;
+    fields.identity_failure = failure;
 }
 
 /// One line for every 401 (RFC 9110 section 11.6.1); it names the ways in, as the documentation does, and nothing that was wrong.

@@ -16,7 +16,7 @@ use super::token::Unverified;
 
 /// An `entra` caller as configured and validated.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct EntraSettings {
     /// Origin (and path prefix, without trailing slash) of the authority, e.g. `https://login.microsoftonline.com`.
     pub authority: url::Url,
     /// Tenant id, a GUID in lower case.
@@ -39,7 +39,7 @@ pub struct Settings {
     pub apps: bool,
 }
 
-impl Settings {
+impl EntraSettings {
     /// Whether a user's token may fit: alone, or as one of several alternatives, client ids match applications only, and another
     /// filter has to be there to admit a user.
     #[must_use]
@@ -83,16 +83,16 @@ pub(crate) struct Claims {
 
 /// Every value that some caller of a verifier looks for. The rest of a token, two hundred groups perhaps, is not worth memory.
 #[derive(Default)]
-pub(crate) struct Interests {
+pub(crate) struct ClaimFilter {
     audience: HashSet<Arc<str>>,
     roles: HashSet<Arc<str>>,
     scopes: HashSet<Arc<str>>,
     groups: HashSet<Arc<str>>,
 }
 
-impl Interests {
+impl ClaimFilter {
     /// Adds what one more caller looks for.
-    pub(crate) fn add(&mut self, settings: &Settings) {
+    pub(crate) fn add(&mut self, settings: &EntraSettings) {
         self.audience.extend(normal(&settings.audience));
         self.roles.extend(normal(&settings.roles));
         self.scopes.extend(normal(&settings.scopes));
@@ -105,7 +105,7 @@ impl Claims {
     pub(crate) fn of(
         token: &Unverified<'_>,
         tenant: &str,
-        interests: &Interests,
+        filter: &ClaimFilter,
     ) -> Result<Self, Reason> {
         if claims::is_id_token(token) {
             return Err(Reason::IdToken);
@@ -115,10 +115,10 @@ impl Claims {
         if !tid.eq_ignore_ascii_case(tenant) {
             return Err(Reason::Issuer);
         }
-        let kept = |values: Vec<&str>, interests: &HashSet<Arc<str>>| -> Box<[Arc<str>]> {
+        let kept = |values: Vec<&str>, filter: &HashSet<Arc<str>>| -> Box<[Arc<str>]> {
             values
                 .into_iter()
-                .filter_map(|value| interests.get(normal_one(value).as_ref()).cloned())
+                .filter_map(|value| filter.get(normal_one(value).as_ref()).cloned())
                 .collect()
         };
         let scp = token.text("scp")?;
@@ -126,15 +126,15 @@ impl Claims {
         Ok(Self {
             audience: kept(
                 claims::audience(token)?.ok_or(Reason::Claim)?,
-                &interests.audience,
+                &filter.audience,
             )
             .into_vec(),
             application: application(token, scp)?,
             subject: claims::id(token, "oid")?.map(|oid| normal_one(oid).into()),
             client_id: client(token)?,
-            roles: kept(claims::texts(token, "roles")?, &interests.roles),
-            scopes: kept(scopes.unwrap_or_default(), &interests.scopes),
-            groups: kept(claims::texts(token, "groups")?, &interests.groups),
+            roles: kept(claims::texts(token, "roles")?, &filter.roles),
+            scopes: kept(scopes.unwrap_or_default(), &filter.scopes),
+            groups: kept(claims::texts(token, "groups")?, &filter.groups),
             overage: overage(token)?,
         })
     }
@@ -224,7 +224,7 @@ pub(crate) struct Filters {
 
 impl Filters {
     /// The conditions of `settings`.
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &EntraSettings) -> Self {
         let set = |values: &[String]| normal(values).collect();
         Self {
             audience: set(&settings.audience),
@@ -239,7 +239,7 @@ impl Filters {
     }
 
     /// Whether this caller is the one the token speaks of.
-    pub(crate) fn judge(&self, claims: &Claims) -> Result<(), Reason> {
+    pub(crate) fn validate(&self, claims: &Claims) -> Result<(), Reason> {
         if !has(&self.audience, &claims.audience) {
             return Err(Reason::Audience);
         }

@@ -15,7 +15,7 @@ use super::claims::{self, LEEWAY, Times};
 use super::key_set::{Fault, Fetch, KeySets};
 use super::reason::Reason;
 use super::token::{self, Unverified};
-use super::verifier::{Claims, Obstacle, Terms, Verifier};
+use super::verifier::{Claims, Obstacle, Verifier, VerifierKey};
 use super::{Caller, CallerId, Proof, entra, jwt};
 
 /// Longest text of a claim that is shown, in characters.
@@ -57,11 +57,11 @@ pub struct IssuerAnswer {
 /// Asks a caller's issuers for their keys, once. Empty for a caller without tokens.
 pub async fn issuers(caller: &Caller, fetch: &Fetch) -> Vec<IssuerAnswer> {
     let mut answers = Vec::new();
-    let Some(terms) = Terms::of(caller) else {
+    let Some(key) = VerifierKey::of(caller) else {
         return answers;
     };
-    for part in terms.origin.parts() {
-        let issuer = terms.origin.fetch(*part, fetch).await;
+    for part in key.origin.parts() {
+        let issuer = key.origin.fetch(*part, fetch).await;
         answers.push(IssuerAnswer {
             part: part.word(),
             keys: issuer.map(|issuer| issuer.keys.len()),
@@ -82,9 +82,9 @@ pub async fn explain(
     let verifiers: Vec<Option<Verifier>> = callers
         .iter()
         .map(|caller| {
-            let terms = Terms::of(caller)?;
-            let set = key_sets.open(&terms.origin, &caller.name, fetch.unwrap_or(&offline));
-            let mut verifier = Verifier::new(0, &terms, set);
+            let key = VerifierKey::of(caller)?;
+            let set = key_sets.open(&key.origin, &caller.name, fetch.unwrap_or(&offline));
+            let mut verifier = Verifier::new(0, &key, set);
             verifier.add(CallerId(0), caller);
             Some(verifier)
         })
@@ -293,7 +293,11 @@ fn of_claims(reason: Reason, caller: &Caller, token: &Unverified<'_>) -> String 
 }
 
 /// Which of an `entra` caller's conditions the token does not meet.
-fn of_entra(settings: &entra::Settings, token: &Unverified<'_>, application: bool) -> Vec<String> {
+fn of_entra(
+    settings: &entra::EntraSettings,
+    token: &Unverified<'_>,
+    application: bool,
+) -> Vec<String> {
     let members = &token.claims;
     let mut lines = Vec::new();
     let normal = |value: &str| value.to_ascii_lowercase();
@@ -334,7 +338,7 @@ fn of_entra(settings: &entra::Settings, token: &Unverified<'_>, application: boo
 }
 
 /// Which of a `jwt` caller's conditions the token does not meet.
-fn of_jwt(settings: &jwt::Settings, token: &Unverified<'_>) -> Vec<String> {
+fn of_jwt(settings: &jwt::JwtSettings, token: &Unverified<'_>) -> Vec<String> {
     let members = &token.claims;
     let mut lines = Vec::new();
     if claims::is_id_token(token) && !settings.accept_id_tokens {

@@ -15,7 +15,7 @@ use super::token::Unverified;
 
 /// A `jwt` caller as configured and validated.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct JwtSettings {
     /// The issuer, byte for byte as tokens and discovery carry it; no URL perhaps, where `jwks_url` is given.
     pub issuer: String,
     /// The key set's address; `None`: from discovery below the issuer.
@@ -51,15 +51,15 @@ pub(crate) struct Claims {
 
 /// Every value that some caller of a verifier looks for.
 #[derive(Default)]
-pub(crate) struct Interests {
+pub(crate) struct ClaimFilter {
     audience: HashSet<Arc<str>>,
     claims: BTreeMap<Arc<str>, HashSet<Arc<str>>>,
     id_tokens: bool,
 }
 
-impl Interests {
+impl ClaimFilter {
     /// Adds what one more caller looks for.
-    pub(crate) fn add(&mut self, settings: &Settings) {
+    pub(crate) fn add(&mut self, settings: &JwtSettings) {
         self.audience.extend(shared(&settings.audience));
         for (name, values) in &settings.claims {
             let known = self.claims.entry(name.as_str().into()).or_default();
@@ -71,18 +71,18 @@ impl Interests {
 
 impl Claims {
     /// Reads and judges everything about a token but its issuer, time, key and signature.
-    pub(crate) fn of(token: &Unverified<'_>, interests: &Interests) -> Result<Self, Reason> {
+    pub(crate) fn of(token: &Unverified<'_>, filter: &ClaimFilter) -> Result<Self, Reason> {
         let id_token = claims::is_id_token(token);
-        if id_token && !interests.id_tokens {
+        if id_token && !filter.id_tokens {
             return Err(Reason::IdToken);
         }
         claims::unbound(token)?;
-        let known = |one: &str| interests.audience.get(one).cloned();
+        let known = |one: &str| filter.audience.get(one).cloned();
         let audience =
             claims::audience(token)?.map(|named| named.into_iter().filter_map(known).collect());
         let (client, azp) = (claims::id(token, "client_id")?, claims::id(token, "azp")?);
         let mut pairs = Vec::new();
-        for (name, values) in &interests.claims {
+        for (name, values) in &filter.claims {
             let found = carried(&token.claims, name, values);
             pairs.extend(found.map(|value| (Arc::clone(name), Arc::clone(value))));
         }
@@ -107,7 +107,7 @@ pub(crate) struct Filters {
 
 impl Filters {
     /// The conditions of `settings`.
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &JwtSettings) -> Self {
         Self {
             audience: shared(&settings.audience).collect(),
             client_ids: shared(&settings.client_ids).collect(),
@@ -121,7 +121,7 @@ impl Filters {
     }
 
     /// Whether this caller is the one the token speaks of.
-    pub(crate) fn judge(&self, claims: &Claims) -> Result<(), Reason> {
+    pub(crate) fn validate(&self, claims: &Claims) -> Result<(), Reason> {
         if claims.id_token && !self.accept_id_tokens {
             return Err(Reason::IdToken);
         }

@@ -63,7 +63,7 @@ pub struct Health {
     /// Whether callers can be identified with them.
     pub usable: bool,
     /// Why the last fetch failed, a fixed word; `None`: it did not, or has not ended yet.
-    pub trouble: Option<&'static str>,
+    pub error: Option<&'static str>,
     /// The same, with what it means and what to change.
     pub explanation: Option<Explanation>,
 }
@@ -197,7 +197,7 @@ pub(crate) enum Asked {
     /// The last refresh is too recent, or this one takes too long.
     NotNow,
     /// Too many callers wait for it already.
-    Crowded,
+    AtCapacity,
 }
 
 impl KeySet {
@@ -213,7 +213,7 @@ impl KeySet {
             return Asked::NotNow;
         };
         let Ok(_place) = self.state.waiters.try_acquire() else {
-            return Asked::Crowded;
+            return Asked::AtCapacity;
         };
         let mut progress = self.state.progress.subscribe();
         tokio::select! {
@@ -345,7 +345,7 @@ impl State {
                     .as_ref()
                     .map(|keys| now.saturating_sub(keys.fetched).as_secs()),
                 usable: current.as_ref().is_some_and(|keys| keys.usable(now)),
-                trouble: failure.as_ref().map(Fault::reason),
+                error: failure.as_ref().map(Fault::reason),
                 explanation: failure.as_ref().map(Fault::explain),
             }
         };

@@ -45,7 +45,7 @@ impl<'a> Unverified<'a> {
         if signature.is_empty() || payload.contains('.') {
             return Err(Reason::Malformed);
         }
-        let (algorithm, kid) = judge_header(&part(header)?)?;
+        let (algorithm, kid) = validate_header(&part(header)?)?;
         Ok(Self {
             signed,
             signature,
@@ -80,7 +80,7 @@ fn part(encoded: &str) -> Result<Map<String, Value>, Reason> {
     json::object(&bytes).ok_or(Reason::Malformed)
 }
 
-fn judge_header(header: &Map<String, Value>) -> Result<(Algorithm, Option<String>), Reason> {
+fn validate_header(header: &Map<String, Value>) -> Result<(Algorithm, Option<String>), Reason> {
     // `enc` is JWE; the others change what is signed or ask for rules we do not know.
     if ["crit", "b64", "zip", "enc"]
         .iter()

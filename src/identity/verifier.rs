@@ -54,7 +54,7 @@ impl From<Reason> for Obstacle {
 
 /// What tells two verifiers apart.
 #[derive(PartialEq, Eq)]
-pub(crate) struct Terms {
+pub(crate) struct VerifierKey {
     pub(crate) origin: Origin,
     algorithms: Vec<Algorithm>,
 }
@@ -70,17 +70,17 @@ pub(crate) struct Verifier {
 enum Kind {
     Entra {
         tenant: Arc<str>,
-        interests: entra::Interests,
+        filter: entra::ClaimFilter,
         callers: Vec<(CallerId, entra::Filters)>,
     },
     Jwt {
         issuer: String,
-        interests: jwt::Interests,
+        filter: jwt::ClaimFilter,
         callers: Vec<(CallerId, jwt::Filters)>,
     },
 }
 
-impl Terms {
+impl VerifierKey {
     /// The terms a caller's tokens are judged by; `None` for a caller without tokens.
     pub(crate) fn of(caller: &Caller) -> Option<Self> {
         match &caller.proof {
@@ -106,22 +106,22 @@ impl Terms {
 
 impl Verifier {
     /// A verifier without callers.
-    pub(crate) fn new(number: usize, terms: &Terms, set: Arc<KeySet>) -> Self {
-        let kind = match &terms.origin {
+    pub(crate) fn new(number: usize, key: &VerifierKey, set: Arc<KeySet>) -> Self {
+        let kind = match &key.origin {
             Origin::Entra { tenant, .. } => Kind::Entra {
                 tenant: tenant.as_str().into(),
-                interests: entra::Interests::default(),
+                filter: entra::ClaimFilter::default(),
                 callers: Vec::new(),
             },
             Origin::OpenId { issuer, .. } => Kind::Jwt {
                 issuer: issuer.clone(),
-                interests: jwt::Interests::default(),
+                filter: jwt::ClaimFilter::default(),
                 callers: Vec::new(),
             },
         };
         Self {
             number,
-            algorithms: terms.algorithms.clone(),
+            algorithms: key.algorithms.clone(),
             set,
             kind,
         }
@@ -132,20 +132,20 @@ impl Verifier {
         match (&mut self.kind, &caller.proof) {
             (
                 Kind::Entra {
-                    interests, callers, ..
+                    filter, callers, ..
                 },
                 Proof::Entra(settings),
             ) => {
-                interests.add(settings);
+                filter.add(settings);
                 callers.push((id, entra::Filters::new(settings)));
             }
             (
                 Kind::Jwt {
-                    interests, callers, ..
+                    filter, callers, ..
                 },
                 Proof::Jwt(settings),
             ) => {
-                interests.add(settings);
+                filter.add(settings);
                 callers.push((id, jwt::Filters::new(settings)));
             }
             // Terms of another kind: not this verifier's caller, and nobody is admitted by mistake.
@@ -221,10 +221,10 @@ impl Verifier {
     /// What the token says, as far as a caller looks at it.
     pub(crate) fn claims(&self, token: &Unverified<'_>) -> Result<Claims, Reason> {
         Ok(match &self.kind {
-            Kind::Entra {
-                tenant, interests, ..
-            } => Claims::Entra(entra::Claims::of(token, tenant, interests)?),
-            Kind::Jwt { interests, .. } => Claims::Jwt(jwt::Claims::of(token, interests)?),
+            Kind::Entra { tenant, filter, .. } => {
+                Claims::Entra(entra::Claims::of(token, tenant, filter)?)
+            }
+            Kind::Jwt { filter, .. } => Claims::Jwt(jwt::Claims::of(token, filter)?),
         })
     }
 
@@ -281,7 +281,7 @@ impl Verifier {
     }
 
     /// Whether a remembered proof still holds: the very key is still published, in keys of allowed age.
-    pub(crate) fn stands(&self, verified: &Verified, now: Duration) -> bool {
+    pub(crate) fn is_still_valid(&self, verified: &Verified, now: Duration) -> bool {
         self.set.slots().get(verified.slot).is_some_and(|slot| {
             slot.current()
                 .as_ref()
@@ -292,19 +292,19 @@ impl Verifier {
     /// Adds every caller the claims fit; else says why not.
     pub(crate) fn matches(&self, claims: &Claims, into: &mut Vec<CallerId>) -> Option<Reason> {
         let mut why = None;
-        let mut take = |caller: CallerId, judged: Result<(), Reason>| match judged {
+        let mut take = |caller: CallerId, validated: Result<(), Reason>| match validated {
             Ok(()) => into.push(caller),
-            Err(reason) => why = why.max(Some(telling(reason))),
+            Err(reason) => why = why.max(Some(rank(reason))),
         };
         match (&self.kind, claims) {
             (Kind::Entra { callers, .. }, Claims::Entra(claims)) => {
                 for (caller, filters) in callers {
-                    take(*caller, filters.judge(claims));
+                    take(*caller, filters.validate(claims));
                 }
             }
             (Kind::Jwt { callers, .. }, Claims::Jwt(claims)) => {
                 for (caller, filters) in callers {
-                    take(*caller, filters.judge(claims));
+                    take(*caller, filters.validate(claims));
                 }
             }
             // Claims of another kind of verifier prove nothing here.
@@ -315,7 +315,7 @@ impl Verifier {
 }
 
 /// Of several callers' reasons the one that came closest is told.
-fn telling(reason: Reason) -> (u8, Reason) {
+fn rank(reason: Reason) -> (u8, Reason) {
     let closeness = match reason {
         Reason::GroupsOverage => 2,
         Reason::NoCallerMatches => 1,

@@ -1,6 +1,6 @@
 //! When does what a credential needs, or its token, expire? Several know a date, and the earliest of them counts.
 //!
-//! In: what each [`Teller`] knows: the configuration, a vault, a certificate that was opened, a sign-in; the
+//! In: what each [`Reporter`] knows: the configuration, a vault, a certificate that was opened, a sign-in; the
 //! tokens in use. Out: the gauges `flowgate_secret_expiry_timestamp_seconds` and `flowgate_token_expiry_timestamp_seconds`, one series for
 //! each credential of which somebody knows a date, and the same dates for the daily reminder. What a teller said ends with it, so that a reload leaves nothing behind. Refuses nothing.
 
@@ -27,11 +27,11 @@ pub struct Dates(Arc<Book>);
 
 struct Book {
     gauge: GaugeVec,
-    told: Mutex<Told>,
+    known: Mutex<KnownDates>,
 }
 
 #[derive(Default)]
-struct Told {
+struct KnownDates {
     /// Number of the next teller.
     next: u64,
     /// By teller.
@@ -46,7 +46,7 @@ struct Date {
 }
 
 /// Somebody who may know a date of one credential. What it told is forgotten when it is dropped.
-pub struct Teller {
+pub struct Reporter {
     dates: Dates,
     credential: Arc<str>,
     about: About,
@@ -57,29 +57,29 @@ impl Dates {
     pub(super) fn new(gauge: GaugeVec) -> Self {
         Self(Arc::new(Book {
             gauge,
-            told: Mutex::default(),
+            known: Mutex::default(),
         }))
     }
 
     /// Somebody who may learn a date.
     #[must_use]
-    pub fn teller(&self, credential: &Arc<str>, about: About) -> Teller {
-        let mut told = self.0.told();
-        told.next += 1;
-        Teller {
+    pub fn reporter(&self, credential: &Arc<str>, about: About) -> Reporter {
+        let mut known = self.0.known();
+        known.next += 1;
+        Reporter {
             dates: self.clone(),
             credential: Arc::clone(credential),
             about,
-            number: told.next,
+            number: known.next,
         }
     }
 
     /// The first day on which a secret or certificate of each credential expires, in Unix seconds, by name.
     #[must_use]
     pub fn secrets(&self) -> BTreeMap<Arc<str>, u64> {
-        let told = self.0.told();
+        let known = self.0.known();
         let mut first = BTreeMap::new();
-        let secrets = told.dates.values();
+        let secrets = known.dates.values();
         for date in secrets.filter(|date| date.about == About::Secret) {
             first
                 .entry(Arc::clone(&date.credential))
@@ -91,13 +91,13 @@ impl Dates {
 }
 
 impl Book {
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, KnownDates> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show(&self, told: &Told, credential: &str) {
+    fn show(&self, known: &KnownDates, credential: &str) {
         let own = |date: &&Date| *date.credential == *credential;
-        let first = told.dates.values().filter(own).map(|date| date.expires);
+        let first = known.dates.values().filter(own).map(|date| date.expires);
         match first.min() {
             Some(first) => self
                 .gauge
@@ -109,11 +109,11 @@ impl Book {
     }
 }
 
-impl Teller {
+impl Reporter {
     /// The date in Unix seconds; `None`: there is none, or not any more.
-    pub fn tell(&self, expires: Option<u64>) {
+    pub fn report(&self, expires: Option<u64>) {
         let book = &self.dates.0;
-        let mut told = book.told();
+        let mut known = book.known();
         match expires {
             Some(expires) => {
                 let date = Date {
@@ -121,20 +121,20 @@ impl Teller {
                     about: self.about,
                     expires,
                 };
-                told.dates.insert(self.number, date);
+                known.dates.insert(self.number, date);
             }
-            None => drop(told.dates.remove(&self.number)),
+            None => drop(known.dates.remove(&self.number)),
         }
-        book.show(&told, &self.credential);
+        book.show(&known, &self.credential);
     }
 }
 
-impl Drop for Teller {
+impl Drop for Reporter {
     fn drop(&mut self) {
         let book = &self.dates.0;
-        let mut told = book.told();
-        if told.dates.remove(&self.number).is_some() {
-            book.show(&told, &self.credential);
+        let mut known = book.known();
+        if known.dates.remove(&self.number).is_some() {
+            book.show(&known, &self.credential);
         }
     }
 }
@@ -158,22 +158,22 @@ mod tests {
         let dates = &metrics.secret_expiry;
         let name = Arc::from("c");
         let (vault, sign_in) = (
-            dates.teller(&name, About::Secret),
-            dates.teller(&name, About::SignIn),
+            dates.reporter(&name, About::Secret),
+            dates.reporter(&name, About::SignIn),
         );
         assert_eq!(shown(&metrics, "c"), None, "nobody knows");
         for _ in 0..2 {
-            vault.tell(Some(100));
-            sign_in.tell(Some(200));
+            vault.report(Some(100));
+            sign_in.report(Some(200));
             assert_eq!(shown(&metrics, "c").as_deref(), Some("100"));
-            sign_in.tell(Some(50));
-            vault.tell(Some(100));
+            sign_in.report(Some(50));
+            vault.report(Some(100));
             assert_eq!(shown(&metrics, "c").as_deref(), Some("50"));
         }
         assert_eq!(dates.secrets(), BTreeMap::from([(name, 100)]));
         drop(sign_in);
         assert_eq!(shown(&metrics, "c").as_deref(), Some("100"));
-        vault.tell(None);
+        vault.report(None);
         assert_eq!(shown(&metrics, "c"), None);
         assert!(dates.secrets().is_empty());
     }
@@ -182,10 +182,10 @@ mod tests {
     fn credentials_do_not_disturb_each_other() {
         let metrics = Metrics::new().unwrap();
         let dates = &metrics.secret_expiry;
-        let one = dates.teller(&Arc::from("one"), About::Secret);
-        let other = dates.teller(&Arc::from("other"), About::Secret);
-        one.tell(Some(1));
-        other.tell(Some(2));
+        let one = dates.reporter(&Arc::from("one"), About::Secret);
+        let other = dates.reporter(&Arc::from("other"), About::Secret);
+        one.report(Some(1));
+        other.report(Some(2));
         drop(one);
         assert_eq!(shown(&metrics, "one"), None);
         assert_eq!(shown(&metrics, "other").as_deref(), Some("2"));

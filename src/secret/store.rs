@@ -12,10 +12,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::Secret;
-use super::vault::{Address, Deposit, Entry, Place, Reader, Readers, Reading, Trouble, Turn};
-use crate::metrics::{About, Metrics, Teller};
+use super::vault::{
+    Address, Entry, Reader, Readers, Reading, SecretId, VaultError, VaultWriter, WriteGuard,
+};
+use crate::metrics::{About, Metrics, Reporter};
 
-pub use super::vault::Surroundings;
+pub use super::vault::Deps;
 
 /// A setting's secret.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -31,11 +33,11 @@ pub enum Value {
 pub struct Secrets(Option<Arc<Vaults>>);
 
 struct Vaults {
-    around: Surroundings,
+    deps: Deps,
     board: Arc<Board>,
     entries: Mutex<HashMap<Address, Arc<Entry>>>,
     /// What the gateway itself writes: one for each secret, whoever writes it, or two would not see each other's value in memory.
-    deposits: Mutex<HashMap<Place, Deposit>>,
+    writers: Mutex<HashMap<SecretId, VaultWriter>>,
 }
 
 /// What a reload changes.
@@ -50,9 +52,9 @@ struct Posted {
     refresh: Duration,
     used: HashSet<Address>,
     /// What the gateway writes.
-    written: HashMap<Place, Address>,
+    written: HashMap<SecretId, Address>,
     /// Credentials whose own secret is in a vault: they tell when it expires.
-    owners: HashMap<(Arc<str>, Address), Teller>,
+    owners: HashMap<(Arc<str>, Address), Reporter>,
     /// When what was read last expires, where the vault knows.
     expiries: HashMap<Address, u64>,
 }
@@ -63,7 +65,7 @@ pub struct Health {
     /// `vault/name`.
     pub secret: String,
     /// Why it could not be read, or written, the last time.
-    pub trouble: Option<Trouble>,
+    pub error: Option<VaultError>,
     /// Whether there is a value, however old, or in memory only.
     pub held: bool,
     /// Whether the newest value is in memory only: it has not been written yet.
@@ -75,23 +77,23 @@ pub struct Health {
 impl Secrets {
     /// Without any vault yet.
     #[must_use]
-    pub fn new(around: Surroundings) -> Self {
+    pub fn new(deps: Deps) -> Self {
         let board = Board {
-            metrics: around.metrics.clone(),
+            metrics: deps.metrics.clone(),
             posted: Mutex::default(),
         };
         Self(Some(Arc::new(Vaults {
-            around,
+            deps,
             board: Arc::new(board),
             entries: Mutex::default(),
-            deposits: Mutex::default(),
+            writers: Mutex::default(),
         })))
     }
 
     /// Announces a configuration: how often to read, which credential's own secret is where, which secrets are of use from now on, to
     /// be read or to be `written`.
     /// Its readers are lent next, then [`Secrets::start`]; what is no longer of use stays until [`Secrets::forget`].
-    pub fn settle(
+    pub fn update_readers(
         &self,
         refresh: Duration,
         owners: &[(Arc<str>, Address)],
@@ -103,23 +105,23 @@ impl Secrets {
         posted.refresh = refresh;
         let mut had = std::mem::take(&mut posted.owners);
         for owner in owners {
-            let teller = had.remove(owner).unwrap_or_else(|| {
+            let reporter = had.remove(owner).unwrap_or_else(|| {
                 let (credential, address) = owner;
                 let dates = &vaults.board.metrics.secret_expiry;
-                let teller = dates.teller(credential, About::Secret);
+                let reporter = dates.reporter(credential, About::Secret);
                 // Somebody else's already, or before it was renamed.
-                teller.tell(posted.expiries.get(address).copied());
-                teller
+                reporter.report(posted.expiries.get(address).copied());
+                reporter
             });
-            posted.owners.insert(owner.clone(), teller);
+            posted.owners.insert(owner.clone(), reporter);
         }
         posted.used = used.iter().cloned().collect();
-        let by_place = |(_, address): &(_, Address)| (address.place(), address.clone());
+        let by_place = |(_, address): &(_, Address)| (address.id(), address.clone());
         posted.written = written.iter().map(by_place).collect();
     }
 
     /// Lends a credential to whoever reads vaults in its name, from now on.
-    pub fn lend(&self, name: Arc<str>, reader: Reader) {
+    pub fn provide(&self, name: Arc<str>, reader: Reader) {
         if let Some(vaults) = &self.0 {
             vaults.board.posted().readers.insert(name, reader);
         }
@@ -133,14 +135,14 @@ impl Secrets {
             let posted = vaults.board.posted();
             (posted.used.clone(), posted.written.clone())
         };
-        for (place, deposit) in vaults.deposits().iter() {
-            if let Some(address) = written.get(place) {
-                deposit.readdress(address);
+        for (id, writer) in vaults.writers().iter() {
+            if let Some(address) = written.get(id) {
+                writer.readdress(address);
             }
         }
         for address in &used {
             if let Some(entry) = vaults.entry(address)
-                && entry.trouble().is_some()
+                && entry.error().is_some()
             {
                 entry.nudge();
             }
@@ -150,7 +152,7 @@ impl Secrets {
     /// Forgets what the configuration announced last has no use for, once it is in force.
     pub fn forget(&self) {
         let Some(vaults) = &self.0 else { return };
-        let mut deposits = vaults.deposits();
+        let mut writers = vaults.writers();
         let mut posted = vaults.board.posted();
         let Posted {
             readers,
@@ -160,10 +162,9 @@ impl Secrets {
             ..
         } = &mut *posted;
         // A value that is nowhere else is not forgotten, nor where a renewal is under way; nor is who writes it.
-        deposits.retain(|place, deposit| {
-            written.contains_key(place) || deposit.unwritten() || deposit.in_use()
-        });
-        let kept: Vec<Address> = deposits.values().map(Deposit::address).collect();
+        writers
+            .retain(|id, writer| written.contains_key(id) || writer.unwritten() || writer.in_use());
+        let kept: Vec<Address> = writers.values().map(VaultWriter::address).collect();
         readers.retain(|name, _| {
             let mut all = used.iter().chain(written.values()).chain(&kept);
             all.any(|address| *address.reader == **name)
@@ -175,54 +176,54 @@ impl Secrets {
     }
 
     /// The value as it is now; at a vault not read before, waits for the first attempt, but not for long.
-    pub async fn read(&self, value: &Value) -> Result<Secret<String>, Trouble> {
+    pub async fn read(&self, value: &Value) -> Result<Secret<String>, VaultError> {
         match value {
             Value::Fixed(secret) => Ok(secret.clone()),
             Value::Vault(address) => {
-                let vaults = self.0.as_ref().ok_or(Trouble::NoReader)?;
-                let entry = vaults.entry(address).ok_or(Trouble::NoReader)?;
+                let vaults = self.0.as_ref().ok_or(VaultError::NoReader)?;
+                let entry = vaults.entry(address).ok_or(VaultError::NoReader)?;
                 entry.current().await.map(|reading| reading.value)
             }
         }
     }
 
     /// A secret that the gateway itself writes.
-    pub fn deposit(&self, address: &Address) -> Result<Deposit, Trouble> {
-        let vaults = self.0.as_ref().ok_or(Trouble::NoReader)?;
-        let mut deposits = vaults.deposits();
-        let place = address.place();
-        if let Some(deposit) = deposits.get(&place) {
-            return Ok(deposit.clone());
+    pub fn writer(&self, address: &Address) -> Result<VaultWriter, VaultError> {
+        let vaults = self.0.as_ref().ok_or(VaultError::NoReader)?;
+        let mut writers = vaults.writers();
+        let id = address.id();
+        if let Some(writer) = writers.get(&id) {
+            return Ok(writer.clone());
         }
-        let address = vaults.board.posted().written.get(&place).cloned();
-        let address = address.ok_or(Trouble::NoReader)?;
+        let address = vaults.board.posted().written.get(&id).cloned();
+        let address = address.ok_or(VaultError::NoReader)?;
         let board = Arc::clone(&vaults.board);
-        let deposit = Deposit::new(address, board, vaults.around.clone());
-        deposits.insert(place, deposit.clone());
-        Ok(deposit)
+        let writer = VaultWriter::new(address, board, vaults.deps.clone());
+        writers.insert(id, writer.clone());
+        Ok(writer)
     }
 
     /// A last attempt to write what is in memory only, all at the same time: the process ends. Renewals under way may end first; no other
     /// one begins while what comes out is held.
-    pub async fn write_down(&self) -> Vec<Turn> {
+    pub async fn flush(&self) -> Vec<WriteGuard> {
         let Some(vaults) = &self.0 else {
             return Vec::new();
         };
-        let deposits: Vec<Deposit> = vaults.deposits().values().cloned().collect();
-        let all = deposits.iter().map(Deposit::write_down);
+        let writers: Vec<VaultWriter> = vaults.writers().values().cloned().collect();
+        let all = writers.iter().map(VaultWriter::flush);
         join_all(all).await.into_iter().flatten().collect()
     }
 
     /// What is known without waiting.
-    pub fn peek(&self, value: &Value) -> Result<Secret<String>, Trouble> {
+    pub fn peek(&self, value: &Value) -> Result<Secret<String>, VaultError> {
         match value {
             Value::Fixed(secret) => Ok(secret.clone()),
             Value::Vault(address) => {
-                let vaults = self.0.as_ref().ok_or(Trouble::NoReader)?;
-                let entry = vaults.entry(address).ok_or(Trouble::NoReader)?;
+                let vaults = self.0.as_ref().ok_or(VaultError::NoReader)?;
+                let entry = vaults.entry(address).ok_or(VaultError::NoReader)?;
                 entry
                     .peek()
-                    .unwrap_or(Err(Trouble::Timeout))
+                    .unwrap_or(Err(VaultError::Timeout))
                     .map(|reading| reading.value)
             }
         }
@@ -277,24 +278,24 @@ impl Secrets {
                 let held = entry.peek().and_then(Result::ok);
                 Health {
                     secret: address.display(),
-                    trouble: entry.trouble(),
+                    error: entry.error(),
                     held: held.is_some(),
                     unwritten: false,
                     expires: held.and_then(|reading| reading.expires),
                 }
             })
             .collect();
-        let deposits = vaults.deposits();
+        let writers = vaults.writers();
         let written = vaults.board.posted().written.clone();
         // Of one that was left out by a reload only what is in memory is of interest.
-        let shown = deposits
+        let shown = writers
             .iter()
-            .filter(|(place, deposit)| written.contains_key(place) || deposit.unwritten());
-        all.extend(shown.map(|(_, deposit)| Health {
-            secret: deposit.address().display(),
-            trouble: deposit.trouble(),
-            held: deposit.held(),
-            unwritten: deposit.unwritten(),
+            .filter(|(id, writer)| written.contains_key(id) || writer.unwritten());
+        all.extend(shown.map(|(_, writer)| Health {
+            secret: writer.address().display(),
+            error: writer.error(),
+            held: writer.held(),
+            unwritten: writer.unwritten(),
             expires: None,
         }));
         all.sort_by(|one, other| one.secret.cmp(&other.secret));
@@ -313,7 +314,7 @@ impl Vaults {
             return None;
         }
         let board = Arc::clone(&self.board);
-        let entry = Entry::new(address.clone(), board, self.around.clone());
+        let entry = Entry::new(address.clone(), board, self.deps.clone());
         entries.insert(address.clone(), Arc::clone(&entry));
         Some(entry)
     }
@@ -324,8 +325,8 @@ impl Vaults {
 }
 
 impl Vaults {
-    fn deposits(&self) -> MutexGuard<'_, HashMap<Place, Deposit>> {
-        self.deposits.lock().unwrap_or_else(PoisonError::into_inner)
+    fn writers(&self) -> MutexGuard<'_, HashMap<SecretId, VaultWriter>> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -354,8 +355,8 @@ impl Readers for Board {
             None => drop(posted.expiries.remove(address)),
         }
         let owners = posted.owners.iter();
-        for (_, teller) in owners.filter(|((_, owned), _)| owned == address) {
-            teller.tell(reading.expires);
+        for (_, reporter) in owners.filter(|((_, owned), _)| owned == address) {
+            reporter.report(reading.expires);
         }
     }
 }

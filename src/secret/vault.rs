@@ -2,7 +2,7 @@
 //!
 //! In: an [`Address`] and a [`Reader`], the credential that may read there. Out: the [`Reading`] as it is now, kept fresh by a task of
 //! its own ([`keep`]): the latest version is read again on a schedule, and at once when a provider refuses the secret; the last good
-//! value stays (facts B4). What the gateway itself writes is a [`Deposit`]. Refuses with a [`Trouble`], a fixed word with its cure; never quotes an answer.
+//! value stays (facts B4). What the gateway itself writes is a [`VaultWriter`]. Refuses with a [`VaultError`], a fixed word with its cure; never quotes an answer.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,17 +14,17 @@ use super::Secret;
 use crate::client::Outbound;
 use crate::diagnosis::{Explanation, Fault, Reason};
 
-mod deposit;
 mod fetch;
 mod keep;
 mod transport;
+mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use deposit::{Deposit, Earlier, Turn, Written};
-pub use keep::Surroundings;
+pub use keep::Deps;
 pub(super) use keep::{Entry, Readers};
+pub use writer::{Earlier, VaultWriter, WriteGuard, Written};
 
 /// Where a secret is, and who reads it.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -43,13 +43,13 @@ pub struct Address {
 
 /// One secret, whoever reads it: a vault's names have no case.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Place(url::Url, String);
+pub struct SecretId(url::Url, String);
 
 impl Address {
     /// Which secret it is, whoever reads it.
     #[must_use]
-    pub fn place(&self) -> Place {
-        Place(self.vault.clone(), self.name.to_ascii_lowercase())
+    pub fn id(&self) -> SecretId {
+        SecretId(self.vault.clone(), self.name.to_ascii_lowercase())
     }
 
     /// `vault/name`, for people.
@@ -75,15 +75,15 @@ pub struct Reader {
 /// A credential's tokens, as the vault's client needs them.
 pub trait Tokens: Send + Sync + 'static {
     /// A valid token, or why there is none.
-    fn token(&self) -> Pin<Box<dyn Future<Output = Result<Lent, Reason>> + Send + '_>>;
+    fn token(&self) -> Pin<Box<dyn Future<Output = Result<VaultToken, Reason>> + Send + '_>>;
 
     /// The vault refused this token: another one is wanted for the next time.
-    fn refused(&self, lent: &Lent);
+    fn refused(&self, token: &VaultToken);
 }
 
 /// A token, lent for one read.
 #[derive(Clone)]
-pub struct Lent {
+pub struct VaultToken {
     /// `Bearer …`, marked sensitive.
     pub authorization: HeaderValue,
     /// Unix seconds at which it expires, where that is known.
@@ -103,7 +103,7 @@ pub struct Reading {
 
 /// Why a secret cannot be read, or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub enum VaultError {
     /// The configuration in force names no such reader any more.
     #[error("nobody reads this vault")]
     NoReader,
@@ -157,7 +157,7 @@ pub enum Trouble {
     Panicked,
 }
 
-impl Trouble {
+impl VaultError {
     /// As metrics and logs write it.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -184,7 +184,7 @@ impl Trouble {
 
     /// What to change.
     #[must_use]
-    pub const fn cure(self) -> &'static str {
+    pub const fn fix(self) -> &'static str {
         match self {
             Self::NoReader => "name the reading credential under `secrets.key_vault`",
             Self::Token(_) => "see the log lines and `flowgate token` of that credential",
@@ -255,7 +255,7 @@ impl Trouble {
             reason: self.word(),
             fault: self.fault(),
             meaning: self.to_string().into(),
-            fix: self.cure().into(),
+            fix: self.fix().into(),
             evidence: None,
             signs_in: false,
         }

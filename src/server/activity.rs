@@ -1,6 +1,6 @@
 //! What one connection is doing, noted by those who see it and read by the one who judges its time.
 //!
-//! In: the socket notes bytes, the handler notes requests. Out: [`Phase`], from which `vigil` derives the deadline that counts now. hyper
+//! In: the socket notes bytes, the handler notes requests. Out: [`Phase`], from which `watchdog` derives the deadline that counts now. hyper
 //! knows none of this: its own head timeout also ends idle connections, and nothing watches writes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use std::time::Instant;
 use http::request::Parts;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::crowd::{Crowd, Full, Leave};
+use super::port_limits::{Full, Leave, PortLimits};
 use crate::call::{Standing, Undecided};
 use crate::heads::Heads;
 
@@ -64,7 +64,7 @@ pub(super) struct Activity {
     pub(super) standing: Arc<Standing>,
     /// Whether the connection makes room for another.
     pub(super) leave: Leave,
-    pub(super) crowd: Arc<Crowd>,
+    pub(super) port_limits: Arc<PortLimits>,
 }
 
 /// What a connection is waiting for. The number tells one wait from the next of its kind.
@@ -82,10 +82,10 @@ pub(super) enum Phase {
 
 impl Activity {
     /// Of a new connection.
-    pub(super) fn of(crowd: &Arc<Crowd>) -> Arc<Self> {
+    pub(super) fn of(port_limits: &Arc<PortLimits>) -> Arc<Self> {
         Arc::new(Self {
-            standing: Arc::new(Standing::stranger(Arc::clone(&crowd.undecided))),
-            crowd: Arc::clone(crowd),
+            standing: Arc::new(Standing::stranger(Arc::clone(&port_limits.undecided))),
+            port_limits: Arc::clone(port_limits),
             ..Self::default()
         })
     }
@@ -109,7 +109,7 @@ impl Activity {
     pub(super) fn looked(&self) {
         if !self.looked.load(Relaxed) {
             self.looked.store(true, Relaxed);
-            self.crowd.idle();
+            self.port_limits.idle();
         }
     }
 
@@ -159,7 +159,7 @@ impl Activity {
     fn takes_more(&self, handed: usize) -> bool {
         !self.blocked.load(Relaxed)
             && self.standing.undecided() + handed < UNDECIDED
-            && self.crowd.undecided.load(Relaxed) < UNDECIDED_TOGETHER
+            && self.port_limits.undecided.load(Relaxed) < UNDECIDED_TOGETHER
     }
 
     /// HTTP/2: a request begins, and counts as long as nobody knows whether it is a stranger's. `Err`: its head is large, and strangers
@@ -168,7 +168,7 @@ impl Activity {
         if !self.standing.is_stranger() {
             return Ok(None);
         }
-        Ok(self.standing.begin(self.crowd.hold_head(head)?))
+        Ok(self.standing.begin(self.port_limits.hold_head(head)?))
     }
 
     /// Waits until a stranger may begin one more request. False: he may by now.
@@ -178,7 +178,7 @@ impl Activity {
         if self.takes_more(handed) {
             return false;
         }
-        let of_others = self.crowd.undecided.load(Relaxed) >= UNDECIDED_TOGETHER;
+        let of_others = self.port_limits.undecided.load(Relaxed) >= UNDECIDED_TOGETHER;
         if of_others || self.takes_more(0) {
             // After those that were handed on just now, or after others' that take no time: none of them would say so.
             cx.waker().wake_by_ref();
@@ -287,9 +287,9 @@ impl Flight {
     }
 
     /// Leave to read what nobody wants of an upload over HTTP/2; `None` where too many do.
-    pub(super) fn linger(&self) -> Option<OwnedSemaphorePermit> {
-        let lingering = Arc::clone(&self.activity.crowd.lingering);
-        lingering.try_acquire_owned().ok()
+    pub(super) fn discard(&self) -> Option<OwnedSemaphorePermit> {
+        let discarding = Arc::clone(&self.activity.port_limits.discarding);
+        discarding.try_acquire_owned().ok()
     }
 
     /// The caller takes its answer too slowly.
@@ -317,7 +317,7 @@ impl Drop for Flight {
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         self.activity.idle_since.store(now, Relaxed);
         if self.activity.in_flight.fetch_sub(1, Relaxed) == 1 {
-            self.activity.crowd.idle();
+            self.activity.port_limits.idle();
         }
     }
 }

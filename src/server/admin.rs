@@ -19,7 +19,7 @@ use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use serde_json::Value;
 
-use super::Settings;
+use super::ListenerSettings;
 use crate::body::Body;
 use crate::call::Connection;
 use crate::metrics::Metrics;
@@ -64,8 +64,8 @@ const RELOAD: &str = "/-/reload";
 
 /// Small numbers: probes and one or two scrapers come here.
 #[must_use]
-pub fn settings(listen: SocketAddr) -> Settings {
-    Settings {
+pub fn settings(listen: SocketAddr) -> ListenerSettings {
+    ListenerSettings {
         listen,
         tls: None,
         certificate_expires: None,

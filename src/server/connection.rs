@@ -22,11 +22,11 @@ use tokio::time::{Instant, timeout};
 use super::activity::Activity;
 use super::drain::{Stage, reached};
 use super::handler::{Answers, Handler};
-use super::places::{Place, Places};
+use super::slots::{ConnectionSlot, ConnectionSlots};
 use super::socket::{Socket, Transport};
 use super::streams::Streams;
-use super::vigil::{Http, Verdict, Vigil};
-use super::{Limits, Reason, Settings};
+use super::watchdog::{ConnectionWatchdog, Http, Verdict};
+use super::{Limits, ListenerSettings, Reason};
 use crate::call::Connection;
 
 /// What an HTTP/2 connection begins with (RFC 9113 section 3.4).
@@ -47,35 +47,35 @@ pub(super) async fn serve<S>(
     stream: TcpStream,
     peer: SocketAddr,
     service: S,
-    mut place: Place,
+    mut slot: ConnectionSlot,
     stage: watch::Receiver<Stage>,
 ) where
     S: Answers,
 {
-    place.taken();
-    let places = &place.places;
-    let settings = places.settings.load_full();
+    slot.taken();
+    let slots = &slot.slots;
+    let settings = slots.settings.load_full();
     // Boxed, so that a connection does not keep room for its handshake.
     let opening = Box::pin(async {
         tokio::select! {
             opened = timeout(settings.head_timeout, open(stream, &settings)) => {
                 opened.unwrap_or(Err(Some(Reason::Handshake)))
             }
-            () = hurry(stage.clone(), &places.limits) => Err(None),
-            () = place.activity.leave.asked() => Err(Some(Reason::Displaced)),
+            () = deadline(stage.clone(), &slots.limits) => Err(None),
+            () = slot.activity.leave.asked() => Err(Some(Reason::Displaced)),
         }
     });
-    let opened = looking(opening, &place.activity).await;
+    let opened = looking(opening, &slot.activity).await;
     let (transport, protocol, ahead) = match opened {
         Ok(opened) => opened,
         Err(reason) => {
             if let Some(reason) = reason {
-                places.count(reason);
+                slots.count(reason);
             }
             return;
         }
     };
-    let activity = Arc::clone(&place.activity);
+    let activity = Arc::clone(&slot.activity);
     let handler = Handler {
         service,
         connection: Connection {
@@ -88,13 +88,13 @@ pub(super) async fn serve<S>(
             undecided: None,
         },
         activity: Arc::clone(&activity),
-        unread: (places.limits.unread, places.limits.unread_wait),
-        linger: (places.limits.linger_bytes, places.limits.linger),
+        unread: (slots.limits.unread, slots.limits.unread_wait),
+        discard: (slots.limits.discard_bytes, slots.limits.discard),
         stall: settings.body_idle_timeout,
     };
-    let vigil = Vigil {
+    let watchdog = ConnectionWatchdog {
         activity: &activity,
-        limits: &places.limits,
+        limits: &slots.limits,
         head_timeout: settings.head_timeout,
         stall: settings.body_idle_timeout,
         stage,
@@ -103,14 +103,14 @@ pub(super) async fn serve<S>(
     drop(settings);
     let socket = Socket::new(transport, ahead, Arc::clone(&activity));
     match protocol {
-        Protocol::Http1 => serve_http1(socket.with_heads(), handler, &vigil, places).await,
+        Protocol::Http1 => serve_http1(socket.with_heads(), handler, &watchdog, slots).await,
         // Boxed, so that HTTP/1 does not keep room for it.
         Protocol::Http2 => {
             Box::pin(serve_http2(
                 socket.with_frames(PREFACE.len()),
                 handler,
-                &vigil,
-                places,
+                &watchdog,
+                slots,
             ))
             .await;
         }
@@ -130,15 +130,15 @@ async fn looking<F: Future>(mut opening: Pin<Box<F>>, activity: &Activity) -> F:
 }
 
 /// Ends when a drain has waited long enough for somebody who has said nothing yet.
-async fn hurry(stage: watch::Receiver<Stage>, limits: &Limits) {
+async fn deadline(stage: watch::Receiver<Stage>, limits: &Limits) {
     reached(stage, Stage::Draining).await;
-    tokio::time::sleep(limits.last_word).await;
+    tokio::time::sleep(limits.closing_grace).await;
 }
 
 /// TLS where it is configured, and which HTTP is spoken. `Err(None)`: the caller left without a word.
 async fn open(
     mut stream: TcpStream,
-    settings: &Settings,
+    settings: &ListenerSettings,
 ) -> Result<(Transport, Protocol, BytesMut), Option<Reason>> {
     // Answers are written whole: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
@@ -185,19 +185,23 @@ fn ahead(bytes: &[u8; 24], length: usize) -> BytesMut {
 
 type Io = TokioIo<Socket>;
 
-async fn serve_http1<S>(socket: Socket, handler: Handler<S>, vigil: &Vigil<'_>, places: &Places)
-where
+async fn serve_http1<S>(
+    socket: Socket,
+    handler: Handler<S>,
+    watchdog: &ConnectionWatchdog<'_>,
+    slots: &ConnectionSlots,
+) where
     S: Answers,
 {
     let mut connection = http1::Builder::new()
         // The head limit is the buffer limit; hyper refuses more than 100 fields on its own.
-        .max_buf_size(places.limits.head as usize)
+        .max_buf_size(slots.limits.head as usize)
         // Ours tells an idle connection from a slow head; hyper's would end both.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(socket), handler);
-    let verdict = vigil.keep(Pin::new(&mut connection)).await;
+    let verdict = watchdog.keep(Pin::new(&mut connection)).await;
     // Before the connection is taken apart, which ends what is in flight.
-    if settle(&verdict, vigil.activity, places)
+    if finish(&verdict, watchdog.activity, slots)
         || matches!(verdict, Verdict::Idle | Verdict::Displaced)
     {
         return;
@@ -205,23 +209,23 @@ where
     let parts = connection.into_parts();
     let unparsed = !parts.read_buf.is_empty();
     let mut socket = parts.io.into_inner();
-    let bytes = places.limits.linger_bytes;
-    let farewell = Box::pin(farewell(
+    let bytes = slots.limits.discard_bytes;
+    let close = Box::pin(close(
         &mut socket,
         &verdict,
-        vigil.activity,
+        watchdog.activity,
         unparsed,
         bytes,
     ));
     tokio::select! {
-        _ = timeout(places.limits.linger, farewell) => {}
-        () = reached(vigil.stage.clone(), Stage::Cut) => {}
-        () = vigil.activity.leave.asked() => {}
+        _ = timeout(slots.limits.discard, close) => {}
+        () = reached(watchdog.stage.clone(), Stage::Cut) => {}
+        () = watchdog.activity.leave.asked() => {}
     }
 }
 
 /// Closes the connection, our side first, and waits for the caller's only where closing could cost it the answer.
-async fn farewell(
+async fn close(
     socket: &mut Socket,
     verdict: &Verdict,
     activity: &Activity,
@@ -238,7 +242,7 @@ async fn farewell(
     let failed = matches!(verdict, Verdict::Ended(Err(_)));
     let unread = mid_head || failed || unparsed || activity.unread.load(Relaxed);
     if unread || has_more(socket).await {
-        linger(socket, activity, bytes).await;
+        discard(socket, activity, bytes).await;
     }
 }
 
@@ -255,7 +259,7 @@ async fn has_more(socket: &mut Socket) -> bool {
 
 /// Reads and drops what still comes, until the caller closes. Closing with unread bytes sends a reset, which can overtake the answer: the
 /// caller would see a broken connection instead of the 401 or 413 to a body it is still sending.
-async fn linger(socket: &mut Socket, activity: &Activity, mut bytes: u64) {
+async fn discard(socket: &mut Socket, activity: &Activity, mut bytes: u64) {
     let mut waste = [0; 4096];
     while bytes > 0 && !activity.ended.load(Relaxed) {
         match socket.read(&mut waste).await {
@@ -268,16 +272,16 @@ async fn linger(socket: &mut Socket, activity: &Activity, mut bytes: u64) {
 async fn serve_http2<S>(
     socket: Socket,
     handler: Handler<S>,
-    vigil: &Vigil<'_>,
-    places: &Arc<Places>,
+    watchdog: &ConnectionWatchdog<'_>,
+    slots: &Arc<ConnectionSlots>,
 ) where
     S: Answers,
 {
-    let limits = &places.limits;
+    let limits = &slots.limits;
     let streams = Streams {
         activity: Arc::clone(&handler.activity),
-        places: Arc::clone(places),
-        stall: vigil.stall,
+        slots: Arc::clone(slots),
+        stall: watchdog.stall,
     };
     let connection = http2::Builder::new(streams)
         .timer(TokioTimer::new())
@@ -292,16 +296,16 @@ async fn serve_http2<S>(
         .keep_alive_timeout(limits.ping_timeout)
         .serve_connection(TokioIo::new(socket), handler);
     let mut connection = pin!(connection);
-    let verdict = vigil.keep(connection.as_mut()).await;
-    settle(&verdict, vigil.activity, places);
+    let verdict = watchdog.keep(connection.as_mut()).await;
+    finish(&verdict, watchdog.activity, slots);
     if matches!(verdict, Verdict::Ended(_)) {
         // A plain close never looks like the end of an HTTP/2 answer, and a reset could overtake what GOAWAY says.
-        vigil.activity.reset.store(false, Relaxed);
+        watchdog.activity.reset.store(false, Relaxed);
     }
 }
 
 /// Counts how a connection ended. True: close it at once and with a reset.
-fn settle(verdict: &Verdict, activity: &Activity, places: &Places) -> bool {
+fn finish(verdict: &Verdict, activity: &Activity, slots: &ConnectionSlots) -> bool {
     let (reason, abort) = match verdict {
         Verdict::Ended(Ok(())) | Verdict::Idle => (None, false),
         // An answer that broke off must not look complete.
@@ -321,12 +325,12 @@ fn settle(verdict: &Verdict, activity: &Activity, places: &Places) -> bool {
         Verdict::Displaced => (Some(Reason::Displaced), activity.unfinished() > 0),
         Verdict::Cut => {
             let lost = activity.unfinished();
-            places.lose(lost);
+            slots.lose(lost);
             ((lost > 0).then_some(Reason::Drain), true)
         }
     };
     if let Some(reason) = reason {
-        places.count(reason);
+        slots.count(reason);
     }
     if abort {
         activity.reset.store(true, Relaxed);

@@ -23,7 +23,7 @@ pub(super) struct Exchange {
     /// Sends its body only if it is asked to.
     expects: bool,
     /// Over HTTP/2: how many bytes are read after the answer, and for how long.
-    linger: Option<(u64, Duration)>,
+    discard: Option<(u64, Duration)>,
 }
 
 /// What of a request's body has not been read.
@@ -39,13 +39,13 @@ pub(super) enum Unread {
 }
 
 impl Exchange {
-    /// `open`: the request has a body. `expects`: its caller waits for "100 Continue". `linger`: over HTTP/2, how much of the body is read
+    /// `open`: the request has a body. `expects`: its caller waits for "100 Continue". `discard`: over HTTP/2, how much of the body is read
     /// after the answer, and for how long.
     pub(super) fn begin(
         flight: Flight,
         open: bool,
         expects: bool,
-        linger: Option<(u64, Duration)>,
+        discard: Option<(u64, Duration)>,
     ) -> Self {
         let body = if open {
             Unread::Unknown
@@ -56,7 +56,7 @@ impl Exchange {
             flight,
             body: Mutex::new(body),
             expects,
-            linger,
+            discard,
         }
     }
 
@@ -83,12 +83,12 @@ impl Exchange {
     }
 
     fn let_go(&self, rest: Incoming) {
-        let Some((most, wait)) = self.linger else {
+        let Some((most, wait)) = self.discard else {
             return;
         };
         // Not while the runtime ends.
         let runtime = tokio::runtime::Handle::try_current();
-        if let (Ok(runtime), Some(permit)) = (runtime, self.flight.linger()) {
+        if let (Ok(runtime), Some(permit)) = (runtime, self.flight.discard()) {
             runtime.spawn(async move {
                 let _ = timeout(wait, ends(&mut { rest }, most)).await;
                 drop(permit);

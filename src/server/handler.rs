@@ -55,7 +55,7 @@ pub(super) struct Handler<S> {
     /// How much of a body that nobody wants is read, and for how long.
     pub(super) unread: (u64, Duration),
     /// The same after an answer over HTTP/2.
-    pub(super) linger: (u64, Duration),
+    pub(super) discard: (u64, Duration),
     /// Longest wait for the caller to take something of an answer.
     pub(super) stall: Duration,
 }
@@ -83,7 +83,7 @@ where
         let tunnel = parts.method == Method::CONNECT;
         let bodiless = !http1 && parts.method == Method::HEAD;
         let open = !body.is_end_stream();
-        let linger = (!http1).then_some(self.linger);
+        let discard = (!http1).then_some(self.discard);
         let expects = open && http1 && parts.headers.contains_key(EXPECT);
         parts.extensions = Extensions::new();
         parts.extensions.insert(Connection {
@@ -92,7 +92,7 @@ where
             ..self.connection.clone()
         });
         let version = parts.version;
-        let exchange = Arc::new(Exchange::begin(flight, open, expects, linger));
+        let exchange = Arc::new(Exchange::begin(flight, open, expects, discard));
         let mut body = Body::incoming(body, version);
         if open {
             body = body.owned_by(Arc::<Exchange>::clone(&exchange));
@@ -168,7 +168,7 @@ where
                 Unread::Nothing => break (response, true),
                 Unread::Rest(rest) if !closing => {
                     let http2 = *this.version >= Version::HTTP_2;
-                    let permit = http2.then(|| exchange.flight.linger());
+                    let permit = http2.then(|| exchange.flight.discard());
                     if matches!(permit, Some(None)) {
                         break (response, false);
                     }

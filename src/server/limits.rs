@@ -16,13 +16,13 @@ pub struct Limits {
     pub age: Duration,
     /// How long an HTTP/1 connection that was in use a moment ago is kept open for one last request when it should close, and how long
     /// anybody who has not yet said anything is waited for in a drain: its request may be on the wire already.
-    pub last_word: Duration,
+    pub closing_grace: Duration,
     /// How long an HTTP/2 peer may take to end a connection with nothing in flight after GOAWAY.
     pub closing: Duration,
     /// How long what the caller still sends is read and dropped after the last answer, so that a reset does not overtake it.
-    pub linger: Duration,
+    pub discard: Duration,
     /// Most bytes that are read so.
-    pub linger_bytes: u64,
+    pub discard_bytes: u64,
     /// HTTP/1: most bytes of a request's body that are read and dropped before its answer, so that the connection can be kept.
     pub unread: u64,
     /// HTTP/1: how long they are waited for.
@@ -55,10 +55,10 @@ impl Limits {
         head: 32 * 1024,
         idle: Duration::from_mins(2),
         age: Duration::from_hours(1),
-        last_word: Duration::from_secs(1),
+        closing_grace: Duration::from_secs(1),
         closing: Duration::from_secs(5),
-        linger: Duration::from_secs(2),
-        linger_bytes: 16 * 1024 * 1024,
+        discard: Duration::from_secs(2),
+        discard_bytes: 16 * 1024 * 1024,
         unread: 64 * 1024,
         unread_wait: Duration::from_secs(1),
         streams: 250,

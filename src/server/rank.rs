@@ -133,8 +133,8 @@ mod tests {
             stranger("192.0.2.3", 6),
         ];
         assert_eq!(order(&all), [1, 2, 3, 4, 5, 6]);
-        let crowd: Vec<Candidate> = (10..200).map(|n| stranger("192.0.2.9", n)).collect();
-        let all = [&all[..], &crowd[..]].concat();
+        let port_limits: Vec<Candidate> = (10..200).map(|n| stranger("192.0.2.9", n)).collect();
+        let all = [&all[..], &port_limits[..]].concat();
         assert_eq!(order(&all), (10..74).collect::<Vec<_>>());
     }
 

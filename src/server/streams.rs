@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use super::Reason;
 use super::activity::Activity;
 use super::answer::Progress;
-use super::places::Places;
+use super::slots::ConnectionSlots;
 
 tokio::task_local! {
     /// The stream whose task this is; the answer made in it reports here.
@@ -29,7 +29,7 @@ pub(super) fn progress() -> Option<Arc<Progress>> {
 /// Runs the streams of one connection.
 #[derive(Clone)]
 pub(super) struct Streams {
-    pub(super) places: Arc<Places>,
+    pub(super) slots: Arc<ConnectionSlots>,
     pub(super) activity: Arc<Activity>,
     pub(super) stall: Duration,
 }
@@ -45,7 +45,7 @@ where
 
 async fn watched<F: Future<Output = ()>>(stream: F, streams: Streams) {
     let Streams {
-        places,
+        slots,
         activity,
         stall,
     } = streams;
@@ -64,7 +64,7 @@ async fn watched<F: Future<Output = ()>>(stream: F, streams: Streams) {
         }
         // It is all here, so what it waits for is the caller.
         if progress.is_at_once() {
-            places.count(Reason::WriteTimeout);
+            slots.count(Reason::WriteTimeout);
             activity.untaken();
             return Poll::Ready(());
         }
@@ -74,7 +74,7 @@ async fn watched<F: Future<Output = ()>>(stream: F, streams: Streams) {
         }
         match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {
             Some(Poll::Ready(())) => {
-                places.count(Reason::WriteTimeout);
+                slots.count(Reason::WriteTimeout);
                 Poll::Ready(())
             }
             _ => Poll::Pending,

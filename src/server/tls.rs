@@ -47,7 +47,7 @@ impl fmt::Debug for Material<'_> {
     }
 }
 
-/// A configuration for [`super::Settings::tls`].
+/// A configuration for [`super::ListenerSettings::tls`].
 pub fn server_config(material: &Material<'_>) -> Result<Arc<rustls::ServerConfig>, Error> {
     let chain = certificates(material.certificates).ok_or(Error::Certificate)?;
     let key = PrivateKeyDer::from_pem_slice(material.private_key).map_err(|_| Error::PrivateKey)?;

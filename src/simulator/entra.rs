@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::simulator::aadsts::Refusal;
 use crate::simulator::answer::Answer;
 use crate::simulator::directory::Version;
-use crate::simulator::fault::Place;
-use crate::simulator::misbehave::{Exchange, carry_out};
+use crate::simulator::fault::FaultPoint;
+use crate::simulator::inject_fault::{Exchange, apply};
 use crate::simulator::state::State;
 use crate::simulator::token::issuer;
 
@@ -19,7 +19,7 @@ pub(crate) const CLOUD: &str = "microsoftonline.com";
 /// A metadata document.
 pub(crate) async fn metadata(state: &State, tenant: &str, version: Version) -> Answer {
     state.records.count(&state.records.metadata);
-    let fault = state.script.next(&Place::Metadata, false);
+    let fault = state.script.next(&FaultPoint::Metadata, false);
     let honest = async {
         match named(state, tenant) {
             Ok(name) => Answer::json(200, &document(state, tenant, &name, version))
@@ -27,13 +27,13 @@ pub(crate) async fn metadata(state: &State, tenant: &str, version: Version) -> A
             Err(refusal) => refusal.answer(&state.origin, state.now(), None),
         }
     };
-    carry_out(fault, &exchange(state), honest).await
+    apply(fault, &exchange(state), honest).await
 }
 
 /// A key set; only v2 sets carry the keys' `issuer`.
 pub(crate) async fn key_set(state: &State, tenant: &str, version: Version) -> Answer {
     state.records.count(&state.records.key_sets);
-    let fault = state.script.next(&Place::KeySet, false);
+    let fault = state.script.next(&FaultPoint::KeySet, false);
     let honest = async {
         match named(state, tenant) {
             Ok(_) => {
@@ -45,7 +45,7 @@ pub(crate) async fn key_set(state: &State, tenant: &str, version: Version) -> An
             Err(refusal) => refusal.answer(&state.origin, state.now(), None),
         }
     };
-    carry_out(fault, &exchange(state), honest).await
+    apply(fault, &exchange(state), honest).await
 }
 
 /// Which hosts are Entra ID (the libraries of Microsoft ask before they trust an authority they do not know): this one.

@@ -1,6 +1,6 @@
 //! Which answers are to go wrong, and how?
 //!
-//! A script of faults: where ([`Place`]), what ([`Fault`]), how often ([`Times`]). Some replace the honest answer, some change it,
+//! A script of faults: where ([`FaultPoint`]), what ([`Fault`]), how often ([`Times`]). Some replace the honest answer, some change it,
 //! some break the connection under it. The first entry of the script that fits is used; with the last use it leaves the script.
 
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +14,7 @@ use crate::simulator::service::Service;
 
 /// Where a fault happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum FaultPoint {
     /// The token endpoints of all tenants.
     Token,
     /// The token endpoints of all tenants, for one grant: a value of `grant_type`, see [`grant`](crate::simulator::grant).
@@ -89,7 +89,7 @@ pub enum Fault {
         /// Body.
         body: Bytes,
     },
-    /// The flow service's error body, with its usual headers; with a run id if `run` (which counts no run: see [`Place::Run`]).
+    /// The flow service's error body, with its usual headers; with a run id if `run` (which counts no run: see [`FaultPoint::Run`]).
     Error {
         /// Status.
         status: u16,
@@ -175,27 +175,27 @@ impl Fault {
 pub(crate) struct Script(Mutex<Vec<Entry>>);
 
 struct Entry {
-    place: Place,
+    point: FaultPoint,
     fault: Fault,
     left: Option<u32>,
 }
 
 impl Script {
-    pub(crate) fn add(&self, place: Place, fault: Fault, times: Times) {
+    pub(crate) fn add(&self, point: FaultPoint, fault: Fault, times: Times) {
         let left = match times {
             Times::Once => Some(1),
             Times::N(count) => Some(count),
             Times::Always => None,
         };
-        self.entries().push(Entry { place, fault, left });
+        self.entries().push(Entry { point, fault, left });
     }
 
-    /// This fault alone at `place` from now on, or none.
-    pub(crate) fn replace(&self, place: &Place, fault: Option<Fault>) {
+    /// This fault alone at `point` from now on, or none.
+    pub(crate) fn replace(&self, point: &FaultPoint, fault: Option<Fault>) {
         let mut entries = self.entries();
-        entries.retain(|entry| entry.place != *place);
+        entries.retain(|entry| entry.point != *point);
         entries.extend(fault.map(|fault| Entry {
-            place: place.clone(),
+            point: point.clone(),
             fault,
             left: None,
         }));
@@ -205,11 +205,11 @@ impl Script {
         self.entries().clear();
     }
 
-    /// The next fault for `place`, of those that act before the body is read or of the others.
-    pub(crate) fn next(&self, place: &Place, before_body: bool) -> Option<Fault> {
+    /// The next fault for `point`, of those that act before the body is read or of the others.
+    pub(crate) fn next(&self, point: &FaultPoint, before_body: bool) -> Option<Fault> {
         let mut entries = self.entries();
         let at = entries.iter().position(|entry| {
-            entry.place == *place
+            entry.point == *point
                 && entry.left != Some(0)
                 && matches!(entry.fault, Fault::BeforeBody(_)) == before_body
         })?;

@@ -61,7 +61,7 @@ pub(crate) fn challenge(origin: &str, claims: &str) -> String {
 /// Answers one request.
 pub(crate) fn answer(state: &State, head: &Parts, body: &[u8]) -> Answer {
     let answer = admitted(state, head)
-        .and_then(|claims| carried_out(state, head, body, &claims))
+        .and_then(|claims| applied(state, head, body, &claims))
         .unwrap_or_else(|refused| refused.answer(&state.origin));
     let answer = answer.with("request-id", &random::guid());
     match head
@@ -136,7 +136,7 @@ fn satisfies(claims: &Map<String, Value>, demanded: &str) -> bool {
     })
 }
 
-fn carried_out(
+fn applied(
     state: &State,
     head: &Parts,
     body: &[u8],

@@ -21,9 +21,9 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::simulator::answer::{Answer, Payload};
 use crate::simulator::directory::Version;
-use crate::simulator::fault::Place;
+use crate::simulator::fault::FaultPoint;
 use crate::simulator::flow::{Flow, FlowState, workflow_in};
-use crate::simulator::misbehave::{Exchange, carry_out};
+use crate::simulator::inject_fault::{Exchange, apply};
 use crate::simulator::record::Recording;
 use crate::simulator::service::Service;
 use crate::simulator::service_error::ServiceError;
@@ -170,11 +170,11 @@ async fn served(
     let sets = service == Service::KeyVault
         && head.method == http::Method::PUT
         && exchange.authorization.is_some();
-    let fault = sets.then(|| state.script.next(&Place::SetSecret, false));
+    let fault = sets.then(|| state.script.next(&FaultPoint::SetSecret, false));
     let fault = fault
         .flatten()
-        .or_else(|| state.script.next(&Place::At(service), false));
-    let answer = carry_out(fault, &exchange, honest).await;
+        .or_else(|| state.script.next(&FaultPoint::At(service), false));
+    let answer = apply(fault, &exchange, honest).await;
     let (name, method, status) = (service.name(), &head.method, answer.status.as_u16());
     state.log(&format!("{name} {method} {status}"));
     (answer, Some(recording))
@@ -218,7 +218,9 @@ async fn answered(
     body: Incoming,
     recording: &Recording,
 ) -> Answer {
-    let early = state.script.next(&Place::Flow(flow.name.clone()), true);
+    let early = state
+        .script
+        .next(&FaultPoint::Flow(flow.name.clone()), true);
     let empty = Bytes::new();
     let before = Call {
         state,
@@ -241,7 +243,7 @@ async fn answered(
         };
         call.answer(flow).await
     };
-    carry_out(early, &before.exchange(flow, None), honest).await
+    apply(early, &before.exchange(flow, None), honest).await
 }
 
 /// A path that is no trigger's: the polling address of a run, or nothing the service knows.

@@ -7,7 +7,7 @@
 use http::Method;
 
 use crate::simulator::answer::Answer;
-use crate::simulator::fault::{Fault, Place};
+use crate::simulator::fault::{Fault, FaultPoint};
 use crate::simulator::flow::{FlowState, Reply};
 use crate::simulator::service::Service;
 use crate::simulator::state::State;
@@ -37,7 +37,7 @@ pub(crate) fn answer(state: &State, method: &Method, segments: &[&str], body: &[
         .unwrap_or_default()
         .split_whitespace()
         .collect();
-    let done = method == Method::PUT && carried_out(state, segments, &words).is_ok();
+    let done = method == Method::PUT && applied(state, segments, &words).is_ok();
     if done {
         return Answer::new(204);
     }
@@ -47,18 +47,20 @@ pub(crate) fn answer(state: &State, method: &Method, segments: &[&str], body: &[
         .body(HELP.to_owned())
 }
 
-fn carried_out(state: &State, segments: &[&str], words: &[&str]) -> Result<(), Unknown> {
-    let place = match segments {
-        ["token"] => Place::Token,
-        ["metadata"] => Place::Metadata,
-        ["keys"] => Place::KeySet,
-        ["vault"] => Place::At(Service::KeyVault),
-        ["graph"] => Place::At(Service::Graph),
+fn applied(state: &State, segments: &[&str], words: &[&str]) -> Result<(), Unknown> {
+    let point = match segments {
+        ["token"] => FaultPoint::Token,
+        ["metadata"] => FaultPoint::Metadata,
+        ["keys"] => FaultPoint::KeySet,
+        ["vault"] => FaultPoint::At(Service::KeyVault),
+        ["graph"] => FaultPoint::At(Service::Graph),
         ["identity"] => {
             for service in [Service::AppService, Service::Arc] {
-                state.script.replace(&Place::At(service), fault(words)?);
+                state
+                    .script
+                    .replace(&FaultPoint::At(service), fault(words)?);
             }
-            Place::At(Service::Imds)
+            FaultPoint::At(Service::Imds)
         }
         ["flows", name] => {
             if !state.flows().iter().any(|flow| flow.name == *name) {
@@ -67,25 +69,27 @@ fn carried_out(state: &State, segments: &[&str], words: &[&str]) -> Result<(), U
             if let [word] = words
                 && changed(state, name, word)
             {
-                state.script.replace(&Place::Flow((*name).to_owned()), None);
+                state
+                    .script
+                    .replace(&FaultPoint::Flow((*name).to_owned()), None);
                 return Ok(());
             }
-            Place::Flow((*name).to_owned())
+            FaultPoint::Flow((*name).to_owned())
         }
         _ => return Err(Unknown),
     };
-    let fault = match (&place, words) {
-        (Place::KeySet, ["rotate"]) => {
+    let fault = match (&point, words) {
+        (FaultPoint::KeySet, ["rotate"]) => {
             let mut keys = state.keys_to_change();
             keys.rotate();
             keys.retire();
             None
         }
-        (Place::Token, ["refused"]) => Some(Fault::Aadsts(7_000_215)),
-        (Place::Token, ["expired"]) => Some(Fault::Aadsts(7_000_222)),
+        (FaultPoint::Token, ["refused"]) => Some(Fault::Aadsts(7_000_215)),
+        (FaultPoint::Token, ["expired"]) => Some(Fault::Aadsts(7_000_222)),
         (_, words) => fault(words)?,
     };
-    state.script.replace(&place, fault);
+    state.script.replace(&point, fault);
     Ok(())
 }
 

@@ -25,15 +25,15 @@ use crate::simulator::answer::Answer;
 use crate::simulator::claims::Claims;
 use crate::simulator::directory::{App, Version};
 use crate::simulator::entra::is_shared;
-use crate::simulator::fault::Place;
-use crate::simulator::misbehave::{Exchange, carry_out};
+use crate::simulator::fault::FaultPoint;
+use crate::simulator::inject_fault::{Exchange, apply};
 use crate::simulator::random;
 use crate::simulator::record::{TokenRequest, lines};
 use crate::simulator::state::State;
 use form::{basic, form};
 use scope::Target;
 
-/// Values of `grant_type`, as they travel; also the names of [`Place::Grant`].
+/// Values of `grant_type`, as they travel; also the names of [`FaultPoint::Grant`].
 pub mod grant {
     /// The application by itself.
     pub const CLIENT_CREDENTIALS: &str = "client_credentials";
@@ -97,12 +97,12 @@ pub(crate) async fn answer(
             Err(refusal) => refusal.answer(&state.origin, state.now(), correlation),
         }
     };
-    let fault = state.script.next(&Place::Token, false).or_else(|| {
+    let fault = state.script.next(&FaultPoint::Token, false).or_else(|| {
         let (_, grant) = form.iter().find(|(name, _)| name == "grant_type")?;
-        state.script.next(&Place::Grant(grant.clone()), false)
+        state.script.next(&FaultPoint::Grant(grant.clone()), false)
     });
     let scripted = fault.is_some();
-    let mut answer = carry_out(fault, &exchange, honest).await;
+    let mut answer = apply(fault, &exchange, honest).await;
     if !scripted {
         answer = dressed(answer, correlation);
     }

@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 
 use crate::simulator::answer::Answer;
 use crate::simulator::directory::Version;
-use crate::simulator::fault::Place;
+use crate::simulator::fault::FaultPoint;
 use crate::simulator::flow::{CU, Flow, FlowState, Mode, Reply, Shape};
-use crate::simulator::misbehave::{Exchange, carry_out};
+use crate::simulator::inject_fault::{Exchange, apply};
 use crate::simulator::record::Recording;
 use crate::simulator::reply;
 use crate::simulator::service_error::ServiceError;
@@ -73,8 +73,8 @@ impl Call<'_> {
         let fault = self
             .state
             .script
-            .next(&Place::Flow(flow.name.clone()), false);
-        let answer = carry_out(fault, &self.exchange(flow, None), honest).await;
+            .next(&FaultPoint::Flow(flow.name.clone()), false);
+        let answer = apply(fault, &self.exchange(flow, None), honest).await;
         if let Some(run) = answer.headers.get("x-ms-workflow-run-id") {
             self.recording.pretends(run.to_str().unwrap_or_default());
         }
@@ -107,8 +107,8 @@ impl Call<'_> {
         let fault = self
             .state
             .script
-            .next(&Place::Run(flow.name.clone()), false);
-        carry_out(fault, &self.exchange(flow, Some(&run)), honest).await
+            .next(&FaultPoint::Run(flow.name.clone()), false);
+        apply(fault, &self.exchange(flow, Some(&run)), honest).await
     }
 
     /// Checks 2 to 10 of facts D. Out: who was let in, for [`Reply::Echo`](crate::simulator::flow::Reply::Echo).

@@ -25,7 +25,7 @@ pub const VAULT_AUDIENCE: &str = "https://vault.azure.net";
 
 /// Answers one request.
 pub(crate) fn answer(state: &State, head: &Parts, body: &[u8]) -> Answer {
-    let answer = match carried_out(state, head, body) {
+    let answer = match applied(state, head, body) {
         Ok(body) => Answer::json(200, &body),
         Err(refused) => refused.answer(state),
     };
@@ -81,7 +81,7 @@ impl Refused {
     }
 }
 
-fn carried_out(state: &State, head: &Parts, body: &[u8]) -> Result<Value, Refused> {
+fn applied(state: &State, head: &Parts, body: &[u8]) -> Result<Value, Refused> {
     let object = admitted(state, head)?;
     let (access, permission) = {
         let vault = state.vault();

@@ -19,12 +19,12 @@ const PAUSE: u32 = 10;
 
 /// What was said of a stream.
 #[derive(Default)]
-struct Told {
+struct ReportedLoss {
     lost: u64,
     looks_left: u32,
 }
 
-impl Told {
+impl ReportedLoss {
     /// Whether it is time to say that so many are lost.
     fn due(&mut self, lost: u64) -> bool {
         self.looks_left = self.looks_left.saturating_sub(1);
@@ -39,8 +39,11 @@ impl Told {
 
 /// Says what is lost, for ever.
 pub async fn report(diagnostics: Stream, access: Option<AccessLog>, clock: Clock) {
-    let (mut of_access, mut of_diagnostics, mut elsewhere) =
-        (Told::default(), Told::default(), Told::default());
+    let (mut of_access, mut of_diagnostics, mut elsewhere) = (
+        ReportedLoss::default(),
+        ReportedLoss::default(),
+        ReportedLoss::default(),
+    );
     let mut written = 0;
     loop {
         tokio::time::sleep(LOOK).await;
@@ -69,7 +72,7 @@ pub async fn report(diagnostics: Stream, access: Option<AccessLog>, clock: Clock
             && lost > of_diagnostics.lost
             && elsewhere.due(lost)
         {
-            access.line(|out| tell(access.format(), clock.since_epoch(), lost, out));
+            access.line(|out| write_loss(access.format(), clock.since_epoch(), lost, out));
         }
     }
 }
@@ -84,7 +87,7 @@ struct Line<'a> {
     dropped: u64,
 }
 
-fn tell(format: Format, now: Duration, dropped: u64, out: &mut Vec<u8>) {
+fn write_loss(format: Format, now: Duration, dropped: u64, out: &mut Vec<u8>) {
     let line = Line {
         time: super::time(now),
         level: "WARN",

@@ -10,7 +10,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::Settings;
+use super::UpstreamSettings;
 use super::headers::{Named, passes_upstream};
 use crate::body::Body;
 use crate::call::source;
@@ -29,7 +29,7 @@ const CLAIM: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 pub fn build(
     call: &Credentialed,
     body: Body,
-    settings: &Settings,
+    settings: &UpstreamSettings,
     random: &Random,
 ) -> Request<Body> {
     let permitted = call.permitted();

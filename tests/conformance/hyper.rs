@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use flowgate::body::Body;
 use flowgate::call::Connection;
 use flowgate::metrics::Metrics;
-use flowgate::server::{Server, Settings, bind, drain};
+use flowgate::server::{ListenerSettings, Server, bind, drain};
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Request, Response};
 use http_body_util::BodyExt;
@@ -246,7 +246,7 @@ async fn rule_10_heads_end_at_32_kib_and_100_fields() {
 }
 
 async fn start() -> (SocketAddr, Metrics) {
-    let settings = Settings {
+    let settings = ListenerSettings {
         listen: "127.0.0.1:0".parse().unwrap(),
         tls: None,
         certificate_expires: None,

@@ -1,7 +1,7 @@
 //! One token per case against one caller's filters (facts B3.2 step 6 and B3.3; contract, "Configuration").
 
 use flowgate::identity::Proof;
-use flowgate::identity::entra::{Require, Settings};
+use flowgate::identity::entra::{EntraSettings, Require};
 
 use crate::issuer::{RSA, changed};
 use crate::world::{AUTHORITY, TENANT, World, bearer, caller, entra_settings, word};
@@ -56,19 +56,19 @@ fn list(values: &[&str]) -> Vec<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
 }
 
-fn any(mut settings: Settings) -> Settings {
+fn any(mut settings: EntraSettings) -> EntraSettings {
     settings.require = Require::Any;
     settings
 }
 
-fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
+fn settings(change: impl FnOnce(&mut EntraSettings)) -> EntraSettings {
     let mut settings = entra_settings();
     change(&mut settings);
     settings
 }
 
 /// Judges tokens one by one against one caller: `0` is admitted.
-async fn cases(settings: Settings, cases: &[(Token, &str)]) {
+async fn cases(settings: EntraSettings, cases: &[(Token, &str)]) {
     let world = World::new();
     world.entra(AUTHORITY, TENANT, &[RSA.jwk("rsa")], &[RSA.jwk("rsa")]);
     let callers = world

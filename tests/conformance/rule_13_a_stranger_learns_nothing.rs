@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flowgate::call::framing::Malformed;
-use flowgate::identity::api_key::Place;
+use flowgate::identity::api_key::KeyLocation;
 use flowgate::identity::{Failure, Proof};
 use http::HeaderName;
 
@@ -22,7 +22,7 @@ async fn an_identity_is_judged_before_the_path_says_anything() {
     let world = World::new();
     let callers = [key_caller(
         "erp",
-        Place::Header(HeaderName::from_static("x-api-key")),
+        KeyLocation::Header(HeaderName::from_static("x-api-key")),
         "key",
     )];
     let callers = world.callers(&callers).await;
@@ -65,14 +65,17 @@ async fn framing_is_judged_before_identity() {
 async fn one_challenge_serves_every_refusal_of_a_configuration() {
     let world = World::new();
     world.openid(ISSUER, &[RSA.jwk("rsa")]);
-    let header = || Place::Header(HeaderName::from_static("x-api-key"));
+    let header = || KeyLocation::Header(HeaderName::from_static("x-api-key"));
     let jwt = || caller("partner", Proof::Jwt(jwt_settings()));
     let bearer = r#"Bearer realm="flowgate""#;
     let key = r#"ApiKey realm="flowgate", header="x-api-key""#;
     for (callers, expected) in [
         (vec![], bearer.to_owned()),
         (vec![jwt()], bearer.to_owned()),
-        (vec![key_caller("s", Place::Bearer, "k")], bearer.to_owned()),
+        (
+            vec![key_caller("s", KeyLocation::Bearer, "k")],
+            bearer.to_owned(),
+        ),
         (
             vec![
                 key_caller("s", header(), "k"),
@@ -101,10 +104,10 @@ async fn the_record_says_what_the_caller_does_not_learn() {
     let forged = OTHER_RSA.token("RS256", header, &changed(CLAIMS, &[]));
     for (token, failure) in [(good, None), (forged, Some("signature"))] {
         let call = call_to("/", &[("authorization", &format!("Bearer {token}"))]);
-        let record = call.record.clone();
+        let log = call.log.clone();
         let _ = callers.identify(call).await;
-        assert_eq!(record.notes().method, Some("jwt"));
-        assert_eq!(record.notes().identity_failure, failure);
+        assert_eq!(log.fields().method, Some("jwt"));
+        assert_eq!(log.fields().identity_failure, failure);
     }
 }
 

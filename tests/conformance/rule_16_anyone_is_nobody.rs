@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowgate::flow::{Flow, FlowId, Flows, Kind, TriggerUrl};
-use flowgate::identity::api_key::Place;
+use flowgate::identity::api_key::KeyLocation;
 use flowgate::identity::{Failure, Proof};
 use http::{HeaderName, Method};
 
@@ -41,7 +41,7 @@ async fn nothing_is_evaluated_and_nothing_is_borrowed() {
     // An issuer that does not answer: whoever looks at a token waits for it.
     let discovery = format!("{ISSUER}/.well-known/openid-configuration");
     world.net.put(&discovery, Answer::Hang);
-    let header = Place::Header(HeaderName::from_static("x-api-key"));
+    let header = KeyLocation::Header(HeaderName::from_static("x-api-key"));
     let flows = Flows::new([flow("open", true), flow("closed", false)]);
     let all = [
         key_caller("erp", header, "key"),
@@ -68,7 +68,7 @@ async fn nothing_is_evaluated_and_nothing_is_borrowed() {
         &[("flowgate-caller", "erp"), ("flowgate-subject", "somebody")],
     ] {
         let call = call_to("/open", headers);
-        let record = call.record.clone();
+        let log = call.log.clone();
         let (_, found, identity) = callers.identify(call).await.unwrap().into_parts();
         assert!(found.flow.is_some_and(|flow| flow.anyone));
         assert_eq!((identity.method, identity.matches.len()), ("anyone", 0));
@@ -76,7 +76,7 @@ async fn nothing_is_evaluated_and_nothing_is_borrowed() {
             identity.subject.or(identity.client_id).or(identity.tenant),
             None
         );
-        assert_eq!(record.notes().method, Some("anyone"));
+        assert_eq!(log.fields().method, Some("anyone"));
     }
     // Its neighbours, and paths that only resemble it, still ask.
     for path in [

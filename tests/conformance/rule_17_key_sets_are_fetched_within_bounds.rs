@@ -174,11 +174,11 @@ async fn a_hung_or_panicking_fetch_is_one_failed_refresh() {
         world.clock.advance(Duration::from_secs(16));
         world.key_sets.first_tried().await;
         assert_eq!(waiting.await.unwrap(), "key_set_unavailable");
-        assert_eq!(world.key_sets.health()[0].trouble, Some(word_of_health));
+        assert_eq!(world.key_sets.health()[0].error, Some(word_of_health));
         world.openid(ISSUER, &[RSA.jwk("rsa")]);
         world.refreshed_after(Duration::from_secs(5), JWKS).await;
         assert_eq!(word(&bearer(&callers, &token("rsa")).await), "0");
-        assert_eq!(world.key_sets.health()[0].trouble, None);
+        assert_eq!(world.key_sets.health()[0].error, None);
     }
 }
 
@@ -313,7 +313,7 @@ async fn metadata_that_speak_for_somebody_else_bring_no_keys() {
         world.net.put(DISCOVERY, Answer::Json(document.clone()));
         let callers = world.callers(&partner()).await;
         assert_eq!(
-            world.key_sets.health()[0].trouble,
+            world.key_sets.health()[0].error,
             Some(trouble),
             "{document}"
         );
@@ -365,7 +365,7 @@ async fn one_of_two_issuers_is_enough_for_its_own_tokens() {
         .key_sets
         .health()
         .into_iter()
-        .map(|one| (one.part, one.usable, one.trouble))
+        .map(|one| (one.part, one.usable, one.error))
         .collect();
     assert_eq!(health, [("v1", false, Some("timeout")), ("v2", true, None)]);
 }

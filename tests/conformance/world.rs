@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flowgate::body::Body;
-use flowgate::call::{Call, Record, RequestId};
+use flowgate::call::{Call, RequestId, RequestLog};
 use flowgate::client::Reach;
 use flowgate::clock::{Clock, Random};
 use flowgate::flow::Flows;
 use flowgate::identity::key_set::{Fault, Fetch};
 use flowgate::identity::{
-    Caller, Callers, Failure, Identity, KeySets, Proof, Surroundings, api_key, entra, jwt,
+    Caller, Callers, Deps, Failure, Identity, KeySets, Proof, api_key, entra, jwt,
 };
 use flowgate::metrics::Metrics;
 use jsonwebtoken::Algorithm;
@@ -163,7 +163,7 @@ impl World {
         Callers::new(
             callers,
             Arc::new(flows),
-            Surroundings {
+            Deps {
                 hosts: Vec::new(),
                 verified_tokens: 1000,
                 clock: self.clock.clone(),
@@ -211,7 +211,7 @@ pub fn call_to(path: &str, headers: &[(&str, &str)]) -> Box<Call> {
     }
     let random = Random::from_fn(|bytes| bytes.fill(1));
     let request = request.body(Body::empty()).unwrap();
-    Call::new(request, RequestId::fresh(&random), Record::default())
+    Call::new(request, RequestId::fresh(&random), RequestLog::default())
 }
 
 /// Who calls with these headers.
@@ -255,8 +255,8 @@ pub const ALGORITHMS: [Algorithm; 9] = [
 ];
 
 /// Settings of a `jwt` caller that accepts everything of [`ISSUER`] for `flowgate`.
-pub fn jwt_settings() -> jwt::Settings {
-    jwt::Settings {
+pub fn jwt_settings() -> jwt::JwtSettings {
+    jwt::JwtSettings {
         issuer: ISSUER.into(),
         jwks_url: None,
         audience: vec!["flowgate".into()],
@@ -268,8 +268,8 @@ pub fn jwt_settings() -> jwt::Settings {
 }
 
 /// Settings of an `entra` caller without filters.
-pub fn entra_settings() -> entra::Settings {
-    entra::Settings {
+pub fn entra_settings() -> entra::EntraSettings {
+    entra::EntraSettings {
         authority: Url::parse(AUTHORITY).unwrap(),
         tenant: TENANT.into(),
         audience: vec![
@@ -295,7 +295,7 @@ pub fn caller(name: &str, proof: Proof) -> Caller {
 }
 
 /// An API-key caller whose key is `key`.
-pub fn key_caller(name: &str, place: api_key::Place, key: &str) -> Caller {
+pub fn key_caller(name: &str, place: api_key::KeyLocation, key: &str) -> Caller {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
     let key = api_key::Key {
         digest: flowgate::identity::api_key::Digest::Fixed(digest.as_ref().try_into().unwrap()),
@@ -303,5 +303,11 @@ pub fn key_caller(name: &str, place: api_key::Place, key: &str) -> Caller {
         expires: None,
     };
     let keys = vec![key];
-    caller(name, Proof::ApiKey(api_key::Settings { place, keys }))
+    caller(
+        name,
+        Proof::ApiKey(api_key::ApiKeySettings {
+            location: place,
+            keys,
+        }),
+    )
 }

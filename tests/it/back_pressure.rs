@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use flowgate::simulator::{Fate, Fault, Gate, Place, Simulator, Times};
+use flowgate::simulator::{Fate, Fault, FaultPoint, Gate, Simulator, Times};
 use http::{Request, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -240,7 +240,7 @@ async fn a_caller_who_hangs_up_cancels_its_call_at_the_flow() {
         let yaml = format!("{BASE}outbound: {{ ca: \"${{CA}}\" }}\n");
         let house = House::around(simulator, &yaml, &[("CA", &authority.path())]).await;
         house.simulator.fault(
-            Place::Run("order-created".into()),
+            FaultPoint::Run("order-created".into()),
             Fault::Hang,
             Times::Always,
         );
@@ -291,7 +291,7 @@ async fn a_caller_who_hangs_up_cancels_its_call_at_the_flow() {
 async fn a_caller_who_hangs_up_during_the_answer_cancels_the_rest() {
     let house = House::standard().await;
     house.simulator.fault(
-        Place::Run("order-created".into()),
+        FaultPoint::Run("order-created".into()),
         Fault::Stalled,
         Times::Once,
     );
@@ -316,8 +316,8 @@ async fn a_caller_who_hangs_up_while_waiting_for_a_token_sends_nothing_to_the_fl
     let simulator = House::simulator().await;
     let gate = Gate::closed();
     // The first attempt fails, so that the house opens; the next is held.
-    simulator.fault(Place::Token, Fault::Unavailable, Times::Once);
-    simulator.fault(Place::Token, Fault::Held(gate.clone()), Times::Once);
+    simulator.fault(FaultPoint::Token, Fault::Unavailable, Times::Once);
+    simulator.fault(FaultPoint::Token, Fault::Held(gate.clone()), Times::Once);
     let house = House::around(simulator, BASE, &[]).await;
     soon(
         house
@@ -391,7 +391,7 @@ async fn a_drain_loses_nothing_in_flight_while_newcomers_are_told() {
     let mut house = House::standard().await;
     let gate = Gate::closed();
     house.simulator.fault(
-        Place::Run("order-created".into()),
+        FaultPoint::Run("order-created".into()),
         Fault::Held(gate.clone()),
         Times::N(2),
     );

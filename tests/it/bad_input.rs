@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use flowgate::simulator::{Fault, Flow, Mode, Place, Signer, Times, TokenSpec, directory};
+use flowgate::simulator::{Fault, FaultPoint, Flow, Mode, Signer, Times, TokenSpec, directory};
 use http::{HeaderValue, Request, StatusCode, Version};
 
 use crate::canaries::Canaries;
@@ -555,7 +555,7 @@ async fn each_odd_answer_of_a_flow_becomes_its_problem() {
     for (what, fault, status, code) in answers(&house) {
         house
             .simulator
-            .fault(Place::Run("order-created".into()), fault, Times::Once);
+            .fault(FaultPoint::Run("order-created".into()), fault, Times::Once);
         let runs = house.simulator.runs("order-created");
         let answer = raw(house.address, order("POST /order-created", "")).await;
         assert_eq!(
@@ -580,7 +580,7 @@ async fn an_answer_that_breaks_off_never_looks_whole() {
     for fault in [Fault::Truncated, Fault::ResetAfterHead] {
         house
             .simulator
-            .fault(Place::Run("order-created".into()), fault, Times::Once);
+            .fault(FaultPoint::Run("order-created".into()), fault, Times::Once);
         let mut line = Line::open(house.address).await;
         line.write(order("POST /order-created", "")).await;
         let ended = tokio::time::timeout(Duration::from_secs(20), line.answer())

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use flowgate::clock::{Clock, Random};
 use flowgate::credential::Kind;
-use flowgate::credential::managed_identity::{ARC_KEYS, Platform, Settings};
+use flowgate::credential::managed_identity::{ARC_KEYS, ManagedIdentitySettings, Platform};
 use flowgate::simulator::directory::{
     DEMO_TENANT, DEMO_USER, GATEWAY_APP, GATEWAY_OBJECT, PUBLIC_APP,
 };
 use flowgate::simulator::flow::FLOW_AUDIENCE;
 use flowgate::simulator::{
-    ClientSecret, Fault, Federated, Gate, ManagedIdentity, Options, OutsideToken, Place, Service,
-    Simulator, Times, TokenSpec,
+    ClientSecret, Fault, FaultPoint, Federated, Gate, ManagedIdentity, Options, OutsideToken,
+    Service, Simulator, Times, TokenSpec,
 };
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -57,12 +57,12 @@ fn until_now(simulator_clock: &Clock) -> Options {
 
 async fn prepared(shop: &Workshop, clock: &Clock) -> Simulator {
     let simulator = Simulator::start(until_now(clock)).await.unwrap();
-    furnish(&simulator, shop);
+    provision(&simulator, shop);
     simulator
 }
 
 /// Whatever a kind needs to be there.
-pub fn furnish(simulator: &Simulator, shop: &Workshop) {
+pub fn provision(simulator: &Simulator, shop: &Workshop) {
     shop.certificate("app", RSA);
     let registered = shop.registered("app");
     simulator.set_app(DEMO_TENANT, GATEWAY_APP, |app| {
@@ -328,7 +328,7 @@ async fn on_an_arc_server_the_key_the_agent_wrote_opens_a_flow_and_each_renewal_
     let random = Random::system();
     let house = House::altered(simulator, &yaml, &more, clock.clone(), random, |config| {
         let kind = &mut config.credentials[0].kind;
-        let Kind::ManagedIdentity(Settings {
+        let Kind::ManagedIdentity(ManagedIdentitySettings {
             platform: Platform::Arc { keys: folder, .. },
             ..
         }) = kind
@@ -469,7 +469,7 @@ async fn all_good(mut calls: Calls) {
 }
 
 /// All of them, while the first good answer to the token request is held back. Then all go to a flow to which there is no connection.
-async fn stampede(credential: &str, place: Place, asked: fn(&Simulator) -> usize) {
+async fn stampede(credential: &str, place: FaultPoint, asked: fn(&Simulator) -> usize) {
     let clock = Clock::manual(Clock::system().unix());
     let authority = Authority::fresh();
     let options = Options {
@@ -519,11 +519,11 @@ async fn stampede(credential: &str, place: Place, asked: fn(&Simulator) -> usize
 async fn ten_thousand_calls_on_an_empty_cache_are_one_token_request_with_a_client_secret() {
     let credential =
         r#"client_secret: { client_id: "${GATEWAY_APP}", secret: { env: CLIENT_SECRET } }"#;
-    stampede(credential, Place::Token, |s| s.token_requests().len()).await;
+    stampede(credential, FaultPoint::Token, |s| s.token_requests().len()).await;
 }
 
 #[tokio::test]
 async fn ten_thousand_calls_on_an_empty_cache_are_one_token_request_with_a_managed_identity() {
     let asked = |s: &Simulator| s.requests_to(Service::Imds).len();
-    stampede("managed_identity: {}", Place::At(Service::Imds), asked).await;
+    stampede("managed_identity: {}", FaultPoint::At(Service::Imds), asked).await;
 }

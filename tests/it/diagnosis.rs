@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use flowgate::diagnosis::{entra, service};
-use flowgate::simulator::{Fault, Flow, Mode, Place, Reply, Simulator, Times, directory};
+use flowgate::simulator::{Fault, FaultPoint, Flow, Mode, Reply, Simulator, Times, directory};
 use http::Request;
 use serde_json::json;
 use tracing::Level;
@@ -90,7 +90,7 @@ const SERVICE: &[Row] = &[
 async fn each_code_of_the_service_is_answered_counted_and_logged_with_its_cure() {
     let house = House::open(YAML).await;
     let mut logged = std::collections::BTreeSet::new();
-    for (status, code, message, answered, ours, fault, run, cure) in SERVICE {
+    for (status, code, message, answered, ours, fault, run, fix) in SERVICE {
         let diagnostics = Diagnostics::capture(Level::INFO);
         let said = Fault::Error {
             status: *status,
@@ -98,9 +98,11 @@ async fn each_code_of_the_service_is_answered_counted_and_logged_with_its_cure()
             message: (*message).into(),
             run: false,
         };
-        house
-            .simulator
-            .fault(Place::Flow("order-created".into()), said, Times::Always);
+        house.simulator.fault(
+            FaultPoint::Flow("order-created".into()),
+            said,
+            Times::Always,
+        );
         let answer = order(&house).await;
         house.simulator.clear_faults();
         let wanted = (
@@ -139,14 +141,14 @@ async fn each_code_of_the_service_is_answered_counted_and_logged_with_its_cure()
             );
             continue;
         }
-        if !logged.insert((code, cure)) {
+        if !logged.insert((code, fix)) {
             // What comes again with another status is the same failure, and only counted.
             continue;
         }
         assert_eq!(lines.len(), 1, "{code}");
         assert_eq!(lines[0]["code"], *ours, "{code}");
         let said = lines[0]["cure"].as_str().unwrap();
-        assert!(said.contains(cure), "{code}: {said}");
+        assert!(said.contains(fix), "{code}: {said}");
     }
     assert_eq!(house.simulator.runs("order-created"), 0);
     let all: Vec<&str> = SERVICE.iter().map(|row| row.1).collect();
@@ -173,7 +175,7 @@ async fn the_connector_style_429_is_throttling_and_its_retry_after_is_passed_on(
     };
     house
         .simulator
-        .fault(Place::Flow("order-created".into()), said, Times::Once);
+        .fault(FaultPoint::Flow("order-created".into()), said, Times::Once);
     let answer = order(&house).await;
     assert_eq!(
         (answer.status.as_u16(), answer.code().as_str()),
@@ -194,7 +196,7 @@ async fn the_same_words_with_a_run_id_are_the_flows_own_but_for_a_run_without_an
         };
         house
             .simulator
-            .fault(Place::Flow("order-created".into()), said, Times::Once);
+            .fault(FaultPoint::Flow("order-created".into()), said, Times::Once);
         let answer = order(&house).await;
         assert!(
             answer.headers.contains_key("x-ms-workflow-run-id"),
@@ -289,7 +291,7 @@ async fn the_services_timeout_without_a_body_is_recognised_with_and_without_a_ru
         };
         house
             .simulator
-            .fault(Place::Flow("order-created".into()), said, Times::Once);
+            .fault(FaultPoint::Flow("order-created".into()), said, Times::Once);
         assert_eq!(order(&house).await.code(), "flow_timeout");
     }
 }
@@ -414,7 +416,7 @@ async fn each_aadsts_code_is_answered_counted_and_logged_with_its_cure() {
     for code in entra::codes() {
         let diagnostics = Diagnostics::capture(Level::INFO);
         simulator.clear_faults();
-        simulator.fault(Place::Token, Fault::Aadsts(code), Times::Always);
+        simulator.fault(FaultPoint::Token, Fault::Aadsts(code), Times::Always);
         let house = House::around(simulator.clone(), YAML, &[]).await;
         let answer = order(&house).await;
         let known = entra::find(code).unwrap();
@@ -446,13 +448,13 @@ async fn each_aadsts_code_is_answered_counted_and_logged_with_its_cure() {
         let lines = diagnostics.lines("a call failed");
         assert_eq!(lines.len(), 1, "{code}");
         if wanted.0 == 502 {
-            assert_eq!(lines[0]["cure"], known.cure, "{code}");
+            assert_eq!(lines[0]["cure"], known.fix, "{code}");
             let failed = diagnostics.lines("no new token");
             assert_eq!(failed[0]["codes"], format!("[{code}]"), "{code}");
             assert_eq!(failed[0]["error"], known.error, "{code}");
             assert_eq!(failed[0]["meaning"], known.meaning, "{code}");
             assert_eq!(failed[0]["fault"], known.fault.as_str(), "{code}");
-            assert_eq!(failed[0]["cure"], known.cure, "{code}");
+            assert_eq!(failed[0]["cure"], known.fix, "{code}");
         }
         assert_eq!(simulator.received().len(), 0, "{code}");
     }
@@ -505,7 +507,7 @@ async fn an_object_id_that_the_flow_does_not_admit_is_named() {
             flow.mode = Mode::Users(vec![SOMEBODY.into()]);
         });
     };
-    let (answer, difference, cure) = difference(change, &yaml, "MisMatchingOAuthClaims").await;
+    let (answer, difference, fix) = difference(change, &yaml, "MisMatchingOAuthClaims").await;
     assert!(
         difference.contains(&format!("oid is \"{}\"", directory::GATEWAY_OBJECT)),
         "{difference}"
@@ -515,7 +517,7 @@ async fn an_object_id_that_the_flow_does_not_admit_is_named() {
         !difference.contains("aud is") && !difference.contains("tid is"),
         "{difference}"
     );
-    assert!(cure.contains("enterprise application"));
+    assert!(fix.contains("enterprise application"));
     keeps_it_from_the_caller(&answer, &difference);
 }
 
@@ -590,12 +592,16 @@ async fn a_token_that_the_flow_reads_as_missing_is_compared_too() {
             message: "The OAuth authorization scheme is required. Please add authentication scheme and try again.".into(),
             run: false,
         };
-        simulator.fault(Place::Flow("order-created".into()), said, Times::Always);
+        simulator.fault(
+            FaultPoint::Flow("order-created".into()),
+            said,
+            Times::Always,
+        );
     };
-    let (answer, difference, cure) =
+    let (answer, difference, fix) =
         difference(change, &yaml, "DirectApiAuthorizationRequired").await;
     assert!(difference.contains("oid is"), "{difference}");
-    assert!(cure.contains("wants an Entra ID token"), "{cure}");
+    assert!(fix.contains("wants an Entra ID token"), "{fix}");
     keeps_it_from_the_caller(&answer, &difference);
 }
 
@@ -605,7 +611,7 @@ async fn a_token_for_something_else_is_cured_by_its_scope_and_the_cure_mends_it(
         let secret = "secret: { env: CLIENT_SECRET }";
         YAML.replace(secret, &format!("{secret}, scope: \"{scope}\""))
     };
-    let (answer, difference, cure) = difference(
+    let (answer, difference, fix) = difference(
         |_| (),
         &scope("api://${API}/.default"),
         "MisMatchingOAuthClaims",
@@ -613,8 +619,8 @@ async fn a_token_for_something_else_is_cured_by_its_scope_and_the_cure_mends_it(
     .await;
     assert!(difference.contains("aud is"), "{difference}");
     let right = "https://service.flow.microsoft.com//.default";
-    assert!(cure.contains(&format!("set `scope: {right}`")), "{cure}");
-    assert!(!cure.contains("object id"), "{cure}");
+    assert!(fix.contains(&format!("set `scope: {right}`")), "{fix}");
+    assert!(!fix.contains("object id"), "{fix}");
     keeps_it_from_the_caller(&answer, &difference);
     for mended in [scope(right), YAML.to_owned()] {
         let house = House::open(&mended).await;
@@ -630,8 +636,8 @@ async fn a_flow_for_anyone_with_a_credential_from_the_defaults_is_cured_by_none(
     let change = |simulator: &Simulator| {
         simulator.set_flow("order-created", |flow| flow.mode = Mode::Anyone);
     };
-    let (_, _, cure) = difference(change, &yaml, "DirectApiAuthorizationRequired").await;
-    assert!(cure.contains("`credential: none`"), "{cure}");
+    let (_, _, fix) = difference(change, &yaml, "DirectApiAuthorizationRequired").await;
+    assert!(fix.contains("`credential: none`"), "{fix}");
     let simulator = House::simulator().await;
     change(&simulator);
     let house = House::around(simulator, &format!("{yaml}    credential: none\n"), &[]).await;
@@ -643,8 +649,8 @@ async fn a_flow_for_anyone_says_that_it_takes_no_token() {
     let change = |simulator: &Simulator| {
         simulator.set_flow("order-created", |flow| flow.mode = Mode::Anyone);
     };
-    let (_, _, cure) = difference(change, YAML, "DirectApiAuthorizationRequired").await;
-    assert!(cure.contains("remove its `credential:`"), "{cure}");
+    let (_, _, fix) = difference(change, YAML, "DirectApiAuthorizationRequired").await;
+    assert!(fix.contains("remove its `credential:`"), "{fix}");
 }
 
 #[tokio::test]

@@ -7,12 +7,13 @@ use flowgate::simulator::directory::{
 };
 use flowgate::simulator::flow::FLOW_AUDIENCE;
 use flowgate::simulator::{
-    Ended, Fault, Federated, Mode, Person, Place, Service, Simulator, Times, TokenSpec, UserState,
+    Ended, Fault, FaultPoint, Federated, Mode, Person, Service, Simulator, Times, TokenSpec,
+    UserState,
 };
 
 use crate::canaries::Canaries;
 use crate::certificates::Workshop;
-use crate::credentials::{PASSWORD, SECRET, furnish};
+use crate::credentials::{PASSWORD, SECRET, provision};
 use crate::doctor::Said;
 use crate::house::{self, House, KEY};
 use crate::process::{Process, text};
@@ -56,7 +57,7 @@ impl Ward {
     async fn open() -> Self {
         let simulator = House::simulator().await;
         let shop = Workshop::open();
-        furnish(&simulator, &shop);
+        provision(&simulator, &shop);
         let environment = house::environment(&simulator, &[]);
         let from_house = ["TENANT", "AUTHORITY", "GATEWAY_APP", "ORDER_CREATED_URL"];
         let read = |name| std::fs::read_to_string(shop.path(name)).unwrap();
@@ -248,7 +249,7 @@ fn user(ward: &Ward, state: UserState) {
         .set_user(DEMO_TENANT, DEMO_USER, |user| user.state = state);
 }
 
-fn down(ward: &Ward, place: Place, fault: Fault) {
+fn down(ward: &Ward, place: FaultPoint, fault: Fault) {
     ward.simulator.fault(place, fault, Times::Always);
 }
 
@@ -322,7 +323,7 @@ async fn each_way_an_application_is_refused_is_told_with_fault_and_cure() {
         (
             "metadata service down",
             BY_MACHINE,
-            &|ward| down(ward, Place::At(Service::Imds), Fault::Unavailable),
+            &|ward| down(ward, FaultPoint::At(Service::Imds), Fault::Unavailable),
             &["provider_error", "wrong (identity provider): "],
         ),
         (
@@ -337,7 +338,7 @@ async fn each_way_an_application_is_refused_is_told_with_fault_and_cure() {
         (
             "provider down",
             BY_SECRET,
-            &|ward| down(ward, Place::Token, Fault::Unavailable),
+            &|ward| down(ward, FaultPoint::Token, Fault::Unavailable),
             &[
                 "provider_error",
                 "wrong (identity provider): the identity provider has a problem",
@@ -346,7 +347,13 @@ async fn each_way_an_application_is_refused_is_told_with_fault_and_cure() {
         (
             "provider throttles",
             BY_SECRET,
-            &|ward| down(ward, Place::Token, Fault::Throttled { retry_after: None }),
+            &|ward| {
+                down(
+                    ward,
+                    FaultPoint::Token,
+                    Fault::Throttled { retry_after: None },
+                );
+            },
             &[
                 "the identity provider throttles (throttled)",
                 "wrong (identity provider): ",
@@ -513,7 +520,7 @@ async fn whoever_has_to_sign_in_gets_the_whole_command() {
         ),
         (
             "the provider is down",
-            &|ward| down(ward, Place::Token, Fault::Unavailable),
+            &|ward| down(ward, FaultPoint::Token, Fault::Unavailable),
             &[
                 "provider_error",
                 "wrong (identity provider): the identity provider has a problem",
@@ -577,7 +584,7 @@ async fn of_graph_it_says_who_is_not_accepted_and_what_is_not_allowed() {
         ],
     );
 
-    down(&ward, Place::At(Service::Graph), Fault::Unavailable);
+    down(&ward, FaultPoint::At(Service::Graph), Fault::Unavailable);
     let said = ward.of(&delegated);
     said.has("flow f", &["it answered 503", "verdict: inconclusive"]);
 }

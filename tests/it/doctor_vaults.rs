@@ -5,7 +5,9 @@
 use flowgate::clock::Clock;
 use flowgate::simulator::directory::{DEMO_TENANT, GATEWAY_APP, PARTNER_TENANT};
 use flowgate::simulator::vault::{Access, SecretVersion};
-use flowgate::simulator::{ClientSecret, Fault, ManagedIdentity, Place, Service, Simulator, Times};
+use flowgate::simulator::{
+    ClientSecret, Fault, FaultPoint, ManagedIdentity, Service, Simulator, Times,
+};
 
 use crate::canaries::Canaries;
 use crate::certificates::{RSA, Workshop};
@@ -85,7 +87,7 @@ impl Bank {
 
     fn down(&self, service: Service, fault: Fault) {
         self.simulator
-            .fault(Place::At(service), fault, Times::Always);
+            .fault(FaultPoint::At(service), fault, Times::Always);
     }
 
     #[track_caller]

@@ -2,7 +2,7 @@
 
 use flowgate::simulator::directory::{API_APP, DEMO_TENANT};
 
-use flowgate::simulator::{ClientSecret, Fault, Place, Received, Service, Times, TokenSpec};
+use flowgate::simulator::{ClientSecret, Fault, FaultPoint, Received, Service, Times, TokenSpec};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
@@ -231,7 +231,7 @@ async fn graphs_throttling_passes_with_its_retry_after_and_nothing_is_repeated()
     };
     house
         .simulator
-        .fault(Place::At(Service::Graph), throttled, Times::Once);
+        .fault(FaultPoint::At(Service::Graph), throttled, Times::Once);
     let proof = ("x-api-key", KEY.to_owned());
     let answer = call(&house, &proof, Method::GET, "/planner/tasks/x", &[], "").await;
     assert_eq!(

@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use flowgate::body::Body;
 use flowgate::call::Connection;
 use flowgate::metrics::Metrics;
-use flowgate::server::{Limits, Outcome, Server, Settings, Trigger, bind, drain};
+use flowgate::server::{Limits, ListenerSettings, Outcome, Server, Trigger, bind, drain};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -55,7 +55,7 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
 struct Listener {
     address: SocketAddr,
     metrics: Metrics,
-    settings: Arc<ArcSwap<Settings>>,
+    settings: Arc<ArcSwap<ListenerSettings>>,
     trigger: Trigger,
     server: JoinHandle<Outcome>,
     service: Arc<Script>,
@@ -75,8 +75,8 @@ struct Script {
     release: Semaphore,
 }
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> ListenerSettings {
+    ListenerSettings {
         listen: "127.0.0.1:0".parse().unwrap(),
         tls: None,
         certificate_expires: None,
@@ -91,9 +91,9 @@ fn settings() -> Settings {
 fn limits() -> Limits {
     Limits {
         idle: Duration::from_secs(2),
-        last_word: Duration::from_millis(50),
+        closing_grace: Duration::from_millis(50),
         closing: Duration::from_secs(1),
-        linger: Duration::from_millis(500),
+        discard: Duration::from_millis(500),
         ..Limits::CALLERS
     }
 }
@@ -103,7 +103,7 @@ impl Listener {
         Self::with(settings(), limits()).await
     }
 
-    async fn with(settings: Settings, limits: Limits) -> Self {
+    async fn with(settings: ListenerSettings, limits: Limits) -> Self {
         let listener = bind(settings.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
         let metrics = Metrics::new().unwrap();

@@ -1,7 +1,7 @@
 //! A 304 is an answer where it was asked for, and a redirect everywhere else (docs/decisions/not-modified.md).
 
 use bytes::Bytes;
-use flowgate::simulator::{Fault, Place, Times};
+use flowgate::simulator::{Fault, FaultPoint, Times};
 use http::{Method, Request, StatusCode};
 
 use crate::house::{Answer, BASE, House, KEY};
@@ -40,9 +40,11 @@ async fn asked(
         headers,
         body: Bytes::new(),
     };
-    house
-        .simulator
-        .fault(Place::Flow("order-created".into()), unmodified, Times::Once);
+    house.simulator.fault(
+        FaultPoint::Flow("order-created".into()),
+        unmodified,
+        Times::Once,
+    );
     let mut request = Request::builder()
         .method(method)
         .uri(path)
@@ -112,9 +114,11 @@ async fn a_condition_that_stays_here_is_none() {
         headers: Vec::new(),
         body: Bytes::new(),
     };
-    house
-        .simulator
-        .fault(Place::Flow("order-created".into()), unmodified, Times::Once);
+    house.simulator.fault(
+        FaultPoint::Flow("order-created".into()),
+        unmodified,
+        Times::Once,
+    );
     let request = Request::get("/other")
         .header("x-api-key", KEY)
         .header("connection", "if-none-match")

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use flowgate::simulator::directory::{API_APP, DEMO_TENANT, DEMO_USER};
 use flowgate::simulator::{
-    ClientSecret, Fault, Place, Simulator, Times, TokenSpec, User, UserState,
+    ClientSecret, Fault, FaultPoint, Simulator, Times, TokenSpec, User, UserState,
 };
 use http::Request;
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ async fn scene(wants: Wants) -> Scene {
                 };
                 match wants {
                     Wants::Person => state(&provider, UserState::MfaRequired),
-                    Wants::Silence => provider.fault(Place::Token, unclaimed(), Times::Once),
+                    Wants::Silence => provider.fault(FaultPoint::Token, unclaimed(), Times::Once),
                     Wants::Nothing | Wants::Claims | Wants::More => {}
                 }
                 let answer = if enough {
@@ -274,7 +274,7 @@ async fn missing_consent_and_assertions_of_the_wrong_kind_have_codes_of_their_ow
     scene
         .house
         .simulator
-        .fault(Place::Token, unclaimed(), Times::Once);
+        .fault(FaultPoint::Token, unclaimed(), Times::Once);
     let answer = scene
         .call("lent", &scene.user(|spec| spec.claim("jti", 7)))
         .await;

@@ -113,7 +113,7 @@ pub async fn ask(house: &House) -> (u16, String, String) {
 }
 
 /// What each place said.
-pub struct Places {
+pub struct Reports {
     caller: (u16, String, String),
     log: Value,
     call: Value,
@@ -136,7 +136,7 @@ pub async fn places(
     yaml: &str,
     variables: &[(String, String)],
     diagnostics: &Diagnostics,
-) -> Places {
+) -> Reports {
     let caller = ask(house).await;
     let ready = String::from_utf8(house.page("/readyz").await.body.to_vec()).unwrap();
     let status: Value = serde_json::from_slice(&house.page("/status").await.body).unwrap();
@@ -150,7 +150,7 @@ pub async fn places(
     })
     .await
     .unwrap();
-    Places {
+    Reports {
         caller,
         log: diagnostics.lines("no new token").pop().unwrap(),
         call: diagnostics.lines("a call failed").pop().unwrap(),
@@ -163,7 +163,7 @@ pub async fn places(
 
 /// What the places do not say of a reason, or say differently. `cause`: what the chain of errors has to name; `caller`: what the caller is
 /// told.
-pub fn disagreements(reason: Reason, cause: &str, caller: &str, said: &Places) -> Vec<String> {
+pub fn disagreements(reason: Reason, cause: &str, caller: &str, said: &Reports) -> Vec<String> {
     let entry = reason.entry();
     let word = entry.word;
     let named = cause;
@@ -234,7 +234,7 @@ fn timeless(text: &str) -> String {
     text.replace(|letter: char| letter.is_ascii_digit(), "")
 }
 
-fn line(row: &Row, said: &Places) -> String {
+fn line(row: &Row, said: &Reports) -> String {
     let mut line = String::new();
     let (status, code, fault) = &said.caller;
     let cell = |text: &str| text.replace('|', "\\|");

@@ -8,7 +8,7 @@ use http::{Request, StatusCode};
 use crate::house::{House, KEY};
 use crate::process::Process;
 use crate::provider::Provider;
-use crate::real_sign_in::{Browser, Desk, YAML};
+use crate::real_sign_in::{Browser, SignInFixture, YAML};
 use crate::sign_in::ended;
 
 /// The configuration with this device endpoint.
@@ -18,14 +18,14 @@ fn yaml(path: &str) -> String {
 }
 
 /// What the command shows: where to go, and the code to type.
-fn shown(process: &mut Process, desk: &Desk) -> (String, String) {
+fn shown(process: &mut Process, desk: &SignInFixture) -> (String, String) {
     let line = process.line(&format!("{}/device   ", desk.provider.issuer()));
     let (address, code) = line.split_once("   ").unwrap();
     (address.to_owned(), code.to_owned())
 }
 
 /// Returns once the provider was asked for tokens so often.
-async fn polled(desk: &Desk, times: u64) {
+async fn polled(desk: &SignInFixture, times: u64) {
     let patience = std::time::Duration::from_secs(20);
     let asked = async {
         while desk.provider.count("/token").await < times {
@@ -42,7 +42,7 @@ async fn a_code_is_typed_at_the_providers_own_page_and_the_token_rotates_on() {
     };
     // Its own endpoint, which names no interval: the first question comes after five seconds.
     let yaml = yaml("/device/auth");
-    let desk = Desk::with(provider, &yaml);
+    let desk = SignInFixture::with(provider, &yaml);
     let mut process = desk.run("sign-in", &["--device-code"]);
     let (address, code) = shown(&mut process, &desk);
     let page = Browser::default()
@@ -92,7 +92,7 @@ async fn it_waits_while_nobody_has_typed_the_code_and_ends_when_the_person_abort
     let Some(provider) = Provider::start() else {
         return;
     };
-    let desk = Desk::with(provider, &yaml("/-/device/1"));
+    let desk = SignInFixture::with(provider, &yaml("/-/device/1"));
     let mut process = desk.run("sign-in", &["--device-code"]);
     let (address, code) = shown(&mut process, &desk);
     // Twice `authorization_pending`.
@@ -128,7 +128,7 @@ async fn a_code_that_nobody_types_in_time_ends_the_waiting() {
     let Some(provider) = Provider::start_with_device_codes_of(3) else {
         return;
     };
-    let desk = Desk::with(provider, &yaml("/-/device/1"));
+    let desk = SignInFixture::with(provider, &yaml("/-/device/1"));
     let (exit, said) = ended(desk.run("sign-in", &["--device-code"]));
     assert_eq!(exit, 1, "{said}");
     let late = "nobody signed in within the time the provider allows";

@@ -134,13 +134,13 @@ fn between<'t>(text: &'t str, start: &str, end: &str) -> Option<&'t str> {
     Some(text.split_once(start)?.1.split_once(end)?.0)
 }
 
-pub struct Desk {
+pub struct SignInFixture {
     pub provider: Provider,
     pub folder: tempfile::TempDir,
     pub environment: Vec<(String, String)>,
 }
 
-impl Desk {
+impl SignInFixture {
     fn new(provider: Provider) -> Self {
         Self::with(provider, YAML)
     }
@@ -197,14 +197,14 @@ async fn a_sign_in_rotates_on_and_a_token_used_before_ends_it() {
     let Some(provider) = Provider::start() else {
         return;
     };
-    let desk = Desk::new(provider);
+    let desk = SignInFixture::new(provider);
     let (exit, said) = desk.sign_in("planner-bot", &[]).await;
     assert_eq!(exit, 0, "{said}");
     assert!(said.contains("Signed in as planner-bot"), "{said}");
     assert!(!said.contains("Unused it ends"), "nobody knows: {said}");
 
     let backup = tempfile::tempdir().unwrap();
-    Desk::copy(desk.folder.path(), backup.path());
+    SignInFixture::copy(desk.folder.path(), backup.path());
     let mut stores = vec![std::fs::read(backup.path().join("planner.token")).unwrap()];
     for _ in 0..4 {
         let claims = desk.renewed();
@@ -240,7 +240,7 @@ async fn a_sign_in_rotates_on_and_a_token_used_before_ends_it() {
     drop(house);
 
     // As after a restored backup, or with a token that somebody else used: the provider ends the whole sign-in.
-    Desk::copy(backup.path(), desk.folder.path());
+    SignInFixture::copy(backup.path(), desk.folder.path());
     let simulator = House::simulator().await;
     let house = House::around(simulator, YAML, &more).await;
     let answer = fire(&house).await;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use flowgate::simulator::{Fault, Flow, Mode, Place, Reply, Times};
+use flowgate::simulator::{Fault, FaultPoint, Flow, Mode, Reply, Times};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use http::{Request, StatusCode};
@@ -40,12 +40,12 @@ fn says(status: u16, code: &str, run: bool) -> Fault {
     }
 }
 
-fn flow() -> Place {
-    Place::Flow("order-created".into())
+fn flow() -> FaultPoint {
+    FaultPoint::Flow("order-created".into())
 }
 
-fn run() -> Place {
-    Place::Run("order-created".into())
+fn run() -> FaultPoint {
+    FaultPoint::Run("order-created".into())
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flowgate::app::reload::Reloader;
 use flowgate::config::{self, Secrets};
-use flowgate::simulator::{Fault, Gate, Place, Times};
+use flowgate::simulator::{Fault, FaultPoint, Gate, Times};
 use http::{Request, StatusCode};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -63,7 +63,7 @@ async fn a_slow_call_is_served_to_its_end_by_the_configuration_it_began_with() {
     let house = House::standard().await;
     let gate = Gate::closed();
     house.simulator.fault(
-        Place::Run("order-created".into()),
+        FaultPoint::Run("order-created".into()),
         Fault::Held(gate.clone()),
         Times::Once,
     );

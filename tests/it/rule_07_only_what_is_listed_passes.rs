@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use flowgate::simulator::{Fault, Flow, Mode, Place, Received, Reply, Times, TokenSpec, directory};
+use flowgate::simulator::{
+    Fault, FaultPoint, Flow, Mode, Received, Reply, Times, TokenSpec, directory,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -505,7 +507,7 @@ async fn a_post_without_content_says_so_and_a_get_says_nothing() {
         };
         house
             .simulator
-            .fault(Place::Flow("reading".into()), head, Times::Once);
+            .fault(FaultPoint::Flow("reading".into()), head, Times::Once);
         let request = Request::head("/reading").header("x-api-key", KEY);
         let answer = house.send(request.body("").unwrap()).await;
         assert_eq!(

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use flowgate::diagnosis::service;
-use flowgate::simulator::{Fault, Place, Reply, Simulator, Times};
+use flowgate::simulator::{Fault, FaultPoint, Reply, Simulator, Times};
 use futures_util::{StreamExt, stream};
 use http::{Request, StatusCode};
 
@@ -102,7 +102,7 @@ async fn an_error_of_the_service_reveals_nothing_whatever_its_code() {
             for status in [[400, 404], [401, 500], [403, 502], [429, 503], [409, 504]][number % 5] {
                 house.simulator.clear_records();
                 house.simulator.fault(
-                    Place::Flow(flow.into()),
+                    FaultPoint::Flow(flow.into()),
                     leak(status, code, false),
                     Times::N(2),
                 );
@@ -141,7 +141,7 @@ async fn an_answer_of_the_flows_own_reveals_nothing_in_its_head_and_no_secret_in
         for flow in FLOWS {
             house.simulator.clear_records();
             house.simulator.fault(
-                Place::Flow(flow.into()),
+                FaultPoint::Flow(flow.into()),
                 leak(status, code, run),
                 Times::Once,
             );
@@ -169,7 +169,7 @@ async fn an_encoded_error_is_not_passed_on_unread() {
             };
             house
                 .simulator
-                .fault(Place::Flow("order-created".into()), fault, Times::Once);
+                .fault(FaultPoint::Flow("order-created".into()), fault, Times::Once);
             let (raw, answer) = call(&house, "/order-created").await;
             assert_eq!(answer.code(), "flow_answer_invalid");
             Secrets::of(&house.simulator, "order-created").scan(false, &raw, encoding);
@@ -189,7 +189,7 @@ async fn an_error_too_long_for_the_service_is_not_passed_on_unread() {
     };
     house
         .simulator
-        .fault(Place::Flow("legacy".into()), fault, Times::Once);
+        .fault(FaultPoint::Flow("legacy".into()), fault, Times::Once);
     let (raw, answer) = call(&house, "/legacy").await;
     assert_eq!(answer.code(), "flow_answer_invalid");
     Secrets::of(&house.simulator, "legacy").scan(false, &raw, "long");
@@ -232,7 +232,7 @@ async fn header_names_reveal_nothing_either() {
     };
     house
         .simulator
-        .fault(Place::Flow("legacy".into()), fault, Times::Once);
+        .fault(FaultPoint::Flow("legacy".into()), fault, Times::Once);
     let (raw, answer) = call(&house, "/legacy").await;
     assert_eq!(answer.status, StatusCode::OK);
     let text = String::from_utf8_lossy(&raw);
@@ -255,7 +255,7 @@ async fn a_refusal_of_the_identity_provider_reveals_nothing() {
         headers: vec![("www-authenticate".into(), secret.clone())],
         body: body.into(),
     };
-    simulator.fault(Place::Token, fault, Times::Always);
+    simulator.fault(FaultPoint::Token, fault, Times::Always);
     let house = House::around(simulator, BASE, &[]).await;
     let (raw, answer) = call(&house, "/order-created").await;
     assert_eq!(answer.code(), "credential_rejected");

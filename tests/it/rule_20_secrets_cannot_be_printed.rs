@@ -15,7 +15,7 @@ use flowgate::secret::Secret;
 use flowgate::simulator::directory::{API_APP, DEMO_TENANT, DEMO_USER};
 use flowgate::simulator::vault::SecretVersion;
 use flowgate::simulator::{
-    ClientSecret, Fault, Flow, Gate, Mode, Place, Received, Service, Signer, Simulator, Times,
+    ClientSecret, Fault, FaultPoint, Flow, Gate, Mode, Received, Service, Signer, Simulator, Times,
     TokenSpec, UserState,
 };
 use flowgate::telemetry;
@@ -255,7 +255,7 @@ impl Scene {
     async fn answered(&mut self, code: &str, flow: &str, fault: Fault) {
         self.house
             .simulator
-            .fault(Place::Flow(flow.into()), fault, Times::Always);
+            .fault(FaultPoint::Flow(flow.into()), fault, Times::Always);
         let line = if flow == "order-created" {
             "POST /order-created"
         } else {
@@ -320,7 +320,7 @@ fn worn_out(folder: &std::path::Path, token_url: &str) {
         last_used: 1,
     };
     let locked = Store::new(&folder.join("worn")).lock().unwrap().unwrap();
-    locked.room().unwrap().write(&record, &seal).unwrap();
+    locked.pending().unwrap().write(&record, &seal).unwrap();
 }
 
 fn dice(panic: &Arc<AtomicBool>) -> Random {
@@ -543,7 +543,7 @@ async fn lent(scene: &mut Scene) {
     // Refused with a body that was not kept.
     let token = simulator.issue(&TokenSpec::user().claim("jti", 10));
     simulator.fault(
-        Place::Flow("order-created".into()),
+        FaultPoint::Flow("order-created".into()),
         challenge(),
         Times::Once,
     );
@@ -697,7 +697,7 @@ async fn flows(scene: &mut Scene) {
     scene.known("flow_unreachable", "POST /gone").await;
     scene.known("flow_unreachable", "POST /far").await;
     scene.house.simulator.fault(
-        Place::Flow("order-created".into()),
+        FaultPoint::Flow("order-created".into()),
         challenge(),
         Times::Always,
     );
@@ -758,7 +758,7 @@ async fn providers(scene: &mut Scene) {
 async fn limits(scene: &mut Scene) {
     let gate = Gate::closed();
     scene.house.simulator.fault(
-        Place::Flow("order-created".into()),
+        FaultPoint::Flow("order-created".into()),
         Fault::Held(gate.clone()),
         Times::Once,
     );
@@ -801,7 +801,7 @@ async fn printing_a_value_that_holds_a_secret_prints_none() {
             }
         ),
         format!("{:?}", call(&token)),
-        format!("{:?}", flowgate::call::Record::default()),
+        format!("{:?}", flowgate::call::RequestLog::default()),
         format!("{:?}", house.simulator.received()),
         format!("{:?}", house.simulator.token_requests()),
         format!("{:?}", house.ambient),
@@ -818,5 +818,5 @@ fn call(token: &str) -> Box<flowgate::call::Call> {
         .body(flowgate::body::Body::full(BODY))
         .unwrap();
     let id = flowgate::call::RequestId::fresh(&Random::system());
-    flowgate::call::Call::new(request, id, flowgate::call::Record::default())
+    flowgate::call::Call::new(request, id, flowgate::call::RequestLog::default())
 }

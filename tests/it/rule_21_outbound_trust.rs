@@ -8,7 +8,7 @@ use bytes::Bytes;
 use flowgate::clock::Clock;
 use flowgate::config;
 use flowgate::simulator::vault::SecretVersion;
-use flowgate::simulator::{Fault, Place, Service, Simulator, Times};
+use flowgate::simulator::{Fault, FaultPoint, Service, Simulator, Times};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
@@ -68,10 +68,10 @@ async fn no_redirect_is_followed_whoever_sends_it() {
     let simulator = House::simulator().await;
     for fault in redirects(&decoy) {
         for (place, code) in [
-            (Place::Token, "token_unavailable"),
-            (Place::Metadata, "key_set_unavailable"),
-            (Place::KeySet, "key_set_unavailable"),
-            (Place::Flow("order-created".into()), "flow_redirected"),
+            (FaultPoint::Token, "token_unavailable"),
+            (FaultPoint::Metadata, "key_set_unavailable"),
+            (FaultPoint::KeySet, "key_set_unavailable"),
+            (FaultPoint::Flow("order-created".into()), "flow_redirected"),
         ] {
             simulator.fault(place.clone(), fault.clone(), Times::Always);
             let house = House::around(simulator.clone(), BASE, &[]).await;
@@ -115,9 +115,11 @@ async fn a_challenge_chooses_neither_authority_nor_resource_nor_url() {
         ],
         body: body.to_string().into(),
     };
-    house
-        .simulator
-        .fault(Place::Flow("order-created".into()), said, Times::Always);
+    house.simulator.fault(
+        FaultPoint::Flow("order-created".into()),
+        said,
+        Times::Always,
+    );
     assert_eq!(order(&house).await.code(), "flow_rejected_gateway");
     let request = Request::post("/other")
         .header("x-api-key", KEY)
@@ -179,7 +181,7 @@ async fn only_a_token_that_is_one_is_sent_on() {
         ("nothing", Fault::Empty),
         ("garbage", Fault::Garbage),
     ] {
-        simulator.fault(Place::Token, fault, Times::Always);
+        simulator.fault(FaultPoint::Token, fault, Times::Always);
         let house = House::around(simulator.clone(), BASE, &[]).await;
         let answer = order(&house).await;
         assert_eq!(
@@ -229,13 +231,13 @@ enum Asked {
 }
 
 impl Asked {
-    fn place(self) -> Place {
+    fn place(self) -> FaultPoint {
         match self {
-            Self::Entra => Place::Token,
-            Self::Imds => Place::At(Service::Imds),
-            Self::AppService => Place::At(Service::AppService),
-            Self::Arc => Place::At(Service::Arc),
-            Self::Vault => Place::At(Service::KeyVault),
+            Self::Entra => FaultPoint::Token,
+            Self::Imds => FaultPoint::At(Service::Imds),
+            Self::AppService => FaultPoint::At(Service::AppService),
+            Self::Arc => FaultPoint::At(Service::Arc),
+            Self::Vault => FaultPoint::At(Service::KeyVault),
         }
     }
 

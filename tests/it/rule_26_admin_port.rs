@@ -1,7 +1,7 @@
 //! The admin port shows no secret and no URL of a flow, whatever has happened, and the callers' port shows none of its pages (security rule
 //! 26). The port's own manners are held in `listener::rule_26_admin_port`.
 
-use flowgate::simulator::{Fault, Place, Times, directory};
+use flowgate::simulator::{Fault, FaultPoint, Times, directory};
 use http::{Request, StatusCode};
 
 use crate::canaries::Canaries;
@@ -70,7 +70,7 @@ async fn no_page_shows_a_secret_or_a_url_whatever_has_happened() {
     };
     house
         .simulator
-        .fault(Place::Flow("order-created".into()), leak, Times::Once);
+        .fault(FaultPoint::Flow("order-created".into()), leak, Times::Once);
     house
         .send(
             Request::post("/order-created")
@@ -81,7 +81,7 @@ async fn no_page_shows_a_secret_or_a_url_whatever_has_happened() {
         .await;
     house
         .simulator
-        .fault(Place::Token, Fault::Aadsts(7_000_215), Times::Always);
+        .fault(FaultPoint::Token, Fault::Aadsts(7_000_215), Times::Always);
     let again = BASE.replace("env: CLIENT_SECRET", "env: ERP_KEY");
     house.reload(&again);
     house.app.tried().await;

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flowgate::simulator::{Fault, Gate, Place, Times};
+use flowgate::simulator::{Fault, FaultPoint, Gate, Times};
 use http::{Request, StatusCode};
 use tokio::time::Instant;
 
@@ -59,7 +59,7 @@ async fn strangers_with_unfinished_bodies_leave_most_places_to_callers_who_are_k
     // The others keep what they have, and everybody who is known is served: six at a time.
     let gate = Gate::closed();
     house.simulator.fault(
-        Place::Run("order-created".into()),
+        FaultPoint::Run("order-created".into()),
         Fault::Held(gate.clone()),
         Times::Always,
     );
@@ -120,7 +120,7 @@ async fn a_gateway_whose_flows_are_all_for_anyone_keeps_no_room_for_others() {
     let house = House::open(yaml).await;
     let gate = Gate::closed();
     house.simulator.fault(
-        Place::Run("legacy".into()),
+        FaultPoint::Run("legacy".into()),
         Fault::Held(gate.clone()),
         Times::Always,
     );

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flowgate::simulator::{Fault, Gate, Place, Times};
+use flowgate::simulator::{Fault, FaultPoint, Gate, Times};
 use http::{Request, StatusCode};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -47,7 +47,7 @@ async fn a_changed_secret_while_the_provider_hangs_leaves_a_serving_gateway_read
     let gate = Gate::closed();
     house
         .simulator
-        .fault(Place::Token, Fault::Held(gate.clone()), Times::Always);
+        .fault(FaultPoint::Token, Fault::Held(gate.clone()), Times::Always);
     house.reload(&BASE.replace("env: CLIENT_SECRET", "env: ERP_KEY"));
     ready(&house).await;
     legacy_works(&house).await;
@@ -61,7 +61,7 @@ async fn a_changed_secret_while_the_provider_hangs_leaves_a_serving_gateway_read
 async fn a_gateway_that_was_never_ready_is_not_made_ready_by_a_reload() {
     let simulator = House::simulator().await;
     let gate = Gate::closed();
-    simulator.fault(Place::Token, Fault::Held(gate.clone()), Times::Always);
+    simulator.fault(FaultPoint::Token, Fault::Held(gate.clone()), Times::Always);
     // The house waits for the first tokens, so it is opened beside the provider that holds them back.
     let opening = tokio::spawn(House::around(simulator, BASE, &[]));
     tokio::time::timeout(Duration::from_millis(300), async {

@@ -12,14 +12,15 @@ use flowgate::simulator::directory::{
     API_APP, CALLER_APP, DEMO_TENANT, GATEWAY_APP, PARTNER_TENANT, SERVICE_USER,
 };
 use flowgate::simulator::{
-    ClientSecret, Fault, Gate, Options, OutsideToken, Person, Place, Simulator, Times, TokenSpec,
+    ClientSecret, Fault, FaultPoint, Gate, Options, OutsideToken, Person, Simulator, Times,
+    TokenSpec,
 };
 use http::{Request, StatusCode};
 
 use crate::certificates::{RSA, Workshop};
-use crate::credentials::{PASSWORD, SECRET, furnish};
+use crate::credentials::{PASSWORD, SECRET, provision};
 use crate::house::{Answer, House, KEY, eventually};
-use crate::sign_in::{self, Desk, task};
+use crate::sign_in::{self, SignInFixture, task};
 
 fn yaml(credential: &str) -> String {
     let text = r#"
@@ -70,7 +71,7 @@ async fn scene(credential: &str) -> Scene {
         ..Options::default()
     };
     let simulator = Simulator::start(options).await.unwrap();
-    furnish(&simulator, &shop);
+    provision(&simulator, &shop);
     shop.certificate("stranger", RSA);
     let stranger = OutsideToken::new("system:serviceaccount:flows:somebody-else");
     std::fs::write(shop.path("stranger"), simulator.outside_token(&stranger)).unwrap();
@@ -255,7 +256,7 @@ async fn while_the_provider_hangs_a_changed_secret_and_a_changed_way_out_lose_no
         assert_eq!(call(house).await.status, StatusCode::OK, "{what}");
         house
             .simulator
-            .fault(Place::Token, Fault::Hang, Times::Always);
+            .fault(FaultPoint::Token, Fault::Hang, Times::Always);
         house.reload(&changed);
         assert_eq!(load(house, 20).await, Vec::<String>::new(), "{what}");
         let page = house.page("/readyz").await;
@@ -290,7 +291,9 @@ async fn rule_22_a_credential_that_differs_in_anything_but_its_proof_gets_no_tok
         assert_eq!(call(house).await.status, StatusCode::OK, "{before}");
         let runs = house.simulator.runs("order-created");
         let down = Fault::Unavailable;
-        house.simulator.fault(Place::Token, down, Times::Always);
+        house
+            .simulator
+            .fault(FaultPoint::Token, down, Times::Always);
         let text = yaml(&after);
         house.reload(&text);
         let answer = call(house).await;
@@ -365,7 +368,7 @@ flows:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sign_in_whose_store_key_is_changed_to_a_wrong_one_serves_its_token_and_says_so() {
-    let mut desk = Desk::with(sign_in::YAML).await;
+    let mut desk = SignInFixture::with(sign_in::YAML).await;
     desk.add("WRONG_KEY", &"0f".repeat(32));
     let person = Person::User(SERVICE_USER.into());
     let (exit, said) = desk.through_the_browser(person, &[]).await;
@@ -397,7 +400,7 @@ async fn a_secret_that_is_corrected_while_the_wrong_one_is_being_tried_is_tried_
     assert_eq!(call(house).await.status, StatusCode::OK);
     let gate = Gate::closed();
     let held = Fault::Held(gate.clone());
-    house.simulator.fault(Place::Token, held, Times::Once);
+    house.simulator.fault(FaultPoint::Token, held, Times::Once);
     house.reload(&yaml(PROOFS[0].2));
     eventually(|| house.simulator.token_requests().len() == 2).await;
     house.reload(&yaml(PROOFS[0].1));

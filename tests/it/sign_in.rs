@@ -11,7 +11,7 @@ use flowgate::simulator::directory::{
 };
 use flowgate::simulator::vault::SecretVersion;
 use flowgate::simulator::{
-    Fault, Federated, OutsideToken, Person, Place, Service, Simulator, Times, TokenRequest,
+    Fault, FaultPoint, Federated, OutsideToken, Person, Service, Simulator, Times, TokenRequest,
     UserState, grant,
 };
 use http::{Request, StatusCode};
@@ -51,13 +51,13 @@ flows:
 const STORE_KEY: &str = "6f1d8a0c4b7e92355a0d3c1b9f8e7d6c5b4a39281706f5e4d3c2b1a0998877ff";
 
 /// A simulator, and a folder with the configuration and the store.
-pub struct Desk {
+pub struct SignInFixture {
     pub simulator: Simulator,
     folder: tempfile::TempDir,
     environment: Vec<(String, String)>,
 }
 
-impl Desk {
+impl SignInFixture {
     async fn new() -> Self {
         Self::with(YAML).await
     }
@@ -144,7 +144,7 @@ impl Desk {
         // A provider that is content with a poll a second.
         let quick = Fault::Member("interval".to_owned(), Some(1.into()));
         self.simulator
-            .fault(Place::At(Service::DeviceCode), quick, Times::Once);
+            .fault(FaultPoint::At(Service::DeviceCode), quick, Times::Once);
         let mut process = self.sign_in(&["--device-code"]);
         process.line(&format!("{}/devicelogin", self.simulator.origin()));
         ended(process)
@@ -226,7 +226,7 @@ pub async fn task(house: &House) -> Answer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_signs_in_through_the_browser_and_the_running_gateway_takes_it_up() {
-    let desk = Desk::new().await;
+    let desk = SignInFixture::new().await;
     let house = desk.gateway(YAML).await;
     let before = task(&house).await;
     assert_eq!(
@@ -287,7 +287,7 @@ async fn a_person_signs_in_through_the_browser_and_the_running_gateway_takes_it_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_with_another_state_is_nobodys_and_the_waiting_goes_on() {
-    let desk = Desk::new().await;
+    let desk = SignInFixture::new().await;
     desk.simulator.sign_in_as(Person::User(DEMO_USER.into()));
     let mut process = desk.sign_in(&[]);
     let address = process.line("http");
@@ -303,7 +303,7 @@ async fn an_answer_with_another_state_is_nobodys_and_the_waiting_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_of_another_sign_in_is_not_taken() {
-    let desk = Desk::new().await;
+    let desk = SignInFixture::new().await;
     desk.simulator.sign_in_as(Person::User(DEMO_USER.into()));
     // Its id token answers another nonce.
     let mut process = desk.sign_in(&[]);
@@ -327,7 +327,7 @@ async fn a_code_of_another_sign_in_is_not_taken() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_account_needs_replace_account_and_the_same_one_does_not() {
-    let desk = Desk::new().await;
+    let desk = SignInFixture::new().await;
     let service = || Person::User(SERVICE_USER.into());
     let (exit, said) = desk.through_the_browser(service(), &[]).await;
     assert_eq!(exit, 0, "{said}");
@@ -349,7 +349,7 @@ async fn another_account_needs_replace_account_and_the_same_one_does_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_declines_or_is_refused_leaves_no_store_and_the_reason_is_said() {
-    let desk = Desk::new().await;
+    let desk = SignInFixture::new().await;
     let (exit, said) = desk.through_the_browser(Person::Declines, &[]).await;
     assert_eq!(exit, 1);
     assert!(
@@ -357,7 +357,7 @@ async fn whoever_declines_or_is_refused_leaves_no_store_and_the_reason_is_said()
         "{said}"
     );
     let service = || Person::User(SERVICE_USER.into());
-    let place = || Place::Grant(grant::AUTHORIZATION_CODE.to_owned());
+    let place = || FaultPoint::Grant(grant::AUTHORIZATION_CODE.to_owned());
     for (fault, expected) in [
         (
             Fault::Member("refresh_token".to_owned(), None),
@@ -380,7 +380,7 @@ async fn whoever_declines_or_is_refused_leaves_no_store_and_the_reason_is_said()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_is_typed_on_another_device() {
-    let desk = Desk::new().await;
+    let desk = SignInFixture::new().await;
     let (exit, said) = desk.by_device(Person::User(SERVICE_USER.into()));
     assert_eq!(exit, 0, "{said}");
     assert!(said.contains(&format!("Signed in as {SERVICE_USER_NAME}")));
@@ -408,7 +408,7 @@ async fn a_code_is_typed_on_another_device() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_work_is_said_before_anybody_is_asked_to_sign_in() {
-    let desk = Desk::new().await;
+    let desk = SignInFixture::new().await;
     let file = desk.folder.path().join("flowgate.yaml");
     let run = |name: &str, environment: &[(String, String)], more: &[&str]| {
         let arguments = [&["sign-in", "--config", text(&file), name], more].concat();
@@ -448,7 +448,7 @@ async fn what_cannot_work_is_said_before_anybody_is_asked_to_sign_in() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_a_person_sees_works_too() {
-    let desk = Desk::new().await;
+    let desk = SignInFixture::new().await;
     let mut process = desk.sign_in(&[]);
     let address = process.line("http");
     assert_eq!(get(&address).await.status(), StatusCode::OK);
@@ -500,7 +500,7 @@ async fn a_confidential_application_proves_itself_at_the_sign_in_and_at_every_re
             )
             .replace("      scope:", &format!("      {}\n      scope:", proof.replace("}, ", "}\n      ")))
             + "secrets: { key_vault: { credential: reader } }\n";
-        let mut desk = Desk::with(&yaml).await;
+        let mut desk = SignInFixture::with(&yaml).await;
         let more = [
             ("READER", GATEWAY_APP),
             ("STALE", "a-secret-of-yesterday"),

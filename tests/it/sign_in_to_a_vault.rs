@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flowgate::simulator::directory::{CALLER_APP, SERVICE_USER, SERVICE_USER_NAME};
 use flowgate::simulator::vault::Access;
-use flowgate::simulator::{Fault, Gate, Person, Place, Rotation, Times, grant};
+use flowgate::simulator::{Fault, FaultPoint, Gate, Person, Rotation, Times, grant};
 use http::StatusCode;
 use tracing::Level;
 
@@ -14,7 +14,7 @@ use crate::canaries::Canaries;
 use crate::diagnostics::Diagnostics;
 use crate::house::House;
 use crate::process::{Process, text};
-use crate::sign_in::{Desk, ended, follow, task};
+use crate::sign_in::{SignInFixture, ended, follow, task};
 
 const YAML: &str = r#"
 server: { listen: "127.0.0.1:8080" }
@@ -42,13 +42,13 @@ flows:
 
 const SECRET: &str = "planner-token";
 
-async fn desk() -> Desk {
-    let mut desk = Desk::with(YAML).await;
+async fn desk() -> SignInFixture {
+    let mut desk = SignInFixture::with(YAML).await;
     desk.add("CALLER_APP", CALLER_APP);
     desk
 }
 
-fn versions(desk: &Desk) -> usize {
+fn versions(desk: &SignInFixture) -> usize {
     let secret = desk.simulator.secret(SECRET);
     secret.map_or(0, |secret| secret.versions.len())
 }
@@ -79,7 +79,11 @@ fn a_sign_in_reaches_running_and_later_gateways_through_the_vault_alone() {
     here.block_on(reaches(&elsewhere, &diagnostics, Arc::new(desk)));
 }
 
-async fn reaches(elsewhere: &tokio::runtime::Runtime, diagnostics: &Diagnostics, desk: Arc<Desk>) {
+async fn reaches(
+    elsewhere: &tokio::runtime::Runtime,
+    diagnostics: &Diagnostics,
+    desk: Arc<SignInFixture>,
+) {
     // Every renewal is a new version, so that there is something to be seen in a test's time.
     desk.simulator.rotation(Rotation::Strict);
     let house = desk.gateway(YAML).await;
@@ -127,8 +131,8 @@ async fn whoever_signs_in_before_the_vault_may_be_written_need_not_do_so_twice()
     let address = process.line("http");
     assert_eq!(follow(&address).await.status, 200);
     process.line("The vault does not take the token");
-    let cure = process.line("Cure:");
-    assert!(cure.contains("Key Vault Secrets Officer"), "{cure}");
+    let fix = process.line("Cure:");
+    assert!(fix.contains("Key Vault Secrets Officer"), "{fix}");
     assert_eq!(versions(&desk), 0);
     desk.simulator.vault_writers(Access::Everyone);
     let (exit, said) = ended(process);
@@ -154,7 +158,10 @@ async fn a_vault_that_cannot_be_read_is_told_before_anybody_signs_in() {
     assert!(!said.contains("http://127.0.0.1"), "{said}");
 }
 
-async fn signed_in(elsewhere: &tokio::runtime::Runtime, desk: &Arc<Desk>) -> (i32, String) {
+async fn signed_in(
+    elsewhere: &tokio::runtime::Runtime,
+    desk: &Arc<SignInFixture>,
+) -> (i32, String) {
     let desk = Arc::clone(desk);
     let service = Person::User(SERVICE_USER.into());
     let process = async move { desk.through_the_browser(service, &[]).await };
@@ -174,7 +181,11 @@ fn what_a_vault_does_not_take_is_in_the_log_and_on_the_admin_port_with_its_cure(
     here.block_on(is_told(&elsewhere, &diagnostics, Arc::new(desk)));
 }
 
-async fn is_told(elsewhere: &tokio::runtime::Runtime, diagnostics: &Diagnostics, desk: Arc<Desk>) {
+async fn is_told(
+    elsewhere: &tokio::runtime::Runtime,
+    diagnostics: &Diagnostics,
+    desk: Arc<SignInFixture>,
+) {
     let (exit, said) = signed_in(elsewhere, &desk).await;
     assert_eq!(exit, 0, "{said}");
     // As if it had been two days ago.
@@ -210,11 +221,11 @@ async fn is_told(elsewhere: &tokio::runtime::Runtime, diagnostics: &Diagnostics,
     );
     let writes = [("source", "key_vault"), ("result", "write_forbidden")];
     assert!(house.metric("flowgate_secret_writes_total", &writes) >= 1.0);
-    drop(house.app.write_down().await);
+    drop(house.app.flush().await);
     let lost = "a secret's new value was never written to the vault and is lost";
     assert_eq!(diagnostics.lines(lost).len(), 1);
     desk.simulator.vault_writers(Access::Everyone);
-    drop(house.app.write_down().await);
+    drop(house.app.flush().await);
     assert_eq!(versions(&desk), 2);
 }
 
@@ -231,12 +242,12 @@ fn a_renewed_token_that_gives_way_to_a_sign_in_is_in_the_log() {
 async fn gives_way(
     elsewhere: &tokio::runtime::Runtime,
     diagnostics: &Diagnostics,
-    desk: Arc<Desk>,
+    desk: Arc<SignInFixture>,
 ) {
     let (exit, said) = signed_in(elsewhere, &desk).await;
     assert_eq!(exit, 0, "{said}");
     let gate = Gate::closed();
-    let place = Place::Grant(grant::REFRESH_TOKEN.into());
+    let place = FaultPoint::Grant(grant::REFRESH_TOKEN.into());
     desk.simulator
         .fault(place, Fault::Held(gate.clone()), Times::Once);
     let later =
@@ -273,14 +284,14 @@ async fn commands_say_what_a_vault_did_not_take_before_it_is_lost_with_them() {
       token_url: "${AUTHORITY}/${TENANT}/oauth2/v2.0/token"
       authorize_url: "${AUTHORITY}/${TENANT}/oauth2/v2.0/authorize""#,
     );
-    let mut desk = Desk::with(&elsewhere).await;
+    let mut desk = SignInFixture::with(&elsewhere).await;
     desk.add("CALLER_APP", CALLER_APP);
     let service = Person::User(SERVICE_USER.into());
     let (exit, said) = desk.through_the_browser(service, &[]).await;
     assert_eq!(exit, 0, "{said}");
     desk.simulator.vault_writers(Access::Rbac(Vec::new()));
     let opaque = Fault::Member("access_token".into(), Some("opaque".into()));
-    let place = Place::Grant(grant::REFRESH_TOKEN.into());
+    let place = FaultPoint::Grant(grant::REFRESH_TOKEN.into());
     desk.simulator.fault(place, opaque, Times::Always);
     let file = desk.folder().join("flowgate.yaml");
     for command in [&["token"][..], &["doctor"][..]] {
@@ -308,7 +319,7 @@ async fn a_vault_that_is_down_at_the_start_costs_its_own_flow_alone_until_it_is_
     let service = Person::User(SERVICE_USER.into());
     let (exit, said) = desk.through_the_browser(service, &[]).await;
     assert_eq!(exit, 0, "{said}");
-    let place = Place::At(flowgate::simulator::Service::KeyVault);
+    let place = FaultPoint::At(flowgate::simulator::Service::KeyVault);
     desk.simulator
         .fault(place, Fault::Unavailable, Times::Always);
     let house = desk.gateway(YAML).await;

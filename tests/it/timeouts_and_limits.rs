@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use flowgate::simulator::{Fate, Fault, Gate, Place, Simulator, Times};
+use flowgate::simulator::{Fate, Fault, FaultPoint, Gate, Simulator, Times};
 use http::{Request, StatusCode};
 use tokio::time::Instant;
 
@@ -44,7 +44,7 @@ async fn a_flow_that_does_not_answer_in_time_is_given_up_and_may_have_run() {
         let yaml = yaml("drain: 140s", "timeout: 150ms") + "outbound: { ca: \"${CA}\" }\n";
         let house = House::around(simulator, &yaml, &[("CA", &authority.path())]).await;
         house.simulator.fault(
-            Place::Run("order-created".into()),
+            FaultPoint::Run("order-created".into()),
             Fault::Hang,
             Times::Always,
         );
@@ -75,7 +75,7 @@ async fn a_flow_that_stalls_in_an_error_is_given_up_as_well() {
         .simulator
         .set_flow("order-created", |flow| flow.method = "PUT".into());
     house.simulator.fault(
-        Place::Flow("order-created".into()),
+        FaultPoint::Flow("order-created".into()),
         Fault::Stalled,
         Times::Once,
     );
@@ -204,7 +204,7 @@ async fn a_body_at_the_limit_passes_declared_or_not() {
 #[tokio::test]
 async fn a_declared_body_over_the_limit_is_refused_before_a_token_or_the_body_is_asked_for() {
     let simulator = House::simulator().await;
-    simulator.fault(Place::Token, Fault::Unavailable, Times::Always);
+    simulator.fault(FaultPoint::Token, Fault::Unavailable, Times::Always);
     let house = House::around(simulator, BASE, &[]).await;
     assert_eq!(house.send(order("{}")).await.code(), "token_unavailable");
     let mut caller = Line::open(house.address).await;
@@ -259,7 +259,7 @@ async fn bodies_beyond_the_memory_for_buffers_are_refused_until_there_is_room_ag
     let gate = Gate::closed();
     house.simulator.clear_records();
     house.simulator.fault(
-        Place::Run("order-created".into()),
+        FaultPoint::Run("order-created".into()),
         Fault::Held(gate.clone()),
         Times::Once,
     );
@@ -287,7 +287,7 @@ async fn calls_beyond_the_places_are_refused_at_once_and_strangers_take_none() {
     let house = House::open(&yaml("max_in_flight: 1", "timeout: 100s")).await;
     let gate = Gate::closed();
     house.simulator.fault(
-        Place::Run("order-created".into()),
+        FaultPoint::Run("order-created".into()),
         Fault::Held(gate.clone()),
         Times::Once,
     );

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use flowgate::diagnosis::entra::suberror;
 use flowgate::simulator::directory::{DEMO_TENANT, DEMO_USER, PUBLIC_APP};
-use flowgate::simulator::{Fault, Place, Times, UserState};
+use flowgate::simulator::{Fault, FaultPoint, Times, UserState};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tracing::Level;
@@ -70,7 +70,7 @@ flows: { legacy: { url: { env: LEGACY_URL }, who_can_trigger: [erp], credential:
 #[tokio::test]
 async fn status_and_readiness_tell_an_issuers_two_key_sets_apart() {
     let simulator = House::simulator().await;
-    simulator.fault(Place::Metadata, Fault::Unavailable, Times::Once);
+    simulator.fault(FaultPoint::Metadata, Fault::Unavailable, Times::Once);
     let yaml = BASE.replace(
         "  staff:\n",
         "  partner: { jwt: { issuer: \"http://127.0.0.1:9\", audience: gateway } }\n  staff:\n",
@@ -118,7 +118,7 @@ async fn refused(fault: Option<Fault>, state: UserState) -> (Value, Value, Value
     let simulator = House::simulator().await;
     simulator.set_user(DEMO_TENANT, DEMO_USER, |user| user.state = state);
     if let Some(fault) = fault {
-        simulator.fault(Place::Token, fault, Times::Always);
+        simulator.fault(FaultPoint::Token, fault, Times::Always);
     }
     let password = simulator.password(DEMO_TENANT, DEMO_USER);
     let diagnostics = Diagnostics::capture(Level::INFO);
@@ -166,9 +166,9 @@ async fn where_no_code_is_known_the_suberror_says_what_it_means_and_what_to_chan
         assert_eq!(line["suberror"], known.word);
         for told in [&line, &trouble] {
             assert_eq!(told["meaning"], known.meaning, "{}", known.word);
-            assert_eq!(told["cure"], known.cure, "{}", known.word);
+            assert_eq!(told["cure"], known.fix, "{}", known.word);
         }
-        assert_eq!(call["cure"], known.cure, "{}", known.word);
+        assert_eq!(call["cure"], known.fix, "{}", known.word);
     }
     // A word of nobody's is not repeated, however harmless it looks.
     let fault = denied("interaction_required", 4_000_000, "hunter2");

@@ -9,8 +9,8 @@ use flowgate::simulator::directory::{
 use flowgate::simulator::flow::FLOW_AUDIENCE;
 use flowgate::simulator::vault::{Access, SecretVersion};
 use flowgate::simulator::{
-    Certificate, ClientSecret, Fault, ManagedIdentity, Options, Place, Service, Simulator, Times,
-    TokenSpec,
+    Certificate, ClientSecret, Fault, FaultPoint, ManagedIdentity, Options, Service, Simulator,
+    Times, TokenSpec,
 };
 use http::{Request, StatusCode};
 use tracing::Level;
@@ -212,7 +212,7 @@ async fn whatever_a_vault_holds_works_whoever_reads_it() {
 #[tokio::test]
 async fn a_vault_that_is_down_at_the_start_costs_its_own_flows_alone_until_it_is_back() {
     let bank = Bank::at(now()).await;
-    let vault = || Place::At(Service::KeyVault);
+    let vault = || FaultPoint::At(Service::KeyVault);
     bank.simulator
         .fault(vault(), Fault::Unavailable, Times::Always);
     let house = bank.house(MACHINE).await;
@@ -282,7 +282,7 @@ type Case<'c> = (&'c str, &'c dyn Fn(&Simulator));
 async fn each_way_a_vault_refuses_is_told_by_its_word_with_a_cure() {
     let documented = include_str!("../../docs/metrics.md");
     let fault = |simulator: &Simulator, fault| {
-        simulator.fault(Place::At(Service::KeyVault), fault, Times::Always);
+        simulator.fault(FaultPoint::At(Service::KeyVault), fault, Times::Always);
     };
     let disabled = |simulator: &Simulator| {
         simulator.set_secret("app-secret", |secret| secret.versions[0].enabled = false);
@@ -311,7 +311,11 @@ async fn each_way_a_vault_refuses_is_told_by_its_word_with_a_cure() {
         ("redirected", &|s| fault(s, redirect.clone())),
         ("too_large", &|s| fault(s, Fault::Padded(2 << 20))),
         ("token_unavailable", &|s| {
-            s.fault(Place::At(Service::Imds), Fault::Unavailable, Times::Always);
+            s.fault(
+                FaultPoint::At(Service::Imds),
+                Fault::Unavailable,
+                Times::Always,
+            );
         }),
     ];
     for (word, prepare) in cases {

@@ -88,10 +88,12 @@ async fn each_day_what_has_expired_or_will_within_30_days_is_told_once() {
     // As a certificate in a vault says it, which nobody could look at before; and a sign-in, which has a warning of its own.
     let certificate = metrics
         .secret_expiry
-        .teller(&"unknown".into(), About::Secret);
-    certificate.tell(Some(NOW + 10 * 86_400));
-    let sign_in = metrics.secret_expiry.teller(&"later".into(), About::SignIn);
-    sign_in.tell(Some(NOW + 5 * 86_400));
+        .reporter(&"unknown".into(), About::Secret);
+    certificate.report(Some(NOW + 10 * 86_400));
+    let sign_in = metrics
+        .secret_expiry
+        .reporter(&"later".into(), About::SignIn);
+    sign_in.report(Some(NOW + 5 * 86_400));
     let reminders = tokio::spawn(app.remind_daily());
     tokio::task::yield_now().await;
     ambient.clock.advance(DAY);

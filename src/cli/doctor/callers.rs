@@ -52,12 +52,12 @@ async fn kept(
     let Some(read) = vault::read(section, "the API key", address, bench).await else {
         return;
     };
-    if let Some((flaw, cure)) = digest.flaw(read.secret.expose()) {
+    if let Some((flaw, fix)) = digest.flaw(read.secret.expose()) {
         let name = address.display();
         section.blame(
             Fault::Vault,
             format!("the API key {name} {flaw}"),
-            format!("{cure} (secret {name})"),
+            format!("{fix} (secret {name})"),
         );
     }
 }
@@ -82,22 +82,22 @@ fn issuer(section: &mut Section, answer: &IssuerAnswer) {
             );
         }
         Err(fault) => {
-            let told = fault.explain();
+            let explanation = fault.explain();
             section.blame(
-                told.fault.into(),
+                explanation.fault.into(),
                 format!(
                     "the issuer's{version} keys cannot be fetched: {} ({})",
-                    told.meaning,
-                    told.place()
+                    explanation.meaning,
+                    explanation.place()
                 ),
-                &*told.fix,
+                &*explanation.fix,
             );
         }
     }
 }
 
 /// Says by when the caller has to have another key.
-fn ending(section: &mut Section, settings: &api_key::Settings, now: u64) {
+fn ending(section: &mut Section, settings: &api_key::ApiKeySettings, now: u64) {
     let last = settings.last_expiry();
     if let Some(expires) = last.filter(|expires| *expires <= now) {
         section.blame(

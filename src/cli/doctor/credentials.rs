@@ -57,12 +57,12 @@ pub async fn examine(question: &Question, part: &Part, bench: &Bench<'_>) -> (Se
         return (section, Tried::Nothing(Fault::Configuration));
     };
     let owned = bench.config.vaults.iter().flat_map(|vaults| &vaults.owners);
-    let mut told = false;
+    let mut has_ending = false;
     for (_, address) in owned.filter(|(owner, _)| *owner == part.name) {
         let Some(read) = vault::read(&mut section, "the secret", address, bench).await else {
             continue;
         };
-        told |= read.ending;
+        has_ending |= read.ending;
         if guid(read.secret.expose().trim()).is_some() {
             section.say(
                 Mark::Warning,
@@ -110,7 +110,8 @@ pub async fn examine(question: &Question, part: &Part, bench: &Bench<'_>) -> (Se
     vault::unwritten(&mut section, &part.name, bench).await;
     // Known once it has been opened; where it can be opened before, the configuration's own warning has said it.
     let soon = bench.now + EXPIRES_SOON;
-    let expires = expires.filter(|expires| settings.expires.is_none() && !told && *expires <= soon);
+    let expires =
+        expires.filter(|expires| settings.expires.is_none() && !has_ending && *expires <= soon);
     if let Some(expires) = expires {
         let ends = ending(expires, bench.now);
         section.say(
@@ -142,35 +143,43 @@ fn title(name: &str, question: &Question) -> String {
 
 /// Whether a problem is about what stands at this key path or below.
 pub fn concerns(problem: &Problem, path: &str) -> bool {
-    problem.spot.as_ref().is_some_and(|spot| {
-        let rest = spot.path.strip_prefix(path);
+    problem.location.as_ref().is_some_and(|location| {
+        let rest = location.path.strip_prefix(path);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     })
 }
 
 /// Says what the configuration had to say about what stands at this key path or below. `missing`: a note tells what is not there.
 pub fn remarks(section: &mut Section, path: &str, missing: bool, bench: &Bench<'_>) {
-    for problem in bench.config.told.iter().filter(|one| concerns(one, path)) {
+    for problem in bench
+        .config
+        .reported
+        .iter()
+        .filter(|one| concerns(one, path))
+    {
         remark(section, problem, missing);
     }
 }
 
 /// Says one thing the configuration had to say.
 pub fn remark(section: &mut Section, problem: &Problem, missing: bool) {
-    let path = problem.spot.as_ref().map_or("", |spot| &*spot.path);
+    let path = problem
+        .location
+        .as_ref()
+        .map_or("", |location| &*location.path);
     let what = if path.is_empty() {
         problem.message.as_str().to_owned()
     } else {
         format!("{path}: {}", problem.message.as_str())
     };
-    let cure = problem.cure.as_str();
+    let fix = problem.fix.as_str();
     match problem.severity {
         // At the entry itself stands advice; below it, what it needs.
         Severity::Note if missing && path.matches('.').count() > 1 => {
-            section.blame(Fault::Configuration, &*what, format!("{what}; {cure}"));
+            section.blame(Fault::Configuration, &*what, format!("{what}; {fix}"));
         }
         Severity::Note | Severity::Error => {}
-        Severity::Warning => section.say(Mark::Warning, format!("{what}; {cure}")),
+        Severity::Warning => section.say(Mark::Warning, format!("{what}; {fix}")),
     }
 }
 
@@ -231,7 +240,7 @@ fn denied(section: &mut Section, command: &str, failure: &Failure) {
         section.say(Mark::Wrong, "no token, for that reason");
         return;
     }
-    let told = failure.explain();
+    let explanation = failure.explain();
     section.say(
         Mark::Wrong,
         match failure {
@@ -239,10 +248,10 @@ fn denied(section: &mut Section, command: &str, failure: &Failure) {
             Failure::Rejected { .. } | Failure::SignInRequired { .. } => {
                 format!("no token: {failure}")
             }
-            _ => format!("no token: {} ({})", told.meaning, told.reason),
+            _ => format!("no token: {} ({})", explanation.meaning, explanation.reason),
         },
     );
-    let place = told.place();
+    let place = explanation.place();
     if !place.is_empty() {
         section.say(Mark::Note, place);
     }
@@ -268,7 +277,7 @@ fn denied(section: &mut Section, command: &str, failure: &Failure) {
         );
     }
     if !section.is_wrong() {
-        section.verdict = Verdict::wrong(told.fault.into(), told.fix_with(command));
+        section.verdict = Verdict::wrong(explanation.fault.into(), explanation.fix_with(command));
     }
 }
 

@@ -90,7 +90,7 @@ pub fn compare(section: &mut Section, flow: &Flow, tried: Option<&Tried>) -> Vec
 }
 
 /// Judges what came back. `claims`: of the token that was sent.
-pub fn judge(
+pub fn evaluate(
     section: &mut Section,
     flow: &Flow,
     plan: &Plan,
@@ -135,13 +135,13 @@ pub fn judge(
                 .to_owned(),
         ),
         Verdict::Wrong { fault, change } if mismatch => {
-            let (why, cure) = match differences.first() {
+            let (why, fix) = match differences.first() {
                 None => (claims.map(sent).unwrap_or_default(), change),
                 Some(first) => (texts(differences), first.fix.clone()),
             };
             Verdict::Wrong {
                 fault,
-                change: format!("{why}. Cure: {cure}"),
+                change: format!("{why}. Cure: {fix}"),
             }
         }
         Verdict::Inconclusive(why) => match differences.first() {
@@ -272,11 +272,11 @@ fn of_the_catalogue(section: &mut Section, line: String, found: &'static Finding
         | Found::BodyInvalid
         | Found::SchemaMismatch => {
             section.say(Mark::Unclear, line);
-            return Verdict::Inconclusive(found.cure.to_owned());
+            return Verdict::Inconclusive(found.fix.to_owned());
         }
     };
     section.say(Mark::Wrong, line);
-    Verdict::wrong(fault, found.cure)
+    Verdict::wrong(fault, found.fix)
 }
 
 /// After a request that was meant to start a run.
@@ -290,7 +290,7 @@ fn fired(
     match (run, finding) {
         (Some(_), Some(found)) if matches!(found.verdict, Found::NoResponse | Found::Timeout) => {
             section.say(Mark::Wrong, line);
-            Verdict::wrong(Fault::Flow, found.cure)
+            Verdict::wrong(Fault::Flow, found.fix)
         }
         (Some(run), _) if status >= 500 => {
             section.say(Mark::Wrong, line);

@@ -6,7 +6,7 @@
 use super::Bench;
 use super::report::{Fault, Mark, Section, ending};
 use crate::config::EXPIRES_SOON;
-use crate::secret::vault::{Address, Trouble};
+use crate::secret::vault::{Address, VaultError};
 use crate::secret::{Secret, Value};
 
 /// What was read.
@@ -35,27 +35,27 @@ pub async fn read(
         return None;
     }
     let value = Value::Vault(address.clone());
-    let trouble = match bench.live.secrets.read(&value).await {
+    let error = match bench.live.secrets.read(&value).await {
         Ok(secret) => {
             let ending = dated(section, what, &name, bench);
             return Some(Read { secret, ending });
         }
-        Err(trouble) => trouble,
+        Err(error) => error,
     };
-    let fault = match trouble {
-        Trouble::Token(_) => readers(reader, bench).await,
-        trouble => trouble.fault().into(),
+    let fault = match error {
+        VaultError::Token(_) => readers(reader, bench).await,
+        error => error.fault().into(),
     };
-    let change = match trouble {
-        Trouble::Token(_) => format!("see credential {reader}, which reads it"),
-        trouble => format!(
+    let change = match error {
+        VaultError::Token(_) => format!("see credential {reader}, which reads it"),
+        error => format!(
             "{} (secret {name}, read by credential {reader})",
-            trouble.cure()
+            error.fix()
         ),
     };
     section.blame(
         fault,
-        format!("{what} {name} in Key Vault: {trouble}"),
+        format!("{what} {name} in Key Vault: {error}"),
         change,
     );
     None
@@ -68,11 +68,11 @@ pub async fn unwritten(section: &mut Section, credential: &str, bench: &Bench<'_
         return;
     };
     let unwritten = bench.live.unwritten().await.into_iter();
-    for (secret, trouble) in unwritten.filter(|(secret, _)| *secret == own.display()) {
+    for (secret, error) in unwritten.filter(|(secret, _)| *secret == own.display()) {
         section.blame(
-            trouble.fault().into(),
-            format!("the renewed refresh token cannot be written to {secret}: {trouble}"),
-            trouble.cure(),
+            error.fault().into(),
+            format!("the renewed refresh token cannot be written to {secret}: {error}"),
+            error.fix(),
         );
     }
 }

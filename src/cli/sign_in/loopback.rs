@@ -76,16 +76,16 @@ impl Listener {
 
     /// Waits for the browser with this `state`.
     pub async fn answer(self, state: &Secret<String>) -> Answer {
-        let (tell, mut told) = mpsc::channel(1);
+        let (sender, mut receiver) = mpsc::channel(1);
         let door = Arc::new(Door {
             host: format!("localhost:{}", self.port),
             state: state.clone(),
-            tell,
+            sender,
         });
         let mut connections = JoinSet::new();
         let answer = loop {
             let accepted = tokio::select! {
-                Some(answer) = told.recv() => break answer,
+                Some(answer) = receiver.recv() => break answer,
                 accepted = self.accept() => accepted,
             };
             while connections.try_join_next().is_some() {}
@@ -123,7 +123,7 @@ impl Listener {
 struct Door {
     host: String,
     state: Secret<String>,
-    tell: mpsc::Sender<Answer>,
+    sender: mpsc::Sender<Answer>,
 }
 
 async fn serve(stream: TcpStream, door: Arc<Door>) {
@@ -179,7 +179,7 @@ impl Door {
             }
         };
         // Full: an answer is there already.
-        let _ = self.tell.try_send(answer);
+        let _ = self.sender.try_send(answer);
         page(StatusCode::OK, text)
     }
 

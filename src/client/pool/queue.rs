@@ -16,7 +16,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::{CALLS, Kept, Origin, Shared, Taken};
+use super::{CALLS, Connections, Origin, Shared, Taken};
 use crate::client::connect::{ConnectError, Connector, speaks_http2};
 use crate::client::link::{Link, share};
 
@@ -59,7 +59,7 @@ pub(super) struct Queue {
 
 struct Waiting {
     since: Instant,
-    tell: oneshot::Sender<Outcome>,
+    sender: oneshot::Sender<Outcome>,
 }
 
 /// A call's own side of it.
@@ -154,11 +154,11 @@ impl Origin {
     }
 
     fn join(self: &Arc<Self>) -> Wait {
-        let (tell, outcome) = oneshot::channel();
+        let (sender, outcome) = oneshot::channel();
         let mut kept = self.kept();
         let since = Instant::now();
         let ticket = kept.queue.ticket();
-        kept.queue.calls.insert(ticket, Waiting { since, tell });
+        kept.queue.calls.insert(ticket, Waiting { since, sender });
         self.count(&kept);
         drop(kept);
         Wait {
@@ -169,7 +169,7 @@ impl Origin {
         }
     }
 
-    fn count(&self, kept: &Kept) {
+    fn count(&self, kept: &Connections) {
         self.waiting.store(kept.queue.calls.len(), SeqCst);
     }
 
@@ -189,8 +189,8 @@ impl Origin {
             self.count(&kept);
             drop(kept);
             if let Some(call) = call {
-                let told = call.tell.send(Ok(Given { taken, new }));
-                left = told.err().and_then(Result::ok).map(|given| given.taken);
+                let sent = call.sender.send(Ok(Given { taken, new }));
+                left = sent.err().and_then(Result::ok).map(|given| given.taken);
             }
         }
         if let Some(taken) = left {
@@ -233,7 +233,7 @@ impl Origin {
             let Some(call) = first.filter(|call| call.get().since <= begun) else {
                 break;
             };
-            let _ = call.remove().tell.send(Err(Arc::clone(&error)));
+            let _ = call.remove().sender.send(Err(Arc::clone(&error)));
         }
         self.count(&kept);
     }

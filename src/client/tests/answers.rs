@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use super::*;
-use crate::simulator::{Fault, Place, Times, directory};
+use crate::simulator::{Fault, FaultPoint, Times, directory};
 
 fn metadata(simulator: &Simulator) -> String {
     let tenant = directory::DEMO_TENANT;
@@ -33,7 +33,7 @@ async fn an_answer_past_the_limit_is_an_error_whether_its_length_is_declared_or_
             headers,
             body: Bytes::from(vec![b'x'; 64 * 1024 + 1]),
         };
-        simulator.fault(Place::Metadata, fault, Times::Once);
+        simulator.fault(FaultPoint::Metadata, fault, Times::Once);
         let word = word(&outbound, &metadata(&simulator), Reach::Configured).await;
         assert_eq!(word, "too_large");
     }
@@ -47,7 +47,7 @@ async fn an_encoded_answer_is_an_error_because_none_was_asked_for() {
         headers: vec![("content-encoding".into(), "gzip".into())],
         body: Bytes::from_static(b"\x1f\x8b"),
     };
-    simulator.fault(Place::Metadata, fault, Times::Once);
+    simulator.fault(FaultPoint::Metadata, fault, Times::Once);
     let word = word(&outbound(), &metadata(&simulator), Reach::Configured).await;
     assert_eq!(word, "protocol");
 }
@@ -61,7 +61,7 @@ async fn the_deadline_covers_head_and_body() {
         ..limits()
     };
     for fault in [Fault::Hang, Fault::Stalled] {
-        simulator.fault(Place::Metadata, fault, Times::Once);
+        simulator.fault(FaultPoint::Metadata, fault, Times::Once);
         let request = get(&metadata(&simulator));
         let error = outbound
             .fetch(request, Reach::Configured, soon)
@@ -76,7 +76,11 @@ async fn ten_megabytes_of_headers_are_an_error_over_both_protocols() {
     for protocol in ["http/1.1", "h2"] {
         let (simulator, settings) = secure(&[protocol]).await;
         let outbound = Outbound::new(&settings).unwrap();
-        simulator.fault(Place::Metadata, Fault::Headers(10_000_000), Times::Once);
+        simulator.fault(
+            FaultPoint::Metadata,
+            Fault::Headers(10_000_000),
+            Times::Once,
+        );
         let error = fetch(&outbound, &metadata(&simulator), Reach::Configured)
             .await
             .unwrap_err();
@@ -91,7 +95,7 @@ async fn ten_megabytes_of_headers_are_an_error_over_both_protocols() {
 async fn an_error_never_shows_the_query() {
     let simulator = plain().await;
     let outbound = outbound();
-    simulator.fault(Place::Metadata, Fault::Garbage, Times::Once);
+    simulator.fault(FaultPoint::Metadata, Fault::Garbage, Times::Once);
     for url in [
         metadata(&simulator),
         "https://127.0.0.1:1/?secret=hunter2".to_owned(),

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::simulator::{Fault, Place, Times};
+use crate::simulator::{Fault, FaultPoint, Times};
 
 /// A simulator behind TLS, the client, and a flow's address.
 async fn behind(protocol: &str) -> (Simulator, Outbound, String) {
@@ -18,7 +18,7 @@ async fn behind(protocol: &str) -> (Simulator, Outbound, String) {
 /// Makes a call that is dropped when it has arrived.
 async fn abandoned(simulator: &Simulator, outbound: &Outbound, url: &str) {
     let before = simulator.received().len();
-    simulator.fault(Place::Flow("legacy".into()), Fault::Hang, Times::Once);
+    simulator.fault(FaultPoint::Flow("legacy".into()), Fault::Hang, Times::Once);
     let call = outbound.flows().request(FLOW.into(), post(url), PATIENCE);
     let arrived = simulator.until(|simulator| simulator.received().len() > before);
     tokio::select! {

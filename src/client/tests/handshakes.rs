@@ -25,7 +25,7 @@ const ALL: usize = 1 << 20;
 /// A server behind TLS that counts what comes to it.
 struct Door {
     url: String,
-    settings: Settings,
+    settings: OutboundSettings,
     accepted: Arc<AtomicUsize>,
     arrived: watch::Sender<usize>,
     /// A permit for each TLS handshake.
@@ -42,7 +42,7 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let door = Self {
             url: format!("https://{}/", listener.local_addr().unwrap()),
-            settings: Settings {
+            settings: OutboundSettings {
                 ca: vec![identity.certificate],
                 ..settings()
             },

@@ -44,9 +44,9 @@ impl Proxy {
         self.heads.lock().unwrap().clone()
     }
 
-    fn settings(&self, trusting: &Settings, no_proxy: &[&str]) -> Settings {
+    fn settings(&self, trusting: &OutboundSettings, no_proxy: &[&str]) -> OutboundSettings {
         let url = format!("http://gate:p%40ss%3Aword@{}", self.address);
-        Settings {
+        OutboundSettings {
             proxy: Some(Secret::new(url.parse().unwrap())),
             no_proxy: no_proxy.iter().map(|&entry| entry.to_owned()).collect(),
             ..trusting.clone()
@@ -84,7 +84,7 @@ async fn loopback_and_plain_http_never_see_the_proxy() {
     let (simulator, trusting) = secure(&["h2", "http/1.1"]).await;
     let plain = plain().await;
     let proxy = Proxy::start(TUNNEL, simulator.address()).await;
-    let settings = Settings {
+    let settings = OutboundSettings {
         insecure_hosts: vec![ELSEWHERE.into()],
         ..proxy.settings(&trusting, &[])
     };

@@ -23,7 +23,7 @@ fn received(socket: &mut TcpStream) -> bool {
 }
 
 /// Lets the client put its connection back into the pool.
-async fn settle() {
+async fn run_until_idle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
@@ -33,7 +33,7 @@ async fn settle() {
 async fn a_request_that_was_received_on_a_reused_connection_is_not_sent_again() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         for socket in listener.incoming() {
             let mut socket = socket.unwrap();
@@ -41,7 +41,7 @@ async fn a_request_that_was_received_on_a_reused_connection_is_not_sent_again() 
             socket.write_all(ANSWER).unwrap();
             // The second request of this connection is taken and never answered.
             let taken = received(&mut socket);
-            tell.send(taken).unwrap();
+            sender.send(taken).unwrap();
         }
     });
     let outbound = outbound();
@@ -54,16 +54,16 @@ async fn a_request_that_was_received_on_a_reused_connection_is_not_sent_again() 
             .status(),
         200
     );
-    settle().await;
+    run_until_idle().await;
     let error = flows
         .request(FLOW.into(), post(&url), PATIENCE)
         .await
         .unwrap_err();
     assert!(matches!(error, CallError::Exchange(_)), "{error}");
-    assert!(told.recv().unwrap());
-    settle().await;
+    assert!(receiver.recv().unwrap());
+    run_until_idle().await;
     assert!(
-        told.try_recv().is_err(),
+        receiver.try_recv().is_err(),
         "a second connection took a request"
     );
 }
@@ -73,20 +73,20 @@ async fn a_request_that_never_left_the_queue_is_sent_on_another_connection_once(
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let (close, closing) = mpsc::channel();
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut first = listener.accept().unwrap().0;
         assert!(received(&mut first));
         first.write_all(ANSWER).unwrap();
         closing.recv().unwrap();
         drop(first);
-        tell.send("closed").unwrap();
+        sender.send("closed").unwrap();
         let mut second = listener.accept().unwrap().0;
         assert!(received(&mut second));
         second.write_all(ANSWER).unwrap();
-        tell.send("second").unwrap();
+        sender.send("second").unwrap();
         assert!(!received(&mut second));
-        tell.send("end").unwrap();
+        sender.send("end").unwrap();
     });
     let outbound = outbound();
     assert_eq!(
@@ -98,11 +98,11 @@ async fn a_request_that_never_left_the_queue_is_sent_on_another_connection_once(
             .status(),
         200
     );
-    settle().await;
+    run_until_idle().await;
     // Blocks this thread on purpose, then lets the runtime see the close, but not yet the connection's task: by the time that
     // runs, the next request stands in its queue. (Without the second try in `FlowClient::request` this test fails.)
     close.send(()).unwrap();
-    assert_eq!(told.recv().unwrap(), "closed");
+    assert_eq!(receiver.recv().unwrap(), "closed");
     tokio::task::yield_now().await;
     assert_eq!(
         outbound
@@ -113,8 +113,8 @@ async fn a_request_that_never_left_the_queue_is_sent_on_another_connection_once(
             .status(),
         200
     );
-    assert_eq!(told.recv().unwrap(), "second");
+    assert_eq!(receiver.recv().unwrap(), "second");
     drop(outbound);
-    settle().await;
-    assert_eq!(told.recv().unwrap(), "end");
+    run_until_idle().await;
+    assert_eq!(receiver.recv().unwrap(), "end");
 }

@@ -37,7 +37,7 @@ async fn a_discovered_loopback_address_is_refused_by_literal_and_by_name_and_nev
 #[tokio::test]
 async fn a_discovered_address_is_never_fetched_by_plain_http() {
     let simulator = plain().await;
-    let settings = Settings {
+    let settings = OutboundSettings {
         insecure_hosts: vec!["idp.plant".into()],
         ..settings()
     };

@@ -1,7 +1,7 @@
 //! Rule 21: whom the gateway talks to, and how.
 
 use super::*;
-use crate::simulator::{Fault, Place, Times, directory};
+use crate::simulator::{Fault, FaultPoint, Times, directory};
 
 #[tokio::test]
 async fn tls_is_verified_against_the_configured_authority_and_the_hosts_name() {
@@ -46,7 +46,7 @@ async fn a_certificate_that_does_not_name_the_host_is_refused() {
         ..Options::default()
     };
     let simulator = Simulator::start(options).await.unwrap();
-    let settings = Settings {
+    let settings = OutboundSettings {
         ca: vec![issued.cert.der().clone()],
         ..settings()
     };
@@ -85,12 +85,12 @@ async fn no_redirect_is_followed_by_either_client() {
         simulator.origin()
     );
     simulator.fault(
-        Place::Metadata,
+        FaultPoint::Metadata,
         Fault::Redirect(elsewhere.origin()),
         Times::Once,
     );
     simulator.fault(
-        Place::Flow("legacy".into()),
+        FaultPoint::Flow("legacy".into()),
         Fault::Redirect(elsewhere.origin()),
         Times::Once,
     );
@@ -137,31 +137,31 @@ fn equal_settings_keep_the_clients_and_any_change_makes_new_ones() {
     let before = outbound();
     assert!(before.same(&before.with(&settings()).unwrap()));
     for changed in [
-        Settings {
+        OutboundSettings {
             ca: vec![identity(&[]).certificate],
             ..settings()
         },
-        Settings {
+        OutboundSettings {
             proxy: Some(crate::secret::Secret::new("http://p:1/".parse().unwrap())),
             ..settings()
         },
-        Settings {
+        OutboundSettings {
             no_proxy: vec!["x".into()],
             ..settings()
         },
-        Settings {
+        OutboundSettings {
             insecure_hosts: vec!["x".into()],
             ..settings()
         },
-        Settings {
+        OutboundSettings {
             connect_timeout: Duration::from_secs(6),
             ..settings()
         },
-        Settings {
+        OutboundSettings {
             token_timeout: Duration::from_secs(6),
             ..settings()
         },
-        Settings {
+        OutboundSettings {
             believe_simulator: false,
             ..settings()
         },
@@ -173,13 +173,13 @@ fn equal_settings_keep_the_clients_and_any_change_makes_new_ones() {
 #[test]
 fn a_proxy_that_is_no_http_url_and_a_certificate_that_is_none_are_refused() {
     for url in ["ftp://p/", "socks5://p:1/", "unix:/run/p"] {
-        let settings = Settings {
+        let settings = OutboundSettings {
             proxy: Some(crate::secret::Secret::new(url.parse().unwrap())),
             ..settings()
         };
         assert!(Outbound::new(&settings).is_err(), "{url}");
     }
-    let settings = Settings {
+    let settings = OutboundSettings {
         ca: vec![CertificateDer::from(vec![1, 2, 3])],
         ..settings()
     };

@@ -2,7 +2,7 @@
 
 use super::super::read::Field;
 use super::super::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
-use super::place::with_key_vault;
+use super::reference::with_key_vault;
 use super::{Algorithm, ClientAuth, Cloud, Endpoint, Source, one_key, one_of, section};
 
 section! {

@@ -19,7 +19,7 @@ fn good(paths: &[PathBuf]) -> Config {
         .unwrap_or_else(|| panic!("{}", outcome.problems))
 }
 
-fn told(folder: &Path, text: &str) -> String {
+fn reported(folder: &Path, text: &str) -> String {
     let path = folder.join("flowgate.yaml");
     fs::write(&path, text).unwrap();
     at(&[path]).problems.to_string()
@@ -58,18 +58,21 @@ fn a_file_that_is_not_read_or_read_twice_is_named() {
     let whole = folder.path().to_owned();
     let outcome = at(std::slice::from_ref(&whole));
     assert!(outcome.config.is_some(), "{}", outcome.problems);
-    let told = outcome.problems.to_string();
-    assert!(told.starts_with("warning: "), "{told}");
-    assert!(told.contains("/b.yml: this file is not read"), "{told}");
-    let told = at(&[whole.clone(), whole.join("a.yaml")])
+    let reported = outcome.problems.to_string();
+    assert!(reported.starts_with("warning: "), "{reported}");
+    assert!(
+        reported.contains("/b.yml: this file is not read"),
+        "{reported}"
+    );
+    let reported = at(&[whole.clone(), whole.join("a.yaml")])
         .problems
         .to_string();
     let twice = format!(
         "given twice: in the directory {} and by its own name",
         whole.display()
     );
-    assert!(told.contains(&twice), "{told}");
-    assert!(!told.contains("first here"), "{told}");
+    assert!(reported.contains(&twice), "{reported}");
+    assert!(!reported.contains("first here"), "{reported}");
 }
 
 #[test]
@@ -114,10 +117,10 @@ fn a_caller_of_another_company_without_a_filter_is_told() {
             "defaults: {{ entra: {{ tenant: {own} }} }}\ncallers: {{ a: {{ entra: {{ audience: x, {entra} }} }} }}\n\
              flows: {{ f: {{ url: 'http://127.0.0.1:9/x', who_can_trigger: a }} }}"
         );
-        let told = told(folder.path(), &text);
+        let reported = reported(folder.path(), &text);
         let says =
-            told.contains("warning: callers.a.entra: without a filter this admits every user");
-        assert_eq!(says, warned, "{entra}\n{told}");
+            reported.contains("warning: callers.a.entra: without a filter this admits every user");
+        assert_eq!(says, warned, "{entra}\n{reported}");
     }
 }
 
@@ -191,7 +194,7 @@ fn certificates_are_read_and_their_keys_have_to_fit() {
             "the file does not exist",
         ),
     ] {
-        let problems = told(folder.path(), &with(server));
+        let problems = reported(folder.path(), &with(server));
         assert!(problems.contains(expected), "{server}\n{problems}");
     }
 }

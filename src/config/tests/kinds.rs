@@ -4,7 +4,7 @@ use super::super::source::File;
 use super::super::{Outcome, Secrets, examine_texts};
 use super::{NOW, VARIABLES, examine, severities};
 use crate::clock::{Clock, Environment};
-use crate::credential::managed_identity::{ARC_KEYS, Identity, Platform, Settings};
+use crate::credential::managed_identity::{ARC_KEYS, Identity, ManagedIdentitySettings, Platform};
 use crate::credential::proof::Proof;
 use crate::credential::{Ask, Kind};
 
@@ -20,7 +20,7 @@ fn text(credential: &str, url: &str, flow: &str) -> String {
 const GRAPH: &str = "https://graph.microsoft.com/v1.0/me";
 const FLOW: &str = "https://a.b.environment.api.powerplatform.com/powerautomate/automations/direct/workflows/0/triggers/manual/paths/invoke?api-version=1";
 
-fn machine(section: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
+fn machine(section: &str, variables: &[(&str, &str)]) -> Result<ManagedIdentitySettings, String> {
     let text = text(&format!("managed_identity: {section}"), FLOW, "");
     let file = File {
         name: "flowgate.yaml".into(),
@@ -98,18 +98,24 @@ fn an_environment_that_no_platform_would_set_is_refused() {
         "ftp://127.0.0.1/",
         "not a url",
     ] {
-        let told = refused("{}", &[("IDENTITY_ENDPOINT", url), header]);
-        assert!(told.contains("IDENTITY_ENDPOINT is no address"), "{told}");
-        assert!(!told.contains(url), "{told}");
+        let reported = refused("{}", &[("IDENTITY_ENDPOINT", url), header]);
+        assert!(
+            reported.contains("IDENTITY_ENDPOINT is no address"),
+            "{reported}"
+        );
+        assert!(!reported.contains(url), "{reported}");
     }
     let endpoint = ("IDENTITY_ENDPOINT", "https://127.0.0.1:2377/");
     let fabric = ("IDENTITY_SERVER_THUMBPRINT", "x");
-    let told = refused("{}", &[endpoint, header, fabric]);
-    assert!(told.contains("Service Fabric"), "{told}");
+    let reported = refused("{}", &[endpoint, header, fabric]);
+    assert!(reported.contains("Service Fabric"), "{reported}");
     let agent = ("IMDS_ENDPOINT", "http://localhost:40342");
     let section = "{ client_id: 22220000-0000-0000-0000-000000000001 }";
-    let told = refused(section, &[endpoint, agent]);
-    assert!(told.contains("system-assigned identity only"), "{told}");
+    let reported = refused(section, &[endpoint, agent]);
+    assert!(
+        reported.contains("system-assigned identity only"),
+        "{reported}"
+    );
 }
 
 const ACCOUNT: &str = "client_id: 22220000-0000-0000-0000-000000000002, username: a@b.example, password: { env: SECRET }";
@@ -174,12 +180,16 @@ fn a_fixed_token_for_microsoft_stays_with_microsoft_and_an_expired_one_is_told()
     ] {
         let section = format!("bearer: {{ token: '{}' }}", jwt(audience, NOW + left));
         let problems = examine(&text(&section, url, flow)).problems;
-        let told: Vec<String> = problems
+        let reported: Vec<String> = problems
             .iter()
             .map(ToString::to_string)
-            .filter(|told| !told.contains("plain text"))
+            .filter(|reported| !reported.contains("plain text"))
             .collect();
-        assert_eq!(told.len(), usize::from(!fragment.is_empty()), "{problems}");
+        assert_eq!(
+            reported.len(),
+            usize::from(!fragment.is_empty()),
+            "{problems}"
+        );
         assert!(problems.to_string().contains(fragment), "{problems}");
         assert!(!problems.to_string().contains("c2ln"), "{problems}");
     }

@@ -41,7 +41,7 @@ fn spelled_out(text: &str) -> String {
 }
 
 /// Judges every case of a table; `file` makes a file of its last column.
-fn judge(table: &str, file: impl Fn(&str, &str) -> String) {
+fn validate(table: &str, file: impl Fn(&str, &str) -> String) {
     let base = spelled_out(BASE);
     let mut cases = 0;
     for case in table.lines().filter(|line| !line.starts_with('#')) {
@@ -60,7 +60,7 @@ fn judge(table: &str, file: impl Fn(&str, &str) -> String) {
         let outcome = examine_files(&[("base.yaml", &base), ("case.yaml", &text)], secrets);
         // Told about every password, and once: by a case of its own.
         let advice = "Microsoft advises against it";
-        let own = |told: &str| case.contains(advice) || !told.contains(advice);
+        let own = |reported: &str| case.contains(advice) || !reported.contains(advice);
         let problems: Vec<_> = outcome
             .problems
             .iter()
@@ -73,20 +73,20 @@ fn judge(table: &str, file: impl Fn(&str, &str) -> String) {
                 outcome.problems
             );
         };
-        let spot = problem.spot.as_ref().expect("a place");
+        let location = problem.location.as_ref().expect("a place");
         assert_eq!(problem.severity, severity, "{text}\n{problem}");
-        assert_eq!(&*spot.path, path, "{text}\n{problem}");
-        assert_eq!(&*spot.file, "case.yaml", "{text}\n{problem}");
-        assert_eq!(Some(spot.line - 1), line, "{text}\n{problem}");
-        let written = text.lines().nth(spot.line - 1).unwrap_or_default();
-        let below: String = written.chars().skip(spot.column - 1).collect();
-        let shown = &*spot.key;
+        assert_eq!(&*location.path, path, "{text}\n{problem}");
+        assert_eq!(&*location.file, "case.yaml", "{text}\n{problem}");
+        assert_eq!(Some(location.line - 1), line, "{text}\n{problem}");
+        let written = text.lines().nth(location.line - 1).unwrap_or_default();
+        let below: String = written.chars().skip(location.column - 1).collect();
+        let shown = &*location.key;
         assert!(
             shown == "…" || below.starts_with(shown),
             "{text}\n{problem}"
         );
-        let told = problem.to_string();
-        assert!(told.contains(fragment), "{text}\n{problem}\n{fragment}");
+        let reported = problem.to_string();
+        assert!(reported.contains(fragment), "{text}\n{problem}\n{fragment}");
         cases += 1;
     }
     assert!(cases > 5);
@@ -94,24 +94,24 @@ fn judge(table: &str, file: impl Fn(&str, &str) -> String) {
 
 #[test]
 fn mistakes_of_yaml_are_told_in_words_of_ours() {
-    judge(include_str!("mistakes/yaml.txt"), |_, text| text.to_owned());
+    validate(include_str!("mistakes/yaml.txt"), |_, text| text.to_owned());
 }
 
 #[test]
 fn keys_that_are_unknown_or_double_are_refused_with_the_one_that_was_meant() {
-    judge(include_str!("mistakes/keys.txt"), |_, text| text.to_owned());
+    validate(include_str!("mistakes/keys.txt"), |_, text| text.to_owned());
 }
 
 #[test]
 fn values_say_what_they_have_to_be() {
-    judge(include_str!("mistakes/values.txt"), |_, text| {
+    validate(include_str!("mistakes/values.txt"), |_, text| {
         text.to_owned()
     });
 }
 
 #[test]
 fn secrets_say_where_they_are_missing_and_never_what_they_are() {
-    judge(include_str!("mistakes/secrets.txt"), |_, text| {
+    validate(include_str!("mistakes/secrets.txt"), |_, text| {
         text.to_owned()
     });
 }
@@ -128,7 +128,7 @@ fn user(case: &str, unused: &str, own: &str) -> String {
 
 #[test]
 fn callers_that_admit_nobody_or_too_many_are_refused() {
-    judge(include_str!("mistakes/callers.txt"), |case, entry| {
+    validate(include_str!("mistakes/callers.txt"), |case, entry| {
         let who = user(case, "erp", "x");
         format!(
             "callers:\n  x: {{ {entry} }} # <<<\nflows:\n  b: {{ URL, who_can_trigger: {who}, credential: flows }}"
@@ -138,7 +138,7 @@ fn callers_that_admit_nobody_or_too_many_are_refused() {
 
 #[test]
 fn credentials_that_the_provider_would_refuse_are_refused_here() {
-    judge(include_str!("mistakes/credentials.txt"), |case, entry| {
+    validate(include_str!("mistakes/credentials.txt"), |case, entry| {
         let which = user(case, "flows", "c");
         format!(
             "credentials:\n  c: {{ {entry} }} # <<<\nflows:\n  b: {{ url: 'http://127.0.0.1:9/workflows/0/triggers/manual/paths/invoke?api-version=1', who_can_trigger: erp, credential: {which} }}"
@@ -148,14 +148,14 @@ fn credentials_that_the_provider_would_refuse_are_refused_here() {
 
 #[test]
 fn flows_that_cannot_work_or_would_lend_too_much_are_refused() {
-    judge(include_str!("mistakes/flows.txt"), |_, entry| {
+    validate(include_str!("mistakes/flows.txt"), |_, entry| {
         format!("flows:\n  f: {{ {entry} }} # <<<")
     });
 }
 
 #[test]
 fn secrets_in_vaults_need_a_vault_and_somebody_else_to_read_them() {
-    judge(include_str!("mistakes/vaults.txt"), |_, text| {
+    validate(include_str!("mistakes/vaults.txt"), |_, text| {
         text.to_owned()
     });
 }
@@ -171,8 +171,8 @@ fn a_token_is_not_kept_in_a_circle_of_credentials_either() {
     let files = [("base.yaml", spelled_out(BASE)), ("case.yaml", text)];
     let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
     let outcome = examine_files(&files, Secrets::Required);
-    let told: Vec<String> = outcome.problems.iter().map(ToString::to_string).collect();
-    let [one, other] = told.as_slice() else {
+    let reported: Vec<String> = outcome.problems.iter().map(ToString::to_string).collect();
+    let [one, other] = reported.as_slice() else {
         panic!("{}", outcome.problems);
     };
     assert!(one.contains("own secret is read with itself"), "{one}");
@@ -184,7 +184,7 @@ fn only_flows_whose_callers_are_users_exchange_their_tokens() {
     // The credential's application, and another.
     const OWN: &str = "22220000-0000-0000-0000-000000000002";
     const OTHER: &str = "11110000-0000-0000-0000-00000000000A";
-    judge(include_str!("mistakes/on_behalf_of.txt"), |_, entry| {
+    validate(include_str!("mistakes/on_behalf_of.txt"), |_, entry| {
         let (credential, flow) = match entry.split_once(' ') {
             Some(("c:", credential)) => (format!("{credential} }} # <<<"), None),
             Some(("f:", flow)) => (
@@ -226,14 +226,14 @@ fn kinds_that_are_not_built_yet_are_refused_by_name() {
     .map(|(path, text)| (path.to_owned(), text.to_owned()));
     for (path, text) in callers.into_iter().chain(others) {
         let outcome = examine_files(&[("case.yaml", &text)], Secrets::Optional);
-        let told: Vec<_> = outcome
+        let reported: Vec<_> = outcome
             .problems
             .iter()
             .filter(|problem| problem.message.as_str().contains("not built yet"))
-            .filter_map(|problem| problem.spot.as_ref())
-            .map(|spot| &*spot.path)
+            .filter_map(|problem| problem.location.as_ref())
+            .map(|location| &*location.path)
             .collect();
-        assert_eq!(told, [path], "{}", outcome.problems);
+        assert_eq!(reported, [path], "{}", outcome.problems);
         assert!(outcome.config.is_none());
     }
 }

@@ -15,7 +15,7 @@ const TENANT: &str = "8f3b0000-0000-0000-0000-000000000001";
 const ID: &str = "22220000-0000-0000-0000-000000000001";
 
 /// A configuration whose credential `c` is this, in a folder, with further variables.
-fn judged(folder: &Path, credential: &str, more: &[(&str, &str)]) -> Outcome {
+fn validated(folder: &Path, credential: &str, more: &[(&str, &str)]) -> Outcome {
     let path = folder.join("flowgate.yaml");
     let text = format!(
         "callers:\n  erp: {{ api_key: {{ sha256: {{ env: KEY_HASH }} }} }}\n\
@@ -33,14 +33,14 @@ fn judged(folder: &Path, credential: &str, more: &[(&str, &str)]) -> Outcome {
 }
 
 fn good(folder: &Path, credential: &str, more: &[(&str, &str)]) -> Config {
-    let outcome = judged(folder, credential, more);
+    let outcome = validated(folder, credential, more);
     outcome
         .config
         .unwrap_or_else(|| panic!("{}", outcome.problems))
 }
 
-fn told(folder: &Path, credential: &str, more: &[(&str, &str)]) -> String {
-    judged(folder, credential, more).problems.to_string()
+fn reported(folder: &Path, credential: &str, more: &[(&str, &str)]) -> String {
+    validated(folder, credential, more).problems.to_string()
 }
 
 fn application(config: &Config) -> &Application {
@@ -89,8 +89,8 @@ fn a_certificate_becomes_a_proof_its_file_is_watched_and_its_end_is_known() {
         panic!("the certificate is in a vault");
     };
     assert_eq!(kept.expose(), text.trim_end_matches('\n'));
-    assert_eq!(settings.manner.algorithm, Algorithm::Ps256);
-    assert!(!settings.manner.send_chain);
+    assert_eq!(settings.signing.algorithm, Algorithm::Ps256);
+    assert!(!settings.signing.send_chain);
     assert_eq!(config.credentials[0].expires, Some(1_893_542_400));
     assert!(config.files.contains(&file));
     assert_eq!(config.warnings, Vec::<String>::new());
@@ -102,8 +102,8 @@ fn a_certificate_becomes_a_proof_its_file_is_watched_and_its_end_is_known() {
     let Proof::Certificate(settings) = &application(&config).proof else {
         panic!("another proof");
     };
-    assert_eq!(settings.manner.algorithm, Algorithm::Rs256);
-    assert!(settings.manner.send_chain);
+    assert_eq!(settings.signing.algorithm, Algorithm::Rs256);
+    assert!(settings.signing.send_chain);
 }
 
 #[test]
@@ -116,10 +116,10 @@ fn a_certificate_that_expires_within_30_days_is_warned_of() {
         ((2026, 11, 21), Some("the certificate has expired")),
     ] {
         fs::write(folder.path().join("app.pem"), pem(true, year, month, day)).unwrap();
-        let told = told(folder.path(), &certificate(""), &[]);
+        let reported = reported(folder.path(), &certificate(""), &[]);
         match wanted {
-            Some(wanted) => assert!(told.contains(wanted), "{told}"),
-            None => assert!(!told.contains("expire"), "{told}"),
+            Some(wanted) => assert!(reported.contains(wanted), "{reported}"),
+            None => assert!(!reported.contains("expire"), "{reported}"),
         }
     }
 }
@@ -140,14 +140,14 @@ fn a_key_that_cannot_sign_as_wished_is_refused_with_what_to_write() {
             "the value is empty",
         ),
     ] {
-        let told = told(folder.path(), &credential, &[]);
-        assert!(told.contains(wanted), "{told}");
+        let reported = reported(folder.path(), &credential, &[]);
+        assert!(reported.contains(wanted), "{reported}");
     }
     write(&pem(false, 2030, 1, 2));
-    let said = told(folder.path(), &certificate(", algorithm: ES256"), &[]);
-    assert!(said.contains("RSA keys only"), "{said}");
-    let said = told(folder.path(), &elsewhere(""), &[]);
-    assert!(said.contains("write algorithm: ES256"), "{said}");
+    let text = reported(folder.path(), &certificate(", algorithm: ES256"), &[]);
+    assert!(text.contains("RSA keys only"), "{text}");
+    let text = reported(folder.path(), &elsewhere(""), &[]);
+    assert!(text.contains("write algorithm: ES256"), "{text}");
     good(folder.path(), &elsewhere(", algorithm: ES256"), &[]);
     let (one, other) = (pem(true, 2030, 1, 2), pem(true, 2030, 1, 2));
     let key = &one[one.find("-----BEGIN PRIVATE").unwrap()..];
@@ -158,9 +158,9 @@ fn a_key_that_cannot_sign_as_wished_is_refused_with_what_to_write() {
         (&(key.to_owned() + foreign), "is not the certificate's"),
     ] {
         write(text);
-        let said = told(folder.path(), &certificate(""), &[]);
-        assert!(said.contains(wanted), "{said}");
-        assert!(!said.contains("MII"), "{said}");
+        let text = reported(folder.path(), &certificate(""), &[]);
+        assert!(text.contains(wanted), "{text}");
+        assert!(!text.contains("MII"), "{text}");
     }
 }
 
@@ -222,8 +222,8 @@ fn an_authority_of_another_cloud_is_refused() {
     let mut variables = webhook("unused");
     variables[3].1 = "https://login.microsoftonline.us/";
     let entry = "workload_identity: { token_file: token }";
-    let said = told(folder.path(), entry, &variables);
-    assert!(said.contains("another cloud"), "{said}");
+    let text = reported(folder.path(), entry, &variables);
+    assert!(text.contains("another cloud"), "{text}");
     variables[3].1 = "https://login.example/";
     let config = good(folder.path(), entry, &variables);
     let url = &application(&config).token_url;

@@ -7,11 +7,11 @@ use std::collections::HashMap;
 
 use http::HeaderName;
 
-use super::super::problem::{Name, Spot, say};
+use super::super::problem::{Name, SourceLocation, safe_text};
 use super::super::raw;
 use super::super::read::{At, Field};
 use super::super::values::{Choice, Moment, Text};
-use super::{Defaults, Ground};
+use super::{Defaults, ValidationContext};
 use crate::identity::api_key::{self, Digest, SHORTEST};
 use crate::secret::Value;
 
@@ -36,16 +36,16 @@ const TAKEN: [&str; 16] = [
 ];
 
 /// Every key's digest so far, whose it is and where it stands.
-pub type Digests = HashMap<[u8; 32], (Name, Spot)>;
+pub type Digests = HashMap<[u8; 32], (Name, SourceLocation)>;
 
 /// Judges one `api_key:`.
 pub fn settings(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     name: &Name,
     at: At<raw::ApiKey>,
     defaults: &Defaults,
     digests: &mut Digests,
-) -> Option<api_key::Settings> {
+) -> Option<api_key::ApiKeySettings> {
     let raw::ApiKey {
         header,
         scheme,
@@ -53,13 +53,13 @@ pub fn settings(
         sha256,
         plain,
     } = at.value;
-    let place = match (header, scheme) {
+    let location = match (header, scheme) {
         (Field::Broken, _) | (_, Field::Broken) => None,
         (Field::Given(_), Field::Given(scheme)) => {
-            ground.reader.error_at(
-                &scheme.spot,
-                say!("a key travels in one place: `header` or `scheme`"),
-                say!("keep one of them"),
+            context.reader.error_at(
+                &scheme.location,
+                safe_text!("a key travels in one place: `header` or `scheme`"),
+                safe_text!("keep one of them"),
             );
             None
         }
@@ -69,21 +69,21 @@ pub fn settings(
                 value: Choice(raw::Scheme::Bearer),
                 ..
             }),
-        ) => Some(api_key::Place::Bearer),
+        ) => Some(api_key::KeyLocation::Bearer),
         (header, Field::Absent) => header
             .or(&defaults.api_key.header)
             .given()
-            .and_then(|at| key_header(ground, &at))
-            .map(api_key::Place::Header),
+            .and_then(|at| key_header(context, &at))
+            .map(api_key::KeyLocation::Header),
     };
     let short = !sha256.absent() || !plain.absent();
     let keys = match keys {
         Field::Broken => None,
         Field::Given(keys) if short => {
-            ground.reader.error_at(
-                &keys.spot,
-                say!("`keys` and the short form stand side by side"),
-                say!("put every key under `keys`"),
+            context.reader.error_at(
+                &keys.location,
+                safe_text!("`keys` and the short form stand side by side"),
+                safe_text!("put every key under `keys`"),
             );
             None
         }
@@ -92,7 +92,7 @@ pub fn settings(
                 .value
                 .0
                 .into_iter()
-                .map(|at| key(ground, name, at, defaults, digests))
+                .map(|at| key(context, name, at, defaults, digests))
                 .collect();
             keys.into_iter().collect()
         }
@@ -105,25 +105,25 @@ pub fn settings(
             };
             let at = At {
                 value: only,
-                spot: at.spot,
+                location: at.location,
             };
-            key(ground, name, at, defaults, digests).map(|key| vec![key])
+            key(context, name, at, defaults, digests).map(|key| vec![key])
         }
     };
-    Some(api_key::Settings {
-        place: place?,
+    Some(api_key::ApiKeySettings {
+        location: location?,
         keys: keys?,
     })
 }
 
 /// The header a key travels in.
-pub fn key_header(ground: &mut Ground<'_>, at: &At<Text>) -> Option<HeaderName> {
+pub fn key_header(context: &mut ValidationContext<'_>, at: &At<Text>) -> Option<HeaderName> {
     let name = HeaderName::from_bytes(at.value.0.as_bytes()).ok();
     let Some(name) = name else {
-        ground.reader.error_at(
-            &at.spot,
-            say!("this is not a header name"),
-            say!("write e.g. X-Api-Key"),
+        context.reader.error_at(
+            &at.location,
+            safe_text!("this is not a header name"),
+            safe_text!("write e.g. X-Api-Key"),
         );
         return None;
     };
@@ -133,15 +133,15 @@ pub fn key_header(ground: &mut Ground<'_>, at: &At<Text>) -> Option<HeaderName> 
             .iter()
             .any(|prefix| text.starts_with(prefix));
     if taken {
-        let cure = if text == "authorization" {
-            say!("write `scheme: Bearer` for a key that travels as `Authorization: Bearer`")
+        let fix = if text == "authorization" {
+            safe_text!("write `scheme: Bearer` for a key that travels as `Authorization: Bearer`")
         } else {
-            say!("choose a header of its own, e.g. X-Api-Key")
+            safe_text!("choose a header of its own, e.g. X-Api-Key")
         };
-        ground.reader.error_at(
-            &at.spot,
-            say!("this header means something else already"),
-            cure,
+        context.reader.error_at(
+            &at.location,
+            safe_text!("this header means something else already"),
+            fix,
         );
         return None;
     }
@@ -149,7 +149,7 @@ pub fn key_header(ground: &mut Ground<'_>, at: &At<Text>) -> Option<HeaderName> 
 }
 
 fn key(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     name: &Name,
     at: At<raw::Key>,
     defaults: &Defaults,
@@ -161,83 +161,83 @@ fn key(
         not_before,
         expires,
     } = at.value;
-    let (digest, spot) = match (sha256, plain) {
+    let (digest, location) = match (sha256, plain) {
         (Field::Broken, _) | (_, Field::Broken) => return None,
         (Field::Given(sha256), Field::Absent) => {
-            let text = match ground.value(&sha256, false, defaults)? {
+            let text = match context.value(&sha256, false, defaults)? {
                 Value::Fixed(text) => text,
                 vault @ Value::Vault(_) => {
-                    return kept(ground, Digest::InVault(vault), not_before, expires);
+                    return kept(context, Digest::InVault(vault), not_before, expires);
                 }
             };
             let digest = api_key::of_hex(text.expose());
             if digest.is_none() {
-                ground.reader.error_at(
-                    &sha256.spot,
-                    say!("this is not a SHA-256 in hex, 64 characters long"),
-                    say!("`flowgate hash-key` prints the line for a key"),
+                context.reader.error_at(
+                    &sha256.location,
+                    safe_text!("this is not a SHA-256 in hex, 64 characters long"),
+                    safe_text!("`flowgate hash-key` prints the line for a key"),
                 );
             }
-            (digest?, sha256.spot)
+            (digest?, sha256.location)
         }
         (Field::Absent, Field::Given(plain)) => {
-            let text = match ground.value(&plain, true, defaults)? {
+            let text = match context.value(&plain, true, defaults)? {
                 Value::Fixed(text) => text,
                 vault @ Value::Vault(_) => {
-                    return kept(ground, Digest::OfVault(vault), not_before, expires);
+                    return kept(context, Digest::OfVault(vault), not_before, expires);
                 }
             };
             if text.expose().len() < SHORTEST {
-                ground.reader.error_at(
-                    &plain.spot,
-                    say!(
+                context.reader.error_at(
+                    &plain.location,
+                    safe_text!(
                         "the key is shorter than {} bytes and can be guessed",
                         SHORTEST
                     ),
-                    say!("`flowgate hash-key --generate` makes a strong one"),
+                    safe_text!("`flowgate hash-key --generate` makes a strong one"),
                 );
             }
             if !api_key::can_travel(text.expose()) {
-                ground.reader.error_at(
-                    &plain.spot,
-                    say!("no request can carry this key: it has a comma, a control character or a blank at an end"),
-                    say!("`flowgate hash-key --generate` makes one that travels; in a file, one newline at the end is fine"),
+                context.reader.error_at(
+                    &plain.location,
+                    safe_text!("no request can carry this key: it has a comma, a control character or a blank at an end"),
+                    safe_text!("`flowgate hash-key --generate` makes one that travels; in a file, one newline at the end is fine"),
                 );
             }
             let digest =
                 aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.expose().as_bytes());
-            (digest.as_ref().try_into().ok()?, plain.spot)
+            (digest.as_ref().try_into().ok()?, plain.location)
         }
         (Field::Absent, Field::Absent) | (Field::Given(_), Field::Given(_)) => {
-            ground.reader.error_at(
-                &at.spot,
-                say!("a key is given by exactly one of `sha256` and `plain`"),
-                say!("`flowgate hash-key` prints a `sha256` line for a key"),
+            context.reader.error_at(
+                &at.location,
+                safe_text!("a key is given by exactly one of `sha256` and `plain`"),
+                safe_text!("`flowgate hash-key` prints a `sha256` line for a key"),
             );
             return None;
         }
     };
     match digests.get(&digest) {
-        Some((other, first)) => ground.reader.error_between(
-            &spot,
-            say!("this very key belongs to `{}` already", other.clone()),
-            say!("give every caller a key of its own, or nobody knows who called"),
-            (say!("first here"), first.clone()),
+        Some((other, first)) => context.reader.error_between(
+            &location,
+            safe_text!("this very key belongs to `{}` already", other.clone()),
+            safe_text!("give every caller a key of its own, or nobody knows who called"),
+            (safe_text!("first here"), first.clone()),
         ),
         None => {
-            digests.insert(digest, (name.clone(), spot.clone()));
+            digests.insert(digest, (name.clone(), location.clone()));
         }
     }
-    kept(ground, Digest::Fixed(digest), not_before, expires)
+    kept(context, Digest::Fixed(digest), not_before, expires)
 }
 
 fn kept(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     digest: Digest,
     not_before: Field<Moment>,
     expires: Field<Moment>,
 ) -> Option<api_key::Key> {
-    let (not_before, expires) = validity(ground, not_before, expires)?;
+    let (not_before, expires) = validity(context, not_before, expires)?;
     Some(api_key::Key {
         digest,
         not_before,
@@ -248,7 +248,7 @@ fn kept(
 type Instants = (Option<u64>, Option<u64>);
 
 fn validity(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     not_before: Field<Moment>,
     expires: Field<Moment>,
 ) -> Option<Instants> {
@@ -262,16 +262,16 @@ fn validity(
             .as_ref()
             .is_some_and(|start| start.value.0 >= end)
         {
-            ground.reader.error_at(
-                &expires.spot,
-                say!("this is not after `not_before`: the key never counts"),
-                say!("put `expires` after `not_before`"),
+            context.reader.error_at(
+                &expires.location,
+                safe_text!("this is not after `not_before`: the key never counts"),
+                safe_text!("put `expires` after `not_before`"),
             );
-        } else if end <= ground.now {
-            ground.reader.warn_at(
-                &expires.spot,
-                say!("the key has expired"),
-                say!("remove it, or give the caller a new one"),
+        } else if end <= context.now {
+            context.reader.warn_at(
+                &expires.location,
+                safe_text!("the key has expired"),
+                safe_text!("remove it, or give the caller a new one"),
             );
         }
     }

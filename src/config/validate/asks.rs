@@ -5,12 +5,12 @@
 //! the flow then refuses: v1's `resource` at v2 and the reverse, no `/.default` for an application, `/.default` beside other scopes, the flow
 //! service with a slash missing (facts A2.2, B1.3).
 
-use super::super::problem::{Spot, say};
+use super::super::problem::{SourceLocation, safe_text};
 use super::super::raw::Endpoint;
 use super::super::read::{At, Field};
 use super::super::values::{OneOrMore, Text, guid};
 use super::credentials::{Entra, Permissions};
-use super::{Ground, clouds};
+use super::{ValidationContext, clouds};
 use crate::credential::Ask;
 
 /// What `scope:` or `resource:` say, on a credential or a flow. Outer `None`: a problem was noted. `entra`: how Entra ID is asked, `None` for others.
@@ -19,7 +19,7 @@ use crate::credential::Ask;
     reason = "outer: whether to go on; inner: whether anything was said"
 )]
 pub fn explicit(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     scope: Field<OneOrMore<Text>>,
     resource: Field<Text>,
     entra: Option<Entra>,
@@ -32,24 +32,24 @@ pub fn explicit(
             resource: resource.value.0,
         })),
         (Field::Given(_), Field::Given(resource)) => {
-            ground.reader.error_at(
-                &resource.spot,
-                say!("`scope` and `resource` exclude each other"),
-                say!("keep `scope` (v2 endpoint) or `resource` (v1 endpoint)"),
+            context.reader.error_at(
+                &resource.location,
+                safe_text!("`scope` and `resource` exclude each other"),
+                safe_text!("keep `scope` (v2 endpoint) or `resource` (v1 endpoint)"),
             );
             None
         }
         (Field::Given(scope), Field::Absent) => {
             let words = joined(&scope);
             let fits = match entra {
-                Some(entra) => scope_fits(ground, &scope.spot, &words, entra),
+                Some(entra) => scope_fits(context, &scope.location, &words, entra),
                 None => true,
             };
             fits.then(|| Some(Ask::Scope(in_full(words, entra))))
         }
         (Field::Absent, Field::Given(resource)) => {
             let fits = match entra {
-                Some(entra) => resource_fits(ground, &resource, entra.endpoint),
+                Some(entra) => resource_fits(context, &resource, entra.endpoint),
                 None => true,
             };
             fits.then_some(Some(Ask::Resource(resource.value.0)))
@@ -87,40 +87,47 @@ fn in_full(scope: String, entra: Option<Entra>) -> String {
     words.join(" ")
 }
 
-fn scope_fits(ground: &mut Ground<'_>, spot: &Spot, scope: &str, entra: Entra) -> bool {
+fn scope_fits(
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
+    scope: &str,
+    entra: Entra,
+) -> bool {
     let words: Vec<&str> = scope.split_ascii_whitespace().collect();
     let one_slash = clouds::ALL
         .map(clouds::flow_audience)
         .into_iter()
         .find(|audience| words.iter().any(|word| lacks_slash(word, audience)));
-    let (message, cure) = if entra.endpoint == Endpoint::V1 {
+    let (message, fix) = if entra.endpoint == Endpoint::V1 {
         (
-            say!("the v1 endpoint and managed identities ask with `resource`, not with `scope`"),
-            say!("write `resource:`, without /.default; an application may set endpoint: v2"),
+            safe_text!(
+                "the v1 endpoint and managed identities ask with `resource`, not with `scope`"
+            ),
+            safe_text!("write `resource:`, without /.default; an application may set endpoint: v2"),
         )
     } else if let Some(audience) = one_slash {
         (
-            say!("this scope needs two slashes: the audience itself ends in one"),
-            say!("write {}/.default", audience),
+            safe_text!("this scope needs two slashes: the audience itself ends in one"),
+            safe_text!("write {}/.default", audience),
         )
     } else if entra.permissions == Permissions::Delegated && mixed(&words) {
         (
-            say!("/.default means every permission consented to, and stands alone"),
-            say!("keep /.default, or list the permissions one by one"),
+            safe_text!("/.default means every permission consented to, and stands alone"),
+            safe_text!("keep /.default, or list the permissions one by one"),
         )
     } else if entra.permissions == Permissions::Application
         && (words.len() != 1 || !scope.ends_with("/.default"))
     {
         (
-            say!("client credentials ask for exactly one scope that ends in /.default"),
-            say!(
+            safe_text!("client credentials ask for exactly one scope that ends in /.default"),
+            safe_text!(
                 "write the API's identifier and /.default, e.g. https://graph.microsoft.com/.default"
             ),
         )
     } else {
         return true;
     };
-    ground.reader.error_at(spot, message, cure);
+    context.reader.error_at(location, message, fix);
     false
 }
 
@@ -143,31 +150,31 @@ fn mixed(scopes: &[&str]) -> bool {
     all && resources.count() > 1
 }
 
-fn resource_fits(ground: &mut Ground<'_>, at: &At<Text>, endpoint: Endpoint) -> bool {
+fn resource_fits(context: &mut ValidationContext<'_>, at: &At<Text>, endpoint: Endpoint) -> bool {
     let resource = at.value.0.as_str();
     let slash = clouds::ALL
         .map(clouds::flow_audience)
         .into_iter()
         .find(|audience| resource == audience.trim_end_matches('/'));
-    let (message, cure) = if endpoint == Endpoint::V2 {
+    let (message, fix) = if endpoint == Endpoint::V2 {
         (
-            say!("the v2 endpoint asks with `scope`, not with `resource`"),
-            say!("write `scope:` with /.default after the resource, or set endpoint: v1"),
+            safe_text!("the v2 endpoint asks with `scope`, not with `resource`"),
+            safe_text!("write `scope:` with /.default after the resource, or set endpoint: v1"),
         )
     } else if let Some(audience) = slash {
         (
-            say!("this audience ends in a slash"),
-            say!("write {}", audience),
+            safe_text!("this audience ends in a slash"),
+            safe_text!("write {}", audience),
         )
     } else if resource.ends_with("/.default") {
         (
-            say!("/.default belongs to a scope, not to a resource"),
-            say!("leave /.default out"),
+            safe_text!("/.default belongs to a scope, not to a resource"),
+            safe_text!("leave /.default out"),
         )
     } else {
         return true;
     };
-    ground.reader.error_at(&at.spot, message, cure);
+    context.reader.error_at(&at.location, message, fix);
     false
 }
 

@@ -6,29 +6,29 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::super::problem::{Name, Severity, Spot, Words, say};
+use super::super::problem::{Name, SafeText, Severity, SourceLocation, safe_text};
 use super::super::read::{At, Field, Named};
 use super::super::values::{Free, OneOrMore, Text, guid};
 use super::super::{CallerPart, raw};
 use super::api_keys::{self, Digests};
-use super::{Defaults, Ground, clouds};
+use super::{Defaults, ValidationContext, clouds};
 use crate::identity::{self, entra, jwt};
 
 /// Every caller, in the order of their names.
-pub struct Callers(pub Vec<Judged>);
+pub struct Callers(pub Vec<ValidatedCaller>);
 
 /// One caller.
-pub struct Judged {
+pub struct ValidatedCaller {
     /// Its name.
     pub name: Name,
     /// Where it stands.
-    pub spot: Option<Spot>,
+    pub location: Option<SourceLocation>,
     /// Whether users of Entra ID may be admitted, as far as can be told.
     pub users: bool,
     settings: Option<identity::Caller>,
 }
 
-impl Judged {
+impl ValidatedCaller {
     /// The `aud` of the Entra ID tokens it is admitted with.
     pub fn audiences(&self) -> &[String] {
         match self.settings.as_ref().map(|caller| &caller.proof) {
@@ -42,7 +42,7 @@ impl Callers {
     /// What there is of each.
     #[must_use]
     pub fn parts(self) -> Vec<CallerPart> {
-        let part = |caller: Judged| CallerPart {
+        let part = |caller: ValidatedCaller| CallerPart {
             name: caller.name.shared(),
             settings: caller.settings,
         };
@@ -52,29 +52,31 @@ impl Callers {
 
 /// Judges `callers:`.
 pub fn callers(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     section: Field<Named<raw::Caller>>,
     defaults: &Defaults,
 ) -> Callers {
     let named = section.given().map(|at| at.value.0).unwrap_or_default();
     let mut digests = HashMap::new();
-    let judged = named
+    let validated = named
         .into_iter()
         .map(|(name, field)| {
-            let spot = field.as_ref().map(|at| at.spot.clone());
+            let location = field.as_ref().map(|at| at.location.clone());
             if name.as_str() == "anyone"
-                && let Some(spot) = &spot
+                && let Some(location) = &location
             {
-                ground.reader.error_at(
-                    spot,
-                    say!("`anyone` is not a caller's name: in who_can_trigger it means everybody"),
-                    say!("choose another name"),
+                context.reader.error_at(
+                    location,
+                    safe_text!(
+                        "`anyone` is not a caller's name: in who_can_trigger it means everybody"
+                    ),
+                    safe_text!("choose another name"),
                 );
             }
             let foreign = field.as_ref().is_some_and(|at| at.value.entra.absent());
             let proof = field
                 .given()
-                .and_then(|at| proof(ground, &name, at, defaults, &mut digests));
+                .and_then(|at| proof(context, &name, at, defaults, &mut digests));
             let users = match &proof {
                 Some(identity::Proof::Entra(settings)) => settings.admits_users(),
                 _ => !foreign,
@@ -83,19 +85,19 @@ pub fn callers(
                 name: name.shared(),
                 proof,
             });
-            Judged {
+            ValidatedCaller {
                 name,
-                spot,
+                location,
                 users,
                 settings,
             }
         })
         .collect();
-    Callers(judged)
+    Callers(validated)
 }
 
 fn proof(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     name: &Name,
     at: At<raw::Caller>,
     defaults: &Defaults,
@@ -110,37 +112,37 @@ fn proof(
     match given.iter().filter(|given| **given).count() {
         1 => {}
         0 => {
-            ground.reader.error_at(
-                &at.spot,
-                say!("this caller has no authentication method"),
-                say!("give it one of entra, jwt, api_key"),
+            context.reader.error_at(
+                &at.location,
+                safe_text!("this caller has no authentication method"),
+                safe_text!("give it one of entra, jwt, api_key"),
             );
             return None;
         }
         _ => {
-            ground.reader.error_at(
-                &at.spot,
-                say!("this caller has several ways to prove itself"),
-                say!("make a caller of each, and list them all in who_can_trigger"),
+            context.reader.error_at(
+                &at.location,
+                safe_text!("this caller has several ways to prove itself"),
+                safe_text!("make a caller of each, and list them all in who_can_trigger"),
             );
             return None;
         }
     }
     if let Field::Given(entra) = entra {
-        return entra_settings(ground, entra, defaults).map(identity::Proof::Entra);
+        return entra_settings(context, entra, defaults).map(identity::Proof::Entra);
     }
     if let Field::Given(jwt) = jwt {
-        return jwt_settings(ground, jwt, defaults).map(identity::Proof::Jwt);
+        return jwt_settings(context, jwt, defaults).map(identity::Proof::Jwt);
     }
     let api_key = api_key.given()?;
-    api_keys::settings(ground, name, api_key, defaults, digests).map(identity::Proof::ApiKey)
+    api_keys::settings(context, name, api_key, defaults, digests).map(identity::Proof::ApiKey)
 }
 
 fn entra_settings(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     at: At<raw::Entra>,
     defaults: &Defaults,
-) -> Option<entra::Settings> {
+) -> Option<entra::EntraSettings> {
     let raw::Entra {
         audience,
         tenant,
@@ -154,41 +156,45 @@ fn entra_settings(
         require,
         apps,
     } = at.value;
-    let audience = ground.required(
+    let audience = context.required(
         audience,
-        &at.spot,
+        &at.location,
         "audience",
-        say!("list the App ID URI and the client id of the app registration that stands for this gateway"),
+        safe_text!("list the App ID URI and the client id of the app registration that stands for this gateway"),
     );
     if let Some(at) = &audience {
-        one_version(ground, &at.value);
+        one_version(context, &at.value);
     }
     let audience = audience
-        .and_then(|at| distinct(ground, at.value))
-        .and_then(|list| audiences(ground, list));
-    let tenant = ground.tenant(tenant, defaults, &at.spot).and_then(|at| {
-        ground.guid(
-            &at,
-            say!("give the tenant's id, not its domain: Entra admin center, Overview, Tenant ID"),
-        )
-    });
+        .and_then(|at| distinct(context, at.value))
+        .and_then(|list| audiences(context, list));
+    let tenant = context
+        .tenant(tenant, defaults, &at.location)
+        .and_then(|at| {
+            context.guid(
+                &at,
+                safe_text!(
+                    "give the tenant's id, not its domain: Entra admin center, Overview, Tenant ID"
+                ),
+            )
+        });
     let which = cloud.clone().or(&defaults.entra.cloud).given();
     let filters = [&object_ids, &client_ids, &roles, &scopes, &groups]
         .iter()
         .any(|filter| !filter.absent());
     if !filters {
-        strangers(ground, tenant.as_ref(), defaults, &at.spot);
+        strangers(context, tenant.as_ref(), defaults, &at.location);
     }
     let authority = which
-        .and_then(|which| ground.authority(authority, &cloud, which.value.0, defaults))
+        .and_then(|which| context.authority(authority, &cloud, which.value.0, defaults))
         .map(|(authority, _)| authority);
     let apps = match apps {
         Field::Given(apps) => {
             if apps.value.0 && filters {
-                ground.reader.error_at(
-                    &apps.spot,
-                    say!("`apps: true` admits every application of the tenant, and there are filters too"),
-                    say!("leave `apps` out: client_ids, object_ids or roles admit the applications you mean"),
+                context.reader.error_at(
+                    &apps.location,
+                    safe_text!("`apps: true` admits every application of the tenant, and there are filters too"),
+                    safe_text!("leave `apps` out: client_ids, object_ids or roles admit the applications you mean"),
                 );
             }
             apps.value.0
@@ -196,24 +202,24 @@ fn entra_settings(
         Field::Absent => false,
         Field::Broken => return None,
     };
-    let ids = say!(
+    let ids = safe_text!(
         "an object id is a GUID; for an application it is that of the enterprise application, not of the app registration"
     );
-    let object_ids = guids(ground, object_ids, &ids);
+    let object_ids = guids(context, object_ids, &ids);
     let client_ids = guids(
-        ground,
+        context,
         client_ids,
-        &say!("a client id is a GUID: the Application (client) ID of the app registration"),
+        &safe_text!("a client id is a GUID: the Application (client) ID of the app registration"),
     );
     let groups = guids(
-        ground,
+        context,
         groups,
-        &say!("a group is named by its object id, a GUID"),
+        &safe_text!("a group is named by its object id, a GUID"),
     );
-    let roles = words(ground, roles, false);
-    let scopes = words(ground, scopes, true);
+    let roles = words(context, roles, false);
+    let scopes = words(context, scopes, true);
     let require = require.or(&defaults.entra.require);
-    Some(entra::Settings {
+    Some(entra::EntraSettings {
         authority: authority?,
         tenant: tenant?,
         audience: audience?,
@@ -232,67 +238,72 @@ fn entra_settings(
 
 /// GUIDs in lower case, each once; empty when the key is absent.
 fn guids(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     field: Field<OneOrMore<Text>>,
-    cure: &Words,
+    fix: &SafeText,
 ) -> Option<Vec<String>> {
-    let list = listed(ground, field)?;
+    let list = listed(context, field)?;
     let guids: Vec<Option<String>> = list
         .0
         .iter()
-        .map(|one| ground.guid(one, cure.clone()))
+        .map(|one| context.guid(one, fix.clone()))
         .collect();
     guids.into_iter().collect()
 }
 
 /// Warns where a caller of another company has no filter: then whoever works there is admitted.
-fn strangers(ground: &mut Ground<'_>, tenant: Option<&String>, defaults: &Defaults, spot: &Spot) {
+fn strangers(
+    context: &mut ValidationContext<'_>,
+    tenant: Option<&String>,
+    defaults: &Defaults,
+    location: &SourceLocation,
+) {
     let own = defaults.entra.tenant.as_ref();
     let own = own.and_then(|at| guid(at.value.0.trim()));
     if let (Some(own), Some(tenant)) = (own, tenant)
         && own != *tenant
     {
-        ground.reader.warn_at(
-            spot,
-            say!("without a filter this admits every user of another company's tenant"),
-            say!("name whom you mean: client_ids for an application, object_ids, or roles"),
+        context.reader.warn_at(
+            location,
+            safe_text!("without a filter this admits every user of another company's tenant"),
+            safe_text!("name whom you mean: client_ids for an application, object_ids, or roles"),
         );
     }
 }
 
 /// Warns where only v1 tokens have one of the listed audiences: v2 tokens carry the client id without `api://`.
-fn one_version(ground: &mut Ground<'_>, list: &OneOrMore<Text>) {
+fn one_version(context: &mut ValidationContext<'_>, list: &OneOrMore<Text>) {
     for at in &list.0 {
         let Some(id) = at.value.0.strip_prefix("api://").and_then(guid) else {
             continue;
         };
         let both = |one: &At<Text>| guid(one.value.0.trim()).as_ref() == Some(&id);
         if !list.0.iter().any(both) {
-            ground.reader.warn_at(
-                &at.spot,
-                say!("tokens of version 2 carry this client id without `api://`, and they are not accepted"),
-                say!("list both: api://<client id> and <client id>"),
+            context.reader.warn_at(
+                &at.location,
+                safe_text!("tokens of version 2 carry this client id without `api://`, and they are not accepted"),
+                safe_text!("list both: api://<client id> and <client id>"),
             );
         }
     }
 }
 
 /// Accepted audiences. Microsoft's own services are refused: a token for them is not addressed to the gateway (facts B3.3).
-fn audiences(ground: &mut Ground<'_>, list: OneOrMore<Text>) -> Option<Vec<String>> {
+fn audiences(context: &mut ValidationContext<'_>, list: OneOrMore<Text>) -> Option<Vec<String>> {
     let mut kept = Some(Vec::new());
     for at in list.0 {
         if at.value.0.ends_with("/.default") {
-            ground.reader.error_at(
-                &at.spot,
-                say!("no token carries this as `aud`: it is how a token is asked for"),
-                say!("leave /.default out"),
+            context.reader.error_at(
+                &at.location,
+                safe_text!("no token carries this as `aud`: it is how a token is asked for"),
+                safe_text!("leave /.default out"),
             );
             kept = None;
         } else if clouds::service(&at.value.0) {
-            ground.reader.error_at(
-                &at.spot,
-                say!("this audience is a Microsoft service, not this gateway"),
-                say!(
+            context.reader.error_at(
+                &at.location,
+                safe_text!("this audience is a Microsoft service, not this gateway"),
+                safe_text!(
                     "register an app for the gateway and let callers ask for its tokens (api://…)"
                 ),
             );
@@ -305,10 +316,10 @@ fn audiences(ground: &mut Ground<'_>, list: OneOrMore<Text>) -> Option<Vec<Strin
 }
 
 fn jwt_settings(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     at: At<raw::Jwt>,
     defaults: &Defaults,
-) -> Option<jwt::Settings> {
+) -> Option<jwt::JwtSettings> {
     let raw::Jwt {
         issuer,
         jwks_url,
@@ -318,52 +329,52 @@ fn jwt_settings(
         claims,
         accept_id_tokens,
     } = at.value;
-    let issuer = ground.required(
+    let issuer = context.required(
         issuer,
-        &at.spot,
+        &at.location,
         "issuer",
-        say!("give the issuer exactly as the tokens' `iss` has it"),
+        safe_text!("give the issuer exactly as the tokens' `iss` has it"),
     );
-    let issuer = issuer.and_then(|at| issuer_of(ground, at, jwks_url.absent()));
+    let issuer = issuer.and_then(|at| issuer_of(context, at, jwks_url.absent()));
     let jwks_url = match jwks_url {
         Field::Absent => Some(None),
         Field::Broken => None,
-        Field::Given(at) => ground.https_with_query(&at).map(Some),
+        Field::Given(at) => context.https_with_query(&at).map(Some),
     };
     let accept_id_tokens = match accept_id_tokens {
         Field::Absent => Some(false),
         Field::Broken => None,
         Field::Given(flag) => {
             if flag.value.0 && audience.absent() {
-                ground.reader.error_at(
-                    &flag.spot,
-                    say!("without `audience` nobody knows for whom an ID token was made"),
-                    say!("give `audience`: the client id that the ID tokens carry as `aud`"),
+                context.reader.error_at(
+                    &flag.location,
+                    safe_text!("without `audience` nobody knows for whom an ID token was made"),
+                    safe_text!("give `audience`: the client id that the ID tokens carry as `aud`"),
                 );
             }
             Some(flag.value.0)
         }
     };
     if audience.absent() && client_ids.absent() {
-        ground.reader.error_at(
-            &at.spot,
-            say!("`audience` is missing, and there are no `client_ids` in its place"),
-            say!("give the `aud` that tokens for this gateway carry; for an issuer whose tokens have none (e.g. Cognito) the accepted `client_ids`"),
+        context.reader.error_at(
+            &at.location,
+            safe_text!("`audience` is missing, and there are no `client_ids` in its place"),
+            safe_text!("give the `aud` that tokens for this gateway carry; for an issuer whose tokens have none (e.g. Cognito) the accepted `client_ids`"),
         );
         return None;
     }
-    let audience = listed(ground, audience).and_then(|list| audiences(ground, list));
-    let client_ids = listed(ground, client_ids);
+    let audience = listed(context, audience).and_then(|list| audiences(context, list));
+    let client_ids = listed(context, client_ids);
     let algorithms = algorithms
         .or(&defaults.jwt.algorithms)
         .given()
-        .and_then(|at| algorithms_of(ground, at.value));
+        .and_then(|at| algorithms_of(context, at.value));
     let claims = match claims {
         Field::Absent => Some(BTreeMap::new()),
         Field::Broken => None,
-        Field::Given(at) => claims_of(ground, at),
+        Field::Given(at) => claims_of(context, at),
     };
-    Some(jwt::Settings {
+    Some(jwt::JwtSettings {
         issuer: issuer?,
         jwks_url: jwks_url?,
         audience: audience?,
@@ -375,14 +386,14 @@ fn jwt_settings(
 }
 
 /// The issuer's name. `fetched`: its keys are looked for below it, so that it has to be an address; else it is compared and nothing more.
-fn issuer_of(ground: &mut Ground<'_>, at: At<Text>, fetched: bool) -> Option<String> {
+fn issuer_of(context: &mut ValidationContext<'_>, at: At<Text>, fetched: bool) -> Option<String> {
     let url = url::Url::parse(&at.value.0).ok();
     let host = url.as_ref().and_then(url::Url::host_str);
     if host.is_some_and(clouds::issues_entra_tokens) {
-        ground.reader.warn_at(
-            &at.spot,
-            say!("this issuer is Entra ID, and `jwt` does not know its rules: any application of the tenant may get such a token"),
-            say!("use `entra`, with client_ids, roles or object_ids for applications"),
+        context.reader.warn_at(
+            &at.location,
+            safe_text!("this issuer is Entra ID, and `jwt` does not know its rules: any application of the tenant may get such a token"),
+            safe_text!("use `entra`, with client_ids, roles or object_ids for applications"),
         );
     }
     if !fetched {
@@ -390,22 +401,22 @@ fn issuer_of(ground: &mut Ground<'_>, at: At<Text>, fetched: bool) -> Option<Str
     }
     let address = url.as_ref().is_some_and(|url| {
         url.scheme() == "https"
-            || url.scheme() == "http" && host.is_some_and(|host| ground.plain_allowed(host))
+            || url.scheme() == "http" && host.is_some_and(|host| context.plain_allowed(host))
     });
     if address {
-        ground.https(&at)?;
+        context.https(&at)?;
         return Some(at.value.0);
     }
-    ground.reader.error_at(
-        &at.spot,
-        say!("this issuer is no https:// address, so its keys cannot be looked for there"),
-        say!("give the address of its keys as `jwks_url: https://…`: the issuer is then compared as text and never fetched"),
+    context.reader.error_at(
+        &at.location,
+        safe_text!("this issuer is no https:// address, so its keys cannot be looked for there"),
+        safe_text!("give the address of its keys as `jwks_url: https://…`: the issuer is then compared as text and never fetched"),
     );
     None
 }
 
 /// Claims that no filter can be about, and what to do instead.
-const JUDGED: [(&str, &str); 9] = [
+const VALIDATED: [(&str, &str); 9] = [
     ("iss", "leave it out: `issuer` says it"),
     ("aud", "leave it out: `audience` says it"),
     (
@@ -428,49 +439,51 @@ const JUDGED: [(&str, &str); 9] = [
 
 /// `claims:`, each with the values it may have.
 fn claims_of(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     at: At<Free<OneOrMore<Text>>>,
 ) -> Option<BTreeMap<String, Vec<String>>> {
     let Free(claims) = at.value;
     if claims.is_empty() {
-        ground.reader.error_at(
-            &at.spot,
-            say!("no claim is named, so everybody with a token for this audience is admitted"),
-            say!("name a claim and its values, or leave `claims` out"),
+        context.reader.error_at(
+            &at.location,
+            safe_text!(
+                "no claim is named, so everybody with a token for this audience is admitted"
+            ),
+            safe_text!("name a claim and its values, or leave `claims` out"),
         );
         return None;
     }
     let mut kept = Some(BTreeMap::new());
     for (claim, at) in claims {
-        let judged = JUDGED.iter().find(|(name, _)| *name == claim);
-        if let Some((name, cure)) = judged {
-            ground.reader.error_at(
-                &at.spot,
-                say!("`{}` is no claim to filter by", *name),
-                say!("{}", *cure),
+        let validated = VALIDATED.iter().find(|(name, _)| *name == claim);
+        if let Some((name, fix)) = validated {
+            context.reader.error_at(
+                &at.location,
+                safe_text!("`{}` is no claim to filter by", *name),
+                safe_text!("{}", *fix),
             );
             kept = None;
             continue;
         }
         if claim.trim().is_empty() {
-            ground.reader.error_at(
-                &at.spot,
-                say!("this claim has no name"),
-                say!("name the claim as the tokens have it"),
+            context.reader.error_at(
+                &at.location,
+                safe_text!("this claim has no name"),
+                safe_text!("name the claim as the tokens have it"),
             );
             kept = None;
             continue;
         }
         if matches!(claim.as_str(), "scope" | "scp") {
             for one in at.value.0.iter().filter(|one| one.value.0.contains(' ')) {
-                ground.reader.warn_at(
-                    &one.spot,
-                    say!("a scope is one word, and this matches only a token that has these words in this order and no other"),
-                    say!("list each scope by itself"),
+                context.reader.warn_at(
+                    &one.location,
+                    safe_text!("a scope is one word, and this matches only a token that has these words in this order and no other"),
+                    safe_text!("list each scope by itself"),
                 );
             }
         }
-        let values = distinct(ground, at.value);
+        let values = distinct(context, at.value);
         match (values, &mut kept) {
             (Some(values), Some(kept)) => {
                 kept.insert(claim, plain(values));
@@ -482,25 +495,28 @@ fn claims_of(
 }
 
 /// A list of which no entry stands twice; empty when the key is absent.
-fn listed(ground: &mut Ground<'_>, field: Field<OneOrMore<Text>>) -> Option<OneOrMore<Text>> {
+fn listed(
+    context: &mut ValidationContext<'_>,
+    field: Field<OneOrMore<Text>>,
+) -> Option<OneOrMore<Text>> {
     match field {
         Field::Absent => Some(OneOrMore(Vec::new())),
         Field::Broken => None,
-        Field::Given(at) => distinct(ground, at.value),
+        Field::Given(at) => distinct(context, at.value),
     }
 }
 
 /// The list, unless an entry stands in it twice. GUIDs are compared whatever their case.
-fn distinct(ground: &mut Ground<'_>, list: OneOrMore<Text>) -> Option<OneOrMore<Text>> {
+fn distinct(context: &mut ValidationContext<'_>, list: OneOrMore<Text>) -> Option<OneOrMore<Text>> {
     let mut seen = HashSet::new();
     let mut whole = true;
     for at in &list.0 {
         let text = at.value.0.trim();
         if !seen.insert(guid(text).unwrap_or_else(|| text.to_owned())) {
-            ground.reader.error_at(
-                &at.spot,
-                say!("this stands in the list twice"),
-                say!("leave one of them out; was another one meant?"),
+            context.reader.error_at(
+                &at.location,
+                safe_text!("this stands in the list twice"),
+                safe_text!("leave one of them out; was another one meant?"),
             );
             whole = false;
         }
@@ -514,35 +530,37 @@ fn plain(list: OneOrMore<Text>) -> Vec<String> {
 
 /// Roles or scopes as tokens carry them. `scopes`: the list is split at blanks, and has the scope's own name alone.
 fn words(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     field: Field<OneOrMore<Text>>,
     scopes: bool,
 ) -> Option<Vec<String>> {
-    let list = listed(ground, field)?;
+    let list = listed(context, field)?;
     let mut whole = true;
     for at in &list.0 {
         let text = at.value.0.as_str();
-        let (message, cure) = if text.contains(char::is_whitespace) {
+        let (message, fix) = if text.contains(char::is_whitespace) {
             (
-                say!("there is a blank in it, and no token has that"),
-                say!("list each one by itself"),
+                safe_text!("there is a blank in it, and no token has that"),
+                safe_text!("list each one by itself"),
             )
         } else if scopes && (text.contains("://") || text == ".default") {
             (
-                say!("tokens do not carry this: it is how a scope is asked for"),
-                say!("give the scope's own name, e.g. access_as_user for api://…/access_as_user"),
+                safe_text!("tokens do not carry this: it is how a scope is asked for"),
+                safe_text!(
+                    "give the scope's own name, e.g. access_as_user for api://…/access_as_user"
+                ),
             )
         } else {
             continue;
         };
-        ground.reader.error_at(&at.spot, message, cure);
+        context.reader.error_at(&at.location, message, fix);
         whole = false;
     }
     whole.then(|| plain(list))
 }
 
 fn algorithms_of(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     list: OneOrMore<Text>,
 ) -> Option<Vec<jsonwebtoken::Algorithm>> {
     use jsonwebtoken::Algorithm::{HS256, HS384, HS512};
@@ -552,19 +570,19 @@ fn algorithms_of(
         let algorithm = text.parse().ok();
         let symmetric = matches!(algorithm, Some(HS256 | HS384 | HS512));
         let message = if symmetric || text.eq_ignore_ascii_case("none") {
-            say!("with this algorithm everybody who can check a token can also make one")
+            safe_text!("with this algorithm everybody who can check a token can also make one")
         } else if algorithm.is_none() {
-            say!("this is not a signature algorithm")
+            safe_text!("this is not a signature algorithm")
         } else {
             if let (Some(kept), Some(algorithm)) = (&mut kept, algorithm) {
                 kept.push(algorithm);
             }
             continue;
         };
-        ground.reader.error_at(
-            &at.spot,
+        context.reader.error_at(
+            &at.location,
             message,
-            say!("choose from RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA"),
+            safe_text!("choose from RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA"),
         );
         kept = None;
     }
@@ -572,14 +590,14 @@ fn algorithms_of(
 }
 
 /// Notes callers no flow lists: one file of shared callers may serve several environments. `used`: by position.
-pub fn unused(ground: &mut Ground<'_>, callers: &Callers, used: &[bool]) {
+pub fn unused(context: &mut ValidationContext<'_>, callers: &Callers, used: &[bool]) {
     for (caller, used) in callers.0.iter().zip(used) {
-        if let (false, Some(spot)) = (used, &caller.spot) {
-            ground.reader.note(
+        if let (false, Some(location)) = (used, &caller.location) {
+            context.reader.note(
                 Severity::Note,
-                spot,
-                say!("no flow lists this caller"),
-                say!("list it in a flow's who_can_trigger, unless other files do"),
+                location,
+                safe_text!("no flow lists this caller"),
+                safe_text!("list it in a flow's who_can_trigger, unless other files do"),
                 None,
             );
         }

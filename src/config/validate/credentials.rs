@@ -5,11 +5,11 @@
 //! how it proves itself, in [`application`] and [`proof`]. Refuses an entry of no kind or of two.
 
 use super::super::Part;
-use super::super::problem::{Name, Spot, say};
+use super::super::problem::{Name, SourceLocation, safe_text};
 use super::super::raw;
 use super::super::read::{At, Field, Named};
-use super::{Defaults, Ground, asks, clouds};
-use crate::credential::refresh_token::Place;
+use super::{Defaults, ValidationContext, asks, clouds};
+use crate::credential::refresh_token::StoreLocation;
 use crate::credential::{self, Ask};
 
 mod application;
@@ -26,26 +26,26 @@ mod workload_identity;
 pub use on_behalf_of::lent;
 
 /// Every credential, in the order of their names.
-pub struct Credentials(pub Vec<Judged>);
+pub struct Credentials(pub Vec<ValidatedCredential>);
 
 /// One credential.
-pub struct Judged {
+pub struct ValidatedCredential {
     /// Its name.
     pub name: Name,
     /// Where it stands.
-    pub spot: Option<Spot>,
+    pub location: Option<SourceLocation>,
     /// How it asks; `None` when it is broken.
-    pub manner: Option<Manner>,
+    pub style: Option<TokenRequestStyle>,
     /// Whether secrets are read with it.
     pub reads_vaults: bool,
     /// Whether it exchanges the caller's own token.
     pub exchanges: bool,
-    settings: Option<credential::Settings>,
+    settings: Option<credential::CredentialSettings>,
 }
 
 /// How a credential asks for tokens.
 #[derive(Clone)]
-pub struct Manner {
+pub struct TokenRequestStyle {
     /// How it asks Entra ID; `None`: a server that is not Entra ID.
     pub entra: Option<Entra>,
     /// Its tenant, when that is a GUID.
@@ -76,7 +76,7 @@ pub enum Permissions {
     Delegated,
 }
 
-impl Judged {
+impl ValidatedCredential {
     /// The client id of the application it proves itself as, where it is one.
     pub fn client_id(&self) -> Option<&str> {
         let application = match &self.settings.as_ref()?.kind {
@@ -94,7 +94,7 @@ impl Credentials {
     /// Each with its settings, if it has some.
     #[must_use]
     pub fn parts(self) -> Vec<Part> {
-        let part = |one: Judged| Part {
+        let part = |one: ValidatedCredential| Part {
             name: one.name.shared(),
             settings: one.settings,
         };
@@ -104,50 +104,52 @@ impl Credentials {
 
 /// Judges `credentials:`.
 pub fn credentials(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     section: Field<Named<raw::Credential>>,
     defaults: &Defaults,
 ) -> Credentials {
     let named = section.given().map(|at| at.value.0).unwrap_or_default();
-    let judged = named
+    let validated = named
         .into_iter()
         .map(|(name, field)| {
-            let spot = field.as_ref().map(|at| at.spot.clone());
+            let location = field.as_ref().map(|at| at.location.clone());
             if name.as_str() == "none"
-                && let Some(spot) = &spot
+                && let Some(location) = &location
             {
-                ground.reader.error_at(
-                    spot,
-                    say!("`none` is not a credential's name: on a flow it means no credential"),
-                    say!("choose another name"),
+                context.reader.error_at(
+                    location,
+                    safe_text!(
+                        "`none` is not a credential's name: on a flow it means no credential"
+                    ),
+                    safe_text!("choose another name"),
                 );
             }
-            ground.owner = Some(name.shared());
+            context.owner = Some(name.shared());
             let exchanges = field
                 .as_ref()
                 .is_some_and(|at| !at.value.on_behalf_of.absent());
-            let (manner, settings) = field
+            let (style, settings) = field
                 .given()
-                .map_or((None, None), |at| judge(ground, &name, at, defaults));
-            ground.owner = None;
-            Judged {
+                .map_or((None, None), |at| validate(context, &name, at, defaults));
+            context.owner = None;
+            ValidatedCredential {
                 name,
-                spot,
-                manner,
+                location,
+                style,
                 reads_vaults: false,
                 exchanges,
                 settings,
             }
         })
         .collect();
-    let judged = Credentials(judged);
-    own_stores(ground, &judged);
-    judged
+    let validated = Credentials(validated);
+    own_stores(context, &validated);
+    validated
 }
 
 /// Two credentials in one place would lock each other out: each finds the other's token, and may not read it.
-fn own_stores(ground: &mut Ground<'_>, credentials: &Credentials) {
-    let mut seen: Vec<Place> = Vec::new();
+fn own_stores(context: &mut ValidationContext<'_>, credentials: &Credentials) {
+    let mut seen: Vec<StoreLocation> = Vec::new();
     for one in &credentials.0 {
         let Some(credential::Kind::RefreshToken(settings)) =
             one.settings.as_ref().map(|settings| &settings.kind)
@@ -155,18 +157,18 @@ fn own_stores(ground: &mut Ground<'_>, credentials: &Credentials) {
             continue;
         };
         let mut store = settings.store.clone();
-        if let Place::Vault(address) = &mut store {
+        if let StoreLocation::Vault(address) = &mut store {
             // The same secret, whoever reads it; a vault's names have no case.
             address.reader = "".into();
             address.name.make_ascii_lowercase();
         }
         if seen.contains(&store)
-            && let Some(spot) = &one.spot
+            && let Some(location) = &one.location
         {
-            ground.reader.error_at(
-                spot,
-                say!("another credential keeps its token in the same place"),
-                say!("give each credential a store of its own"),
+            context.reader.error_at(
+                location,
+                safe_text!("another credential keeps its token in the same place"),
+                safe_text!("give each credential a store of its own"),
             );
         }
         seen.push(store);
@@ -174,42 +176,48 @@ fn own_stores(ground: &mut Ground<'_>, credentials: &Credentials) {
 }
 
 /// What a kind's judgement comes to: how it asks, told even where the rest is broken, and its settings.
-type Half = (Option<Manner>, Option<Kinded>);
+type PartialCredential = (Option<TokenRequestStyle>, Option<ValidatedKind>);
 
 /// A kind's settings, and when its secret expires where that is known.
-struct Kinded {
+struct ValidatedKind {
     kind: credential::Kind,
     expires: Option<u64>,
 }
 
-fn judge(
-    ground: &mut Ground<'_>,
+fn validate(
+    context: &mut ValidationContext<'_>,
     name: &Name,
     at: At<raw::Credential>,
     defaults: &Defaults,
-) -> (Option<Manner>, Option<credential::Settings>) {
-    let (manner, kinded) = kind(ground, name, at, defaults);
-    let settings = manner.as_ref().zip(kinded).map(|(manner, kinded)| {
-        let ask = manner.ask.clone().or_else(|| {
-            let entra = manner.entra?;
-            Some(asks::of(clouds::flow_audience(entra.cloud), entra.endpoint))
+) -> (
+    Option<TokenRequestStyle>,
+    Option<credential::CredentialSettings>,
+) {
+    let (style, validated_kind) = kind(context, name, at, defaults);
+    let settings = style
+        .as_ref()
+        .zip(validated_kind)
+        .map(|(style, validated_kind)| {
+            let ask = style.ask.clone().or_else(|| {
+                let entra = style.entra?;
+                Some(asks::of(clouds::flow_audience(entra.cloud), entra.endpoint))
+            });
+            credential::CredentialSettings {
+                name: name.shared(),
+                kind: validated_kind.kind,
+                ask,
+                expires: validated_kind.expires,
+            }
         });
-        credential::Settings {
-            name: name.shared(),
-            kind: kinded.kind,
-            ask,
-            expires: kinded.expires,
-        }
-    });
-    (manner, settings)
+    (style, settings)
 }
 
 fn kind(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     name: &Name,
     at: At<raw::Credential>,
     defaults: &Defaults,
-) -> Half {
+) -> PartialCredential {
     let raw::Credential {
         client_secret,
         client_certificate,
@@ -220,70 +228,72 @@ fn kind(
         on_behalf_of,
         refresh_token,
     } = at.value;
-    let spots = [
-        application::spot_of(&client_secret),
-        application::spot_of(&client_certificate),
-        application::spot_of(&workload_identity),
-        application::spot_of(&on_behalf_of),
-        application::spot_of(&password),
-        application::spot_of(&managed_identity),
-        application::spot_of(&bearer),
-        application::spot_of(&refresh_token),
+    let locations = [
+        application::location_of(&client_secret),
+        application::location_of(&client_certificate),
+        application::location_of(&workload_identity),
+        application::location_of(&on_behalf_of),
+        application::location_of(&password),
+        application::location_of(&managed_identity),
+        application::location_of(&bearer),
+        application::location_of(&refresh_token),
     ];
-    let none = spots.iter().all(Option::is_none);
-    let given: Vec<Spot> = spots.into_iter().flatten().collect();
+    let none = locations.iter().all(Option::is_none);
+    let given: Vec<SourceLocation> = locations.into_iter().flatten().collect();
     if let [_, second, ..] = given.as_slice() {
-        ground.reader.error_at(
+        context.reader.error_at(
             second,
-            say!("this credential has two kinds"),
-            say!("keep one; another way to prove the gateway's identity is another credential"),
+            safe_text!("this credential has two kinds"),
+            safe_text!(
+                "keep one; another way to prove the gateway's identity is another credential"
+            ),
         );
         return (None, None);
     }
     if none {
-        ground.reader.error_at(
-            &at.spot,
-            say!("this credential has no kind that is built"),
-            say!("give it client_secret, client_certificate, workload_identity, managed_identity, password, refresh_token, on_behalf_of or bearer"),
+        context.reader.error_at(
+            &at.location,
+            safe_text!("this credential has no kind that is built"),
+            safe_text!("give it client_secret, client_certificate, workload_identity, managed_identity, password, refresh_token, on_behalf_of or bearer"),
         );
     }
     if let Field::Given(at) = client_secret {
-        return client_secret::judge(ground, at, defaults);
+        return client_secret::validate(context, at, defaults);
     }
     if let Field::Given(at) = client_certificate {
-        return client_certificate::judge(ground, at, defaults);
+        return client_certificate::validate(context, at, defaults);
     }
     if let Field::Given(at) = workload_identity {
-        return workload_identity::judge(ground, at, defaults);
+        return workload_identity::validate(context, at, defaults);
     }
     if let Field::Given(at) = password {
-        return password::judge(ground, at, defaults);
+        return password::validate(context, at, defaults);
     }
     if let Field::Given(at) = managed_identity {
-        return managed_identity::judge(ground, at, defaults);
+        return managed_identity::validate(context, at, defaults);
     }
     if let Field::Given(at) = bearer {
-        return bearer::judge(ground, at, defaults);
+        return bearer::validate(context, at, defaults);
     }
     if let Field::Given(at) = on_behalf_of {
-        return on_behalf_of::judge(ground, at, defaults);
+        return on_behalf_of::validate(context, at, defaults);
     }
     if let Field::Given(at) = refresh_token {
-        return refresh_token::judge(ground, &name.shared(), at, defaults);
+        return refresh_token::validate(context, &name.shared(), at, defaults);
     }
     (None, None)
 }
 
 /// Notes credentials no flow uses: one file of shared ones may serve several environments. `used`: by position.
-pub fn unused(ground: &mut Ground<'_>, credentials: &Credentials, used: &[bool]) {
+pub fn unused(context: &mut ValidationContext<'_>, credentials: &Credentials, used: &[bool]) {
     for (credential, used) in credentials.0.iter().zip(used) {
         let used = *used || credential.reads_vaults;
-        if let (false, Some(spot)) = (used, &credential.spot) {
-            ground.reader.note(
+        if let (false, Some(location)) = (used, &credential.location) {
+            context.reader.note(
                 super::super::Severity::Note,
-                spot,
-                say!("no flow uses this credential"),
-                say!("name it in a flow's `credential`, unless other files do"),
+                location,
+                safe_text!("no flow uses this credential"),
+                safe_text!("name it in a flow's `credential`, unless other files do"),
                 None,
             );
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::super::problem::{Name, Spot, say};
+use super::super::problem::{Name, SourceLocation, safe_text};
 use super::super::raw;
 use super::super::read::{At, Field, Named};
 use super::super::values::{Flag, OneOrMore, Size, Span, Text};
@@ -16,7 +16,7 @@ use super::super::{Entry, Severity};
 use super::callers::{self, Callers};
 use super::credentials::{self, Credentials};
 use super::listener::{Server, plain_path};
-use super::{Defaults, Ground, lists, target, unknown_name, wanted};
+use super::{Defaults, ValidationContext, lists, target, unknown_name, wanted};
 use crate::flow::{self, FlowId};
 use crate::identity::CallerId;
 use crate::policy::Rule;
@@ -38,7 +38,7 @@ struct Others<'a> {
 
 /// Judges `flows:`.
 pub fn flows(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     section: Field<Named<raw::Flow>>,
     defaults: &Defaults,
     server: Option<&Server>,
@@ -47,14 +47,14 @@ pub fn flows(
 ) -> Vec<Option<Entry>> {
     let broken = matches!(section, Field::Broken);
     match &section {
-        Field::Absent => ground.reader.remark(
-            say!("there are no flows: every call will be refused"),
-            say!("add a section `flows:`"),
+        Field::Absent => context.reader.remark(
+            safe_text!("there are no flows: every call will be refused"),
+            safe_text!("add a section `flows:`"),
         ),
-        Field::Given(at) if at.value.0.is_empty() => ground.reader.warn_at(
-            &at.spot,
-            say!("there are no flows: every call will be refused"),
-            say!("add a flow: its name, and below it `url` and `who_can_trigger`"),
+        Field::Given(at) if at.value.0.is_empty() => context.reader.warn_at(
+            &at.location,
+            safe_text!("there are no flows: every call will be refused"),
+            safe_text!("add a flow: its name, and below it `url` and `who_can_trigger`"),
         ),
         Field::Given(_) | Field::Broken => {}
     }
@@ -68,7 +68,7 @@ pub fn flows(
         credentials_used: vec![false; credentials.0.len()],
         misnamed: false,
     };
-    default_credential(ground, &others);
+    default_credential(context, &others);
     let mut entries = Vec::with_capacity(named.len());
     let mut paths = Vec::with_capacity(named.len());
     let mut every = true;
@@ -79,7 +79,7 @@ pub fn flows(
             continue;
         };
         entries.push(flow(
-            ground,
+            context,
             FlowId(index),
             &name,
             at,
@@ -87,11 +87,11 @@ pub fn flows(
             &mut paths,
         ));
     }
-    overlaps(ground, &mut paths);
+    overlaps(context, &mut paths);
     // A broken flow may be the one that uses them, and a misspelled name may mean them.
     if every && !broken && !others.misnamed {
-        callers::unused(ground, callers, &others.callers_used);
-        credentials::unused(ground, credentials, &others.credentials_used);
+        callers::unused(context, callers, &others.callers_used);
+        credentials::unused(context, credentials, &others.credentials_used);
     }
     entries
 }
@@ -102,10 +102,10 @@ struct Taken {
     subpaths: bool,
     methods: Vec<http::Method>,
     name: Name,
-    spot: Spot,
+    location: SourceLocation,
 }
 
-fn overlaps(ground: &mut Ground<'_>, paths: &mut [Taken]) {
+fn overlaps(context: &mut ValidationContext<'_>, paths: &mut [Taken]) {
     // In order, whatever lies below a path follows it: `/a`, `/a/b`; but `/a-b` may stand between.
     paths.sort_by(|one, other| one.path.cmp(&other.path));
     let mut open: Vec<&Taken> = Vec::new();
@@ -120,21 +120,21 @@ fn overlaps(ground: &mut Ground<'_>, paths: &mut [Taken]) {
             earlier.subpaths && rest.is_some_and(|rest| rest.starts_with('/'))
         };
         if let Some(earlier) = open.iter().find(|earlier| shared(earlier)) {
-            ground.reader.error_between(
-                &taken.spot,
-                say!(
+            context.reader.error_between(
+                &taken.location,
+                safe_text!(
                     "the path overlaps that of `{}`, and both take the same method",
                     earlier.name.clone()
                 ),
-                say!("give one of them another `path`, or `methods` that the other has not"),
-                (say!("the other path"), earlier.spot.clone()),
+                safe_text!("give one of them another `path`, or `methods` that the other has not"),
+                (safe_text!("the other path"), earlier.location.clone()),
             );
         } else if let Some(earlier) = open.iter().find(|earlier| below(earlier)) {
-            ground.reader.error_between(
-                &taken.spot,
-                say!("the path overlaps that of `{}`", earlier.name.clone()),
-                say!("give one of them another `path`"),
-                (say!("the other path"), earlier.spot.clone()),
+            context.reader.error_between(
+                &taken.location,
+                safe_text!("the path overlaps that of `{}`", earlier.name.clone()),
+                safe_text!("give one of them another `path`"),
+                (safe_text!("the other path"), earlier.location.clone()),
             );
         }
         open.push(taken);
@@ -143,14 +143,14 @@ fn overlaps(ground: &mut Ground<'_>, paths: &mut [Taken]) {
 
 #[expect(clippy::too_many_lines, reason = "one step for each key of the entry")]
 fn flow(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     id: FlowId,
     name: &Name,
     at: At<raw::Flow>,
     others: &mut Others<'_>,
     paths: &mut Vec<Taken>,
 ) -> Option<Entry> {
-    let owner = at.spot;
+    let owner = at.location;
     let raw::Flow {
         url,
         who_can_trigger,
@@ -173,14 +173,14 @@ fn flow(
     } = at.value;
     let defaults = others.defaults;
     let subpaths = flag(subpaths);
-    let path = path_of(ground, name, path, &owner, others.server);
-    let url = ground.required(
+    let path = path_of(context, name, path, &owner, others.server);
+    let url = context.required(
         url,
         &owner,
         "url",
-        say!("copy the URL of the flow's trigger `When an HTTP request is received`"),
+        safe_text!("copy the URL of the flow's trigger `When an HTTP request is received`"),
     );
-    let credential = which_credential(ground, credential, others);
+    let credential = which_credential(context, credential, others);
     let may_borrow = Borrowing {
         credential: &credential,
         exchanges: exchanges(&credential, others.credentials),
@@ -188,35 +188,35 @@ fn flow(
         subpaths: subpaths == Some(true),
     };
     let on_behalf_of = may_borrow.exchanges;
-    let who = who_can_trigger.as_ref().map(|at| at.spot.clone());
-    let rule = rule(ground, who_can_trigger, &owner, &may_borrow, others);
+    let who = who_can_trigger.as_ref().map(|at| at.location.clone());
+    let rule = rule(context, who_can_trigger, &owner, &may_borrow, others);
     let methods = methods.or(&defaults.flow.methods).given();
     let methods = methods.map(|at| lists::methods_of(&at.value));
-    if let (Some((path, spot)), Some(subpaths)) = (path.clone(), subpaths) {
+    if let (Some((path, location)), Some(subpaths)) = (path.clone(), subpaths) {
         paths.push(Taken {
             path,
             subpaths,
             // Broken ones are told; nobody knows what they would take.
             methods: methods.clone().unwrap_or_default(),
             name: name.clone(),
-            spot,
+            location,
         });
     }
     if let (Some(who), Some(Rule::Anyone), Some(methods)) = (&who, &rule, &methods) {
-        open_to_pages(ground, who, methods, others.server);
+        open_to_pages(context, who, methods, others.server);
     }
     let trigger = match trigger {
         Field::Absent => Some(None),
         Field::Broken => None,
-        Field::Given(at) => wanted::trigger_of(ground, at.value).map(Some),
+        Field::Given(at) => wanted::trigger_of(context, at.value).map(Some),
     };
     let wanted = trigger.as_ref().and_then(Option::as_ref);
     if let Some(wanted) = wanted {
         let methods = methods.as_deref();
-        wanted::contradictions(ground, wanted, &credential, methods, others.credentials);
+        wanted::contradictions(context, wanted, &credential, methods, others.credentials);
     }
-    let target = target::judge(
-        ground,
+    let target = target::validate(
+        context,
         target::Wish {
             url,
             kind,
@@ -232,13 +232,13 @@ fn flow(
     );
     let timeout = timeout.or(&defaults.flow.timeout);
     let body_limit = body_limit.or(&defaults.flow.body_limit);
-    sanity(ground, &timeout, &body_limit, others.server);
+    sanity(context, &timeout, &body_limit, others.server);
     let fits = target
         .as_ref()
-        .is_none_or(|target| lists::query_beside(ground, &query, &target.url));
-    let query = lists::query_of(ground, query).filter(|_| fits);
-    let content_types = lists::content_types_of(ground, content_types);
-    let headers = lists::response_headers(ground, response_headers);
+        .is_none_or(|target| lists::query_beside(context, &query, &target.url));
+    let query = lists::query_of(context, query).filter(|_| fits);
+    let content_types = lists::content_types_of(context, content_types);
+    let headers = lists::response_headers(context, response_headers);
     let (rule, target) = (rule?, target?);
     let (remove_headers, pass_headers) = headers?;
     // A credential that is broken has no number here.
@@ -273,15 +273,20 @@ fn flow(
 
 /// Over plain http a browser says nothing of the page that made it send a GET: no `Origin`, and `Sec-Fetch-Site` only to https and to
 /// loopback (Fetch Metadata section 2). Nothing tells such a request from a program's (security rule 14).
-fn open_to_pages(ground: &mut Ground<'_>, who: &Spot, methods: &[Method], server: Option<&Server>) {
+fn open_to_pages(
+    context: &mut ValidationContext<'_>,
+    who: &SourceLocation,
+    methods: &[Method],
+    server: Option<&Server>,
+) {
     let clear = server.is_some_and(|server| server.settings.tls.is_none());
     let safe = [Method::GET, Method::HEAD];
-    if clear && !ground.on_loopback && methods.iter().any(|method| safe.contains(method)) {
-        ground.reader.note(
+    if clear && !context.on_loopback && methods.iter().any(|method| safe.contains(method)) {
+        context.reader.note(
             Severity::Note,
             who,
-            say!("where callers reach this flow by plain http, any web page can make a visitor's browser send it a GET"),
-            say!("let callers come by https alone, or take POST only"),
+            safe_text!("where callers reach this flow by plain http, any web page can make a visitor's browser send it a GET"),
+            safe_text!("let callers come by https alone, or take POST only"),
             None,
         );
     }
@@ -289,7 +294,7 @@ fn open_to_pages(ground: &mut Ground<'_>, who: &Spot, methods: &[Method], server
 
 /// Limits that are allowed and probably not meant.
 fn sanity(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     timeout: &Field<Span>,
     body_limit: &Field<Size>,
     server: Option<&Server>,
@@ -297,27 +302,29 @@ fn sanity(
     if let (Some(timeout), Some(server)) = (timeout.as_ref(), server)
         && timeout.value.0 > server.settings.drain
     {
-        ground.reader.warn_at(
-            &timeout.spot,
-            say!("a call may take longer than server.drain waits"),
-            say!("make server.drain at least as long, or a restart cuts such calls off"),
+        context.reader.warn_at(
+            &timeout.location,
+            safe_text!("a call may take longer than server.drain waits"),
+            safe_text!("make server.drain at least as long, or a restart cuts such calls off"),
         );
     }
     let Some(limit) = body_limit.as_ref() else {
         return;
     };
     if limit.value.0 > SERVICE_LIMIT {
-        ground.reader.warn_at(
-            &limit.spot,
-            say!("this is over the service's own limit of 100 MiB"),
-            say!("write 100MiB or less"),
+        context.reader.warn_at(
+            &limit.location,
+            safe_text!("this is over the service's own limit of 100 MiB"),
+            safe_text!("write 100MiB or less"),
         );
     }
     if server.is_some_and(|server| limit.value.0 > server.limits.buffer_memory(None)) {
-        ground.reader.warn_at(
-            &limit.spot,
-            say!("this is over server.buffer_memory: a body without a declared length never fits"),
-            say!("raise server.buffer_memory, or lower this limit"),
+        context.reader.warn_at(
+            &limit.location,
+            safe_text!(
+                "this is over server.buffer_memory: a body without a declared length never fits"
+            ),
+            safe_text!("raise server.buffer_memory, or lower this limit"),
         );
     }
 }
@@ -331,34 +338,34 @@ fn flag(field: Field<Flag>) -> Option<bool> {
 }
 
 fn path_of(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     name: &Name,
     path: Field<Text>,
-    owner: &Spot,
+    owner: &SourceLocation,
     server: Option<&Server>,
-) -> Option<(String, Spot)> {
+) -> Option<(String, SourceLocation)> {
     let base = server
         .map(|server| server.base.as_str())
         .unwrap_or_default();
-    let (path, spot) = match path {
+    let (path, location) = match path {
         Field::Absent => (format!("/{}", name.as_str()), owner.clone()),
         Field::Broken => return None,
         Field::Given(at) => {
-            if !plain_path(ground, &at.spot, &at.value.0) {
+            if !plain_path(context, &at.location, &at.value.0) {
                 return None;
             }
-            (at.value.0, at.spot)
+            (at.value.0, at.location)
         }
     };
     if path == "/-" || path.starts_with("/-/") {
-        ground.reader.error_at(
-            &spot,
-            say!("/-/ is reserved for the gateway"),
-            say!("choose a path that begins otherwise"),
+        context.reader.error_at(
+            &location,
+            safe_text!("/-/ is reserved for the gateway"),
+            safe_text!("choose a path that begins otherwise"),
         );
         return None;
     }
-    Some((format!("{base}{path}"), spot))
+    Some((format!("{base}{path}"), location))
 }
 
 /// What a flow for anyone would lend to everybody.
@@ -371,29 +378,29 @@ struct Borrowing<'a> {
 }
 
 fn rule(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     who: Field<OneOrMore<Text>>,
-    owner: &Spot,
+    owner: &SourceLocation,
     borrowing: &Borrowing<'_>,
     others: &mut Others<'_>,
 ) -> Option<Rule> {
-    let who = ground.required(
+    let who = context.required(
         who,
         owner,
         "who_can_trigger",
-        say!("list the callers that may use this flow, or write anyone"),
+        safe_text!("list the callers that may use this flow, or write anyone"),
     )?;
     let list = who.value.0;
     if let Some(at) = list.iter().find(|at| at.value.0 == "anyone") {
         if list.len() > 1 {
-            ground.reader.error_at(
-                &at.spot,
-                say!("`anyone` stands beside callers' names"),
-                say!("write `who_can_trigger: anyone`, or list callers only"),
+            context.reader.error_at(
+                &at.location,
+                safe_text!("`anyone` stands beside callers' names"),
+                safe_text!("write `who_can_trigger: anyone`, or list callers only"),
             );
             return None;
         }
-        anyone(ground, &who.spot, borrowing);
+        anyone(context, &who.location, borrowing);
         return Some(Rule::Anyone);
     }
     let known: Vec<&Name> = others.callers.0.iter().map(|caller| &caller.name).collect();
@@ -405,7 +412,7 @@ fn rule(
             .0
             .binary_search_by(|caller| caller.name.as_str().cmp(&at.value.0));
         let Ok(index) = found else {
-            unknown_name(ground.reader, at, "caller", "callers", &known);
+            unknown_name(context.reader, at, "caller", "callers", &known);
             others.misnamed = true;
             allowed = None;
             continue;
@@ -413,13 +420,13 @@ fn rule(
         if let Some(used) = others.callers_used.get_mut(index) {
             *used = true;
         }
-        listed.push((index, at.spot.clone()));
+        listed.push((index, at.location.clone()));
         let Some(list) = &mut allowed else { continue };
         if list.contains(&CallerId(index)) {
-            ground.reader.warn_at(
-                &at.spot,
-                say!("this caller is listed twice"),
-                say!("list it once"),
+            context.reader.warn_at(
+                &at.location,
+                safe_text!("this caller is listed twice"),
+                safe_text!("list it once"),
             );
         } else {
             list.push(CallerId(index));
@@ -427,7 +434,7 @@ fn rule(
     }
     if borrowing.exchanges {
         let exchanger = chosen(borrowing.credential, others.credentials);
-        credentials::lent(ground, &listed, others.callers, exchanger);
+        credentials::lent(context, &listed, others.callers, exchanger);
     }
     allowed.map(Rule::Callers)
 }
@@ -439,7 +446,7 @@ fn exchanges(credential: &Chosen, credentials: &Credentials) -> bool {
 fn chosen<'a>(
     credential: &Chosen,
     credentials: &'a Credentials,
-) -> Option<&'a credentials::Judged> {
+) -> Option<&'a credentials::ValidatedCredential> {
     match credential {
         Chosen::One(index, _) => credentials.0.get(*index),
         Chosen::None | Chosen::Broken => None,
@@ -456,7 +463,11 @@ pub enum Chosen {
     Broken,
 }
 
-fn which_credential(ground: &mut Ground<'_>, own: Field<Text>, others: &mut Others<'_>) -> Chosen {
+fn which_credential(
+    context: &mut ValidationContext<'_>,
+    own: Field<Text>,
+    others: &mut Others<'_>,
+) -> Chosen {
     let inherited = own.absent();
     let at = match own.or(&others.defaults.flow.credential) {
         Field::Absent => return Chosen::None,
@@ -477,58 +488,64 @@ fn which_credential(ground: &mut Ground<'_>, own: Field<Text>, others: &mut Othe
         return Chosen::One(index, inherited);
     }
     others.misnamed = true;
-    unknown_credential(ground, &at, others);
+    unknown_credential(context, &at, others);
     Chosen::Broken
 }
 
-fn unknown_credential(ground: &mut Ground<'_>, at: &At<Text>, others: &Others<'_>) {
+fn unknown_credential(context: &mut ValidationContext<'_>, at: &At<Text>, others: &Others<'_>) {
     let known: Vec<&Name> = others.credentials.0.iter().map(|one| &one.name).collect();
-    unknown_name(ground.reader, at, "credential", "credentials", &known);
+    unknown_name(context.reader, at, "credential", "credentials", &known);
 }
 
 /// The default names a credential that is there, whether a flow takes it or not.
-fn default_credential(ground: &mut Ground<'_>, others: &Others<'_>) {
+fn default_credential(context: &mut ValidationContext<'_>, others: &Others<'_>) {
     if let Some(at) = others.defaults.flow.credential.as_ref() {
         let mut names = others.credentials.0.iter().map(|one| one.name.as_str());
         if at.value.0 != "none" && !names.any(|name| name == at.value.0) {
-            unknown_credential(ground, at, others);
+            unknown_credential(context, at, others);
         }
     }
 }
 
 /// A flow for anyone must not lend the gateway's identity by accident, nor open a whole API (security rule 16).
-fn anyone(ground: &mut Ground<'_>, spot: &Spot, borrowing: &Borrowing<'_>) {
+fn anyone(
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
+    borrowing: &Borrowing<'_>,
+) {
     if borrowing.subpaths {
-        ground.reader.error_at(
-            spot,
-            say!("`anyone` and `subpaths` together open everything below the URL to everybody"),
-            say!("list callers, or set subpaths: false"),
+        context.reader.error_at(
+            location,
+            safe_text!(
+                "`anyone` and `subpaths` together open everything below the URL to everybody"
+            ),
+            safe_text!("list callers, or set subpaths: false"),
         );
     }
     if borrowing.exchanges {
-        ground.reader.error_at(
-            spot,
-            say!("the flow's credential exchanges the caller's own token (on_behalf_of), and `anyone` has none"),
-            say!("list `entra` callers that admit users, or give the flow another credential"),
+        context.reader.error_at(
+            location,
+            safe_text!("the flow's credential exchanges the caller's own token (on_behalf_of), and `anyone` has none"),
+            safe_text!("list `entra` callers that admit users, or give the flow another credential"),
         );
         return;
     }
     if let Chosen::One(_, inherited) = borrowing.credential
         && !borrowing.open
     {
-        let cure = if *inherited {
-            say!(
+        let fix = if *inherited {
+            safe_text!(
                 "defaults.flow.credential applies here: write credential: none to use the URL's own signature, or open: true if everybody may act as the gateway"
             )
         } else {
-            say!(
+            safe_text!(
                 "list callers, take the credential off, or write open: true if everybody may act as the gateway"
             )
         };
-        ground.reader.error_at(
-            spot,
-            say!("`anyone` together with a credential lets everybody act as the gateway"),
-            cure,
+        context.reader.error_at(
+            location,
+            safe_text!("`anyone` together with a credential lets everybody act as the gateway"),
+            fix,
         );
     }
 }

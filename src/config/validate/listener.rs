@@ -9,11 +9,11 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::super::problem::{Spot, say};
+use super::super::problem::{SourceLocation, safe_text};
 use super::super::read::{At, Field};
 use super::super::values::{Any, Text};
 use super::super::{Admin, Limits, raw};
-use super::{Ground, outbound};
+use super::{ValidationContext, outbound};
 use crate::call::source;
 use crate::server::{self, tls};
 use crate::validity::Validity;
@@ -21,7 +21,7 @@ use crate::validity::Validity;
 /// `server:`, judged.
 pub struct Server {
     /// For the listener.
-    pub settings: server::Settings,
+    pub settings: server::ListenerSettings,
     /// For requests.
     pub limits: Limits,
     /// Prefix of every path, without a trailing slash: empty for `/`.
@@ -29,7 +29,7 @@ pub struct Server {
 }
 
 /// Judges `server:`.
-pub fn server(ground: &mut Ground<'_>, section: Field<raw::Server>) -> Option<Server> {
+pub fn server(context: &mut ValidationContext<'_>, section: Field<raw::Server>) -> Option<Server> {
     let raw::Server {
         listen,
         base_path,
@@ -45,21 +45,21 @@ pub fn server(ground: &mut Ground<'_>, section: Field<raw::Server>) -> Option<Se
         drain_delay,
         drain,
     } = section.given()?.value;
-    let listen = address(ground, listen);
-    ground.on_loopback = listen.is_some_and(|listen| listen.ip().to_canonical().is_loopback());
-    let base = base_path.given().and_then(|at| base(ground, &at));
-    let hosts = hosts.given().and_then(|at| host_names(ground, at.value));
+    let listen = address(context, listen);
+    context.on_loopback = listen.is_some_and(|listen| listen.ip().to_canonical().is_loopback());
+    let base = base_path.given().and_then(|at| base(context, &at));
+    let hosts = hosts.given().and_then(|at| host_names(context, at.value));
     let trusted_proxies = trusted_proxies
         .given()
-        .and_then(|at| networks(ground, at.value));
+        .and_then(|at| networks(context, at.value));
     let tls = match tls {
         Field::Absent => Some(None),
         Field::Broken => None,
-        Field::Given(at) => tls_settings(ground, at).map(Some),
+        Field::Given(at) => tls_settings(context, at).map(Some),
     };
     let (tls, certificate_expires) = tls?.unzip();
     Some(Server {
-        settings: server::Settings {
+        settings: server::ListenerSettings {
             listen: listen?,
             tls,
             certificate_expires: certificate_expires.flatten(),
@@ -85,7 +85,7 @@ pub fn server(ground: &mut Ground<'_>, section: Field<raw::Server>) -> Option<Se
 
 /// Judges `admin:`.
 pub fn admin(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     section: Field<raw::Admin>,
     server: Option<&Server>,
 ) -> Option<Admin> {
@@ -94,9 +94,9 @@ pub fn admin(
         hosts,
         reload,
     } = section.given()?.value;
-    let spot = listen.as_ref().map(|at| at.spot.clone());
-    let hosts = hosts.given().and_then(|at| host_names(ground, at.value));
-    let address = address(ground, listen)?;
+    let location = listen.as_ref().map(|at| at.location.clone());
+    let hosts = hosts.given().and_then(|at| host_names(context, at.value));
+    let address = address(context, listen)?;
     let callers = server.map(|server| server.settings.listen);
     // Port 0 is another one each time.
     let shared = callers.is_some_and(|callers| {
@@ -104,11 +104,11 @@ pub fn admin(
         let same = one == other || one.is_unspecified() || other.is_unspecified();
         same && callers.port() == address.port() && address.port() != 0
     });
-    if let (true, Some(spot)) = (shared, &spot) {
-        ground.reader.error_at(
-            spot,
-            say!("this is the port of server.listen: metrics and status are not for callers"),
-            say!("give admin.listen a port of its own"),
+    if let (true, Some(location)) = (shared, &location) {
+        context.reader.error_at(
+            location,
+            safe_text!("this is the port of server.listen: metrics and status are not for callers"),
+            safe_text!("give admin.listen a port of its own"),
         );
     }
     Some(Admin {
@@ -118,30 +118,36 @@ pub fn admin(
     })
 }
 
-fn address(ground: &mut Ground<'_>, listen: Field<Text>) -> Option<SocketAddr> {
+fn address(context: &mut ValidationContext<'_>, listen: Field<Text>) -> Option<SocketAddr> {
     let at = listen.given()?;
     let address = at.value.0.parse().ok();
     if address.is_none() {
-        ground.reader.error_at(
-            &at.spot,
-            say!("this is not an address and port"),
-            say!("write e.g. 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080 (a name is not enough)"),
+        context.reader.error_at(
+            &at.location,
+            safe_text!("this is not an address and port"),
+            safe_text!(
+                "write e.g. 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080 (a name is not enough)"
+            ),
         );
     }
     address
 }
 
 /// Without a trailing slash; empty for `/`.
-fn base(ground: &mut Ground<'_>, at: &At<Text>) -> Option<String> {
+fn base(context: &mut ValidationContext<'_>, at: &At<Text>) -> Option<String> {
     let base = at.value.0.trim_end_matches('/');
     if base.is_empty() {
         return Some(String::new());
     }
-    plain_path(ground, &at.spot, base).then(|| base.to_owned())
+    plain_path(context, &at.location, base).then(|| base.to_owned())
 }
 
 /// Whether a path is a slash and plain segments: what could be spelled in two ways is refused (design decision 8).
-pub fn plain_path(ground: &mut Ground<'_>, spot: &Spot, path: &str) -> bool {
+pub fn plain_path(
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
+    path: &str,
+) -> bool {
     let plain = path.strip_prefix('/').is_some_and(|rest| {
         rest.split('/').all(|segment| {
             !segment.is_empty()
@@ -153,16 +159,16 @@ pub fn plain_path(ground: &mut Ground<'_>, spot: &Spot, path: &str) -> bool {
         })
     });
     if !plain {
-        ground.reader.error_at(
-            spot,
-            say!("this is not a plain path"),
-            say!("begin with /, use letters, digits, -, ., _ and ~ between single slashes, and no slash at the end"),
+        context.reader.error_at(
+            location,
+            safe_text!("this is not a plain path"),
+            safe_text!("begin with /, use letters, digits, -, ., _ and ~ between single slashes, and no slash at the end"),
         );
     }
     plain
 }
 
-fn host_names(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<String>> {
+fn host_names(context: &mut ValidationContext<'_>, list: Any<Text>) -> Option<Vec<String>> {
     let names: Vec<Option<String>> = list
         .0
         .into_iter()
@@ -170,10 +176,10 @@ fn host_names(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<String>> {
             let name = at.value.0.to_ascii_lowercase();
             let fits = outbound::host_name(&name);
             if !fits {
-                ground.reader.error_at(
-                    &at.spot,
-                    say!("this is not a host name, so no request can have it"),
-                    say!("write the name alone, e.g. gateway.example, without a port and without *; an IPv6 address in brackets, e.g. [::1]"),
+                context.reader.error_at(
+                    &at.location,
+                    safe_text!("this is not a host name, so no request can have it"),
+                    safe_text!("write the name alone, e.g. gateway.example, without a port and without *; an IPv6 address in brackets, e.g. [::1]"),
                 );
             }
             fits.then_some(name)
@@ -182,7 +188,7 @@ fn host_names(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<String>> {
     names.into_iter().collect()
 }
 
-fn networks(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<ipnet::IpNet>> {
+fn networks(context: &mut ValidationContext<'_>, list: Any<Text>) -> Option<Vec<ipnet::IpNet>> {
     let networks: Vec<Option<ipnet::IpNet>> = list
         .0
         .into_iter()
@@ -194,17 +200,17 @@ fn networks(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<ipnet::IpNet
                     .map(ipnet::IpNet::from)
             });
             if network.is_none() {
-                ground.reader.error_at(
-                    &at.spot,
-                    say!("this is not an address or network"),
-                    say!("write e.g. 192.0.2.10 or 192.0.2.0/24"),
+                context.reader.error_at(
+                    &at.location,
+                    safe_text!("this is not an address or network"),
+                    safe_text!("write e.g. 192.0.2.10 or 192.0.2.0/24"),
                 );
             }
             if network.is_some_and(|network| network.prefix_len() == 0) {
-                ground.reader.warn_at(
-                    &at.spot,
-                    say!("every address is trusted to say where a call came from"),
-                    say!("list the proxies alone"),
+                context.reader.warn_at(
+                    &at.location,
+                    safe_text!("every address is trusted to say where a call came from"),
+                    safe_text!("list the proxies alone"),
                 );
             }
             network.map(source::canonical)
@@ -214,65 +220,68 @@ fn networks(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<ipnet::IpNet
 }
 
 fn tls_settings(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     section: At<raw::Tls>,
 ) -> Option<(Arc<rustls::ServerConfig>, Option<u64>)> {
     let raw::Tls {
         certificate,
         private_key,
     } = section.value;
-    let why =
-        || say!("TLS needs both `certificate` and `private_key`, each the path of a PEM file");
-    let certificate = ground.required(certificate, &section.spot, "certificate", why());
-    let private_key = ground.required(private_key, &section.spot, "private_key", why());
+    let why = || {
+        safe_text!("TLS needs both `certificate` and `private_key`, each the path of a PEM file")
+    };
+    let certificate = context.required(certificate, &section.location, "certificate", why());
+    let private_key = context.required(private_key, &section.location, "private_key", why());
     let (certificate, private_key) = (certificate?, private_key?);
-    let chain = ground.file(&certificate);
-    let key = ground.file(&private_key);
+    let chain = context.file(&certificate);
+    let key = context.file(&private_key);
     let (chain, key) = (chain?, key?);
-    let leaf = certificates(ground, &certificate.spot, &chain)?;
+    let leaf = certificates(context, &certificate.location, &chain)?;
     let config = tls::server_config(&tls::Material {
         certificates: &chain,
         private_key: &key,
         client_ca: None,
     });
-    let (problem, cure) = match config {
+    let (problem, fix) = match config {
         Ok(config) => {
             let valid = leaf.first().and_then(|leaf| Validity::of(leaf));
             if let Some(valid) = valid {
-                ground.certificate(
-                    &certificate.spot,
+                context.certificate(
+                    &certificate.location,
                     valid,
-                    say!("put a new one in place, with its private key"),
+                    safe_text!("put a new one in place, with its private key"),
                 );
             }
             return Some((config, valid.map(|valid| valid.until)));
         }
         Err(tls::Error::PrivateKey) => (
-            say!("there is no private key in this file"),
-            say!("the file has to be PEM, with BEGIN PRIVATE KEY, and without a passphrase"),
+            safe_text!("there is no private key in this file"),
+            safe_text!("the file has to be PEM, with BEGIN PRIVATE KEY, and without a passphrase"),
         ),
         Err(_) => (
-            say!("the private key does not fit the certificate"),
-            say!("the file of `certificate` has to begin with the certificate of this very key"),
+            safe_text!("the private key does not fit the certificate"),
+            safe_text!(
+                "the file of `certificate` has to begin with the certificate of this very key"
+            ),
         ),
     };
-    ground.reader.error_at(&private_key.spot, problem, cure);
+    context.reader.error_at(&private_key.location, problem, fix);
     None
 }
 
 /// The certificates of a PEM file, at least one.
 pub fn certificates(
-    ground: &mut Ground<'_>,
-    spot: &Spot,
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
     bytes: &[u8],
 ) -> Option<Vec<CertificateDer<'static>>> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     let found = found.ok().filter(|found| !found.is_empty());
     if found.is_none() {
-        ground.reader.error_at(
-            spot,
-            say!("there is no certificate in this file"),
-            say!("the file has to be PEM, with BEGIN CERTIFICATE"),
+        context.reader.error_at(
+            location,
+            safe_text!("there is no certificate in this file"),
+            safe_text!("the file has to be PEM, with BEGIN CERTIFICATE"),
         );
     }
     found

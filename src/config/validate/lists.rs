@@ -4,11 +4,11 @@
 
 use http::{HeaderName, Method};
 
-use super::super::problem::say;
+use super::super::problem::safe_text;
 use super::super::raw;
 use super::super::read::Field;
 use super::super::values::{Any, Choice, OneOrMore, Text};
-use super::Ground;
+use super::ValidationContext;
 use crate::flow::belongs_to_one_hop;
 
 /// Query parameters that belong to the URL (facts A1.5).
@@ -42,7 +42,10 @@ pub fn methods_of(list: &OneOrMore<Choice<raw::Method>>) -> Vec<Method> {
 }
 
 /// Query parameters a caller may pass; none when the key is absent.
-pub fn query_of(ground: &mut Ground<'_>, list: Field<OneOrMore<Text>>) -> Option<Vec<String>> {
+pub fn query_of(
+    context: &mut ValidationContext<'_>,
+    list: Field<OneOrMore<Text>>,
+) -> Option<Vec<String>> {
     let list = match list {
         Field::Absent => return Some(Vec::new()),
         Field::Broken => return None,
@@ -51,10 +54,10 @@ pub fn query_of(ground: &mut Ground<'_>, list: Field<OneOrMore<Text>>) -> Option
     let mut kept = Some(Vec::new());
     for at in list {
         if RESERVED_QUERY.contains(&at.value.0.to_ascii_lowercase().as_str()) {
-            ground.reader.error_at(
-                &at.spot,
-                say!("this query parameter belongs to the URL and is never a caller's"),
-                say!("leave it out"),
+            context.reader.error_at(
+                &at.location,
+                safe_text!("this query parameter belongs to the URL and is never a caller's"),
+                safe_text!("leave it out"),
             );
             kept = None;
         } else if let Some(kept) = &mut kept {
@@ -66,7 +69,7 @@ pub fn query_of(ground: &mut Ground<'_>, list: Field<OneOrMore<Text>>) -> Option
 
 /// Media types in lower case; any when the key is absent.
 pub fn content_types_of(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     list: Field<OneOrMore<Text>>,
 ) -> Option<Vec<String>> {
     let list = match list {
@@ -87,10 +90,10 @@ pub fn content_types_of(
             .split_once('/')
             .is_some_and(|(kind, subkind)| token(kind) && token(subkind));
         if !fits {
-            ground.reader.error_at(
-                &at.spot,
-                say!("this is not a media type"),
-                say!("write e.g. application/json, without parameters"),
+            context.reader.error_at(
+                &at.location,
+                safe_text!("this is not a media type"),
+                safe_text!("write e.g. application/json, without parameters"),
             );
             kept = None;
         } else if let Some(kept) = &mut kept {
@@ -102,7 +105,7 @@ pub fn content_types_of(
 
 /// `response_headers:`, removed and passed.
 pub fn response_headers(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     section: Field<raw::ResponseHeaders>,
 ) -> Option<(Vec<HeaderName>, Vec<HeaderName>)> {
     let raw::ResponseHeaders { remove, pass } = match section {
@@ -110,37 +113,37 @@ pub fn response_headers(
         Field::Broken => return None,
         Field::Given(at) => at.value,
     };
-    let remove = header_names(ground, remove);
-    let pass = passed(ground, pass, remove.as_deref().unwrap_or_default());
+    let remove = header_names(context, remove);
+    let pass = passed(context, pass, remove.as_deref().unwrap_or_default());
     remove.zip(pass)
 }
 
 /// Headers that pass although they would be kept back: not those that belong to one hop, nor those that are removed.
 fn passed(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     list: Field<Any<Text>>,
     removed: &[HeaderName],
 ) -> Option<Vec<HeaderName>> {
-    let spots: Vec<_> = list.as_ref().map_or_else(Vec::new, |at| {
-        at.value.0.iter().map(|one| one.spot.clone()).collect()
+    let locations: Vec<_> = list.as_ref().map_or_else(Vec::new, |at| {
+        at.value.0.iter().map(|one| one.location.clone()).collect()
     });
-    let names = header_names(ground, list)?;
+    let names = header_names(context, list)?;
     let mut sound = true;
-    for (name, spot) in names.iter().zip(&spots) {
-        let (message, cure) = if belongs_to_one_hop(&name.as_str().replace(['_', '.'], "-")) {
+    for (name, location) in names.iter().zip(&locations) {
+        let (message, fix) = if belongs_to_one_hop(&name.as_str().replace(['_', '.'], "-")) {
             (
-                say!("this header belongs to one hop and never passes"),
-                say!("leave it out"),
+                safe_text!("this header belongs to one hop and never passes"),
+                safe_text!("leave it out"),
             )
         } else if removed.contains(name) {
             (
-                say!("this header stands in both `remove` and `pass`, and is removed"),
-                say!("keep it in one of the two"),
+                safe_text!("this header stands in both `remove` and `pass`, and is removed"),
+                safe_text!("keep it in one of the two"),
             )
         } else {
             continue;
         };
-        ground.reader.error_at(spot, message, cure);
+        context.reader.error_at(location, message, fix);
         sound = false;
     }
     sound.then_some(names)
@@ -148,17 +151,19 @@ fn passed(
 
 /// Refuses query parameters that the URL itself has: a caller's never replaces them.
 pub fn query_beside(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     list: &Field<OneOrMore<Text>>,
     url: &crate::flow::TriggerUrl,
 ) -> bool {
     let mut sound = true;
     for at in list.as_ref().map_or(&[][..], |at| &at.value.0) {
         if url.parameter(&at.value.0) {
-            ground.reader.error_at(
-                &at.spot,
-                say!("the URL itself has this query parameter, so a caller's is always refused"),
-                say!("take it out of the URL, or out of this list"),
+            context.reader.error_at(
+                &at.location,
+                safe_text!(
+                    "the URL itself has this query parameter, so a caller's is always refused"
+                ),
+                safe_text!("take it out of the URL, or out of this list"),
             );
             sound = false;
         }
@@ -166,7 +171,10 @@ pub fn query_beside(
     sound
 }
 
-fn header_names(ground: &mut Ground<'_>, list: Field<Any<Text>>) -> Option<Vec<HeaderName>> {
+fn header_names(
+    context: &mut ValidationContext<'_>,
+    list: Field<Any<Text>>,
+) -> Option<Vec<HeaderName>> {
     let list = match list {
         Field::Absent => return Some(Vec::new()),
         Field::Broken => return None,
@@ -177,10 +185,10 @@ fn header_names(ground: &mut Ground<'_>, list: Field<Any<Text>>) -> Option<Vec<H
         .map(|at| {
             let name = HeaderName::from_bytes(at.value.0.as_bytes()).ok();
             if name.is_none() {
-                ground.reader.error_at(
-                    &at.spot,
-                    say!("this is not a header name"),
-                    say!("write the name alone, e.g. X-Powered-By"),
+                context.reader.error_at(
+                    &at.location,
+                    safe_text!("this is not a header name"),
+                    safe_text!("write the name alone, e.g. X-Powered-By"),
                 );
             }
             name

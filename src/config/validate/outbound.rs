@@ -3,20 +3,20 @@
 //! In: proxy, extra certificates, time limits, log settings as text. Out: settings of the client and of logging. The proxy comes from the
 //! file, else from `HTTPS_PROXY` and `NO_PROXY` as every tool reads them; its address may carry a password and is a secret.
 
-use super::super::problem::say;
+use super::super::problem::safe_text;
 use super::super::raw;
 use super::super::read::{At, Field};
 use super::super::values::{Any, Choice, Text};
-use super::{Ground, listener};
+use super::{ValidationContext, listener};
 use crate::secret::{Secret, Source};
 use crate::validity::Validity;
 use crate::{client, telemetry};
 
 /// Judges `outbound:`. Notes the hosts for which plain http is allowed, which everything judged later needs.
 pub fn outbound(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     section: Field<raw::Outbound>,
-) -> Option<client::Settings> {
+) -> Option<client::OutboundSettings> {
     let raw::Outbound {
         ca,
         proxy,
@@ -27,39 +27,40 @@ pub fn outbound(
     } = section.given()?.value;
     let insecure_hosts = insecure_hosts
         .given()
-        .and_then(|at| hosts(ground, at.value));
-    ground.insecure_hosts = insecure_hosts.clone().unwrap_or_default();
+        .and_then(|at| hosts(context, at.value));
+    context.insecure_hosts = insecure_hosts.clone().unwrap_or_default();
     let ca = match ca {
         Field::Absent => Some(Vec::new()),
         Field::Broken => None,
         Field::Given(at) => {
-            let bytes = ground.file(&at);
-            let found = bytes.and_then(|bytes| listener::certificates(ground, &at.spot, &bytes));
+            let bytes = context.file(&at);
+            let found =
+                bytes.and_then(|bytes| listener::certificates(context, &at.location, &bytes));
             let valid = found.iter().flatten().filter_map(|one| Validity::of(one));
             // One that can be used will do: bundles hold old ones, too.
-            if let Some(best) = valid.max_by_key(|valid| (valid.from <= ground.now, valid.until)) {
-                let cure = say!("put the authority's certificate of today in place");
-                ground.certificate(&at.spot, best, cure);
+            if let Some(best) = valid.max_by_key(|valid| (valid.from <= context.now, valid.until)) {
+                let fix = safe_text!("put the authority's certificate of today in place");
+                context.certificate(&at.location, best, fix);
             }
             found
         }
     };
     let proxy = match proxy {
-        Field::Absent => Some(inherited_proxy(ground)),
+        Field::Absent => Some(inherited_proxy(context)),
         Field::Broken => None,
         Field::Given(at) => {
             let plain = matches!(at.value.0, Source::Plain(_));
-            let text = ground.secret(&at, false);
-            text.and_then(|text| configured_proxy(ground, &at, &text, plain))
+            let text = context.secret(&at, false);
+            text.and_then(|text| configured_proxy(context, &at, &text, plain))
                 .map(Some)
         }
     };
     let no_proxy = match no_proxy {
-        Field::Absent => Some(inherited_exceptions(ground)),
+        Field::Absent => Some(inherited_exceptions(context)),
         Field::Broken => None,
-        Field::Given(at) => exceptions(ground, at.value),
+        Field::Given(at) => exceptions(context, at.value),
     };
-    Some(client::Settings {
+    Some(client::OutboundSettings {
         ca: ca?,
         proxy: proxy?,
         no_proxy: no_proxy?,
@@ -71,7 +72,7 @@ pub fn outbound(
     })
 }
 
-fn hosts(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<String>> {
+fn hosts(context: &mut ValidationContext<'_>, list: Any<Text>) -> Option<Vec<String>> {
     let hosts: Vec<Option<String>> = list
         .0
         .into_iter()
@@ -79,10 +80,12 @@ fn hosts(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<String>> {
             let host = at.value.0.to_ascii_lowercase();
             let fits = host_name(&host);
             if !fits {
-                ground.reader.error_at(
-                    &at.spot,
-                    say!("this is not a host name"),
-                    say!("write the name alone, without https://, without a port and without *"),
+                context.reader.error_at(
+                    &at.location,
+                    safe_text!("this is not a host name"),
+                    safe_text!(
+                        "write the name alone, without https://, without a port and without *"
+                    ),
                 );
             }
             fits.then_some(host)
@@ -107,7 +110,7 @@ pub fn host_name(text: &str) -> bool {
 }
 
 /// What is reached without the proxy: a name or `.suffix`, an address, a network, or `*`. What can never match is refused.
-fn exceptions(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<String>> {
+fn exceptions(context: &mut ValidationContext<'_>, list: Any<Text>) -> Option<Vec<String>> {
     let entries: Vec<Option<String>> = list
         .0
         .into_iter()
@@ -116,16 +119,16 @@ fn exceptions(ground: &mut Ground<'_>, list: Any<Text>) -> Option<Vec<String>> {
             if exception(text) {
                 return Some(text.to_owned());
             }
-            let cure = if text.contains(',') {
-                say!("give each of them an entry of its own")
+            let fix = if text.contains(',') {
+                safe_text!("give each of them an entry of its own")
             } else if text.starts_with("*.") && exception(text.trim_start_matches('*')) {
-                say!("write it as `.corp`, not as `*.corp`: it stands for the name and everything below")
+                safe_text!("write it as `.corp`, not as `*.corp`: it stands for the name and everything below")
             } else {
-                say!("write a name or .suffix, an address (IPv6 without brackets) or a network alone, without https:// and without a port")
+                safe_text!("write a name or .suffix, an address (IPv6 without brackets) or a network alone, without https:// and without a port")
             };
-            ground
+            context
                 .reader
-                .error_at(&at.spot, say!("this can never match a host"), cure);
+                .error_at(&at.location, safe_text!("this can never match a host"), fix);
             None
         })
         .collect();
@@ -143,18 +146,18 @@ fn exception(text: &str) -> bool {
 }
 
 fn variable<const N: usize>(
-    ground: &Ground<'_>,
+    context: &ValidationContext<'_>,
     names: [&'static str; N],
 ) -> Option<(&'static str, String)> {
     names.into_iter().find_map(|name| {
-        let value = ground.reader.environment().value(name)?;
+        let value = context.reader.environment().value(name)?;
         (!value.trim().is_empty()).then_some((name, value))
     })
 }
 
 /// The exceptions of the environment, read as other tools read them: `*.corp` means `.corp`, a port does not matter.
-fn inherited_exceptions(ground: &mut Ground<'_>) -> Vec<String> {
-    let Some((name, list)) = variable(ground, ["NO_PROXY", "no_proxy"]) else {
+fn inherited_exceptions(context: &mut ValidationContext<'_>) -> Vec<String> {
+    let Some((name, list)) = variable(context, ["NO_PROXY", "no_proxy"]) else {
         return Vec::new();
     };
     let mut kept = Vec::new();
@@ -185,47 +188,49 @@ fn inherited_exceptions(ground: &mut Ground<'_>) -> Vec<String> {
         }
     }
     if ignored {
-        ground.reader.remark(
-            say!("an entry of {} can never match a host and is ignored", name),
-            say!("write names, .suffixes, addresses or networks, separated by commas, or outbound.no_proxy"),
+        context.reader.remark(
+            safe_text!("an entry of {} can never match a host and is ignored", name),
+            safe_text!("write names, .suffixes, addresses or networks, separated by commas, or outbound.no_proxy"),
         );
     }
     kept
 }
 
 /// The proxy of the environment. One that cannot be read is a warning: the variable may be meant for others.
-fn inherited_proxy(ground: &mut Ground<'_>) -> Option<Secret<url::Url>> {
+fn inherited_proxy(context: &mut ValidationContext<'_>) -> Option<Secret<url::Url>> {
     let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-    let (name, text) = variable(ground, names)?;
+    let (name, text) = variable(context, names)?;
     let url = proxy_url(&text);
     if url.is_none() {
-        ground.reader.remark(
-            say!("{} is not http://host:port and is ignored", name),
-            say!("set it to http://host:port, or write outbound.proxy"),
+        context.reader.remark(
+            safe_text!("{} is not http://host:port and is ignored", name),
+            safe_text!("set it to http://host:port, or write outbound.proxy"),
         );
     }
     url.map(Secret::new)
 }
 
 fn configured_proxy(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     at: &At<raw::Source>,
     text: &Secret<String>,
     plain: bool,
 ) -> Option<Secret<url::Url>> {
     let Some(url) = proxy_url(text.expose()) else {
-        ground.reader.error_at(
-            &at.spot,
-            say!("this is not a proxy's address"),
-            say!("write http://host:port, with user:password@ before the host if it wants one"),
+        context.reader.error_at(
+            &at.location,
+            safe_text!("this is not a proxy's address"),
+            safe_text!(
+                "write http://host:port, with user:password@ before the host if it wants one"
+            ),
         );
         return None;
     };
     if plain && url.password().is_some() {
-        ground.reader.warn_at(
-            &at.spot,
-            say!("a secret in plain text"),
-            say!("move it out: {{ env: NAME }} or {{ file: PATH }}"),
+        context.reader.warn_at(
+            &at.location,
+            safe_text!("a secret in plain text"),
+            safe_text!("move it out: {{ env: NAME }} or {{ file: PATH }}"),
         );
     }
     Some(Secret::new(url))
@@ -248,7 +253,7 @@ fn proxy_url(text: &str) -> Option<url::Url> {
 }
 
 /// Judges `log:`.
-pub fn log(section: Field<raw::Log>) -> Option<telemetry::Settings> {
+pub fn log(section: Field<raw::Log>) -> Option<telemetry::LogSettings> {
     let raw::Log {
         level,
         format,
@@ -265,7 +270,7 @@ pub fn log(section: Field<raw::Log>) -> Option<telemetry::Settings> {
             raw::Format::Text => telemetry::Format::Text,
         }),
     };
-    Some(telemetry::Settings {
+    Some(telemetry::LogSettings {
         level: match level.value()?.0 {
             raw::Level::Error => tracing::Level::ERROR,
             raw::Level::Warn => tracing::Level::WARN,

@@ -6,13 +6,13 @@
 
 use std::net::SocketAddr;
 
-use super::super::problem::{Spot, say};
+use super::super::problem::{SourceLocation, safe_text};
 use super::super::raw::{self, Cloud, Endpoint};
 use super::super::read::{At, Field};
 use super::super::values::{Choice, OneOrMore, Text};
-use super::credentials::{Credentials, Entra, Manner};
+use super::credentials::{Credentials, Entra, TokenRequestStyle};
 use super::flows::Chosen;
-use super::{Defaults, Ground, asks, clouds};
+use super::{Defaults, ValidationContext, asks, clouds};
 use crate::credential::Ask;
 use crate::flow::url::Invalid;
 use crate::flow::{Kind, Trigger, TriggerUrl, trigger};
@@ -44,8 +44,8 @@ pub struct Target {
 }
 
 /// Judges a flow's target.
-pub fn judge(
-    ground: &mut Ground<'_>,
+pub fn validate(
+    context: &mut ValidationContext<'_>,
     wish: Wish,
     credential: &Chosen,
     credentials: &Credentials,
@@ -53,13 +53,10 @@ pub fn judge(
     trigger: Option<&Trigger>,
     listen: Option<SocketAddr>,
 ) -> Option<Target> {
-    let (index, manner) = match credential {
+    let (index, style) = match credential {
         Chosen::One(index, ..) => (
             Some(*index),
-            credentials
-                .0
-                .get(*index)
-                .and_then(|one| one.manner.as_ref()),
+            credentials.0.get(*index).and_then(|one| one.style.as_ref()),
         ),
         Chosen::None | Chosen::Broken => (None, None),
     };
@@ -72,22 +69,22 @@ pub fn judge(
     } = wish;
     let asking = scope
         .as_ref()
-        .map(|at| &at.spot)
-        .or(resource.as_ref().map(|at| &at.spot));
-    if let Some(spot) = asking
-        && nothing_to_ask(ground, spot, credential, manner)
+        .map(|at| &at.location)
+        .or(resource.as_ref().map(|at| &at.location));
+    if let Some(location) = asking
+        && nothing_to_ask(context, location, credential, style)
     {
         return None;
     }
-    let own_ask = match manner {
-        Some(manner) => asks::explicit(ground, scope, resource, manner.entra),
+    let own_ask = match style {
+        Some(style) => asks::explicit(context, scope, resource, style.entra),
         None => Some(None),
     };
     let wished_url = wished_url?;
-    let spot = wished_url.spot.clone();
-    let url = address(ground, &wished_url)?;
+    let location = wished_url.location.clone();
+    let url = address(context, &wished_url)?;
     if let Some(listen) = listen {
-        not_ourselves(ground, &spot, &url, listen);
+        not_ourselves(context, &location, &url, listen);
     }
     let stated = match kind {
         Field::Broken => return None,
@@ -98,15 +95,15 @@ pub fn judge(
         Some(raw::Kind::Other) => false,
         None => url.is_trigger() || trigger.is_some_and(|trigger| trigger.mode.is_some()),
     };
-    let cloud = manner
-        .and_then(|manner| manner.entra)
+    let cloud = style
+        .and_then(|style| style.entra)
         .map(|entra| entra.cloud)
         .or(defaults.entra.cloud.as_ref().map(|at| at.value.0));
     if is_trigger {
-        trigger_url(ground, &spot, &url, credential, trigger);
-        retired(ground, &spot, &url, stated, cloud);
+        trigger_url(context, &location, &url, credential, trigger);
+        retired(context, &location, &url, stated, cloud);
     }
-    let url = unsigned(ground, &spot, url, credential);
+    let url = unsigned(context, &location, url, credential);
     let kind = if is_trigger {
         Kind::Trigger
     } else {
@@ -123,12 +120,12 @@ pub fn judge(
             credential: None,
         });
     };
-    let (manner, own_ask) = (manner?, own_ask?);
-    let stated = own_ask.is_some() || manner.ask.is_some() || manner.entra.is_none();
-    let ask = asked(ground, &spot, url.host(), manner, own_ask)?;
-    let allowed = guard_host(ground, &spot, url.host(), &ask, allow_host);
+    let (style, own_ask) = (style?, own_ask?);
+    let stated = own_ask.is_some() || style.ask.is_some() || style.entra.is_none();
+    let ask = asked(context, &location, url.host(), style, own_ask)?;
+    let allowed = guard_host(context, &location, url.host(), &ask, allow_host);
     if allowed && !stated && !is_trigger {
-        guessed(ground, &spot, url.host(), &ask);
+        guessed(context, &location, url.host(), &ask);
     }
     Some(Target {
         url,
@@ -139,23 +136,23 @@ pub fn judge(
 }
 
 /// The URL, as far as one could be called.
-fn address(ground: &mut Ground<'_>, wished: &At<raw::Source>) -> Option<TriggerUrl> {
-    let spot = &wished.spot;
+fn address(context: &mut ValidationContext<'_>, wished: &At<raw::Source>) -> Option<TriggerUrl> {
+    let location = &wished.location;
     let plain = matches!(wished.value.0, crate::secret::Source::Plain(_));
-    let text = ground.secret(wished, false)?;
+    let text = context.secret(wished, false)?;
     let url = TriggerUrl::parse(text.expose().trim())
-        .map_err(|reason| invalid(ground, spot, reason))
+        .map_err(|reason| invalid(context, location, reason))
         .ok()?;
-    reachable(ground, spot, url.host(), port_of(&url)).then_some(())?;
+    reachable(context, location, url.host(), port_of(&url)).then_some(())?;
     if plain && url.signed() {
-        ground.reader.warn_at(
-            spot,
-            say!("a URL with `sig=` is a secret, and stands here in plain text"),
-            say!("move it out: {{ env: NAME }} or {{ file: PATH }}"),
+        context.reader.warn_at(
+            location,
+            safe_text!("a URL with `sig=` is a secret, and stands here in plain text"),
+            safe_text!("move it out: {{ env: NAME }} or {{ file: PATH }}"),
         );
     }
-    if url.plain() && !ground.plain_allowed(url.host()) {
-        ground.plain_refused(spot);
+    if url.plain() && !context.plain_allowed(url.host()) {
+        context.plain_refused(location);
     }
     Some(url)
 }
@@ -169,21 +166,26 @@ fn port_of(url: &TriggerUrl) -> Option<u16> {
 }
 
 /// Whether a connection to such a host and port could ever be tried.
-pub fn reachable(ground: &mut Ground<'_>, spot: &Spot, host: &str, port: Option<u16>) -> bool {
+pub fn reachable(
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
+    host: &str,
+    port: Option<u16>,
+) -> bool {
     let literal = host.trim_start_matches('[').trim_end_matches(']');
     if rustls::pki_types::ServerName::try_from(literal).is_err() {
-        ground.reader.error_at(
-            spot,
-            say!("no server can have this host name"),
-            say!("write the name as the server's certificate has it, without * and blanks"),
+        context.reader.error_at(
+            location,
+            safe_text!("no server can have this host name"),
+            safe_text!("write the name as the server's certificate has it, without * and blanks"),
         );
         return false;
     }
     if port == Some(0) {
-        ground.reader.error_at(
-            spot,
-            say!("nobody can be reached at this port"),
-            say!("write a port from 1 to 65535, or leave it out"),
+        context.reader.error_at(
+            location,
+            safe_text!("nobody can be reached at this port"),
+            safe_text!("write a port from 1 to 65535, or leave it out"),
         );
         return false;
     }
@@ -192,96 +194,101 @@ pub fn reachable(ground: &mut Ground<'_>, spot: &Spot, host: &str, port: Option<
 
 /// Whether `scope:` or `resource:` stand where nobody can ask.
 fn nothing_to_ask(
-    ground: &mut Ground<'_>,
-    spot: &Spot,
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
     credential: &Chosen,
-    manner: Option<&Manner>,
+    style: Option<&TokenRequestStyle>,
 ) -> bool {
     if matches!(credential, Chosen::None) {
-        ground.reader.error_at(
-            spot,
-            say!("there is no credential that could ask for this"),
-            say!("name one with `credential:`, or leave this out"),
+        context.reader.error_at(
+            location,
+            safe_text!("there is no credential that could ask for this"),
+            safe_text!("name one with `credential:`, or leave this out"),
         );
         // The rest of the flow is judged all the same.
         return false;
     }
-    let fixed = manner.is_some_and(|manner| manner.fixed);
+    let fixed = style.is_some_and(|style| style.fixed);
     if fixed {
-        ground.reader.error_at(
-            spot,
-            say!("a `bearer` credential has one token: nothing can be asked for"),
-            say!("leave this out, or use a kind of credential that obtains tokens"),
+        context.reader.error_at(
+            location,
+            safe_text!("a `bearer` credential has one token: nothing can be asked for"),
+            safe_text!("leave this out, or use a kind of credential that obtains tokens"),
         );
     }
     fixed
 }
 
 /// A flow at the gateway's own port would call itself until every place is taken.
-fn not_ourselves(ground: &mut Ground<'_>, spot: &Spot, url: &TriggerUrl, listen: SocketAddr) {
+fn not_ourselves(
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
+    url: &TriggerUrl,
+    listen: SocketAddr,
+) {
     let own = url.uri().port_u16() == Some(listen.port()) && clouds::loopback(url.host());
     if own && (listen.ip().is_loopback() || listen.ip().is_unspecified()) {
-        ground.reader.error_at(
-            spot,
-            say!("this is the gateway's own address: the call would come back to it"),
-            say!("give the URL of the flow itself"),
+        context.reader.error_at(
+            location,
+            safe_text!("this is the gateway's own address: the call would come back to it"),
+            safe_text!("give the URL of the flow itself"),
         );
     }
 }
 
-fn invalid(ground: &mut Ground<'_>, spot: &Spot, reason: Invalid) {
-    let (message, cure) = match reason {
+fn invalid(context: &mut ValidationContext<'_>, location: &SourceLocation, reason: Invalid) {
+    let (message, fix) = match reason {
         Invalid::NotAbsolute => (
-            say!("this is not a URL"),
-            say!("copy the trigger's whole URL, beginning with https://"),
+            safe_text!("this is not a URL"),
+            safe_text!("copy the trigger's whole URL, beginning with https://"),
         ),
         Invalid::UserInfo => (
-            say!("a user or password stands before the host"),
-            say!("leave it out: how the gateway proves itself is a credential's business"),
+            safe_text!("a user or password stands before the host"),
+            safe_text!("leave it out: how the gateway proves itself is a credential's business"),
         ),
         Invalid::Fragment => (
-            say!("a URL that is called has no #"),
-            say!("leave everything from # on out"),
+            safe_text!("a URL that is called has no #"),
+            safe_text!("leave everything from # on out"),
         ),
         Invalid::Path => (
-            say!("the path has `.`, `..` or a backslash"),
-            say!("write the path as the server has it"),
+            safe_text!("the path has `.`, `..` or a backslash"),
+            safe_text!("write the path as the server has it"),
         ),
     };
-    ground.reader.error_at(spot, message, cure);
+    context.reader.error_at(location, message, fix);
 }
 
 /// What every trigger URL needs (facts A1.5).
 fn trigger_url(
-    ground: &mut Ground<'_>,
-    spot: &Spot,
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
     url: &TriggerUrl,
     credential: &Chosen,
     trigger: Option<&Trigger>,
 ) {
     if !url.parameter("api-version") {
-        ground.reader.error_at(
-            spot,
-            say!("a trigger's URL has `api-version` in its query, this one has none"),
-            say!("copy the whole URL; a shell cuts it at & unless it is quoted"),
+        context.reader.error_at(
+            location,
+            safe_text!("a trigger's URL has `api-version` in its query, this one has none"),
+            safe_text!("copy the whole URL; a shell cuts it at & unless it is quoted"),
         );
     }
     // Who knows the mode has been told about the missing credential already.
     let mode = trigger.and_then(|trigger| trigger.mode);
-    let told = matches!(mode, Some(trigger::Mode::Tenant | trigger::Mode::Users));
-    if matches!(credential, Chosen::None) && !url.signed() && !told {
-        ground.reader.error_at(
-            spot,
-            say!("the URL has no signature (sig=), and the flow has no credential"),
-            say!("name a credential; a flow for anyone has sp, sv and sig in its URL"),
+    let prescribed = matches!(mode, Some(trigger::Mode::Tenant | trigger::Mode::Users));
+    if matches!(credential, Chosen::None) && !url.signed() && !prescribed {
+        context.reader.error_at(
+            location,
+            safe_text!("the URL has no signature (sig=), and the flow has no credential"),
+            safe_text!("name a credential; a flow for anyone has sp, sv and sig in its URL"),
         );
     }
 }
 
 /// `*.logic.azure.com` stopped working for flows of the public cloud (facts A1.3).
 fn retired(
-    ground: &mut Ground<'_>,
-    spot: &Spot,
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
     url: &TriggerUrl,
     stated: Option<raw::Kind>,
     cloud: Option<Cloud>,
@@ -289,18 +296,18 @@ fn retired(
     let host = url.host().to_ascii_lowercase();
     let old = host == "logic.azure.com" || host.ends_with(".logic.azure.com");
     if old && cloud == Some(Cloud::Public) && stated != Some(raw::Kind::LogicApp) {
-        ground.reader.warn_at(
-            spot,
-            say!("flows of the public cloud no longer answer at logic.azure.com"),
-            say!("copy the new URL from the flow's trigger; for an Azure Logic App write kind: logic_app"),
+        context.reader.warn_at(
+            location,
+            safe_text!("flows of the public cloud no longer answer at logic.azure.com"),
+            safe_text!("copy the new URL from the flow's trigger; for an Azure Logic App write kind: logic_app"),
         );
     }
 }
 
 /// A token and a signature together are refused by the service (facts A1.6): the token wins, and that is said.
 fn unsigned(
-    ground: &mut Ground<'_>,
-    spot: &Spot,
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
     url: TriggerUrl,
     credential: &Chosen,
 ) -> TriggerUrl {
@@ -310,34 +317,34 @@ fn unsigned(
     if !url.signed() {
         return url;
     }
-    let cure = if *inherited {
-        say!(
+    let fix = if *inherited {
+        safe_text!(
             "write credential: none to use the signature (defaults.flow.credential applies), or take sp, sv and sig out of the URL"
         )
     } else {
-        say!("take sp, sv and sig out of the URL, or the credential off the flow")
+        safe_text!("take sp, sv and sig out of the URL, or the credential off the flow")
     };
-    ground.reader.warn_at(
-        spot,
-        say!("the URL's own signature is dropped, because the flow has a credential"),
-        cure,
+    context.reader.warn_at(
+        location,
+        safe_text!("the URL's own signature is dropped, because the flow has a credential"),
+        fix,
     );
     url.unsigned()
 }
 
 /// What the token is asked for: the flow's word, else the credential's, else what the host wants.
 fn asked(
-    ground: &mut Ground<'_>,
-    spot: &Spot,
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
     host: &str,
-    manner: &Manner,
+    style: &TokenRequestStyle,
     own: Option<Ask>,
 ) -> Option<Ask> {
     let Some(Entra {
         cloud, endpoint, ..
-    }) = manner.entra
+    }) = style.entra
     else {
-        return own.or_else(|| manner.ask.clone());
+        return own.or_else(|| style.ask.clone());
     };
     let known = clouds::known(host);
     if let Some(known) = known
@@ -345,13 +352,13 @@ fn asked(
         && !known.clouds.contains(&cloud)
     {
         let names: Vec<&'static str> = known.clouds.iter().copied().map(clouds::name).collect();
-        ground.reader.error_at(
-            spot,
-            say!(
+        context.reader.error_at(
+            location,
+            safe_text!(
                 "this host belongs to another cloud than the credential ({})",
                 clouds::name(cloud)
             ),
-            say!(
+            safe_text!(
                 "set cloud: {} on the credential or under defaults.entra",
                 super::super::suggest::listed(&names)
             ),
@@ -359,26 +366,26 @@ fn asked(
         return None;
     }
     let ask = own
-        .or_else(|| manner.ask.clone())
+        .or_else(|| style.ask.clone())
         .unwrap_or_else(|| asks::of(clouds::audience(host, cloud), endpoint));
-    other_cloud(ground, spot, &ask, known, cloud, endpoint).then_some(ask)
+    other_cloud(context, location, &ask, known, cloud, endpoint).then_some(ask)
 }
 
 /// Warns of a token that is asked for the flow service because nothing better is known.
-fn guessed(ground: &mut Ground<'_>, spot: &Spot, host: &str, ask: &Ask) {
+fn guessed(context: &mut ValidationContext<'_>, location: &SourceLocation, host: &str, ask: &Ask) {
     if clouds::known(host).is_some_and(clouds::Host::is_told) {
         return;
     }
     let key = match ask {
-        Ask::Scope(_) => say!("`scope:`, e.g. scope: https://graph.microsoft.com/.default"),
+        Ask::Scope(_) => safe_text!("`scope:`, e.g. scope: https://graph.microsoft.com/.default"),
         Ask::Resource(_) | Ask::Both { .. } => {
-            say!("`resource:`, e.g. resource: https://graph.microsoft.com")
+            safe_text!("`resource:`, e.g. resource: https://graph.microsoft.com")
         }
     };
-    ground.reader.warn_at(
-        spot,
-        say!("nobody knows what this host wants: its token is asked for the flow service"),
-        say!(
+    context.reader.warn_at(
+        location,
+        safe_text!("nobody knows what this host wants: its token is asked for the flow service"),
+        safe_text!(
             "say what it wants with {}; where a flow answers there, write kind: power_automate",
             key
         ),
@@ -387,8 +394,8 @@ fn guessed(ground: &mut Ground<'_>, spot: &Spot, host: &str, ask: &Ask) {
 
 /// The flow service of another cloud than the host's never fits.
 fn other_cloud(
-    ground: &mut Ground<'_>,
-    spot: &Spot,
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
     ask: &Ask,
     known: Option<&clouds::Host>,
     cloud: Cloud,
@@ -402,27 +409,27 @@ fn other_cloud(
     let right = asks::of(clouds::flow_audience(cloud), endpoint);
     let automate = flows && known.is_some_and(|host| !host.clouds.is_empty());
     if automate && !wrong && *ask != right {
-        ground.reader.warn_at(
-            spot,
-            say!("Power Automate is not known to accept any audience but the flow service's"),
-            say!("leave `scope` and `resource` out, here and on the credential"),
+        context.reader.warn_at(
+            location,
+            safe_text!("Power Automate is not known to accept any audience but the flow service's"),
+            safe_text!("leave `scope` and `resource` out, here and on the credential"),
         );
     }
     if flows && wrong {
-        let cure = match right {
-            Ask::Scope(_) => say!(
+        let fix = match right {
+            Ask::Scope(_) => safe_text!(
                 "write scope: {}/.default, or leave `scope` out",
                 clouds::flow_audience(cloud)
             ),
-            Ask::Resource(_) | Ask::Both { .. } => say!(
+            Ask::Resource(_) | Ask::Both { .. } => safe_text!(
                 "write resource: {}, or leave `resource` out",
                 clouds::flow_audience(cloud)
             ),
         };
-        ground.reader.error_at(
-            spot,
-            say!("the token would be asked for the flow service of another cloud"),
-            cure,
+        context.reader.error_at(
+            location,
+            safe_text!("the token would be asked for the flow service of another cloud"),
+            fix,
         );
         return false;
     }
@@ -430,15 +437,21 @@ fn other_cloud(
 }
 
 /// A token for Microsoft's services must not travel to somebody else's host (security rule 21).
-fn guard_host(ground: &mut Ground<'_>, spot: &Spot, host: &str, ask: &Ask, allowed: bool) -> bool {
+fn guard_host(
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
+    host: &str,
+    ask: &Ask,
+    allowed: bool,
+) -> bool {
     let at_home = clouds::known(host).is_some() || clouds::loopback(host);
     let asked = [ask.scope(), ask.resource()];
     let away = asked.into_iter().flatten().any(clouds::microsofts) && !at_home && !allowed;
     if away {
-        ground.reader.error_at(
-            spot,
-            say!("a token for a Microsoft service would be sent to a host that is not Microsoft's"),
-            say!("correct the host; say what the host wants with `scope:`; or write allow_host: true if that is meant"),
+        context.reader.error_at(
+            location,
+            safe_text!("a token for a Microsoft service would be sent to a host that is not Microsoft's"),
+            safe_text!("correct the host; say what the host wants with `scope:`; or write allow_host: true if that is meant"),
         );
     }
     !away

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::problem::{Spot, say};
+use super::super::problem::{SourceLocation, safe_text};
 use super::super::read::{At, Field};
 use super::super::values::Text;
 use super::super::{Vaults, raw};
 use super::credentials::Credentials;
-use super::{Defaults, Ground, asks, clouds, unknown_name};
+use super::{Defaults, ValidationContext, asks, clouds, unknown_name};
 use crate::credential::Ask;
 use crate::secret::vault::Address;
 use crate::secret::{Source, Value};
@@ -24,7 +24,7 @@ pub struct Use {
     /// Where it is and who reads it.
     pub address: Address,
     /// Where that is said.
-    pub spot: Spot,
+    pub location: SourceLocation,
     /// Whether it is the gateway that writes it.
     pub written: bool,
 }
@@ -48,7 +48,7 @@ pub fn stores(section: Field<raw::Secrets>) -> Stores {
     }
 }
 
-impl Ground<'_> {
+impl ValidationContext<'_> {
     /// A setting's secret: its value, or where a running gateway finds it.
     pub fn value(
         &mut self,
@@ -75,9 +75,9 @@ impl Ground<'_> {
             && text.expose().trim() != text.expose()
         {
             self.reader.warn_at(
-                &at.spot,
-                say!("the value begins or ends with a blank or an empty line, and is used with it"),
-                say!("take it out if it is a slip; printf %s writes a value without a line's end (one line's end is dropped)"),
+                &at.location,
+                safe_text!("the value begins or ends with a blank or an empty line, and is used with it"),
+                safe_text!("take it out if it is a slip; printf %s writes a value without a line's end (one line's end is dropped)"),
             );
         }
         Some(value)
@@ -105,12 +105,12 @@ impl Ground<'_> {
         defaults: &Defaults,
     ) -> Option<Address> {
         let url = &at.value.0;
-        let address = self.vault_address(&at.spot, url, credential, true, defaults)?;
+        let address = self.vault_address(&at.location, url, credential, true, defaults)?;
         if address.version.is_some() {
             self.reader.error_at(
-                &at.spot,
-                say!("this names one version of a secret, and each token makes a new one"),
-                say!("write /secrets/<name> alone"),
+                &at.location,
+                safe_text!("this names one version of a secret, and each token makes a new one"),
+                safe_text!("write /secrets/<name> alone"),
             );
             return None;
         }
@@ -124,13 +124,13 @@ impl Ground<'_> {
         credential: Option<&str>,
         defaults: &Defaults,
     ) -> Option<Value> {
-        self.vault_address(&at.spot, url, credential, false, defaults)
+        self.vault_address(&at.location, url, credential, false, defaults)
             .map(Value::Vault)
     }
 
     fn vault_address(
         &mut self,
-        spot: &Spot,
+        location: &SourceLocation,
         url: &str,
         credential: Option<&str>,
         written: bool,
@@ -141,18 +141,18 @@ impl Ground<'_> {
             (None, Some(at)) => Arc::from(at.value.0.as_str()),
             (None, None) => {
                 self.reader.error_at(
-                    spot,
-                    say!("nobody is named who may read this vault"),
-                    say!("write secrets: {{ key_vault: {{ credential: NAME }} }}, or `credential` beside `key_vault`"),
+                    location,
+                    safe_text!("nobody is named who may read this vault"),
+                    safe_text!("write secrets: {{ key_vault: {{ credential: NAME }} }}, or `credential` beside `key_vault`"),
                 );
                 return None;
             }
         };
-        let address = address(self, spot, url, reader, defaults)?;
+        let address = address(self, location, url, reader, defaults)?;
         self.vault_uses.push(Use {
             owner: self.owner.clone(),
             address: address.clone(),
-            spot: spot.clone(),
+            location: location.clone(),
             written,
         });
         Some(address)
@@ -160,28 +160,28 @@ impl Ground<'_> {
 }
 
 fn address(
-    ground: &mut Ground<'_>,
-    spot: &Spot,
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
     url: &str,
     reader: Arc<str>,
     defaults: &Defaults,
 ) -> Option<Address> {
     let text = At {
         value: Text(url.to_owned()),
-        spot: spot.clone(),
+        location: location.clone(),
     };
-    let url = ground.https(&text)?;
+    let url = context.https(&text)?;
     let host = url.host_str().unwrap_or_default();
     let cloud = defaults.entra.cloud.as_ref().map(|at| at.value.0)?;
     let audience = match clouds::known(host).map(|host| host.service) {
         Some(clouds::Service::Api(audience)) if clouds::is_vault(host) => audience,
         // A simulated vault.
-        _ if ground.plain_allowed(host) => clouds::vault_audience(cloud),
+        _ if context.plain_allowed(host) => clouds::vault_audience(cloud),
         _ => {
-            ground.reader.error_at(
-                spot,
-                say!("this host is no Azure Key Vault, and the token that reads it would go there"),
-                say!("write https://<vault>.vault.azure.net/secrets/<name>, or the same of a sovereign cloud"),
+            context.reader.error_at(
+                location,
+                safe_text!("this host is no Azure Key Vault, and the token that reads it would go there"),
+                safe_text!("write https://<vault>.vault.azure.net/secrets/<name>, or the same of a sovereign cloud"),
             );
             return None;
         }
@@ -199,10 +199,10 @@ fn address(
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     if !plain(name) || !version.as_deref().is_none_or(plain) {
-        ground.reader.error_at(
-            spot,
-            say!("this is not the address of a secret"),
-            say!("write /secrets/<name> after the vault's host; a certificate is found under the same path as a secret"),
+        context.reader.error_at(
+            location,
+            safe_text!("this is not the address of a secret"),
+            safe_text!("write /secrets/<name> after the vault's host; a certificate is found under the same path as a secret"),
         );
         return None;
     }
@@ -219,18 +219,21 @@ fn address(
 }
 
 /// Everything that is read from vaults, once the credentials are known. Marks the readers as used.
-pub fn judge(ground: &mut Ground<'_>, credentials: &mut Credentials) -> Option<Vaults> {
-    let uses = std::mem::take(&mut ground.vault_uses);
-    let stated = ground.stores.reader.clone();
+pub fn validate(
+    context: &mut ValidationContext<'_>,
+    credentials: &mut Credentials,
+) -> Option<Vaults> {
+    let uses = std::mem::take(&mut context.vault_uses);
+    let stated = context.stores.reader.clone();
     let mut fine = true;
     let mut order: Vec<(usize, Ask)> = Vec::new();
     if let Some(at) = &stated {
-        fine &= position(ground, credentials, at).is_some();
+        fine &= position(context, credentials, at).is_some();
     }
     for one in &uses {
         let at = At {
             value: Text(one.address.reader.to_string()),
-            spot: one.spot.clone(),
+            location: one.location.clone(),
         };
         let already_told = stated
             .as_ref()
@@ -238,30 +241,30 @@ pub fn judge(ground: &mut Ground<'_>, credentials: &mut Credentials) -> Option<V
         let found = if already_told && !fine {
             None
         } else {
-            position(ground, credentials, &at)
+            position(context, credentials, &at)
         };
         let Some(index) = found else {
             fine = false;
             continue;
         };
         if reads_itself(&uses, one) {
-            ground.reader.error_at(
-                &one.spot,
+            context.reader.error_at(
+                &one.location,
                 if one.written {
-                    say!("this credential's own token is kept with itself")
+                    safe_text!("this credential's own token is kept with itself")
                 } else {
-                    say!("this credential's own secret is read with itself")
+                    safe_text!("this credential's own secret is read with itself")
                 },
-                say!("read it with another credential, one that needs no secret: managed_identity or workload_identity"),
+                safe_text!("read it with another credential, one that needs no secret: managed_identity or workload_identity"),
             );
             fine = false;
             continue;
         }
         if one.written && read_too(&uses, one) {
-            ground.reader.error_at(
-                &one.spot,
-                say!("this secret is read for something else as well, and the token would be written over it"),
-                say!("keep the token in a secret of its own"),
+            context.reader.error_at(
+                &one.location,
+                safe_text!("this secret is read for something else as well, and the token would be written over it"),
+                safe_text!("keep the token in a secret of its own"),
             );
             fine = false;
             continue;
@@ -271,30 +274,30 @@ pub fn judge(ground: &mut Ground<'_>, credentials: &mut Credentials) -> Option<V
         };
         reader.reads_vaults = true;
         if reader.exchanges {
-            ground.reader.error_at(
-                &one.spot,
-                say!("this credential exchanges a caller's token, and nobody calls when a vault is read"),
-                say!("read vaults with a credential that has an identity of its own"),
+            context.reader.error_at(
+                &one.location,
+                safe_text!("this credential exchanges a caller's token, and nobody calls when a vault is read"),
+                safe_text!("read vaults with a credential that has an identity of its own"),
             );
             fine = false;
             continue;
         }
         // A broken credential has been told.
-        let Some(manner) = &reader.manner else {
+        let Some(style) = &reader.style else {
             fine = false;
             continue;
         };
-        let ask = match (manner.entra, &manner.ask) {
+        let ask = match (style.entra, &style.ask) {
             (Some(entra), _) => asks::of(&one.address.audience, entra.endpoint),
             (None, Some(ask)) => ask.clone(),
             (None, None) => Ask::Scope(String::new()),
         };
         match order.iter().find(|(known, _)| *known == index) {
             Some((_, known)) if *known != ask => {
-                ground.reader.error_at(
-                    &one.spot,
-                    say!("this credential reads a vault of another cloud already"),
-                    say!("read each cloud's vaults with a credential of their own"),
+                context.reader.error_at(
+                    &one.location,
+                    safe_text!("this credential reads a vault of another cloud already"),
+                    safe_text!("read each cloud's vaults with a credential of their own"),
                 );
                 fine = false;
             }
@@ -315,7 +318,7 @@ pub fn judge(ground: &mut Ground<'_>, credentials: &mut Credentials) -> Option<V
     if fine {
         order.sort_by_key(|(index, _)| depth(*index));
     }
-    let refresh = ground.stores.refresh?;
+    let refresh = context.stores.refresh?;
     fine.then(|| sorted(uses, refresh, order))
 }
 
@@ -343,13 +346,17 @@ fn sorted(uses: Vec<Use>, refresh: Duration, readers: Vec<(usize, Ask)>) -> Vaul
     }
 }
 
-fn position(ground: &mut Ground<'_>, credentials: &Credentials, at: &At<Text>) -> Option<usize> {
+fn position(
+    context: &mut ValidationContext<'_>,
+    credentials: &Credentials,
+    at: &At<Text>,
+) -> Option<usize> {
     let found = credentials
         .0
         .binary_search_by(|one| one.name.as_str().cmp(&at.value.0));
     if found.is_err() {
         let known: Vec<_> = credentials.0.iter().map(|one| &one.name).collect();
-        unknown_name(ground.reader, at, "credential", "credentials", &known);
+        unknown_name(context.reader, at, "credential", "credentials", &known);
     }
     found.ok()
 }
@@ -363,9 +370,9 @@ fn read_by(uses: &[Use], credential: &str) -> Option<Arc<str>> {
 
 /// Whether something else is read from the secret that this one is written to.
 fn read_too(uses: &[Use], one: &Use) -> bool {
-    let place = one.address.place();
+    let id = one.address.id();
     let mut read = uses.iter().filter(|other| !other.written);
-    read.any(|other| other.address.place() == place)
+    read.any(|other| other.address.id() == id)
 }
 
 /// Whether this secret's reader needs, at the end, this very secret's owner.

@@ -5,11 +5,11 @@
 
 use http::Method;
 
-use super::super::problem::{Spot, say};
+use super::super::problem::{SourceLocation, safe_text};
 use super::super::raw;
 use super::super::read::Field;
 use super::super::values::guid;
-use super::Ground;
+use super::ValidationContext;
 use super::credentials::Credentials;
 use super::flows::Chosen;
 use super::lists::method_of;
@@ -19,14 +19,14 @@ use crate::flow::{Trigger, trigger};
 pub struct Wanted {
     /// As the stages compare it with tokens.
     pub settings: Trigger,
-    mode: Option<Spot>,
-    tenant: Option<Spot>,
-    objects: Option<Spot>,
-    method: Option<Spot>,
+    mode: Option<SourceLocation>,
+    tenant: Option<SourceLocation>,
+    objects: Option<SourceLocation>,
+    method: Option<SourceLocation>,
 }
 
 /// Judges `trigger:` by itself.
-pub fn trigger_of(ground: &mut Ground<'_>, section: raw::Trigger) -> Option<Wanted> {
+pub fn trigger_of(context: &mut ValidationContext<'_>, section: raw::Trigger) -> Option<Wanted> {
     let raw::Trigger {
         mode,
         tenant,
@@ -34,23 +34,23 @@ pub fn trigger_of(ground: &mut Ground<'_>, section: raw::Trigger) -> Option<Want
         method,
         responds,
     } = section;
-    let tenant_spot = tenant.as_ref().map(|at| at.spot.clone());
+    let tenant_spot = tenant.as_ref().map(|at| at.location.clone());
     let tenant = match tenant {
         Field::Absent => Some(None),
         Field::Broken => None,
-        Field::Given(at) => ground
-            .guid(&at, say!("give the tenant's id, not its domain"))
+        Field::Given(at) => context
+            .guid(&at, safe_text!("give the tenant's id, not its domain"))
             .map(Some),
     };
-    let objects = object_ids.as_ref().map(|at| at.spot.clone());
-    let object_ids = ground.guids(object_ids, &say!("an object id is a GUID"));
-    let method_spot = method.as_ref().map(|at| at.spot.clone());
+    let objects = object_ids.as_ref().map(|at| at.location.clone());
+    let object_ids = context.guids(object_ids, &safe_text!("an object id is a GUID"));
+    let method_spot = method.as_ref().map(|at| at.location.clone());
     let method = match method {
         Field::Absent => Some(None),
         Field::Broken => None,
         Field::Given(at) => Some(Some(method_of(at.value.0))),
     };
-    let mode_spot = mode.as_ref().map(|at| at.spot.clone());
+    let mode_spot = mode.as_ref().map(|at| at.location.clone());
     if matches!(mode, Field::Broken) || matches!(responds, Field::Broken) {
         return None;
     }
@@ -59,13 +59,13 @@ pub fn trigger_of(ground: &mut Ground<'_>, section: raw::Trigger) -> Option<Want
         raw::Mode::Users => trigger::Mode::Users,
         raw::Mode::Anyone => trigger::Mode::Anyone,
     });
-    if let Some(spot) = &objects
+    if let Some(location) = &objects
         && mode.is_some_and(|mode| mode != trigger::Mode::Users)
     {
-        ground.reader.error_at(
-            spot,
-            say!("object ids belong to mode: users"),
-            say!("leave them out, or write mode: users"),
+        context.reader.error_at(
+            location,
+            safe_text!("object ids belong to mode: users"),
+            safe_text!("leave them out, or write mode: users"),
         );
     }
     let responds = responds.given().map(|at| match at.value.0 {
@@ -90,78 +90,80 @@ pub fn trigger_of(ground: &mut Ground<'_>, section: raw::Trigger) -> Option<Want
 
 /// What the flow is known to want, against what it would get.
 pub fn contradictions(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     trigger: &Wanted,
     credential: &Chosen,
     methods: Option<&[Method]>,
     credentials: &Credentials,
 ) {
-    if let (Some(mode), Some(spot)) = (trigger.settings.mode, &trigger.mode) {
+    if let (Some(mode), Some(location)) = (trigger.settings.mode, &trigger.mode) {
         match (mode, credential) {
             (trigger::Mode::Anyone, Chosen::One(_, inherited)) => {
-                let cure = if *inherited {
-                    say!(
+                let fix = if *inherited {
+                    safe_text!(
                         "write credential: none on this flow, because defaults.flow.credential applies"
                     )
                 } else {
-                    say!("leave the credential out; the URL's own signature is used")
+                    safe_text!("leave the credential out; the URL's own signature is used")
                 };
-                ground.reader.error_at(
-                    spot,
-                    say!("a flow in mode anyone refuses calls that carry a token"),
-                    cure,
+                context.reader.error_at(
+                    location,
+                    safe_text!("a flow in mode anyone refuses calls that carry a token"),
+                    fix,
                 );
             }
             (trigger::Mode::Tenant | trigger::Mode::Users, Chosen::None) => {
-                ground.reader.error_at(
-                    spot,
-                    say!("a flow in this mode wants a token, and the flow has no credential"),
-                    say!("name one: `credential:` here or under defaults.flow"),
+                context.reader.error_at(
+                    location,
+                    safe_text!("a flow in this mode wants a token, and the flow has no credential"),
+                    safe_text!("name one: `credential:` here or under defaults.flow"),
                 );
             }
             _ => {}
         }
     }
-    if let (Some(wanted), Some(spot), Chosen::One(index, ..)) =
+    if let (Some(wanted), Some(location), Chosen::One(index, ..)) =
         (&trigger.settings.tenant, &trigger.tenant, credential)
     {
         let tenant = credentials
             .0
             .get(*index)
-            .and_then(|one| one.manner.as_ref()?.tenant.as_ref());
+            .and_then(|one| one.style.as_ref()?.tenant.as_ref());
         if tenant.is_some_and(|tenant| guid(tenant).as_ref() != Some(wanted)) {
-            ground.reader.error_at(
-                spot,
-                say!("the flow admits this tenant, and its credential belongs to another"),
-                say!("use a credential of the flow's own tenant"),
+            context.reader.error_at(
+                location,
+                safe_text!("the flow admits this tenant, and its credential belongs to another"),
+                safe_text!("use a credential of the flow's own tenant"),
             );
         }
     }
-    if let (Some(spot), Chosen::One(index, ..)) = (&trigger.objects, credential) {
+    if let (Some(location), Chosen::One(index, ..)) = (&trigger.objects, credential) {
         let client = credentials.0.get(*index).and_then(|one| one.client_id());
         let client = client.and_then(guid);
         if client.is_some_and(|client| trigger.settings.object_ids.contains(&client)) {
-            ground.reader.warn_at(
-                spot,
-                say!("this is the credential's client id, and the flow looks at object ids"),
-                say!("write the Object ID of the enterprise application, here and in the flow"),
+            context.reader.warn_at(
+                location,
+                safe_text!("this is the credential's client id, and the flow looks at object ids"),
+                safe_text!(
+                    "write the Object ID of the enterprise application, here and in the flow"
+                ),
             );
         }
     }
-    if let (Some(wanted), Some(spot), Some(methods)) =
+    if let (Some(wanted), Some(location), Some(methods)) =
         (&trigger.settings.method, &trigger.method, methods)
     {
         if !methods.contains(wanted) {
-            ground.reader.error_at(
-                spot,
-                say!("the trigger's method is not among the flow's `methods`"),
-                say!("add it to `methods`: no call would ever fit"),
+            context.reader.error_at(
+                location,
+                safe_text!("the trigger's method is not among the flow's `methods`"),
+                safe_text!("add it to `methods`: no call would ever fit"),
             );
         } else if methods.len() > 1 {
-            ground.reader.warn_at(
-                spot,
-                say!("the trigger accepts one method, and `methods` lists more"),
-                say!("list that one only"),
+            context.reader.warn_at(
+                location,
+                safe_text!("the trigger accepts one method, and `methods` lists more"),
+                safe_text!("list that one only"),
             );
         }
     }

@@ -14,7 +14,7 @@ fn answered(
     status: u16,
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
-) -> Result<Grant, Denial> {
+) -> Result<Grant, AttemptError> {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(*name, *value);
@@ -25,7 +25,7 @@ fn answered(
     )
 }
 
-fn with(changes: Value) -> Result<Grant, Denial> {
+fn with(changes: Value) -> Result<Grant, AttemptError> {
     let mut answer = json!({"token_type": "Bearer", "expires_in": 3599, "access_token": "abc"});
     for (name, value) in changes.as_object().unwrap() {
         answer[name] = value.clone();
@@ -35,14 +35,14 @@ fn with(changes: Value) -> Result<Grant, Denial> {
 
 fn life(changes: Value) -> u64 {
     with(changes)
-        .unwrap_or_else(|denial| panic!("{denial:?}"))
+        .unwrap_or_else(|error| panic!("{error:?}"))
         .lifetime
         .unwrap()
         .as_secs()
 }
 
-fn word(outcome: Result<Grant, Denial>) -> &'static str {
-    outcome.map_or_else(|denial| denial.failure.word(), |_| "granted")
+fn word(outcome: Result<Grant, AttemptError>) -> &'static str {
+    outcome.map_or_else(|error| error.failure.word(), |_| "granted")
 }
 
 fn jwt(claims: &Value) -> String {
@@ -172,12 +172,12 @@ fn a_refusal_keeps_error_codes_and_trace_id_and_nothing_else() {
         "correlation_id": "hunter2",
         "error_uri": "https://login.example/error?code=hunter2"
     });
-    let Err(denial) = answered(401, &[], body.to_string()) else {
+    let Err(error) = answered(401, &[], body.to_string()) else {
         panic!("granted");
     };
-    assert!(!format!("{denial:?}").contains("hunter2"));
+    assert!(!format!("{error:?}").contains("hunter2"));
     assert_eq!(
-        denial.failure,
+        error.failure,
         Failure::Rejected {
             error: "invalid_client".into(),
             codes: vec![7_000_215, 7_000_222],
@@ -217,7 +217,7 @@ fn a_providers_text_cannot_forge_or_flood_a_log_line() {
         "ü",
     ] {
         let body = json!({"error": text, "trace_id": text, "suberror": text, "error_codes": vec![1; 1000]});
-        let Err(Denial {
+        let Err(AttemptError {
             failure:
                 Failure::Rejected {
                     error,
@@ -289,11 +289,11 @@ fn retry_after_is_seconds_or_a_date_and_capped_at_an_hour() {
         ("Fri, 15 Jan 2027 07:00:00 GMT", None),
         ("Sat, 16 Jan 2027 08:00:00 GMT", Some(3600)),
     ] {
-        let Err(denial) = answered(429, &[("retry-after", value)], "Too Many Requests") else {
+        let Err(error) = answered(429, &[("retry-after", value)], "Too Many Requests") else {
             panic!("granted");
         };
         assert_eq!(
-            denial.retry_after.map(|pause| pause.as_secs()),
+            error.retry_after.map(|pause| pause.as_secs()),
             seconds,
             "{value}"
         );

@@ -24,11 +24,11 @@ fn made(
     let url = "https://login.example/tenant/oauth2/v2.0/token"
         .parse()
         .unwrap();
-    let manner = Manner {
+    let signing = SigningOptions {
         algorithm,
         send_chain,
     };
-    let token = signed(certified, manner, ID, &url, clock, &Random::system()).unwrap();
+    let token = signed(certified, signing, ID, &url, clock, &Random::system()).unwrap();
     let parts: Vec<&str> = token.expose().split('.').collect();
     assert_eq!(parts.len(), 3);
     [parts[0], parts[1]]

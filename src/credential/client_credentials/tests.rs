@@ -10,9 +10,9 @@ use crate::client::{self, Outbound};
 use crate::clock::{Clock, Random};
 use crate::credential::client_secret::{self, ClientAuth};
 use crate::credential::proof::Proof;
-use crate::credential::{Failure, source::Denial, source::Grant};
+use crate::credential::{Failure, source::AttemptError, source::Grant};
 use crate::secret::{Secret, Secrets, Value};
-use crate::simulator::{App, Fault, Options, Place, Simulator, Times, directory};
+use crate::simulator::{App, Fault, FaultPoint, Options, Simulator, Times, directory};
 
 mod assertions;
 mod rolling_over;
@@ -20,7 +20,7 @@ mod rolling_over;
 const SCOPE: &str = "https://service.flow.microsoft.com//.default";
 
 fn outbound(token_timeout: Duration) -> Outbound {
-    Outbound::new(&client::Settings {
+    Outbound::new(&client::OutboundSettings {
         ca: Vec::new(),
         proxy: None,
         no_proxy: Vec::new(),
@@ -66,14 +66,14 @@ fn settings(simulator: &Simulator) -> Application {
 }
 
 fn proof(secret: &str, client_auth: ClientAuth) -> Proof {
-    Proof::Secret(client_secret::Settings {
+    Proof::Secret(client_secret::ClientSecretSettings {
         secret: Value::Fixed(Secret::new(secret.to_owned())),
         next: None,
         client_auth,
     })
 }
 
-async fn fetched(settings: &Application, ask: Ask) -> Result<Grant, Denial> {
+async fn fetched(settings: &Application, ask: Ask) -> Result<Grant, AttemptError> {
     let context = context(Duration::from_secs(10));
     source(settings, &ask, &context)
         .fetch(Wish::default())
@@ -164,15 +164,15 @@ async fn a_wrong_secret_is_a_refusal_with_the_providers_numbers() {
         proof: proof("wrong", ClientAuth::Post),
         ..settings(&simulator)
     };
-    let denial = fetched(&settings, scope()).await.err().unwrap();
+    let error = fetched(&settings, scope()).await.err().unwrap();
     let Failure::Rejected {
         error,
         codes,
         trace_id,
         ..
-    } = denial.failure
+    } = error.failure
     else {
-        panic!("{:?}", denial.failure);
+        panic!("{:?}", error.failure);
     };
     assert_eq!(
         (error.as_str(), codes.as_slice()),
@@ -207,16 +207,16 @@ async fn every_way_an_endpoint_can_fail_ends_in_its_fixed_word() {
         (Fault::CloseBeforeHead, "protocol"),
     ] {
         simulator.clear_records();
-        simulator.fault(Place::Token, fault, Times::Once);
-        let denial = fetched(&settings, scope()).await.err().unwrap();
-        assert_eq!(denial.failure.word(), word);
+        simulator.fault(FaultPoint::Token, fault, Times::Once);
+        let error = fetched(&settings, scope()).await.err().unwrap();
+        assert_eq!(error.failure.word(), word);
         let requests = simulator.token_requests().len();
         assert_eq!(
             requests, 1,
             "{word}: a token request is never repeated by itself"
         );
     }
-    simulator.fault(Place::Token, Fault::WrongType, Times::Once);
+    simulator.fault(FaultPoint::Token, Fault::WrongType, Times::Once);
     assert!(
         fetched(&settings, scope()).await.is_ok(),
         "JSON is JSON, whatever it calls itself"
@@ -229,7 +229,7 @@ async fn an_endpoint_that_never_answers_or_never_ends_is_given_up_in_time() {
     let settings = settings(&simulator);
     let context = context(Duration::from_millis(100));
     for fault in [Fault::Hang, Fault::Stalled] {
-        simulator.fault(Place::Token, fault, Times::Once);
+        simulator.fault(FaultPoint::Token, fault, Times::Once);
         let source = source(&settings, &scope(), &context);
         assert_eq!(
             source
@@ -258,9 +258,9 @@ mod rule_21_outbound_trust {
                 headers: vec![("location".into(), target.clone())],
                 body: Bytes::new(),
             };
-            simulator.fault(Place::Token, fault, Times::Once);
-            let denial = fetched(&settings(&simulator), scope()).await.err().unwrap();
-            assert_eq!(denial.failure.word(), "redirected");
+            simulator.fault(FaultPoint::Token, fault, Times::Once);
+            let error = fetched(&settings(&simulator), scope()).await.err().unwrap();
+            assert_eq!(error.failure.word(), "redirected");
         }
         assert_eq!(elsewhere.connections(), 0);
     }
@@ -268,9 +268,9 @@ mod rule_21_outbound_trust {
     #[tokio::test]
     async fn an_answer_over_one_mebibyte_is_an_error() {
         let simulator = simulator().await;
-        simulator.fault(Place::Token, Fault::Padded(answer::LIMIT), Times::Once);
-        let denial = fetched(&settings(&simulator), scope()).await.err().unwrap();
-        assert_eq!(denial.failure.word(), "too_large");
+        simulator.fault(FaultPoint::Token, Fault::Padded(answer::LIMIT), Times::Once);
+        let error = fetched(&settings(&simulator), scope()).await.err().unwrap();
+        assert_eq!(error.failure.word(), "too_large");
     }
 
     #[tokio::test]
@@ -278,8 +278,8 @@ mod rule_21_outbound_trust {
         let simulator = simulator().await;
         let mut settings = settings(&simulator);
         settings.token_url.set_host(Some("localhost")).unwrap();
-        let denial = fetched(&settings, scope()).await.err().unwrap();
-        assert_eq!(denial.failure.word(), "refused_address");
+        let error = fetched(&settings, scope()).await.err().unwrap();
+        assert_eq!(error.failure.word(), "refused_address");
         assert_eq!(simulator.connections(), 0);
     }
 }

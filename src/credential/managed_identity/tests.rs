@@ -17,7 +17,7 @@ const START: u64 = 1_800_000_000;
 const FLOWS: &str = "https://service.flow.microsoft.com/";
 
 fn context() -> Context {
-    let settings = client::Settings {
+    let settings = client::OutboundSettings {
         ca: Vec::new(),
         // Nobody listens there: whoever asked it would fail.
         proxy: Some(Secret::new("http://127.0.0.1:9".parse().unwrap())),
@@ -40,8 +40,8 @@ fn context() -> Context {
     }
 }
 
-async fn fetched(platform: Platform, identity: Identity) -> Result<Grant, Denial> {
-    let settings = Settings { platform, identity };
+async fn fetched(platform: Platform, identity: Identity) -> Result<Grant, AttemptError> {
+    let settings = ManagedIdentitySettings { platform, identity };
     source(&settings, &Ask::Resource(FLOWS.into()), &context())
         .fetch(Wish::default())
         .await
@@ -183,8 +183,8 @@ async fn every_way_a_platform_can_fail_ends_in_its_fixed_word_after_one_attempt(
     ] {
         let provider = Canned::start(move |_, _| canned::json(status, &body)).await;
         for platform in [metadata(&provider), app_service(&provider)] {
-            let denial = fetched(platform, Identity::System).await.err().unwrap();
-            assert_eq!(denial.failure.word(), word, "{status}");
+            let error = fetched(platform, Identity::System).await.err().unwrap();
+            assert_eq!(error.failure.word(), word, "{status}");
         }
         assert_eq!(
             provider.seen().len(),
@@ -205,17 +205,17 @@ async fn where_nothing_answers_there_is_no_managed_identity_and_the_cure_says_so
     };
     // The listener is gone a moment after its task was told to end.
     tokio::task::yield_now().await;
-    let denial = fetched(platform, Identity::System).await.err().unwrap();
-    assert_eq!(denial.failure.word(), "no_managed_identity");
-    let cure = denial.failure.explain().fix;
-    assert!(cure.contains("169.254.169.254") && cure.contains("another kind"));
+    let error = fetched(platform, Identity::System).await.err().unwrap();
+    assert_eq!(error.failure.word(), "no_managed_identity");
+    let fix = error.failure.explain().fix;
+    assert!(fix.contains("169.254.169.254") && fix.contains("another kind"));
     let platform = Platform::AppService {
         endpoint: closed,
         header: Secret::new("h".into()),
     };
-    let denial = fetched(platform, Identity::System).await.err().unwrap();
+    let error = fetched(platform, Identity::System).await.err().unwrap();
     assert_eq!(
-        denial.failure.word(),
+        error.failure.word(),
         "refused",
         "an app has the endpoint it names"
     );
@@ -232,7 +232,7 @@ async fn the_simulated_agent_of_an_arc_server_takes_the_key_it_wrote() {
         keys: folder.path().to_owned(),
     };
     let grant = fetched(platform(), Identity::System).await;
-    let grant = grant.unwrap_or_else(|denial| panic!("{denial:?}"));
+    let grant = grant.unwrap_or_else(|error| panic!("{error:?}"));
     assert_eq!(grant.claims.unwrap()["aud"], FLOWS);
     let requests = simulator.requests_to(Service::Arc);
     let proved: Vec<bool> = requests
@@ -241,6 +241,6 @@ async fn the_simulated_agent_of_an_arc_server_takes_the_key_it_wrote() {
         .collect();
     assert_eq!(proved, [false, true]);
     simulator.arc_announces(Some("/etc/passwd"));
-    let denial = fetched(platform(), Identity::System).await.err().unwrap();
-    assert_eq!(denial.failure.word(), "identity_challenge");
+    let error = fetched(platform(), Identity::System).await.err().unwrap();
+    assert_eq!(error.failure.word(), "identity_challenge");
 }

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::client::{self, Outbound};
 use crate::clock::{Clock, Random};
-use crate::credential::cache::Renewal;
 use crate::credential::client_secret::{self, ClientAuth};
 use crate::credential::proof::Proof;
+use crate::credential::token_cache_entry::Renewal;
 use crate::metrics::Metrics;
 use crate::secret::{Secret, Secrets, Value};
 use crate::simulator::directory::{API_APP, ClientSecret, DEMO_TENANT, DEMO_USER, UserState};
-use crate::simulator::{Fault, Gate, Options, Place, Simulator, Times, TokenSpec, grant};
+use crate::simulator::{Fault, FaultPoint, Gate, Options, Simulator, Times, TokenSpec, grant};
 
 mod crowds;
 mod proofs;
@@ -46,7 +46,7 @@ async fn bench_asking(ask: Ask, callers: u64, change: impl FnOnce(&mut Applicati
     let mut application = Application {
         token_url: simulator.token_url(DEMO_TENANT, true).parse().unwrap(),
         client_id: API_APP.to_owned(),
-        proof: Proof::Secret(client_secret::Settings {
+        proof: Proof::Secret(client_secret::ClientSecretSettings {
             secret: Value::Fixed(Secret::new("api~secret+/%&=".to_owned())),
             next: None,
             client_auth: ClientAuth::Post,
@@ -60,7 +60,7 @@ async fn bench_asking(ask: Ask, callers: u64, change: impl FnOnce(&mut Applicati
     let metrics = Metrics::new().unwrap();
     let context = Context {
         credential: "as-the-caller".into(),
-        outbound: Outbound::new(&client::Settings {
+        outbound: Outbound::new(&client::OutboundSettings {
             ca: Vec::new(),
             proxy: None,
             no_proxy: Vec::new(),
@@ -85,7 +85,7 @@ async fn bench_asking(ask: Ask, callers: u64, change: impl FnOnce(&mut Applicati
         &context,
         Arc::default(),
         Duration::from_secs(10),
-        around(&clock, &metrics),
+        deps(&clock, &metrics),
     );
     Bench {
         simulator,
@@ -97,8 +97,8 @@ async fn bench_asking(ask: Ask, callers: u64, change: impl FnOnce(&mut Applicati
     }
 }
 
-fn around(clock: &Clock, metrics: &Metrics) -> Surroundings {
-    Surroundings {
+fn deps(clock: &Clock, metrics: &Metrics) -> Deps {
+    Deps {
         secrets: Secrets::default(),
         clock: clock.clone(),
         random: Random::from_fn(|bytes| bytes.fill(0)),
@@ -107,8 +107,8 @@ fn around(clock: &Clock, metrics: &Metrics) -> Surroundings {
 }
 
 impl Bench {
-    fn around(&self) -> Surroundings {
-        around(&self.clock, &self.metrics)
+    fn deps(&self) -> Deps {
+        deps(&self.clock, &self.metrics)
     }
 
     fn assertion(&self, change: impl FnOnce(TokenSpec) -> TokenSpec) -> Assertion {
@@ -117,7 +117,7 @@ impl Bench {
     }
 
     async fn need(&self, assertion: &Assertion) -> (Need, Vec<u32>) {
-        match self.exchange.cell(assertion).token().await {
+        match self.exchange.entry(assertion).token().await {
             Err(Failure::Caller { need, codes, .. }) => (need, codes),
             other => panic!("{other:?}"),
         }
@@ -139,7 +139,7 @@ async fn soon(what: &str, reached: impl Fn() -> bool) {
     waited.unwrap_or_else(|_| panic!("{what} did not come"));
 }
 
-async fn settle() {
+async fn run_until_idle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
@@ -149,7 +149,7 @@ async fn settle() {
 async fn a_users_token_is_exchanged_for_the_same_users_token() {
     let bench = bench(|_| ()).await;
     let assertion = bench.assertion(|spec| spec);
-    let token = bench.exchange.cell(&assertion).token().await.unwrap();
+    let token = bench.exchange.entry(&assertion).token().await.unwrap();
     let claims = token.claims.as_ref().unwrap();
     assert_eq!(claims["oid"], DEMO_USER);
     assert_eq!(claims["aud"], "https://graph.microsoft.com");
@@ -171,7 +171,7 @@ async fn a_users_token_is_exchanged_for_the_same_users_token() {
 async fn a_v1_token_is_exchanged_too() {
     let bench = bench(|_| ()).await;
     let assertion = bench.assertion(TokenSpec::v1);
-    bench.exchange.cell(&assertion).token().await.unwrap();
+    bench.exchange.entry(&assertion).token().await.unwrap();
 }
 
 #[tokio::test]
@@ -181,14 +181,14 @@ async fn rule_22_two_tokens_of_one_user_that_differ_only_in_amr_or_exp_share_not
     let weak = base.clone().claim("amr", serde_json::json!(["pwd"]));
     let strong = base.clone().claim("amr", serde_json::json!(["pwd", "mfa"]));
     let longer = weak.clone().claim("exp", bench.clock.unix() + 7200);
-    let mut cells = Vec::new();
+    let mut token_cache = Vec::new();
     for spec in [&weak, &strong, &longer] {
         let token = bench.simulator.issue(spec);
         let assertion = Assertion::of(&token, bench.clock.since_epoch() + HOUR);
-        let cell = bench.exchange.cell(&assertion);
-        assert!(Arc::ptr_eq(&cell, &bench.exchange.cell(&assertion)));
-        cell.token().await.unwrap();
-        cells.push(cell);
+        let entry = bench.exchange.entry(&assertion);
+        assert!(Arc::ptr_eq(&entry, &bench.exchange.entry(&assertion)));
+        entry.token().await.unwrap();
+        token_cache.push(entry);
     }
     assert_eq!(bench.requests(), 3);
     // What a user with a second factor may have, the same user without one may not.
@@ -201,7 +201,7 @@ async fn rule_22_two_tokens_of_one_user_that_differ_only_in_amr_or_exp_share_not
             .claim("jti", "2")
     });
     let strong = bench.assertion(|_| strong.claim("jti", "2"));
-    assert!(bench.exchange.cell(&strong).token().await.is_ok());
+    assert!(bench.exchange.entry(&strong).token().await.is_ok());
     assert!(matches!(bench.need(&weak).await.0, Need::SignIn(Some(_))));
 }
 
@@ -210,14 +210,16 @@ async fn ten_thousand_calls_of_a_hundred_callers_are_a_hundred_requests() {
     let bench = bench(|_| ()).await;
     let gate = Gate::closed();
     let held = Fault::Held(gate.clone());
-    bench.simulator.fault(Place::Token, held, Times::Always);
+    bench
+        .simulator
+        .fault(FaultPoint::Token, held, Times::Always);
     let mut waiting = Vec::new();
     for caller in 0..100 {
         let assertion = bench.assertion(|spec| spec.claim("jti", caller));
         for _ in 0..100 {
             let (exchange, assertion) = (Arc::clone(&bench.exchange), assertion.clone());
             waiting.push(tokio::spawn(async move {
-                exchange.cell(&assertion).token().await.is_ok()
+                exchange.entry(&assertion).token().await.is_ok()
             }));
         }
     }
@@ -238,13 +240,13 @@ async fn a_token_never_outlives_its_assertion_and_none_is_asked_for_once_it_has_
     let token = bench.simulator.issue(&TokenSpec::user());
     let end = bench.clock.since_epoch() + Duration::from_mins(10);
     let assertion = Assertion::of(&token, end);
-    let cell = bench.exchange.cell(&assertion);
-    let token = cell.token().await.unwrap();
+    let entry = bench.exchange.entry(&assertion);
+    let token = entry.token().await.unwrap();
     assert_eq!(token.expires, Some(end.as_secs()));
     // No other would live longer, so none is asked for ahead of the end.
     bench.clock.advance(Duration::from_secs(599));
-    assert!(cell.ready().unwrap().is_ok());
-    settle().await;
+    assert!(entry.ready().unwrap().is_ok());
+    run_until_idle().await;
     assert_eq!(bench.requests(), 1);
     bench.clock.advance(SHORTEST);
     assert_eq!(bench.need(&assertion).await.0, Need::Fresh);
@@ -257,18 +259,18 @@ async fn nothing_is_renewed_but_for_a_call() {
     let token = bench.simulator.issue(&TokenSpec::user());
     let day = Duration::from_hours(24);
     let assertion = Assertion::of(&token, bench.clock.since_epoch() + day);
-    let cell = bench.exchange.cell(&assertion);
-    cell.token().await.unwrap();
+    let entry = bench.exchange.entry(&assertion);
+    entry.token().await.unwrap();
     // Past the moment at which a token of the gateway's own would be renewed, but still good.
     bench.clock.advance(Duration::from_mins(58));
-    settle().await;
+    run_until_idle().await;
     assert_eq!(bench.requests(), 1);
-    assert!(cell.ready().unwrap().is_ok(), "served at once");
+    assert!(entry.ready().unwrap().is_ok(), "served at once");
     bench
         .simulator
         .until(|simulator| simulator.token_requests().len() == 2)
         .await;
-    assert!(cell.ready().unwrap().is_ok());
+    assert!(entry.ready().unwrap().is_ok());
 }
 
 #[tokio::test]
@@ -277,21 +279,23 @@ async fn a_renewal_that_failed_is_tried_again_by_calls_while_the_token_is_still_
     let token = bench.simulator.issue(&TokenSpec::user());
     let day = Duration::from_hours(24);
     let assertion = Assertion::of(&token, bench.clock.since_epoch() + day);
-    let cell = bench.exchange.cell(&assertion);
-    cell.token().await.unwrap();
+    let entry = bench.exchange.entry(&assertion);
+    entry.token().await.unwrap();
     let outage = Fault::Unavailable;
-    bench.simulator.fault(Place::Token, outage, Times::Once);
+    bench
+        .simulator
+        .fault(FaultPoint::Token, outage, Times::Once);
     bench.clock.advance(Duration::from_mins(56));
-    assert_eq!(cell.token().await.unwrap().generation, 1);
-    soon("the failure", || cell.health().trouble.is_some()).await;
+    assert_eq!(entry.token().await.unwrap().generation, 1);
+    soon("the failure", || entry.health().error.is_some()).await;
     // The failure is remembered for a moment, whoever calls.
-    assert_eq!(cell.token().await.unwrap().generation, 1);
-    settle().await;
+    assert_eq!(entry.token().await.unwrap().generation, 1);
+    run_until_idle().await;
     assert_eq!(bench.requests(), 2);
     bench.clock.advance(Duration::from_secs(2));
-    assert_eq!(cell.token().await.unwrap().generation, 1, "served at once");
-    soon("another attempt", || cell.health().trouble.is_none()).await;
-    assert_eq!(cell.token().await.unwrap().generation, 2);
+    assert_eq!(entry.token().await.unwrap().generation, 1, "served at once");
+    soon("another attempt", || entry.health().error.is_none()).await;
+    assert_eq!(entry.token().await.unwrap().generation, 2);
     assert_eq!(bench.requests(), 3);
 }
 
@@ -317,9 +321,9 @@ async fn what_the_caller_can_mend_is_told_apart_from_what_the_gateway_has_to() {
     ] {
         bench
             .simulator
-            .fault(Place::Token, Fault::Aadsts(code), Times::Once);
+            .fault(FaultPoint::Token, Fault::Aadsts(code), Times::Once);
         let assertion = bench.assertion(|spec| spec.claim("jti", code));
-        let failure = bench.exchange.cell(&assertion).token().await.unwrap_err();
+        let failure = bench.exchange.entry(&assertion).token().await.unwrap_err();
         match (failure, expected) {
             (Failure::Caller { need, codes, .. }, Some(expected)) => {
                 assert_eq!(codes, [code], "{code}");
@@ -355,7 +359,9 @@ async fn the_claims_of_the_provider_are_kept_and_its_words_are_not() {
             headers: vec![("content-type".into(), "application/json".into())],
             body: body.to_string().into(),
         };
-        bench.simulator.fault(Place::Token, answer, Times::Once);
+        bench
+            .simulator
+            .fault(FaultPoint::Token, answer, Times::Once);
         let assertion = bench.assertion(|spec| spec.claim("jti", claims.len()));
         assert_eq!(bench.need(&assertion).await.0, Need::SignIn(None));
     }
@@ -365,17 +371,19 @@ async fn the_claims_of_the_provider_are_kept_and_its_words_are_not() {
 async fn one_callers_failure_is_remembered_for_nobody_else() {
     let bench = bench(|_| ()).await;
     let fault = || Fault::Aadsts(65_001);
-    bench.simulator.fault(Place::Token, fault(), Times::Once);
+    bench
+        .simulator
+        .fault(FaultPoint::Token, fault(), Times::Once);
     let (one, other) = (
         bench.assertion(|spec| spec.claim("jti", 1)),
         bench.assertion(|spec| spec.claim("jti", 2)),
     );
     assert_eq!(bench.need(&one).await.0, Need::Consent);
-    assert!(bench.exchange.cell(&other).token().await.is_ok());
+    assert!(bench.exchange.entry(&other).token().await.is_ok());
     assert_eq!(bench.need(&one).await.0, Need::Consent);
     assert_eq!(bench.requests(), 2, "remembered for the one");
     bench.clock.advance(Duration::from_secs(11));
-    assert!(bench.exchange.cell(&one).token().await.is_ok());
+    assert!(bench.exchange.entry(&one).token().await.is_ok());
 }
 
 #[tokio::test]
@@ -384,30 +392,30 @@ async fn only_so_many_callers_are_kept_and_none_whose_assertion_has_ended() {
     let end = |life| bench.clock.since_epoch() + life;
     for caller in 0..400 {
         let assertion = Assertion::of(&format!("token-{caller}"), end(HOUR));
-        drop(bench.exchange.cell(&assertion));
+        drop(bench.exchange.entry(&assertion));
         // The cache is cut in parts, each with a bound of its own, rounded up.
-        assert!(bench.exchange.cells.len() <= 150);
+        assert!(bench.exchange.token_cache.len() <= 150);
     }
-    assert!(bench.exchange.cells.len() > 50);
+    assert!(bench.exchange.token_cache.len() > 50);
     bench.clock.advance(HOUR);
     bench.exchange.newcomers.store(SWEEP - 1, Ordering::Relaxed);
-    drop(bench.exchange.cell(&Assertion::of("last", end(HOUR))));
-    assert_eq!(bench.exchange.cells.len(), 1, "the others have gone");
+    drop(bench.exchange.entry(&Assertion::of("last", end(HOUR))));
+    assert_eq!(bench.exchange.token_cache.len(), 1, "the others have gone");
 }
 
 #[tokio::test]
 async fn a_challenge_is_answered_with_its_claims_once_for_all_who_were_challenged() {
     let bench = bench(|application| application.cae = true).await;
-    let cell = bench.exchange.cell(&bench.assertion(|spec| spec));
-    let token = cell.token().await.unwrap();
+    let entry = bench.exchange.entry(&bench.assertion(|spec| spec));
+    let token = entry.token().await.unwrap();
     assert_eq!(token.claims.as_ref().unwrap()["xms_cc"][0], "cp1");
     let demand = br#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
     let demand = Claims::of_json(demand).unwrap();
     let mut asked = Vec::new();
     for _ in 0..50 {
-        let (cell, token, demand) = (Arc::clone(&cell), Arc::clone(&token), demand.clone());
+        let (entry, token, demand) = (Arc::clone(&entry), Arc::clone(&token), demand.clone());
         asked.push(tokio::spawn(async move {
-            cell.renewed(&token, Some(&demand)).await.unwrap()
+            entry.renewed(&token, Some(&demand)).await.unwrap()
         }));
     }
     for one in asked {
@@ -421,8 +429,8 @@ async fn a_challenge_is_answered_with_its_claims_once_for_all_who_were_challenge
         );
     }
     assert_eq!(bench.requests(), 2);
-    let other = cell.token().await.unwrap();
-    let again = cell.renewed(&other, Some(&demand)).await.unwrap();
+    let other = entry.token().await.unwrap();
+    let again = entry.renewed(&other, Some(&demand)).await.unwrap();
     assert!(matches!(again, Renewal::Same), "at most one in 30 s");
     assert_eq!(bench.requests(), 2);
 }
@@ -430,8 +438,8 @@ async fn a_challenge_is_answered_with_its_claims_once_for_all_who_were_challenge
 #[tokio::test]
 async fn no_caller_has_an_expiry_of_its_own_among_the_metrics() {
     let bench = bench(|_| ()).await;
-    let cell = bench.exchange.cell(&bench.assertion(|spec| spec));
-    cell.token().await.unwrap();
+    let entry = bench.exchange.entry(&bench.assertion(|spec| spec));
+    entry.token().await.unwrap();
     let text = bench.metrics.text().unwrap();
     assert!(!text.contains("flowgate_token_expiry_timestamp_seconds{"));
     assert!(

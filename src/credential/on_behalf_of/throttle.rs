@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::clock::Clock;
 use crate::credential::Failure;
-use crate::credential::source::Denial;
+use crate::credential::source::AttemptError;
 use crate::diagnosis::Reason;
 
 /// Most attempts at a time: at 200 ms each, 10,000 callers have their tokens in 8 s.
@@ -54,7 +54,7 @@ impl Throttle {
         &self,
         clock: &Clock,
         patience: Duration,
-    ) -> Result<SemaphorePermit<'_>, Denial> {
+    ) -> Result<SemaphorePermit<'_>, AttemptError> {
         // Before the queue, so that nobody waits for a refusal; and after it, because those ahead may have been throttled.
         self.unpaused(clock)?;
         let permit = tokio::time::timeout(patience, self.slots.acquire()).await;
@@ -62,11 +62,11 @@ impl Throttle {
         match permit {
             Ok(Ok(permit)) => Ok(permit),
             // Too many before this one; nobody closes it.
-            _ => Err(Denial::unavailable(Reason::HeldBack, None)),
+            _ => Err(AttemptError::unavailable(Reason::HeldBack, None)),
         }
     }
 
-    fn unpaused(&self, clock: &Clock) -> Result<(), Denial> {
+    fn unpaused(&self, clock: &Clock) -> Result<(), AttemptError> {
         let now = clock.since_epoch();
         let left = self
             .pause()
@@ -74,14 +74,14 @@ impl Throttle {
             .map(|pause| pause.until.saturating_sub(now));
         match left {
             None => Ok(()),
-            Some(left) => Err(Denial::unavailable(Reason::HeldBack, Some(left))),
+            Some(left) => Err(AttemptError::unavailable(Reason::HeldBack, Some(left))),
         }
     }
 
     /// Notes the pause that a denial wishes for, if it does. It may only grow: denials of one moment arrive in any order.
-    pub(super) fn heed(&self, denial: &Denial, clock: &Clock) {
+    pub(super) fn heed(&self, error: &AttemptError, clock: &Clock) {
         let (Failure::Unavailable { reason, .. }, Some(wished)) =
-            (&denial.failure, denial.retry_after)
+            (&error.failure, error.retry_after)
         else {
             return;
         };

@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Settings;
+use super::PasswordSettings;
 use crate::credential::Failure;
 use crate::credential::application::Application;
-use crate::credential::source::Denial;
+use crate::credential::source::AttemptError;
 use crate::secret::Secret;
 
 /// After the first refusal.
@@ -33,7 +33,7 @@ pub struct Tried {
 }
 
 impl Tried {
-    pub(super) fn new(settings: &Settings, password: &Secret<String>) -> Self {
+    pub(super) fn new(settings: &PasswordSettings, password: &Secret<String>) -> Self {
         Self {
             application: settings.application.clone(),
             username: settings.username.clone(),
@@ -57,16 +57,21 @@ struct Memory {
 
 impl Refused {
     /// What this would be answered, where it is too early to try again.
-    pub(super) fn recall(&self, tried: &Tried, now: Duration) -> Option<Denial> {
+    pub(super) fn recall(&self, tried: &Tried, now: Duration) -> Option<AttemptError> {
         let memories = self.memories();
         let memory = memories.get(tried)?;
         let left = memory.until.checked_sub(now)?;
         let early = !left.is_zero() && now + SLACK >= memory.at;
-        early.then(|| memory.denial(left))
+        early.then(|| memory.error(left))
     }
 
     /// Notes a refusal. The denial says how long to leave the provider alone.
-    pub(super) fn remember(&self, tried: Tried, denial: Denial, now: Duration) -> Denial {
+    pub(super) fn remember(
+        &self,
+        tried: Tried,
+        error: AttemptError,
+        now: Duration,
+    ) -> AttemptError {
         let mut memories = self.memories();
         // Bounded: what nobody tried for so long belongs to a configuration that is gone.
         memories.retain(|_, memory| now < memory.until + LONGEST * 2);
@@ -74,16 +79,16 @@ impl Refused {
             .get(&tried)
             .map_or(0, |memory| memory.refusals)
             .saturating_add(1);
-        let pause = pause(refusals).max(denial.retry_after.unwrap_or_default());
+        let pause = pause(refusals).max(error.retry_after.unwrap_or_default());
         let memory = Memory {
-            failure: denial.failure,
+            failure: error.failure,
             refusals,
             at: now,
             until: now + pause,
         };
-        let denial = memory.denial(pause);
+        let error = memory.error(pause);
         memories.insert(tried, memory);
-        denial
+        error
     }
 
     /// Notes a success.
@@ -97,8 +102,8 @@ impl Refused {
 }
 
 impl Memory {
-    fn denial(&self, left: Duration) -> Denial {
-        Denial {
+    fn error(&self, left: Duration) -> AttemptError {
+        AttemptError {
             failure: self.failure.clone(),
             retry_after: Some(left),
         }

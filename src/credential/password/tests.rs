@@ -8,13 +8,13 @@ use serde_json::json;
 use super::*;
 use crate::client::{self, Outbound};
 use crate::clock::{Clock, Random};
-use crate::credential::cache::{Cell, Surroundings};
 use crate::credential::canned::{self, Canned};
-use crate::credential::cells::Cells;
 use crate::credential::client_secret::{self, ClientAuth};
 use crate::credential::proof::Proof;
 use crate::credential::source::Grant;
-use crate::credential::{Kind, Settings as Credential};
+use crate::credential::token_cache::TokenCache;
+use crate::credential::token_cache_entry::{Deps, TokenCacheEntry};
+use crate::credential::{CredentialSettings as Credential, Kind};
 use crate::metrics::Metrics;
 use crate::secret::{Secret, Secrets};
 
@@ -24,7 +24,7 @@ mod simulated;
 const START: u64 = 1_800_000_000;
 
 fn outbound() -> Outbound {
-    Outbound::new(&client::Settings {
+    Outbound::new(&client::OutboundSettings {
         ca: Vec::new(),
         proxy: None,
         no_proxy: Vec::new(),
@@ -41,15 +41,15 @@ fn value(text: &str) -> Value {
 }
 
 fn secret(text: &str, client_auth: ClientAuth) -> Proof {
-    Proof::Secret(client_secret::Settings {
+    Proof::Secret(client_secret::ClientSecretSettings {
         secret: value(text),
         next: None,
         client_auth,
     })
 }
 
-fn settings(token_url: url::Url, proof: Proof) -> Settings {
-    Settings {
+fn settings(token_url: url::Url, proof: Proof) -> PasswordSettings {
+    PasswordSettings {
         application: Application {
             token_url,
             client_id: "client".into(),
@@ -67,7 +67,7 @@ fn graph() -> Ask {
     Ask::Scope("https://graph.microsoft.com/.default".into())
 }
 
-async fn fetched(settings: &Settings, ask: &Ask) -> Result<Grant, Denial> {
+async fn fetched(settings: &PasswordSettings, ask: &Ask) -> Result<Grant, AttemptError> {
     let context = Context {
         credential: "c".into(),
         outbound: outbound(),

@@ -5,7 +5,7 @@
 //! Refuses what is no sealed record of this credential.
 //!
 //! There is no lock between gateways, because Key Vault has none to give. Each reads the latest version right before it renews, and writes
-//! only over what it has read, or over an earlier record of the same sign-in ([`Deposit`](crate::secret::vault::Deposit)). What that is
+//! only over what it has read, or over an earlier record of the same sign-in ([`VaultWriter`](crate::secret::vault::VaultWriter)). What that is
 //! worth depends on the provider: docs/decisions/refresh-token-in-a-vault.md.
 
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::super::source::{Context, Denial};
+use super::super::source::{AttemptError, Context};
+use super::error::StoreError;
 use super::record::Record;
 use super::seal::Seal;
-use super::trouble::Trouble;
 use crate::secret::Secret;
-use crate::secret::vault::{self, Address, Earlier, Turn, Written};
+use crate::secret::vault::{self, Address, Earlier, WriteGuard, Written};
 
 /// Largest value, in bytes: a secret holds 25 KB (facts B4), and it is not said which kind of KB.
 const LIMIT: usize = 25_000;
@@ -29,39 +29,39 @@ const LIMIT: usize = 25_000;
 pub enum Unusable {
     /// What is there is not this credential's record.
     #[error(transparent)]
-    Record(#[from] Trouble),
+    Record(#[from] StoreError),
     /// The vault does not give it, or does not take it.
     #[error(transparent)]
-    Vault(#[from] vault::Trouble),
+    Vault(#[from] vault::VaultError),
 }
 
 impl Unusable {
     /// What to change.
     #[must_use]
-    pub const fn cure(self) -> &'static str {
+    pub const fn fix(self) -> &'static str {
         match self {
-            Self::Record(trouble) => trouble.reason().entry().fix,
-            Self::Vault(trouble) => trouble.cure(),
+            Self::Record(error) => error.reason().entry().fix,
+            Self::Vault(error) => error.fix(),
         }
     }
 }
 
-impl From<Unusable> for Denial {
+impl From<Unusable> for AttemptError {
     fn from(unusable: Unusable) -> Self {
         match unusable {
-            Unusable::Record(trouble) => trouble.into(),
-            Unusable::Vault(trouble) => Self::secret(trouble),
+            Unusable::Record(error) => error.into(),
+            Unusable::Vault(error) => Self::secret(error),
         }
     }
 }
 
 /// The record, ours alone within this process.
-pub(super) struct Desk {
-    turn: Turn,
+pub(super) struct VaultLock {
+    guard: WriteGuard,
     seal: Arc<Seal>,
 }
 
-impl Desk {
+impl VaultLock {
     /// Waits for its turn.
     pub(super) async fn at(
         address: &Address,
@@ -69,10 +69,10 @@ impl Desk {
         context: &Context,
         patience: Duration,
     ) -> Result<Self, Unusable> {
-        let deposit = context.secrets.deposit(address)?;
-        let turn = tokio::time::timeout(patience, deposit.turn()).await;
+        let writer = context.secrets.writer(address)?;
+        let guard = tokio::time::timeout(patience, writer.guard()).await;
         Ok(Self {
-            turn: turn.map_err(|_| vault::Trouble::Busy)?,
+            guard: guard.map_err(|_| vault::VaultError::Busy)?,
             seal: Arc::clone(seal),
         })
     }
@@ -83,23 +83,23 @@ impl Desk {
             Some(Ok(held)) => self.before(&held),
             Some(Err(_)) | None => Arc::new(|_: &_| false),
         };
-        let text = self.turn.read(&earlier).await?;
+        let text = self.guard.read(&earlier).await?;
         text.map(|text| opened(&self.seal, &text)).transpose()
     }
 
     /// What is known without asking the vault.
     pub(super) fn held(&self) -> Option<Result<Record, Unusable>> {
-        self.turn.held().map(|text| opened(&self.seal, &text))
+        self.guard.held().map(|text| opened(&self.seal, &text))
     }
 
     /// How that looks from outside: it changes with every write.
     pub(super) fn mark(&self) -> Option<Secret<String>> {
-        self.turn.held()
+        self.guard.held()
     }
 
     /// Whether the latest record is in memory only.
     pub(super) fn unwritten(&self) -> bool {
-        self.turn.unwritten()
+        self.guard.unwritten()
     }
 
     /// Writes a record over the one that was read, or keeps it in memory until that is possible. Whatever the vault says is logged there.
@@ -107,14 +107,14 @@ impl Desk {
         let text = self.sealed(record)?;
         // Overtaken: somebody else has renewed, or signed in, since we read, and that record stays. Where a redeemed token stays valid
         // nothing is lost with ours; where each is taken once, only a sign-in can have come between, or the sign-in has ended for both.
-        let _ = self.turn.keep(text, self.before(record)).await;
+        let _ = self.guard.keep(text, self.before(record)).await;
         Ok(())
     }
 
     /// Writes a record over the one that was read, now or not at all.
     pub(super) async fn put(&self, record: &Record) -> Result<Written, Unusable> {
         let nothing: Earlier = Arc::new(|_| false);
-        Ok(self.turn.put(&self.sealed(record)?, &nothing).await?)
+        Ok(self.guard.put(&self.sealed(record)?, &nothing).await?)
     }
 
     /// What is an earlier record of the same sign-in: never anybody else's news, but what a vault that was restored gives again.
@@ -128,7 +128,7 @@ impl Desk {
     }
 
     fn sealed(&self, record: &Record) -> Result<Secret<String>, Unusable> {
-        let text = |record: &Record| -> Result<String, Trouble> {
+        let text = |record: &Record| -> Result<String, StoreError> {
             Ok(BASE64_STANDARD.encode(self.seal.seal(record.text()?)?))
         };
         let whole = text(record)?;
@@ -146,6 +146,6 @@ impl Desk {
 
 fn opened(seal: &Seal, text: &Secret<String>) -> Result<Record, Unusable> {
     let bytes = BASE64_STANDARD.decode(text.expose().trim());
-    let bytes = bytes.map_err(|_| Trouble::Damaged)?;
+    let bytes = bytes.map_err(|_| StoreError::Damaged)?;
     Ok(Record::of(&seal.open(&bytes)?)?)
 }

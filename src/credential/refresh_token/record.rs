@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::trouble::Trouble;
+use super::error::StoreError;
 use crate::secret::Secret;
 
 /// What a store holds. No `Debug`.
@@ -58,7 +58,7 @@ struct Written {
 
 impl Record {
     /// As text, to be sealed.
-    pub(super) fn text(&self) -> Result<Secret<Vec<u8>>, Trouble> {
+    pub(super) fn text(&self) -> Result<Secret<Vec<u8>>, StoreError> {
         let written = Written {
             sequence: self.sequence,
             newest: self.newest.expose().clone(),
@@ -69,13 +69,13 @@ impl Record {
         };
         serde_json::to_vec(&written)
             .map(Secret::new)
-            .map_err(|_| Trouble::Crypto)
+            .map_err(|_| StoreError::Crypto)
     }
 
     /// From opened text.
-    pub(super) fn of(text: &Secret<Vec<u8>>) -> Result<Self, Trouble> {
+    pub(super) fn of(text: &Secret<Vec<u8>>) -> Result<Self, StoreError> {
         let written: Written =
-            serde_json::from_slice(text.expose()).map_err(|_| Trouble::Format)?;
+            serde_json::from_slice(text.expose()).map_err(|_| StoreError::Format)?;
         Ok(Self {
             sequence: written.sequence,
             newest: Secret::new(written.newest),

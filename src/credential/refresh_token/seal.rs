@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::trouble::Trouble;
+use super::error::StoreError;
 use crate::secret::Secret;
 
 /// The first bytes of every store; the last of them is the format's version.
@@ -78,7 +78,7 @@ pub struct Seal {
 
 impl Seal {
     /// For this key and owner.
-    pub fn new(key: &Key, owner: &Owner<'_>) -> Result<Self, Trouble> {
+    pub fn new(key: &Key, owner: &Owner<'_>) -> Result<Self, StoreError> {
         let mut id = digest::Context::new(&digest::SHA256);
         id.update(b"flowgate refresh token store: key id");
         id.update(&key.0);
@@ -104,67 +104,68 @@ impl Seal {
             *place = byte;
         }
         Ok(Self {
-            key: RandomizedNonceKey::new(&AES_256_GCM, &key.0).map_err(|_| Trouble::Crypto)?,
+            key: RandomizedNonceKey::new(&AES_256_GCM, &key.0).map_err(|_| StoreError::Crypto)?,
             head,
         })
     }
 
     /// The file's bytes.
-    pub fn seal(&self, text: Secret<Vec<u8>>) -> Result<Vec<u8>, Trouble> {
+    pub fn seal(&self, text: Secret<Vec<u8>>) -> Result<Vec<u8>, StoreError> {
         let mut sealed = text.expose().clone();
         drop(text);
-        let length = u32::try_from(sealed.len()).map_err(|_| Trouble::Crypto)?;
+        let length = u32::try_from(sealed.len()).map_err(|_| StoreError::Crypto)?;
         let mut bytes = self.head.to_vec();
         bytes.extend(length.to_be_bytes());
         let nonce = self
             .key
             .seal_in_place_append_tag(Aad::from(&bytes), &mut sealed)
-            .map_err(|_| Trouble::Crypto)?;
+            .map_err(|_| StoreError::Crypto)?;
         bytes.extend(nonce.as_ref());
         bytes.extend(sealed);
         Ok(bytes)
     }
 
     /// What was sealed, or in which way it is not ours.
-    pub fn open(&self, bytes: &[u8]) -> Result<Secret<Vec<u8>>, Trouble> {
+    pub fn open(&self, bytes: &[u8]) -> Result<Secret<Vec<u8>>, StoreError> {
         let (magic, rest) = split(bytes, MAGIC.len())?;
         if magic != MAGIC {
             let same_kind = magic.get(..7) == MAGIC.get(..7);
             return Err(if same_kind {
-                Trouble::Format
+                StoreError::Format
             } else {
-                Trouble::Damaged
+                StoreError::Damaged
             });
         }
         let (id, rest) = split(rest, KEY_ID)?;
         let (binding, rest) = split(rest, BINDING)?;
         let (length, rest) = split(rest, LENGTH)?;
         let (nonce, sealed) = split(rest, NONCE)?;
-        let length = u32::from_be_bytes(length.try_into().map_err(|_| Trouble::Damaged)?) as usize;
+        let length =
+            u32::from_be_bytes(length.try_into().map_err(|_| StoreError::Damaged)?) as usize;
         match sealed.len().checked_sub(TAG) {
             Some(left) if left == length => {}
-            Some(left) if left > length => return Err(Trouble::Damaged),
-            _ => return Err(Trouble::Truncated),
+            Some(left) if left > length => return Err(StoreError::Damaged),
+            _ => return Err(StoreError::Truncated),
         }
         let (_, own) = split(&self.head, MAGIC.len())?;
         let (own_id, own_binding) = split(own, KEY_ID)?;
         if id != own_id {
-            return Err(Trouble::WrongKey);
+            return Err(StoreError::WrongKey);
         }
         if binding != own_binding {
-            return Err(Trouble::Foreign);
+            return Err(StoreError::Foreign);
         }
-        let head = bytes.get(..HEAD).ok_or(Trouble::Truncated)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Trouble::Damaged)?;
+        let head = bytes.get(..HEAD).ok_or(StoreError::Truncated)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| StoreError::Damaged)?;
         let mut text = sealed.to_vec();
         self.key
             .open_in_place(nonce, Aad::from(head), &mut text)
-            .map_err(|_| Trouble::Damaged)?;
+            .map_err(|_| StoreError::Damaged)?;
         text.truncate(length);
         Ok(Secret::new(text))
     }
 }
 
-fn split(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8]), Trouble> {
-    bytes.split_at_checked(at).ok_or(Trouble::Truncated)
+fn split(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8]), StoreError> {
+    bytes.split_at_checked(at).ok_or(StoreError::Truncated)
 }

@@ -14,9 +14,9 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::super::application::Client;
-use super::super::source::{Context, Denial, Wish};
+use super::super::source::{AttemptError, Context, Wish};
 use super::super::{Ask, Failure, answer};
-use super::{Account, Settings, Trouble};
+use super::{Account, RefreshTokenSettings, StoreError};
 use crate::secret::Secret;
 use crate::secret::vault;
 
@@ -68,24 +68,24 @@ pub enum Error {
     OtherAccount,
     /// What is in the store cannot be read, so nobody knows whose it is.
     #[error("whose account the store holds cannot be told: {0}")]
-    Unknown(Trouble),
+    Unknown(StoreError),
     /// The store cannot be used.
     #[error(transparent)]
-    Store(#[from] Trouble),
+    Store(#[from] StoreError),
     /// The vault does not give what it holds, or does not take the token.
     #[error(transparent)]
-    Vault(#[from] vault::Trouble),
+    Vault(#[from] vault::VaultError),
 }
 
-impl From<Denial> for Error {
-    fn from(denial: Denial) -> Self {
-        Self::Refused(denial.failure)
+impl From<AttemptError> for Error {
+    fn from(error: AttemptError) -> Self {
+        Self::Refused(error.failure)
     }
 }
 
 /// A sign-in under way.
 pub struct SignIn {
-    settings: Settings,
+    settings: RefreshTokenSettings,
     client: Client,
     context: Context,
     /// What the browser and the device are asked for.
@@ -143,7 +143,7 @@ impl Signed {
 impl SignIn {
     /// With this credential, to ask for this.
     #[must_use]
-    pub fn new(settings: &Settings, ask: &Ask, context: &Context) -> Self {
+    pub fn new(settings: &RefreshTokenSettings, ask: &Ask, context: &Context) -> Self {
         let ask = match ask {
             Ask::Scope(scope) => Ask::Scope(with_who(scope)),
             Ask::Both { scope, resource } => Ask::Both {
@@ -264,8 +264,8 @@ impl SignIn {
         let seconds = |name| answer::seconds_of(&response, name);
         let (Some(code), Some(user_code)) = (text("device_code"), text("user_code")) else {
             let now = self.context.clock.since_epoch();
-            let denial = answer::read(&response, now).err();
-            return Err(denial.map_or(Error::NotOurs("device_code"), Error::from));
+            let error = answer::read(&response, now).err();
+            return Err(error.map_or(Error::NotOurs("device_code"), Error::from));
         };
         // Google and old Entra ID say `url`.
         let address = text("verification_uri").or_else(|| text("verification_url"));
@@ -308,7 +308,7 @@ impl SignIn {
             });
             match outcome {
                 Ok(response) => return self.signed(&response, None),
-                Err(denial) => match &denial.failure {
+                Err(refused) => match &refused.failure {
                     Failure::Rejected { error, codes, .. } => match error.as_str() {
                         "authorization_pending" => {}
                         "slow_down" => interval += SLOWER,
@@ -317,11 +317,11 @@ impl SignIn {
                             let (error, codes) = (error.clone(), codes.clone());
                             return Err(Error::Ended { error, codes });
                         }
-                        _ => return Err(denial.into()),
+                        _ => return Err(refused.into()),
                     },
                     // The person is still typing: an outage of a moment is no reason to begin anew.
                     Failure::Unavailable { reason, .. } if !reason.is_of_the_token() => {}
-                    _ => return Err(denial.into()),
+                    _ => return Err(refused.into()),
                 },
             }
         }

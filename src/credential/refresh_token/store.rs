@@ -16,9 +16,9 @@ use std::time::SystemTime;
 
 use rustix::fs::OFlags;
 
+use super::error::StoreError;
 use super::record::Record;
 use super::seal::Seal;
-use super::trouble::Trouble;
 
 /// Largest store, in bytes.
 const LIMIT: u64 = 256 << 10;
@@ -37,7 +37,7 @@ pub enum Step {
     /// The record is read.
     Read,
     /// There is a place for the next one.
-    Room,
+    PendingWrite,
     /// The provider has answered.
     Answered,
     /// The next record is in the temporary file.
@@ -70,7 +70,7 @@ pub struct Locked {
 }
 
 /// A place for the next record.
-pub struct Room {
+pub struct PendingWrite {
     locked: Locked,
     temporary: File,
     renamed: bool,
@@ -104,18 +104,18 @@ impl Store {
     }
 
     /// The lock, unless somebody else has it.
-    pub fn lock(&self) -> Result<Option<Locked>, Trouble> {
+    pub fn lock(&self) -> Result<Option<Locked>, StoreError> {
         let path = self.beside(".lock");
         let lock = guarded()
             .read(true)
             .write(true)
             .create(true)
             .open(&path)
-            .map_err(|error| Trouble::of(&error))?;
+            .map_err(|error| StoreError::of(&error))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(Trouble::of(&error)),
+            Err(TryLockError::Error(error)) => return Err(StoreError::of(&error)),
         }
         // Deleted or replaced since it was opened: whoever comes next would lock another one.
         let (ours, there) = (lock.metadata(), std::fs::symlink_metadata(&path));
@@ -144,37 +144,37 @@ impl Store {
 
 impl Locked {
     /// The record; `None`: there is none yet.
-    pub fn read(&self, seal: &Seal) -> Result<Option<Record>, Trouble> {
+    pub fn read(&self, seal: &Seal) -> Result<Option<Record>, StoreError> {
         let file = match guarded().read(true).open(&self.store.file) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Trouble::of(&error)),
+            Err(error) => return Err(StoreError::of(&error)),
         };
-        self.judge(&file)?;
+        self.validate(&file)?;
         let mut bytes = Vec::new();
         file.take(LIMIT + 1)
             .read_to_end(&mut bytes)
-            .map_err(|error| Trouble::of(&error))?;
+            .map_err(|error| StoreError::of(&error))?;
         if bytes.len() as u64 > LIMIT {
-            return Err(Trouble::Damaged);
+            return Err(StoreError::Damaged);
         }
         let record = Record::of(&seal.open(&bytes)?)?;
         if self.mark().is_some_and(|mark| record.sequence < mark) {
-            return Err(Trouble::RolledBack);
+            return Err(StoreError::RolledBack);
         }
         self.store.step(Step::Read);
         Ok(Some(record))
     }
 
     /// A regular file that nobody else may open. A volume that is handed to a group opens its files to it: that is undone.
-    fn judge(&self, file: &File) -> Result<(), Trouble> {
-        let metadata = file.metadata().map_err(|error| Trouble::of(&error))?;
+    fn validate(&self, file: &File) -> Result<(), StoreError> {
+        let metadata = file.metadata().map_err(|error| StoreError::of(&error))?;
         if !metadata.is_file() {
-            return Err(Trouble::NotAFile);
+            return Err(StoreError::NotAFile);
         }
         if metadata.permissions().mode() & 0o077 != 0 {
             file.set_permissions(std::fs::Permissions::from_mode(0o600))
-                .map_err(|_| Trouble::OpenToOthers)?;
+                .map_err(|_| StoreError::OpenToOthers)?;
             tracing::warn!(
                 file = %self.store.file.display(),
                 "a refresh token's store was open to other users: it is no more"
@@ -198,33 +198,34 @@ impl Locked {
     }
 
     /// Makes a place for the next record.
-    pub fn room(self) -> Result<Room, Trouble> {
+    pub fn pending(self) -> Result<PendingWrite, StoreError> {
         let path = self.store.beside(".new");
         // Of somebody who was interrupted: under the lock nobody else writes.
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != ErrorKind::NotFound
         {
-            return Err(Trouble::of(&error));
+            return Err(StoreError::of(&error));
         }
         let temporary = guarded()
             .write(true)
             .create_new(true)
             .open(&path)
-            .map_err(|error| Trouble::of(&error))?;
-        let room = Room {
+            .map_err(|error| StoreError::of(&error))?;
+        let pending = PendingWrite {
             locked: self,
             temporary,
             renamed: false,
         };
-        room.temporary
+        pending
+            .temporary
             .write_all_at(&vec![0; ROOM], 0)
-            .map_err(|error| Trouble::of(&error))?;
-        room.locked.store.step(Step::Room);
-        Ok(room)
+            .map_err(|error| StoreError::of(&error))?;
+        pending.locked.store.step(Step::PendingWrite);
+        Ok(pending)
     }
 }
 
-impl Room {
+impl PendingWrite {
     /// What it is a room of.
     #[must_use]
     pub fn locked(&self) -> &Locked {
@@ -232,14 +233,14 @@ impl Room {
     }
 
     /// Puts the record in its place, and the lock down.
-    pub fn write(mut self, record: &Record, seal: &Seal) -> Result<(), Trouble> {
+    pub fn write(mut self, record: &Record, seal: &Seal) -> Result<(), StoreError> {
         let bytes = seal.seal(record.text()?)?;
         if bytes.len() as u64 > LIMIT {
-            return Err(Trouble::Io);
+            return Err(StoreError::Io);
         }
         let store = self.locked.store.clone();
         self.put(&bytes, record.sequence, &store)
-            .map_err(|error| Trouble::of(&error))
+            .map_err(|error| StoreError::of(&error))
     }
 
     fn put(&mut self, bytes: &[u8], sequence: u64, store: &Store) -> std::io::Result<()> {
@@ -266,7 +267,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for PendingWrite {
     fn drop(&mut self) {
         if !self.renamed {
             // Best effort: the next one removes it too.

@@ -27,16 +27,16 @@ fn ask() -> Ask {
     Ask::Scope(SCOPE.to_owned())
 }
 
-fn settings(simulator: &Simulator, store: &Path) -> Settings {
+fn settings(simulator: &Simulator, store: &Path) -> RefreshTokenSettings {
     let token_url: url::Url = simulator
         .token_url(directory::DEMO_TENANT, true)
         .parse()
         .unwrap();
     let beside = |word: &str| Some(token_url.join(word).unwrap());
-    Settings {
+    RefreshTokenSettings {
         credential: "planner".into(),
         scope: Some(ask()),
-        store: Place::File(store.to_path_buf()),
+        store: StoreLocation::File(store.to_path_buf()),
         store_key: Value::Fixed(Secret::new(KEY.to_owned())),
         sign_in: sign_in::Endpoints {
             authorize: beside("authorize"),
@@ -60,7 +60,7 @@ fn context() -> Context {
 fn with_clock(clock: Clock) -> Context {
     Context {
         credential: "planner".into(),
-        outbound: Outbound::new(&client::Settings {
+        outbound: Outbound::new(&client::OutboundSettings {
             ca: Vec::new(),
             proxy: None,
             no_proxy: Vec::new(),
@@ -115,35 +115,35 @@ fn record(newest: Secret<String>) -> Record {
 }
 
 /// The store's file.
-fn file(settings: &Settings) -> &Path {
+fn file(settings: &RefreshTokenSettings) -> &Path {
     match &settings.store {
-        Place::File(file) => file,
-        Place::Vault(_) => panic!("it is in a vault"),
+        StoreLocation::File(file) => file,
+        StoreLocation::Vault(_) => panic!("it is in a vault"),
     }
 }
 
-async fn seal(settings: &Settings) -> Seal {
+async fn seal(settings: &RefreshTokenSettings) -> Seal {
     settings.seal(&context()).await.ok().unwrap()
 }
 
 /// What the store holds now.
-async fn held(settings: &Settings) -> Result<Option<Record>, Trouble> {
+async fn held(settings: &RefreshTokenSettings) -> Result<Option<Record>, StoreError> {
     let seal = seal(settings).await;
     locked(&Store::new(file(settings))).await?.read(&seal)
 }
 
-async fn put(settings: &Settings, record: &Record) {
+async fn put(settings: &RefreshTokenSettings, record: &Record) {
     let seal = seal(settings).await;
     let locked = locked(&Store::new(file(settings))).await.unwrap();
-    locked.room().unwrap().write(record, &seal).unwrap();
+    locked.pending().unwrap().write(record, &seal).unwrap();
 }
 
-async fn fetched(settings: &Settings) -> Result<Grant, Denial> {
+async fn fetched(settings: &RefreshTokenSettings) -> Result<Grant, AttemptError> {
     source(settings, &ask(), &context())
         .fetch(Wish::default())
         .await
 }
 
-fn reason(denial: &Denial) -> &'static str {
-    denial.failure.word()
+fn reason(error: &AttemptError) -> &'static str {
+    error.failure.word()
 }

@@ -10,7 +10,7 @@ pub struct Suberror {
     /// What it means.
     pub meaning: &'static str,
     /// What to do.
-    pub cure: &'static str,
+    pub fix: &'static str,
     /// Whether a sign-in is among what can help.
     pub sign_in_helps: bool,
 }
@@ -72,11 +72,11 @@ pub const ALL: &[Suberror] = &[
     ),
 ];
 
-const fn word(word: &'static str, meaning: &'static str, cure: &'static str) -> Suberror {
+const fn word(word: &'static str, meaning: &'static str, fix: &'static str) -> Suberror {
     Suberror {
         word,
         meaning,
-        cure,
+        fix,
         sign_in_helps: true,
     }
 }

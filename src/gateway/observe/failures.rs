@@ -38,7 +38,7 @@ struct More {
 pub struct Last {
     pub request_id: String,
     pub cause: String,
-    pub cure: String,
+    pub fix: String,
 }
 
 impl Failures {
@@ -85,7 +85,7 @@ impl Failures {
                 request_id = last.request_id,
                 fault = kind.fault,
                 cause = last.cause,
-                cure = last.cure,
+                cure = last.fix,
                 "more calls failed in the same way"
             );
         }

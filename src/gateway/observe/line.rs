@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::failures::{Failures, Kind, Last};
 use crate::body::End;
-use crate::call::{Connection, Notes, RequestId};
+use crate::call::{Connection, RequestId, RequestLogFields};
 use crate::diagnosis::{self, Explanation};
 use crate::identity;
 use crate::refusal::{Fault, Refusal, Run};
@@ -24,7 +24,7 @@ pub struct Line<'a> {
     pub id: &'a RequestId,
     pub http: &'a http::Method,
     pub connection: Option<&'a Connection>,
-    pub notes: &'a Notes,
+    pub fields: &'a RequestLogFields,
     pub outcome: &'static str,
     pub fault: &'static str,
     pub run: Option<Run>,
@@ -75,29 +75,29 @@ struct Fields<'a> {
 
 impl Line<'_> {
     fn flow(&self) -> &str {
-        self.notes.flow.as_ref().map_or("-", |flow| &*flow.name)
+        self.fields.flow.as_ref().map_or("-", |flow| &*flow.name)
     }
 
     fn fields(&self, now: Duration) -> Fields<'_> {
-        let notes = self.notes;
+        let fields = self.fields;
         Fields {
             time: telemetry::time(now),
             request_id: self.id.as_str(),
             client: self.connection.map(|ends| ends.peer.ip().to_canonical()),
             method: known(self.http),
             flow: self.flow(),
-            caller: notes.caller.as_deref().unwrap_or("-"),
-            recognised: notes.recognised.as_deref(),
-            proof: notes.method.unwrap_or("-"),
+            caller: fields.caller.as_deref().unwrap_or("-"),
+            recognised: fields.recognised.as_deref(),
+            proof: fields.method.unwrap_or("-"),
             outcome: self.outcome,
             status: self.status.map_or(499, |status| status.as_u16()),
             fault: (self.fault != "-").then_some(self.fault),
-            reason: notes.identity_failure,
+            reason: fields.identity_failure,
             run: self.run.map(Run::as_str),
-            run_id: notes.run_id.as_deref(),
-            flow_status: notes.upstream_status,
-            flow_code: notes.upstream_code,
-            replayed: notes.replayed,
+            run_id: fields.run_id.as_deref(),
+            flow_status: fields.upstream_status,
+            flow_code: fields.upstream_code,
+            replayed: fields.replayed,
             bytes: self.bytes,
             end: match self.end {
                 End::Complete => "complete",
@@ -106,8 +106,8 @@ impl Line<'_> {
             },
             total_ms: milliseconds(self.total),
             gateway_ms: milliseconds(self.own.unwrap_or_default()),
-            token_ms: milliseconds(notes.token),
-            upstream_ms: milliseconds(notes.upstream.unwrap_or_default()),
+            token_ms: milliseconds(fields.token),
+            upstream_ms: milliseconds(fields.upstream.unwrap_or_default()),
         }
     }
 
@@ -149,22 +149,25 @@ impl Line<'_> {
     pub fn diagnose(&self, refusal: &Refusal, failures: &Failures) {
         let entry = refusal.code().entry();
         let flow = self.flow();
-        let caller = self.notes.caller.as_deref().unwrap_or("-");
+        let caller = self.fields.caller.as_deref().unwrap_or("-");
         let cause = diagnosis::chain(refusal);
         if entry.fault == Fault::Caller {
-            let reason = self.notes.identity_failure.unwrap_or("-");
-            let recognised = self.notes.recognised.as_deref().unwrap_or("-");
+            let reason = self.fields.identity_failure.unwrap_or("-");
+            let recognised = self.fields.recognised.as_deref().unwrap_or("-");
             let known = identity::Reason::of_word(reason).map(identity::Reason::fix);
-            let cure = known.unwrap_or(entry.operator);
+            let fix = known.unwrap_or(entry.operator);
             let claims = match refusal {
                 Refusal::Identity(identity::Failure::Nobody { claims, .. }) => claims.as_deref(),
                 _ => None,
             };
-            tracing::debug!(request_id = %self.id, flow, caller, recognised, code = entry.name, reason, cause, cure, claims, "refused");
+            tracing::debug!(request_id = %self.id, flow, caller, recognised, code = entry.name, reason, cause, fix, claims, "refused");
             return;
         }
-        let told = refusal.explain();
-        let place = told.as_ref().map(Explanation::place).unwrap_or_default();
+        let explanation = refusal.explain();
+        let place = explanation
+            .as_ref()
+            .map(Explanation::place)
+            .unwrap_or_default();
         let cause = [&*cause, &*place]
             .into_iter()
             .filter(|part| !part.is_empty())
@@ -174,7 +177,7 @@ impl Line<'_> {
             Refusal::Credential(failure) => failure.codes(),
             _ => &[],
         };
-        let compared = self.notes.diagnosis.as_deref();
+        let compared = self.fields.diagnosis.as_deref();
         let difference = compared.map_or("-", |found| &*found.difference);
         let exact = compared.and_then(|found| found.fix.as_deref());
         let kind = Kind {
@@ -183,17 +186,17 @@ impl Line<'_> {
             fault: self.fault,
             finding: match refusal {
                 Refusal::Upstream(upstream::Failure::Service { finding, .. }) => {
-                    Some((finding.code, finding.cure))
+                    Some((finding.code, finding.fix))
                 }
                 _ => None,
             },
-            reason: told.as_ref().map(|told| told.reason),
+            reason: explanation.as_ref().map(|explanation| explanation.reason),
         };
-        let cure = exact.map_or_else(|| refusal.fix(), Cow::Borrowed);
+        let fix = exact.map_or_else(|| refusal.fix(), Cow::Borrowed);
         let last = || Last {
             request_id: self.id.to_string(),
             cause: cause.clone(),
-            cure: cure.to_string(),
+            fix: fix.to_string(),
         };
         if !failures.first(kind, last) {
             return;
@@ -202,17 +205,17 @@ impl Line<'_> {
             request_id = %self.id,
             flow,
             caller,
-            credential = self.notes.credential.as_deref().unwrap_or("-"),
+            credential = self.fields.credential.as_deref().unwrap_or("-"),
             code = entry.name,
             fault = self.fault,
             run = refusal.run().as_str(),
-            reason = told.as_ref().map(|told| told.reason),
+            reason = explanation.as_ref().map(|explanation| explanation.reason),
             codes = ?codes,
-            host = told.as_ref().and_then(Explanation::host),
+            host = explanation.as_ref().and_then(Explanation::host),
             cause,
-            meaning = told.as_ref().map(|told| &*told.meaning),
+            meaning = explanation.as_ref().map(|explanation| &*explanation.meaning),
             difference,
-            cure = &*cure,
+            cure = &*fix,
             "a call failed"
         );
     }

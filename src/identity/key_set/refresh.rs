@@ -110,23 +110,23 @@ async fn update(state: &State, number: usize) -> Result<(), Fault> {
 }
 
 /// Says that an issuer's state has changed.
-fn tell(state: &State, slot: &Slot, fault: Option<&Fault>) {
+fn log(state: &State, slot: &Slot, fault: Option<&Fault>) {
     let (key_set, version) = (state.label(), slot.part.word());
     let Some(fault) = fault else {
         tracing::info!(%key_set, version, "an issuer's keys can be fetched again");
         return;
     };
-    let told = fault.explain();
+    let explanation = fault.explain();
     tracing::warn!(
         %key_set,
         version,
-        reason = told.reason,
-        host = told.host(),
-        cause = told.cause(),
-        meaning = &*told.meaning,
-        fault = told.fault.as_str(),
-        cure = &*told.fix,
-        error = told.place(),
+        reason = explanation.reason,
+        host = explanation.host(),
+        cause = explanation.cause(),
+        meaning = &*explanation.meaning,
+        fault = explanation.fault.as_str(),
+        cure = &*explanation.fix,
+        error = explanation.place(),
         "an issuer's keys could not be fetched"
     );
 }
@@ -136,7 +136,7 @@ fn report(state: &State, errors: &[Option<Fault>]) {
     for (slot, fault) in state.slots.iter().zip(errors) {
         let before = std::mem::replace(&mut *locked(&slot.error), fault.clone());
         if before.as_ref().map(Fault::reason) != fault.as_ref().map(Fault::reason) {
-            tell(state, slot, fault.as_ref());
+            log(state, slot, fault.as_ref());
         }
     }
     let result = errors.iter().flatten().next().map_or("ok", Fault::reason);

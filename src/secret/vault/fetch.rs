@@ -1,6 +1,6 @@
 //! One read or write of one secret, through Azure's own client.
 //!
-//! In: an [`Address`] and a [`Reader`]. Out: the [`Reading`], or the [`Trouble`] that the answer stands for (facts B4). The first question is
+//! In: an [`Address`] and a [`Reader`]. Out: the [`Reading`], or the [`VaultError`] that the answer stands for (facts B4). The first question is
 //! asked twice, as the service wants it: once without a token to be told the audience, once with one. Nothing is repeated: that is the
 //! keeper's business.
 
@@ -12,8 +12,8 @@ use azure_security_keyvault_secrets::models::{SecretClientGetSecretOptions, SetS
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use serde_json::Value;
 
-use super::transport::Errand;
-use super::{Address, Earlier, Reader, Reading, Trouble};
+use super::transport::VaultRequest;
+use super::{Address, Earlier, Reader, Reading, VaultError};
 use crate::secret::Secret;
 
 /// The service's version of this call; documented and generally available.
@@ -42,10 +42,10 @@ pub(super) enum Replaced {
 }
 
 /// Reads the secret once.
-pub(super) async fn read(address: &Address, reader: &Reader) -> Result<Reading, Trouble> {
-    let errand = Errand::new(reader, address);
+pub(super) async fn read(address: &Address, reader: &Reader) -> Result<Reading, VaultError> {
+    let request = VaultRequest::new(reader, address);
     let got = async {
-        let secret = get(&client(address, &errand)?, address).await?;
+        let secret = get(&client(address, &request)?, address).await?;
         let expires = secret.attributes.as_ref();
         let expires = expires.and_then(|attributes| attributes.expires);
         Ok(Reading {
@@ -54,14 +54,17 @@ pub(super) async fn read(address: &Address, reader: &Reader) -> Result<Reading, 
         })
     };
     got.await
-        .map_err(|error| errand.explained(&error, Step::Read))
+        .map_err(|error| request.explained(&error, Step::Read))
 }
 
 /// The latest version; `None`: there is no such secret.
-pub(super) async fn latest(address: &Address, reader: &Reader) -> Result<Option<Version>, Trouble> {
-    let errand = Errand::new(reader, address);
-    let got = async { newest(&client(address, &errand)?, address).await };
-    found(&errand, got.await)
+pub(super) async fn latest(
+    address: &Address,
+    reader: &Reader,
+) -> Result<Option<Version>, VaultError> {
+    let request = VaultRequest::new(reader, address);
+    let got = async { newest(&client(address, &request)?, address).await };
+    found(&request, got.await)
 }
 
 /// Makes this value the latest version, if `base` still is, if an `earlier` one of the same chain is again, or if there is none. Of a secret that
@@ -72,10 +75,11 @@ pub(super) async fn replace(
     base: Option<&Version>,
     new: &Secret<String>,
     earlier: &Earlier,
-) -> Result<Replaced, Trouble> {
-    let errand = Errand::new(reader, address);
-    let client = client(address, &errand).map_err(|error| errand.explained(&error, Step::Read))?;
-    let there = found(&errand, newest(&client, address).await)?;
+) -> Result<Replaced, VaultError> {
+    let request = VaultRequest::new(reader, address);
+    let client =
+        client(address, &request).map_err(|error| request.explained(&error, Step::Read))?;
+    let there = found(&request, newest(&client, address).await)?;
     match there {
         // An answer that never came.
         Some(there) if there.value == *new => return Ok(Replaced::By(there)),
@@ -98,15 +102,15 @@ pub(super) async fn replace(
     };
     let put = put.await;
     put.map(Replaced::By)
-        .map_err(|error| errand.explained(&error, Step::Write))
+        .map_err(|error| request.explained(&error, Step::Write))
 }
 
-fn client(address: &Address, errand: &Arc<Errand>) -> azure_core::Result<SecretClient> {
+fn client(address: &Address, request: &Arc<VaultRequest>) -> azure_core::Result<SecretClient> {
     let options = SecretClientOptions {
         api_version: API_VERSION.to_owned(),
         client_options: ClientOptions {
             retry: RetryOptions::none(),
-            transport: Some(Transport::new(Arc::clone(errand) as _)),
+            transport: Some(Transport::new(Arc::clone(request) as _)),
             ..ClientOptions::default()
         },
         // The errand compares the whole audience, which is stricter than comparing hosts.
@@ -115,7 +119,7 @@ fn client(address: &Address, errand: &Arc<Errand>) -> azure_core::Result<SecretC
     // A client for each errand: the library's own would keep a second copy of the token.
     SecretClient::new(
         &secure(&address.vault),
-        Arc::clone(errand) as _,
+        Arc::clone(request) as _,
         Some(options),
     )
 }
@@ -140,14 +144,14 @@ async fn newest(client: &SecretClient, address: &Address) -> azure_core::Result<
 
 /// There is one, there is none, or nobody knows.
 fn found(
-    errand: &Errand,
+    request: &VaultRequest,
     outcome: azure_core::Result<Version>,
-) -> Result<Option<Version>, Trouble> {
-    let outcome = outcome.map_err(|error| errand.explained(&error, Step::Read));
+) -> Result<Option<Version>, VaultError> {
+    let outcome = outcome.map_err(|error| request.explained(&error, Step::Read));
     match outcome {
         Ok(version) => Ok(Some(version)),
-        Err(Trouble::NotFound) => Ok(None),
-        Err(trouble) => Err(trouble),
+        Err(VaultError::NotFound) => Ok(None),
+        Err(vault_error) => Err(vault_error),
     }
 }
 
@@ -173,7 +177,7 @@ fn value(
 }
 
 fn unusable() -> azure_core::Error {
-    azure_core::Error::with_message(ErrorKind::DataConversion, Trouble::Invalid.word())
+    azure_core::Error::with_message(ErrorKind::DataConversion, VaultError::Invalid.word())
 }
 
 /// What was being done.
@@ -183,17 +187,17 @@ enum Step {
     Write,
 }
 
-impl Errand {
+impl VaultRequest {
     /// What an error of the library's stands for.
-    fn explained(&self, error: &azure_core::Error, step: Step) -> Trouble {
-        if let Some(trouble) = self.trouble() {
-            return trouble;
+    fn explained(&self, error: &azure_core::Error, step: Step) -> VaultError {
+        if let Some(vault_error) = self.error() {
+            return vault_error;
         }
-        let trouble = trouble(error, step);
-        if trouble == Trouble::Unauthorized {
+        let vault_error = vault_error(error, step);
+        if vault_error == VaultError::Unauthorized {
             self.token_refused();
         }
-        trouble
+        vault_error
     }
 }
 
@@ -204,41 +208,41 @@ fn secure(vault: &url::Url) -> String {
         .map_or_else(|| url.to_owned(), |rest| format!("https:{rest}"))
 }
 
-fn trouble(error: &azure_core::Error, step: Step) -> Trouble {
+fn vault_error(error: &azure_core::Error, step: Step) -> VaultError {
     let ErrorKind::HttpResponse {
         status,
         raw_response,
         ..
     } = error.kind()
     else {
-        return Trouble::Invalid;
+        return VaultError::Invalid;
     };
     let body = raw_response.as_ref().map(|response| response.body());
     let answer: Value =
         serde_json::from_slice(body.map(AsRef::as_ref).unwrap_or_default()).unwrap_or_default();
     let error = answer.get("error");
     match u16::from(*status) {
-        401 => Trouble::Unauthorized,
+        401 => VaultError::Unauthorized,
         403 => match forbidden(error) {
-            Trouble::Forbidden if step == Step::Write => Trouble::WriteForbidden,
+            VaultError::Forbidden if step == Step::Write => VaultError::WriteForbidden,
             other => other,
         },
         // Anything in between may say 404 too, and knows nothing of the secret.
-        404 if code(error) == Some("SecretNotFound") => Trouble::NotFound,
-        409 if step == Step::Write => Trouble::Deleted,
-        429 => Trouble::Throttled,
-        500.. => Trouble::Service,
-        _ => Trouble::Invalid,
+        404 if code(error) == Some("SecretNotFound") => VaultError::NotFound,
+        409 if step == Step::Write => VaultError::Deleted,
+        429 => VaultError::Throttled,
+        500.. => VaultError::Service,
+        _ => VaultError::Invalid,
     }
 }
 
 /// Which 403 it is: `error.innererror.code`, or `error.code` (facts B4).
-fn forbidden(error: Option<&Value>) -> Trouble {
+fn forbidden(error: Option<&Value>) -> VaultError {
     let inner = code(error.and_then(|error| error.get("innererror")));
     match inner.or_else(|| code(error)) {
-        Some("ForbiddenByFirewall") => Trouble::Firewall,
-        Some("SecretDisabled") => Trouble::Disabled,
-        _ => Trouble::Forbidden,
+        Some("ForbiddenByFirewall") => VaultError::Firewall,
+        Some("SecretDisabled") => VaultError::Disabled,
+        _ => VaultError::Forbidden,
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{Address, Reader, Reading, Trouble, fetch};
+use super::{Address, Reader, Reading, VaultError, fetch};
 use crate::clock::{Clock, Random};
 use crate::metrics::Metrics;
 
@@ -26,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// What entries take from the rest of the gateway.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Deps {
     /// Wall-clock time.
     pub clock: Clock,
     /// For jitter.
@@ -51,7 +51,7 @@ pub(in crate::secret) struct Entry {
 struct Shared {
     address: Address,
     readers: Arc<dyn Readers>,
-    around: Surroundings,
+    deps: Deps,
     state: watch::Sender<State>,
     again: Notify,
     /// The configuration changed: read again, however short a time ago that was tried.
@@ -61,7 +61,7 @@ struct Shared {
 #[derive(Default, Clone)]
 struct State {
     held: Option<Reading>,
-    trouble: Option<Trouble>,
+    error: Option<VaultError>,
     attempts: u64,
     /// When the last attempt ended, since the Unix epoch.
     at: Duration,
@@ -73,12 +73,12 @@ impl Entry {
     pub(in crate::secret) fn new(
         address: Address,
         readers: Arc<dyn Readers>,
-        around: Surroundings,
+        deps: Deps,
     ) -> Arc<Self> {
         let shared = Arc::new(Shared {
             address,
             readers,
-            around,
+            deps,
             state: watch::Sender::new(State::default()),
             again: Notify::new(),
             nudged: AtomicBool::new(false),
@@ -88,24 +88,24 @@ impl Entry {
     }
 
     /// The value, waiting for the first attempt where none has ended.
-    pub(in crate::secret) async fn current(&self) -> Result<Reading, Trouble> {
+    pub(in crate::secret) async fn current(&self) -> Result<Reading, VaultError> {
         self.ended(0).await;
-        self.peek().unwrap_or(Err(Trouble::Timeout))
+        self.peek().unwrap_or(Err(VaultError::Timeout))
     }
 
     /// What is known without waiting; `None` before the first attempt has ended.
-    pub(in crate::secret) fn peek(&self) -> Option<Result<Reading, Trouble>> {
+    pub(in crate::secret) fn peek(&self) -> Option<Result<Reading, VaultError>> {
         let state = self.shared.state.borrow();
-        match (&state.held, state.trouble) {
+        match (&state.held, state.error) {
             (Some(reading), _) => Some(Ok(reading.clone())),
-            (None, Some(trouble)) => Some(Err(trouble)),
+            (None, Some(error)) => Some(Err(error)),
             (None, None) => None,
         }
     }
 
     /// Why the last attempt failed, if it did.
-    pub(in crate::secret) fn trouble(&self) -> Option<Trouble> {
-        self.shared.state.borrow().trouble
+    pub(in crate::secret) fn error(&self) -> Option<VaultError> {
+        self.shared.state.borrow().error
     }
 
     /// Reads once more, unless that was done a moment ago.
@@ -149,10 +149,10 @@ async fn keep(shared: Arc<Shared>) {
             pause(
                 &state,
                 shared.readers.refresh(),
-                shared.around.random.fraction(),
+                shared.deps.random.fraction(),
             )
         };
-        let until = shared.around.clock.since_epoch() + pause;
+        let until = shared.deps.clock.since_epoch() + pause;
         loop {
             tokio::select! {
                 () = shared.again.notified() => {
@@ -162,7 +162,7 @@ async fn keep(shared: Arc<Shared>) {
                         break;
                     }
                 }
-                () = shared.around.clock.sleep_until(until) => break,
+                () = shared.deps.clock.sleep_until(until) => break,
             }
         }
     }
@@ -170,25 +170,25 @@ async fn keep(shared: Arc<Shared>) {
 
 impl Shared {
     fn tried_just_now(&self, state: &State) -> bool {
-        let now = self.around.clock.since_epoch();
+        let now = self.deps.clock.since_epoch();
         state.attempts > 0 && now.abs_diff(state.at) < ASKED
     }
 
     /// One read in a task of its own, so that a panic in a library is only a failed attempt; it ends with the entry.
-    async fn fetched(&self, reader: Reader) -> Result<Reading, Trouble> {
+    async fn fetched(&self, reader: Reader) -> Result<Reading, VaultError> {
         let address = self.address.clone();
         let mut task = JoinSet::new();
         task.spawn(async move { fetch::read(&address, &reader).await });
         match task.join_next().await {
             Some(Ok(outcome)) => outcome,
-            Some(Err(_)) | None => Err(Trouble::Panicked),
+            Some(Err(_)) | None => Err(VaultError::Panicked),
         }
     }
 }
 
 /// How long to wait after an attempt.
 fn pause(state: &State, refresh: Duration, fraction: f64) -> Duration {
-    if state.trouble.is_none() {
+    if state.error.is_none() {
         return refresh.mul_f64(1.0 - fraction / 10.0);
     }
     repeated(state.failures, fraction)
@@ -206,13 +206,11 @@ pub(super) fn repeated(failures: u32, fraction: f64) -> Duration {
 async fn attempt(shared: &Shared) {
     let outcome = match shared.readers.reader(&shared.address.reader) {
         Some(reader) => shared.fetched(reader).await,
-        None => Err(Trouble::NoReader),
+        None => Err(VaultError::NoReader),
     };
-    let result = outcome
-        .as_ref()
-        .map_or_else(|trouble| trouble.word(), |_| "ok");
+    let result = outcome.as_ref().map_or_else(|error| error.word(), |_| "ok");
     shared
-        .around
+        .deps
         .metrics
         .secret_reads_total
         .with_label_values(&["key_vault", result])
@@ -222,39 +220,39 @@ async fn attempt(shared: &Shared) {
     }
     let before = shared.state.borrow().clone();
     log(shared, &before, &outcome);
-    let now = shared.around.clock.since_epoch();
+    let now = shared.deps.clock.since_epoch();
     shared.state.send_modify(|state| {
         state.attempts += 1;
         state.at = now;
         match outcome {
             Ok(reading) => {
                 state.held = Some(reading);
-                state.trouble = None;
+                state.error = None;
                 state.failures = 0;
             }
-            Err(trouble) => {
-                state.trouble = Some(trouble);
+            Err(error) => {
+                state.error = Some(error);
                 state.failures = state.failures.saturating_add(1);
             }
         }
     });
 }
 
-fn log(shared: &Shared, before: &State, outcome: &Result<Reading, Trouble>) {
+fn log(shared: &Shared, before: &State, outcome: &Result<Reading, VaultError>) {
     let secret = shared.address.display();
     let reader = &*shared.address.reader;
     match outcome {
-        Err(trouble) if before.trouble != Some(*trouble) => {
+        Err(error) if before.error != Some(*error) => {
             tracing::warn!(
                 secret,
                 credential = reader,
-                reason = trouble.word(),
-                cure = trouble.cure(),
+                reason = error.word(),
+                cure = error.fix(),
                 last_value_kept = before.held.is_some(),
                 "a secret cannot be read from the vault"
             );
         }
-        Ok(_) if before.trouble.is_some() => {
+        Ok(_) if before.error.is_some() => {
             tracing::info!(secret, "the secret can be read from the vault again");
         }
         Ok(reading)

@@ -15,7 +15,7 @@ use super::*;
 use crate::client::{self, Outbound};
 use crate::clock::{Clock, Random};
 use crate::metrics::{About, Metrics};
-use crate::secret::store::{Secrets, Surroundings, Value};
+use crate::secret::store::{Deps, Secrets, Value};
 
 const AUDIENCE: &str = "https://vault.azure.net";
 
@@ -77,12 +77,13 @@ struct Purse {
 impl Tokens for Purse {
     fn token(
         &self,
-    ) -> Pin<Box<dyn Future<Output = Result<Lent, crate::diagnosis::Reason>> + Send + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<VaultToken, crate::diagnosis::Reason>> + Send + '_>>
+    {
         Box::pin(async {
             if self.empty {
                 return Err(crate::diagnosis::Reason::Rejected);
             }
-            Ok(Lent {
+            Ok(VaultToken {
                 authorization: HeaderValue::from_static("Bearer reader"),
                 expires: Some(4_000_000_000),
                 generation: 7,
@@ -90,13 +91,13 @@ impl Tokens for Purse {
         })
     }
 
-    fn refused(&self, lent: &Lent) {
-        self.refused.lock().unwrap().push(lent.generation);
+    fn refused(&self, token: &VaultToken) {
+        self.refused.lock().unwrap().push(token.generation);
     }
 }
 
 fn outbound() -> Outbound {
-    Outbound::new(&client::Settings {
+    Outbound::new(&client::OutboundSettings {
         ca: Vec::new(),
         proxy: None,
         no_proxy: Vec::new(),
@@ -156,7 +157,7 @@ impl Stage {
             Metrics::new().unwrap(),
             Arc::new(purse),
         );
-        let secrets = Secrets::new(Surroundings {
+        let secrets = Secrets::new(Deps {
             clock: clock.clone(),
             random: Random::system(),
             metrics: metrics.clone(),
@@ -169,7 +170,7 @@ impl Stage {
             clock,
             metrics,
         };
-        stage.settle();
+        stage.update_readers();
         stage
     }
 
@@ -180,19 +181,20 @@ impl Stage {
         }
     }
 
-    fn settle(&self) {
+    fn update_readers(&self) {
         let owner = ("flows".into(), self.address.clone());
         let used = std::slice::from_ref(&self.address);
         self.secrets
-            .settle(Duration::from_mins(5), &[owner], used, &[]);
-        self.secrets.lend("cluster".into(), self.reader());
+            .update_readers(Duration::from_mins(5), &[owner], used, &[]);
+        self.secrets.provide("cluster".into(), self.reader());
         self.secrets.start();
         self.secrets.forget();
     }
 
     /// A configuration that reads nothing.
     fn abandon(&self) {
-        self.secrets.settle(Duration::from_mins(5), &[], &[], &[]);
+        self.secrets
+            .update_readers(Duration::from_mins(5), &[], &[], &[]);
         self.secrets.start();
     }
 
@@ -208,7 +210,7 @@ impl Stage {
         self.canned.lock().unwrap().tokens.len()
     }
 
-    async fn read(&self) -> Result<String, Trouble> {
+    async fn read(&self) -> Result<String, VaultError> {
         let value = Value::Vault(self.address.clone());
         self.secrets
             .read(&value)
@@ -232,8 +234,8 @@ impl Stage {
         panic!("it did not come about");
     }
 
-    fn troubled(&self) -> Option<&'static str> {
-        self.secrets.health().first()?.trouble.map(Trouble::word)
+    fn failed(&self) -> Option<&'static str> {
+        self.secrets.health().first()?.error.map(VaultError::word)
     }
 }
 
@@ -298,7 +300,7 @@ async fn every_way_a_vault_can_refuse_ends_in_its_fixed_word() {
     let stage = Stage::with(Canned::default(), empty).await;
     assert_eq!(
         stage.read().await,
-        Err(Trouble::Token(crate::diagnosis::Reason::Rejected))
+        Err(VaultError::Token(crate::diagnosis::Reason::Rejected))
     );
 }
 
@@ -309,12 +311,12 @@ async fn the_last_good_value_stays_and_a_new_version_is_taken_up() {
     stage.answers(503, String::new());
     stage.clock.advance(Duration::from_mins(6));
     stage
-        .until(|stage| stage.troubled() == Some("vault_error"))
+        .until(|stage| stage.failed() == Some("vault_error"))
         .await;
     assert_eq!(stage.read().await.as_deref(), Ok("first"));
     stage.answers(200, value("second"));
     stage.clock.advance(Duration::from_secs(2));
-    stage.until(|stage| stage.troubled().is_none()).await;
+    stage.until(|stage| stage.failed().is_none()).await;
     assert_eq!(stage.read().await.as_deref(), Ok("second"));
 }
 
@@ -370,19 +372,19 @@ async fn a_secret_nobody_uses_any_more_is_forgotten_when_the_new_configuration_i
     assert_eq!(stage.read().await.as_deref(), Ok("v"), "calls under way");
     stage.secrets.forget();
     assert!(stage.secrets.health().is_empty());
-    assert_eq!(stage.read().await, Err(Trouble::NoReader));
+    assert_eq!(stage.read().await, Err(VaultError::NoReader));
     assert!(stage.secrets.health().is_empty(), "nothing reads it again");
-    stage.settle();
+    stage.update_readers();
     assert_eq!(stage.read().await.as_deref(), Ok("v"));
 }
 
 #[tokio::test]
 async fn a_reload_tries_at_once_again_what_could_not_be_read() {
     let stage = Stage::new(403, error("Forbidden", "ForbiddenByRbac")).await;
-    assert_eq!(stage.read().await, Err(Trouble::Forbidden));
+    assert_eq!(stage.read().await, Err(VaultError::Forbidden));
     stage.answers(200, value("v"));
-    stage.settle();
-    stage.until(|stage| stage.troubled().is_none()).await;
+    stage.update_readers();
+    stage.until(|stage| stage.failed().is_none()).await;
     assert_eq!(stage.read().await.as_deref(), Ok("v"));
 }
 
@@ -391,8 +393,8 @@ async fn the_gauge_shows_the_earliest_date_that_is_known_and_ends_with_it() {
     let stage = Stage::new(200, value("first")).await;
     // As the configuration states it.
     let dates = &stage.metrics.secret_expiry;
-    let stated = dates.teller(&"flows".into(), About::Secret);
-    stated.tell(Some(2_000_000_000));
+    let stated = dates.reporter(&"flows".into(), About::Secret);
+    stated.report(Some(2_000_000_000));
     stage.read().await.unwrap();
     assert_eq!(stage.expiry().as_deref(), Some("1900000000"));
     let endless = r#"{"value":"second","id":"https://a.vault.azure.net/secrets/s/2","attributes":{"enabled":true}}"#;
@@ -404,7 +406,7 @@ async fn the_gauge_shows_the_earliest_date_that_is_known_and_ends_with_it() {
     stage.clock.advance(Duration::from_mins(6));
     let with_date = |stage: &Stage| stage.expiry().as_deref() == Some("1900000000");
     stage.until(with_date).await;
-    stage.settle();
+    stage.update_readers();
     drop(stated);
     assert_eq!(stage.expiry().as_deref(), Some("1900000000"));
     stage.answers(200, endless.into());
@@ -418,11 +420,11 @@ async fn a_panic_while_reading_is_a_failed_attempt_and_the_next_one_succeeds() {
     impl Tokens for Clumsy {
         fn token(
             &self,
-        ) -> Pin<Box<dyn Future<Output = Result<Lent, crate::diagnosis::Reason>> + Send + '_>>
+        ) -> Pin<Box<dyn Future<Output = Result<VaultToken, crate::diagnosis::Reason>> + Send + '_>>
         {
             assert!(self.0.swap(true, Ordering::SeqCst), "expected: the first");
             Box::pin(async {
-                Ok(Lent {
+                Ok(VaultToken {
                     authorization: HeaderValue::from_static("Bearer reader"),
                     expires: None,
                     generation: 1,
@@ -430,23 +432,25 @@ async fn a_panic_while_reading_is_a_failed_attempt_and_the_next_one_succeeds() {
             })
         }
 
-        fn refused(&self, _: &Lent) {}
+        fn refused(&self, _: &VaultToken) {}
     }
     let stage = Stage::new(200, value("v")).await;
     stage.read().await.unwrap();
     stage.abandon();
     stage.secrets.forget();
     let used = std::slice::from_ref(&stage.address);
-    stage.secrets.settle(Duration::from_mins(5), &[], used, &[]);
+    stage
+        .secrets
+        .update_readers(Duration::from_mins(5), &[], used, &[]);
     let reader = Reader {
         tokens: Arc::new(Clumsy(AtomicBool::new(false))),
         outbound: outbound(),
     };
-    stage.secrets.lend("cluster".into(), reader);
+    stage.secrets.provide("cluster".into(), reader);
     stage.secrets.start();
-    assert_eq!(stage.read().await, Err(Trouble::Panicked));
+    assert_eq!(stage.read().await, Err(VaultError::Panicked));
     stage.clock.advance(Duration::from_secs(2));
-    stage.until(|stage| stage.troubled().is_none()).await;
+    stage.until(|stage| stage.failed().is_none()).await;
     assert_eq!(stage.read().await.as_deref(), Ok("v"));
 }
 

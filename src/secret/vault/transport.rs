@@ -15,7 +15,7 @@ use azure_core::time::OffsetDateTime;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 
-use super::{Address, Lent, Reader, Trouble};
+use super::{Address, Reader, VaultError, VaultToken};
 use crate::client::{Limits, Reach};
 use crate::diagnosis::Reason;
 
@@ -26,63 +26,63 @@ const LIMIT: usize = 256 << 10;
 const FAR: u64 = 253_402_300_799;
 
 /// One read or write under way.
-pub(super) struct Errand {
+pub(super) struct VaultRequest {
     reader: Reader,
     audience: String,
     /// `http` for a simulated vault: the library insists on https, our way out has rules of its own for who may be reached without.
     plain: bool,
-    notes: Mutex<Notes>,
+    state: Mutex<RequestState>,
 }
 
 #[derive(Default)]
-struct Notes {
-    trouble: Option<Trouble>,
-    lent: Option<Lent>,
+struct RequestState {
+    error: Option<VaultError>,
+    vault_token: Option<VaultToken>,
 }
 
-impl Errand {
+impl VaultRequest {
     pub(super) fn new(reader: &Reader, address: &Address) -> Arc<Self> {
         Arc::new(Self {
             reader: reader.clone(),
             audience: address.audience.clone(),
             plain: address.vault.scheme() == "http",
-            notes: Mutex::default(),
+            state: Mutex::default(),
         })
     }
 
     /// What went wrong on our side of the library, whose own errors are text.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
-        self.notes().trouble
+    pub(super) fn error(&self) -> Option<VaultError> {
+        self.state().error
     }
 
     /// The vault refused the token that was lent.
     pub(super) fn token_refused(&self) {
-        let lent = self.notes().lent.clone();
-        if let Some(lent) = lent {
-            self.reader.tokens.refused(&lent);
+        let vault_token = self.state().vault_token.clone();
+        if let Some(vault_token) = vault_token {
+            self.reader.tokens.refused(&vault_token);
         }
     }
 
-    fn notes(&self) -> std::sync::MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> std::sync::MutexGuard<'_, RequestState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fail(&self, kind: ErrorKind, trouble: Trouble) -> Error {
-        self.notes().trouble = Some(trouble);
+    fn fail(&self, kind: ErrorKind, error: VaultError) -> Error {
+        self.state().error = Some(error);
         // The text travels into the library's log lines: a fixed word.
-        Error::with_message(kind, trouble.word())
+        Error::with_message(kind, error.word())
     }
 }
 
 // The library demands it; there is nothing to see.
-impl fmt::Debug for Errand {
+impl fmt::Debug for VaultRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Errand")
+        f.write_str("VaultRequest")
     }
 }
 
 #[async_trait]
-impl TokenCredential for Errand {
+impl TokenCredential for VaultRequest {
     async fn get_token(
         &self,
         scopes: &[&str],
@@ -90,30 +90,35 @@ impl TokenCredential for Errand {
     ) -> azure_core::Result<AccessToken> {
         let own = format!("{}/.default", self.audience);
         if scopes != [own.as_str()] {
-            return Err(self.fail(ErrorKind::Credential, Trouble::Challenge));
+            return Err(self.fail(ErrorKind::Credential, VaultError::Challenge));
         }
-        let lent = self.reader.tokens.token().await;
-        let lent = lent.map_err(|word| self.fail(ErrorKind::Credential, Trouble::Token(word)))?;
-        let header = lent.authorization.to_str().unwrap_or_default();
+        let vault_token = self.reader.tokens.token().await;
+        let vault_token = vault_token
+            .map_err(|word| self.fail(ErrorKind::Credential, VaultError::Token(word)))?;
+        let header = vault_token.authorization.to_str().unwrap_or_default();
         let token = header.strip_prefix("Bearer ").unwrap_or(header).to_owned();
         // One that does not say is good for this errand.
-        let expires = lent.expires.unwrap_or(FAR);
+        let expires = vault_token.expires.unwrap_or(FAR);
         let expires = i64::try_from(expires).unwrap_or(i64::MAX);
-        let expires = OffsetDateTime::from_unix_timestamp(expires)
-            .map_err(|_| self.fail(ErrorKind::Credential, Trouble::Token(Reason::AnswerInvalid)))?;
-        self.notes().lent = Some(lent);
+        let expires = OffsetDateTime::from_unix_timestamp(expires).map_err(|_| {
+            self.fail(
+                ErrorKind::Credential,
+                VaultError::Token(Reason::AnswerInvalid),
+            )
+        })?;
+        self.state().vault_token = Some(vault_token);
         Ok(AccessToken::new(token, expires))
     }
 }
 
 #[async_trait]
-impl HttpClient for Errand {
+impl HttpClient for VaultRequest {
     async fn execute_request(
         &self,
         request: &azure_core::http::Request,
     ) -> azure_core::Result<AsyncRawResponse> {
         let request = copied(request, self.plain)
-            .ok_or_else(|| self.fail(ErrorKind::DataConversion, Trouble::Invalid))?;
+            .ok_or_else(|| self.fail(ErrorKind::DataConversion, VaultError::Invalid))?;
         let outbound = &self.reader.outbound;
         let limits = Limits {
             within: outbound.token_timeout(),
@@ -123,9 +128,9 @@ impl HttpClient for Errand {
             .fetch(request, Reach::Configured, limits)
             .await
             .map_err(|error| {
-                let trouble = Trouble::Unreachable(error.reason());
+                let error = VaultError::Unreachable(error.reason());
                 // Not `Io`: that would invite the library to try again by itself.
-                self.fail(ErrorKind::Other, trouble)
+                self.fail(ErrorKind::Other, error)
             })?;
         let mut headers = Headers::new();
         for (name, value) in response.headers() {

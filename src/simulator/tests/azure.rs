@@ -112,7 +112,7 @@ async fn imds_says_what_is_missing() {
         headers: Vec::new(),
         body: Bytes::new(),
     };
-    simulator.fault(Place::At(Service::Imds), gone, Times::Once);
+    simulator.fault(FaultPoint::At(Service::Imds), gone, Times::Once);
     assert_eq!(ask(&url, VAULT, &[METADATA]).await.status, 410);
 }
 
@@ -256,7 +256,7 @@ async fn a_vault_refuses_each_for_its_reason() {
     });
     assert_eq!(read(&simulator, "flows", Some(&token)).await.status, 404);
     simulator.fault(
-        Place::At(Service::KeyVault),
+        FaultPoint::At(Service::KeyVault),
         Fault::vault_throttled(),
         Times::Once,
     );
@@ -346,12 +346,12 @@ async fn a_vault_refuses_to_be_written_each_time_for_its_reason() {
     let got = set(&simulator, "old", Some(&token), good).await;
     assert_eq!(got.refusal(), (409, "Conflict".into()));
     // A fault for writing leaves reading alone, and the challenge too.
-    simulator.fault(Place::SetSecret, Fault::Unavailable, Times::Once);
+    simulator.fault(FaultPoint::SetSecret, Fault::Unavailable, Times::Once);
     assert_eq!(set(&simulator, "new", None, good).await.status, 401);
     assert_eq!(read(&simulator, "new", Some(&token)).await.status, 404);
     assert_eq!(set(&simulator, "new", Some(&token), good).await.status, 503);
     assert_eq!(set(&simulator, "new", Some(&token), good).await.status, 200);
-    simulator.fault(Place::SetSecret, Fault::Lost, Times::Once);
+    simulator.fault(FaultPoint::SetSecret, Fault::Lost, Times::Once);
     let lost = format!("{}/secrets/new?api-version=7.6", simulator.vault_url());
     let lost = request("PUT", &lost, &[("authorization", &token)], good);
     assert!(send(lost).await.is_err());

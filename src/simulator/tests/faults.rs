@@ -35,12 +35,12 @@ async fn legacy(simulator: &Simulator) -> Got {
     post(&simulator.flow_url("legacy"), &[], BODY).await
 }
 
-fn flow() -> Place {
-    Place::Flow("legacy".into())
+fn flow() -> FaultPoint {
+    FaultPoint::Flow("legacy".into())
 }
 
-fn run() -> Place {
-    Place::Run("legacy".into())
+fn run() -> FaultPoint {
+    FaultPoint::Run("legacy".into())
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn token_endpoints_can_throttle_redirect_and_answer_without_json() {
     for retry_after in [None, Some("60")] {
         let retry = retry_after.map(ToOwned::to_owned);
         simulator.fault(
-            Place::Token,
+            FaultPoint::Token,
             Fault::Throttled { retry_after: retry },
             Times::Once,
         );
@@ -105,14 +105,14 @@ async fn token_endpoints_can_throttle_redirect_and_answer_without_json() {
         assert_eq!(got.header("retry-after"), retry_after);
         assert_eq!(got.header("content-type"), Some("text/plain"));
     }
-    simulator.fault(Place::Token, Fault::Unavailable, Times::Once);
+    simulator.fault(FaultPoint::Token, Fault::Unavailable, Times::Once);
     let got = form(&url, &[]).await;
     assert_eq!(
         (got.status.as_u16(), got.header("content-type")),
         (503, Some("text/html"))
     );
     simulator.fault(
-        Place::Token,
+        FaultPoint::Token,
         Fault::Redirect("http://127.0.0.1:1/".into()),
         Times::Once,
     );
@@ -120,7 +120,7 @@ async fn token_endpoints_can_throttle_redirect_and_answer_without_json() {
         form(&url, &[]).await.header("location"),
         Some("http://127.0.0.1:1/")
     );
-    simulator.fault(Place::Token, Fault::Aadsts(53003), Times::Once);
+    simulator.fault(FaultPoint::Token, Fault::Aadsts(53003), Times::Once);
     let got = form(&url, &[]).await.json();
     assert_eq!(
         (&got["error"], &got["suberror"]),
@@ -153,19 +153,19 @@ async fn members_of_an_honest_token_answer_can_be_damaged() {
         .await
     };
     let member = |name: &str, value: Option<Value>| Fault::Member(name.into(), value);
-    simulator.fault(Place::Token, member("expires_in", None), Times::Once);
+    simulator.fault(FaultPoint::Token, member("expires_in", None), Times::Once);
     assert_eq!(ask().await.json().get("expires_in"), None);
     simulator.fault(
-        Place::Token,
+        FaultPoint::Token,
         member("access_token", Some("a\r\nb: c".into())),
         Times::Once,
     );
     assert_eq!(ask().await.json()["access_token"], "a\r\nb: c");
-    simulator.fault(Place::Token, Fault::WrongType, Times::Once);
+    simulator.fault(FaultPoint::Token, Fault::WrongType, Times::Once);
     let got = ask().await;
     assert_eq!(got.header("content-type"), Some("text/html"));
     assert_eq!(got.json()["token_type"], "Bearer");
-    simulator.fault(Place::Token, Fault::Padded(2 << 20), Times::Once);
+    simulator.fault(FaultPoint::Token, Fault::Padded(2 << 20), Times::Once);
     assert!(ask().await.body.len() > 2 << 20);
 }
 
@@ -177,9 +177,9 @@ async fn metadata_and_key_sets_can_be_replaced() {
         headers: vec![("content-type".into(), "application/json".into())],
         body: "{\"keys\":[]}".into(),
     };
-    simulator.fault(Place::KeySet, fault, Times::Always);
+    simulator.fault(FaultPoint::KeySet, fault, Times::Always);
     simulator.fault(
-        Place::Metadata,
+        FaultPoint::Metadata,
         Fault::Member("issuer".into(), Some("x".into())),
         Times::Always,
     );
@@ -331,7 +331,7 @@ async fn a_leaking_answer_names_every_secret_of_the_flow() {
         code: Some("WorkflowTriggerIsNotEnabled".into()),
         run: true,
     };
-    simulator.fault(Place::Flow("report".into()), fault, Times::Once);
+    simulator.fault(FaultPoint::Flow("report".into()), fault, Times::Once);
     let got = post(
         &simulator.flow_url("report"),
         &[("authorization", "Bearer abc")],

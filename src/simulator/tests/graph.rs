@@ -199,7 +199,7 @@ async fn a_demanded_claim_is_challenged_until_a_token_has_it() {
     }
     simulator.demand_claims(None);
     simulator.fault(
-        Place::At(Service::Graph),
+        FaultPoint::At(Service::Graph),
         simulator.insufficient_claims(CHALLENGE),
         Times::Once,
     );

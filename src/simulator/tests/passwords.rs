@@ -231,7 +231,7 @@ async fn claims_that_are_asked_for_are_in_the_token_and_cp1_makes_it_live_long()
 async fn a_fault_of_one_grant_leaves_the_others_alone() {
     let simulator = simulator().await;
     simulator.fault(
-        Place::Grant(grant::PASSWORD.into()),
+        FaultPoint::Grant(grant::PASSWORD.into()),
         Fault::Aadsts(50053),
         Times::Once,
     );

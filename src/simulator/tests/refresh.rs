@@ -69,7 +69,7 @@ async fn an_answer_that_is_lost_spends_the_token_all_the_same() {
     simulator.rotation(Rotation::Strict);
     let first = simulator.refresh_token(DEMO_TENANT, PUBLIC_APP, SERVICE_USER, GRAPH);
     simulator.fault(
-        Place::Grant(grant::REFRESH_TOKEN.into()),
+        FaultPoint::Grant(grant::REFRESH_TOKEN.into()),
         Fault::Lost,
         Times::Once,
     );

@@ -7,8 +7,8 @@ use http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::{
-    AsyncReadExt, Body, BodyExt, Caller, Limits, Listener, Outcome, Settings, TcpStream, limits,
-    settings, soon,
+    AsyncReadExt, Body, BodyExt, Caller, Limits, Listener, ListenerSettings, Outcome, TcpStream,
+    limits, settings, soon,
 };
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_drain_loses_nothing_in_flight_and_closes_what_is_idle() {
 #[tokio::test]
 async fn an_idle_caller_who_does_not_close_its_side_delays_no_drain() {
     let patient = Limits {
-        linger: Duration::from_mins(10),
+        discard: Duration::from_mins(10),
         ..limits()
     };
     let listener = Listener::with(settings(), patient).await;
@@ -78,7 +78,7 @@ async fn an_idle_caller_who_does_not_close_its_side_delays_no_drain() {
 
 #[tokio::test]
 async fn what_outlasts_the_drain_is_cut_off_and_counted() {
-    let short = Settings {
+    let short = ListenerSettings {
         drain: Duration::from_millis(100),
         ..settings()
     };
@@ -181,7 +181,7 @@ fn held() -> Request<()> {
 #[tokio::test]
 async fn a_request_on_an_open_connection_is_served_while_the_drain_lasts() {
     let patient = Limits {
-        last_word: Duration::from_secs(10),
+        closing_grace: Duration::from_secs(10),
         ..limits()
     };
     let listener = Listener::with(settings(), patient).await;

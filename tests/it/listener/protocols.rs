@@ -5,8 +5,8 @@ use http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::{
-    AsyncReadExt, AsyncWriteExt, Body, BodyExt, Caller, Duration, Listener, Settings, TcpStream,
-    limits, settings, soon,
+    AsyncReadExt, AsyncWriteExt, Body, BodyExt, Caller, Duration, Listener, ListenerSettings,
+    TcpStream, limits, settings, soon,
 };
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_kept_connection_takes_the_next_request_after_any_pause() {
 
 #[tokio::test]
 async fn rule_19_an_ipv4_caller_of_an_ipv6_socket_is_an_ipv4_caller() {
-    let any = Settings {
+    let any = ListenerSettings {
         listen: "[::]:0".parse().unwrap(),
         ..settings()
     };

@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use super::{
-    AsyncReadExt, AsyncWriteExt, Caller, Duration, Limits, Listener, Settings, limits, settings,
-    soon,
+    AsyncReadExt, AsyncWriteExt, Caller, Duration, Limits, Listener, ListenerSettings, limits,
+    settings, soon,
 };
 
 mod http2;
@@ -103,7 +103,7 @@ async fn an_old_connection_is_closed_after_its_answer() {
 #[tokio::test]
 async fn at_the_cap_nobody_is_accepted_until_somebody_leaves_or_a_reload_raises_it() {
     let listener = Listener::with(
-        Settings {
+        ListenerSettings {
             max_connections: 2,
             ..settings()
         },
@@ -130,7 +130,7 @@ async fn at_the_cap_nobody_is_accepted_until_somebody_leaves_or_a_reload_raises_
 
 #[tokio::test]
 async fn at_the_cap_who_is_idle_makes_room() {
-    let few = Settings {
+    let few = ListenerSettings {
         max_connections: 2,
         ..settings()
     };
@@ -232,7 +232,7 @@ async fn without_descriptors() {
         ..limits()
     };
     // Nobody is closed for being late meanwhile.
-    let patient = Settings {
+    let patient = ListenerSettings {
         head_timeout: Duration::from_mins(1),
         ..settings()
     };

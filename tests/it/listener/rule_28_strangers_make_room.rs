@@ -12,13 +12,13 @@ use http::Request;
 use tokio::net::TcpSocket;
 
 use super::{
-    Arc, AsyncReadExt, AsyncWriteExt, Caller, Duration, Limits, Listener, REFUSAL, Settings,
-    TcpStream, limits, settings, soon,
+    Arc, AsyncReadExt, AsyncWriteExt, Caller, Duration, Limits, Listener, ListenerSettings,
+    REFUSAL, TcpStream, limits, settings, soon,
 };
 
 /// Nobody is late before the test is over.
-fn patient(max_connections: usize) -> Settings {
-    Settings {
+fn patient(max_connections: usize) -> ListenerSettings {
+    ListenerSettings {
         max_connections,
         head_timeout: Duration::from_mins(10),
         body_idle_timeout: Duration::from_mins(10),

@@ -12,22 +12,22 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{
-    AsyncReadExt, AsyncWriteExt, Body, BodyExt, Listener, Settings, TcpStream, TokioExecutor,
-    TokioIo, limits, settings, soon,
+    AsyncReadExt, AsyncWriteExt, Body, BodyExt, Listener, ListenerSettings, TcpStream,
+    TokioExecutor, TokioIo, limits, settings, soon,
 };
 
 fn identity() -> CertifiedKey<rcgen::KeyPair> {
     generate_simple_self_signed(["localhost".to_owned()]).unwrap()
 }
 
-fn config(server: &CertifiedKey<rcgen::KeyPair>, client_ca: Option<&str>) -> Settings {
+fn config(server: &CertifiedKey<rcgen::KeyPair>, client_ca: Option<&str>) -> ListenerSettings {
     let tls = server_config(&Material {
         certificates: server.cert.pem().as_bytes(),
         private_key: server.signing_key.serialize_pem().as_bytes(),
         client_ca: client_ca.map(str::as_bytes),
     })
     .unwrap();
-    Settings {
+    ListenerSettings {
         tls: Some(tls),
         ..settings()
     }
@@ -147,7 +147,7 @@ async fn new_connections_take_the_certificate_of_a_reload() {
     let (old, new) = (identity(), identity());
     let listener = Listener::with(config(&old, None), limits()).await;
     let open = connect(&listener, &old, None, &[]).await;
-    listener.settings.store(Arc::new(Settings {
+    listener.settings.store(Arc::new(ListenerSettings {
         head_timeout: Duration::from_secs(5),
         ..config(&new, None)
     }));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use flowgate::simulator::directory::{API_APP, DEMO_TENANT};
 use flowgate::simulator::{
-    ClientSecret, Fault, Gate, Options, Place, Simulator, Times, TokenSpec, User,
+    ClientSecret, Fault, FaultPoint, Gate, Options, Simulator, Times, TokenSpec, User,
 };
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
@@ -80,7 +80,9 @@ async fn a_thousand_callers_at_once_have_one_exchange_each_and_are_answered_as_t
     }
     let gate = Gate::closed();
     let waits = Fault::Held(gate.clone());
-    house.simulator.fault(Place::Token, waits, Times::Always);
+    house
+        .simulator
+        .fault(FaultPoint::Token, waits, Times::Always);
     let mut calls = tokio::task::JoinSet::new();
     for together in wanted.chunks(TOGETHER) {
         let mut client = Client::builder(TokioExecutor::new());

@@ -1,7 +1,9 @@
 //! What the gateway itself cannot read is nobody else's fault: `credential_unavailable`, and the same words everywhere.
 
 use flowgate::diagnosis::Reason;
-use flowgate::simulator::{Fault, Federated, OutsideToken, Place, Simulator, Times, directory};
+use flowgate::simulator::{
+    Fault, FaultPoint, Federated, OutsideToken, Simulator, Times, directory,
+};
 use tracing::Level;
 
 use super::{ask, disagreements, places};
@@ -55,7 +57,7 @@ async fn a_federated_token_file_that_is_emptied_while_running_is_the_gateways_ow
     .await;
     let diagnostics = Diagnostics::capture(Level::INFO);
     // It started while the provider was down, and the file was emptied before it came back.
-    simulator.fault(Place::Token, Fault::Unavailable, Times::Always);
+    simulator.fault(FaultPoint::Token, Fault::Unavailable, Times::Always);
     let house = House::around(simulator.clone(), &yaml, &[]).await;
     std::fs::write(&file, "").unwrap();
     simulator.clear_faults();

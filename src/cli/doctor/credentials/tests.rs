@@ -10,9 +10,9 @@ use crate::cli::live;
 use crate::credential::{Ask, Failure};
 use crate::diagnosis::{Evidence, Reason};
 use crate::refusal::{Code, Refusal};
-use crate::secret::vault::Trouble;
+use crate::secret::vault::VaultError;
 
-fn told(failure: &Failure) -> (Section, Fault) {
+fn reported(failure: &Failure) -> (Section, Fault) {
     let mut section = Section::new("credential a".to_owned());
     denied(&mut section, "flowgate sign-in --config f.yaml a", failure);
     let fault = section.fault().unwrap();
@@ -31,7 +31,7 @@ fn rejected(codes: &[u32]) -> Failure {
 
 #[test]
 fn a_refusal_is_explained_by_its_code() {
-    let (section, fault) = told(&rejected(&[7_000_222]));
+    let (section, fault) = reported(&rejected(&[7_000_222]));
     let text = section.to_string();
     assert_eq!(fault, Fault::Configuration);
     for part in [
@@ -44,10 +44,10 @@ fn a_refusal_is_explained_by_its_code() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let (_, fault) = told(&rejected(&[65_001]));
+    let (_, fault) = reported(&rejected(&[65_001]));
     assert_eq!(fault, Fault::IdentityProvider);
     // Another provider says no number.
-    let (_, fault) = told(&rejected(&[]));
+    let (_, fault) = reported(&rejected(&[]));
     assert_eq!(fault, Fault::Configuration);
 }
 
@@ -63,21 +63,24 @@ fn silence_is_the_networks_fault_and_a_wrong_address_the_configurations() {
         (unavailable(Reason::Tls), Fault::Network),
         (unavailable(Reason::RefusedAddress), Fault::Configuration),
         (unavailable(Reason::Throttled), Fault::IdentityProvider),
-        (Failure::SecretUnavailable(Trouble::Forbidden), Fault::Vault),
         (
-            Failure::SecretUnavailable(Trouble::Unreachable(Reason::Connect)),
+            Failure::SecretUnavailable(VaultError::Forbidden),
+            Fault::Vault,
+        ),
+        (
+            Failure::SecretUnavailable(VaultError::Unreachable(Reason::Connect)),
             Fault::Network,
         ),
     ] {
-        let (section, fault) = told(&failure);
+        let (section, fault) = reported(&failure);
         assert_eq!(fault, expected, "{section}");
     }
 }
 
 #[test]
 fn a_vault_that_cannot_be_used_is_not_the_identity_providers_trouble() {
-    for trouble in [Trouble::Service, Trouble::Timeout] {
-        let (section, _) = told(&Failure::SecretUnavailable(trouble));
+    for error in [VaultError::Service, VaultError::Timeout] {
+        let (section, _) = reported(&Failure::SecretUnavailable(error));
         let text = section.to_string();
         assert!(text.contains("the vault "), "{text}");
         assert!(!text.contains("identity provider has"), "{text}");
@@ -86,7 +89,7 @@ fn a_vault_that_cannot_be_used_is_not_the_identity_providers_trouble() {
 
 #[test]
 fn whoever_has_to_sign_in_is_told_how() {
-    let (section, _) = told(&Failure::SignInRequired {
+    let (section, _) = reported(&Failure::SignInRequired {
         reason: Reason::NeverSignedIn,
         error: None,
         codes: Vec::new(),
@@ -143,7 +146,7 @@ fn every_reason_has_the_same_words_in_the_report_in_commands_and_in_the_refusals
         let entry = reason.entry();
         assert_eq!(explained.meaning, entry.meaning);
         assert_eq!(explained.fix, entry.fix);
-        let (section, fault) = told(&failure);
+        let (section, fault) = reported(&failure);
         assert_eq!(fault, entry.fault.into(), "{reason}");
         let lines = live::explained(&failure, COMMAND).join("\n");
         for text in [section.to_string(), lines] {

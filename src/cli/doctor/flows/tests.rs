@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method};
 use serde_json::{Map, Value, json};
 
-use super::{compare, judge};
+use super::{compare, evaluate};
 use crate::cli::doctor::credentials::Tried;
 use crate::cli::doctor::probe::{Answer, Plan};
 use crate::cli::doctor::report::{Fault, Section, Verdict};
@@ -38,7 +38,7 @@ fn claims() -> Map<String, Value> {
 }
 
 /// The section after this answer, of a flow for which `differences` were found.
-fn judged(plan: &Plan, answer: &Answer, differences: &[&str]) -> Section {
+fn evaluated(plan: &Plan, answer: &Answer, differences: &[&str]) -> Section {
     let mut section = Section::new("flow a".to_owned());
     let differences: Vec<Difference> = differences
         .iter()
@@ -48,7 +48,7 @@ fn judged(plan: &Plan, answer: &Answer, differences: &[&str]) -> Section {
         })
         .collect();
     let claims = claims();
-    judge(
+    evaluate(
         &mut section,
         &flow(""),
         plan,
@@ -72,13 +72,13 @@ fn put() -> Plan {
 #[test]
 fn a_method_that_is_refused_means_that_the_token_was_not() {
     let answer = answered(400, None, &error("TriggerRequestMethodNotValid"));
-    let section = judged(&put(), &answer, &[]);
+    let section = evaluated(&put(), &answer, &[]);
     assert_eq!(
         section.to_string(),
         "flow a\n  ok       asked with PUT, which is to start no run: it answered 400 TriggerRequestMethodNotValid, so it is there, turned on, and did not object to the token or signature (inferred: that is judged first)\n  verdict: ok\n"
     );
     // What is inferred does not outweigh what is known to differ.
-    let section = judged(&put(), &answer, &["aud is \"a\""]);
+    let section = evaluated(&put(), &answer, &["aud is \"a\""]);
     assert!(
         matches!(section.verdict, Verdict::Inconclusive(_)),
         "{section}"
@@ -97,7 +97,7 @@ fn each_answer_of_the_service_has_its_fault() {
         // The trigger takes the method, so it takes none of the configured ones.
         (400, "InvalidRequestContent", Fault::Configuration),
     ] {
-        let section = judged(&put(), &answered(status, None, &error(code)), &[]);
+        let section = evaluated(&put(), &answered(status, None, &error(code)), &[]);
         let Verdict::Wrong {
             fault: found,
             change,
@@ -114,13 +114,13 @@ fn each_answer_of_the_service_has_its_fault() {
 #[test]
 fn mismatching_claims_are_named() {
     let answer = answered(403, None, &error("MisMatchingOAuthClaims"));
-    let known = judged(&put(), &answer, &["aud is \"a\", the flow wants \"a/\""]).to_string();
+    let known = evaluated(&put(), &answer, &["aud is \"a\", the flow wants \"a/\""]).to_string();
     assert!(
         known.contains("the flow wants \"a/\". Cure: mend that"),
         "{known}"
     );
     // Where nothing is known of the flow, what was sent is there to compare.
-    let unknown = judged(&put(), &answer, &[]).to_string();
+    let unknown = evaluated(&put(), &answer, &[]).to_string();
     assert!(unknown.contains("oid \"4444\""), "{unknown}");
 }
 
@@ -134,12 +134,12 @@ fn an_answer_nobody_knows_is_inconclusive_unless_something_differs() {
         Answer::Connected,
         Answer::Nothing(Reason::Protocol, None),
     ] {
-        let section = judged(&put(), &answer, &[]);
+        let section = evaluated(&put(), &answer, &[]);
         assert!(
             matches!(section.verdict, Verdict::Inconclusive(_)),
             "{section}"
         );
-        let section = judged(&put(), &answer, &["tid is \"t\""]);
+        let section = evaluated(&put(), &answer, &["tid is \"t\""]);
         let expected = Verdict::wrong(Fault::Configuration, "tid is \"t\". Cure: mend that");
         assert_eq!(section.verdict, expected);
     }
@@ -148,7 +148,7 @@ fn an_answer_nobody_knows_is_inconclusive_unless_something_differs() {
 #[test]
 fn a_run_that_was_not_meant_is_owned_up_to() {
     for answer in [answered(202, None, b""), answered(502, Some("0858"), b"")] {
-        let text = judged(&put(), &answer, &[]).to_string();
+        let text = evaluated(&put(), &answer, &[]).to_string();
         assert!(
             text.contains("a run was started: correct `methods:`"),
             "{text}"
@@ -167,7 +167,7 @@ fn whoever_does_not_answer_is_told_apart() {
         (Reason::RefusedAddress, Fault::Configuration),
         (Reason::Simulator, Fault::Configuration),
     ] {
-        let section = judged(&put(), &Answer::Nothing(reason, None), &[]);
+        let section = evaluated(&put(), &Answer::Nothing(reason, None), &[]);
         let Verdict::Wrong {
             fault: found,
             change,
@@ -183,7 +183,7 @@ fn whoever_does_not_answer_is_told_apart() {
 #[test]
 fn after_firing_the_runs_own_answer_counts() {
     let fire = Plan::Fire(Method::POST);
-    let own = judged(
+    let own = evaluated(
         &fire,
         &answered(404, Some("0858"), &error("WorkflowNotFound")),
         &[],
@@ -191,10 +191,10 @@ fn after_firing_the_runs_own_answer_counts() {
     assert_eq!(own.verdict, Verdict::Fine, "{own}");
     assert!(own.to_string().contains("run 0858"), "{own}");
     assert_eq!(
-        judged(&fire, &answered(202, None, b""), &[]).verdict,
+        evaluated(&fire, &answered(202, None, b""), &[]).verdict,
         Verdict::Fine
     );
-    let failed = judged(
+    let failed = evaluated(
         &fire,
         &answered(502, Some("0858"), &error("NoResponse")),
         &[],
@@ -209,7 +209,7 @@ fn after_firing_the_runs_own_answer_counts() {
         ),
         "{failed}"
     );
-    let method = judged(
+    let method = evaluated(
         &fire,
         &answered(400, None, &error("TriggerRequestMethodNotValid")),
         &[],
@@ -221,7 +221,7 @@ fn after_firing_the_runs_own_answer_counts() {
             ..
         }
     ));
-    let late = judged(&fire, &Answer::Nothing(Reason::Timeout, None), &[]);
+    let late = evaluated(&fire, &Answer::Nothing(Reason::Timeout, None), &[]);
     assert!(matches!(late.verdict, Verdict::Inconclusive(_)), "{late}");
 }
 
@@ -234,7 +234,7 @@ fn what_is_no_flow_is_judged_by_its_status() {
         (404, "inconclusive"),
         (503, "inconclusive"),
     ] {
-        let section = judged(&Plan::Get, &answered(status, None, b""), &[]);
+        let section = evaluated(&Plan::Get, &answered(status, None, b""), &[]);
         assert!(
             section.verdict.to_string().starts_with(verdict),
             "{section}"
@@ -252,30 +252,30 @@ fn a_token_is_compared_with_what_is_known() {
             claims: claims.map(Arc::new),
         }))
     };
-    let told = |tried: Option<&Tried>| {
+    let reported = |tried: Option<&Tried>| {
         let mut section = Section::new("flow a".to_owned());
         let more =
             "kind: logic_app, trigger: { object_ids: [44440000-0000-4000-8000-000000000001] }";
         let found = compare(&mut section, &flow(more), tried);
         (section, found)
     };
-    let (section, found) = told(Some(&token(Some(claims()))));
+    let (section, found) = reported(Some(&token(Some(claims()))));
     assert_eq!(found.len(), 1, "{section}");
     assert!(found[0].text.starts_with("oid is \"4444\""), "{found:?}");
     let fits = json!({"oid": "44440000-0000-4000-8000-000000000001"});
-    let (section, found) = told(Some(&token(fits.as_object().cloned())));
+    let (section, found) = reported(Some(&token(fits.as_object().cloned())));
     assert!(
         found.is_empty() && section.to_string().contains("the token's oid is what"),
         "{section}"
     );
-    let (section, _) = told(Some(&token(None)));
+    let (section, _) = reported(Some(&token(None)));
     assert!(
         section.to_string().contains("opaque") && !section.is_wrong(),
         "{section}"
     );
-    let (section, _) = told(Some(&Tried::Nothing(Fault::Network)));
+    let (section, _) = reported(Some(&Tried::Nothing(Fault::Network)));
     assert!(section.is_wrong(), "{section}");
-    let (section, _) = told(None);
+    let (section, _) = reported(None);
     assert!(
         section
             .to_string()

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::client::connect::Shared;
-use crate::client::{Reach, Settings};
+use crate::client::{OutboundSettings, Reach};
 
 const LIMIT: Duration = Duration::from_secs(1);
 
 fn connector() -> Connector {
-    let settings = Settings {
+    let settings = OutboundSettings {
         ca: Vec::new(),
         proxy: None,
         no_proxy: Vec::new(),
@@ -49,9 +49,9 @@ fn handshakes_are_as_many_as_the_waiting_calls_need() {
         queue.single = single;
         queue.calls = (0..waiting)
             .map(|ticket| {
-                let (tell, _) = oneshot::channel();
+                let (sender, _) = oneshot::channel();
                 let since = Instant::now();
-                (ticket, Waiting { since, tell })
+                (ticket, Waiting { since, sender })
             })
             .collect();
         queue.wanted()
@@ -75,9 +75,9 @@ fn handshakes_are_as_many_as_the_waiting_calls_need() {
 fn a_handshake_that_hangs_is_not_counted_on_and_no_more_than_so_many_hang() {
     let mut queue = Queue::new(false);
     let call = || {
-        let (tell, _) = oneshot::channel();
+        let (sender, _) = oneshot::channel();
         let since = Instant::now();
-        Waiting { since, tell }
+        Waiting { since, sender }
     };
     queue.calls.insert(0, call());
     let mut now = Instant::now();

@@ -6,18 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use super::super::super::problem::{Spot, say};
+use super::super::super::problem::{SourceLocation, safe_text};
 use super::super::super::raw::{Cloud, Endpoint};
 use super::super::super::read::{At, Field};
 use super::super::super::values::{Choice, Flag, Free, OneOrMore, Text, guid};
-use super::super::{Defaults, Ground, asks};
-use super::{Entra, Kinded, Manner, Permissions};
+use super::super::{Defaults, ValidationContext, asks};
+use super::{Entra, Permissions, TokenRequestStyle, ValidatedKind};
 use crate::credential::proof::Proof;
 use crate::credential::{self, Application, Ask};
 
 /// Where a key stands, if it is given.
-pub fn spot_of<T>(field: &Field<T>) -> Option<Spot> {
-    field.as_ref().map(|at| at.spot.clone())
+pub fn location_of<T>(field: &Field<T>) -> Option<SourceLocation> {
+    field.as_ref().map(|at| at.location.clone())
 }
 
 /// The keys that say who asks which endpoint for what: every kind that asks a token endpoint has them.
@@ -35,24 +35,24 @@ pub struct Keys {
 }
 
 /// An application but for its proof.
-pub struct Judged {
+pub struct ValidatedApplication {
     /// How it asks; `None` after a problem.
-    pub manner: Option<Manner>,
+    pub style: Option<TokenRequestStyle>,
     token_url: Option<url::Url>,
     client_id: Option<String>,
     parameters: Option<BTreeMap<String, String>>,
     cae: Option<bool>,
 }
 
-impl Judged {
+impl ValidatedApplication {
     /// Whether the provider is Entra ID, as far as can be told.
     pub fn entra(&self) -> bool {
-        let manner = self.manner.as_ref();
-        manner.is_some_and(|manner| manner.entra.is_some())
+        let style = self.style.as_ref();
+        style.is_some_and(|style| style.entra.is_some())
     }
 
     /// The application, with its proof.
-    pub fn with(self, proof: Option<Proof>) -> (Option<Manner>, Option<Application>) {
+    pub fn with(self, proof: Option<Proof>) -> (Option<TokenRequestStyle>, Option<Application>) {
         let entra = self.entra();
         let assemble = || {
             Some(Application {
@@ -64,8 +64,8 @@ impl Judged {
                 cae: self.cae?,
             })
         };
-        let application = assemble().filter(|_| self.manner.is_some());
-        (self.manner, application)
+        let application = assemble().filter(|_| self.style.is_some());
+        (self.style, application)
     }
 }
 
@@ -77,74 +77,74 @@ impl Judged {
 pub fn for_itself(
     application: Option<Application>,
     expires: Option<Option<u64>>,
-) -> Option<Kinded> {
+) -> Option<ValidatedKind> {
     application
         .zip(expires)
-        .map(|(application, expires)| Kinded {
+        .map(|(application, expires)| ValidatedKind {
             kind: credential::Kind::ClientCredentials(application),
             expires,
         })
 }
 
 /// Judges them. `owner` is the section they stand in.
-pub fn judge(
-    ground: &mut Ground<'_>,
-    owner: &Spot,
+pub fn validate(
+    context: &mut ValidationContext<'_>,
+    owner: &SourceLocation,
     keys: Keys,
     permissions: Permissions,
     defaults: &Defaults,
-) -> Judged {
-    let client_id = ground.required(
+) -> ValidatedApplication {
+    let client_id = context.required(
         keys.client_id.clone(),
         owner,
         "client_id",
-        say!("give the app registration's Application (client) ID"),
+        safe_text!("give the app registration's Application (client) ID"),
     );
-    let cae = capability(ground, &keys);
-    let (manner, token_url) = if keys.token_url.absent() {
-        entra(ground, owner, &keys, permissions, defaults)
+    let cae = capability(context, &keys);
+    let (style, token_url) = if keys.token_url.absent() {
+        entra(context, owner, &keys, permissions, defaults)
     } else {
-        elsewhere(ground, &keys)
+        elsewhere(context, &keys)
     };
-    Judged {
-        manner,
+    ValidatedApplication {
+        style,
         token_url,
         client_id: client_id.map(|at| at.value.0),
-        parameters: extra(ground, keys.parameters),
+        parameters: extra(context, keys.parameters),
         cae,
     }
 }
 
 fn entra(
-    ground: &mut Ground<'_>,
-    owner: &Spot,
+    context: &mut ValidationContext<'_>,
+    owner: &SourceLocation,
     keys: &Keys,
     permissions: Permissions,
     defaults: &Defaults,
-) -> (Option<Manner>, Option<url::Url>) {
+) -> (Option<TokenRequestStyle>, Option<url::Url>) {
     if let Some(at) = keys.parameters.as_ref() {
-        ground.reader.error_at(
-            &at.spot,
-            say!("`parameters` belongs to a server that is not Entra ID"),
-            say!("leave it out, or give that server's token_url"),
+        context.reader.error_at(
+            &at.location,
+            safe_text!("`parameters` belongs to a server that is not Entra ID"),
+            safe_text!("leave it out, or give that server's token_url"),
         );
     }
     let cloud = keys.cloud.clone().or(&defaults.entra.cloud).given();
     let endpoint = keys.endpoint.clone().or(&defaults.entra.endpoint).given();
-    let tenant = ground.tenant(keys.tenant.clone(), defaults, owner);
-    let tenant = tenant.and_then(|at| fitting_tenant(ground, &at, permissions));
+    let tenant = context.tenant(keys.tenant.clone(), defaults, owner);
+    let tenant = tenant.and_then(|at| fitting_tenant(context, &at, permissions));
     let (Some(cloud), Some(endpoint)) = (cloud, endpoint) else {
         return (None, None);
     };
     let (cloud, endpoint) = (cloud.value.0, endpoint.value.0);
-    let authority = ground.authority(keys.authority.clone(), &keys.cloud, cloud, defaults);
+    let authority = context.authority(keys.authority.clone(), &keys.cloud, cloud, defaults);
     if let (Some(at), Some((_, false))) = (keys.client_id.as_ref(), &authority)
         && guid(&at.value.0).is_none()
     {
-        ground.reader.error_at(
-            &at.spot,
-            say!("this is not a GUID"),
-            say!("give the app registration's Application (client) ID"),
+        context.reader.error_at(
+            &at.location,
+            safe_text!("this is not a GUID"),
+            safe_text!("give the app registration's Application (client) ID"),
         );
     }
     let entra = Entra {
@@ -153,7 +153,7 @@ fn entra(
         permissions,
     };
     let own_ask = asks::explicit(
-        ground,
+        context,
         keys.scope.clone(),
         keys.resource.clone(),
         Some(entra),
@@ -170,19 +170,19 @@ fn entra(
         }
         Some(url)
     });
-    let manner = own_ask.map(|ask| Manner {
+    let style = own_ask.map(|ask| TokenRequestStyle {
         entra: Some(entra),
         tenant: tenant.as_deref().and_then(guid),
         ask,
         fixed: false,
     });
-    (manner, token_url)
+    (style, token_url)
 }
 
 /// An application needs one tenant (facts B1.1). A user's can be left to the account with `organizations`, but not with `common` or
 /// `consumers`: AADSTS9001023 (facts B1.7).
 fn fitting_tenant(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     at: &At<Text>,
     permissions: Permissions,
 ) -> Option<String> {
@@ -192,10 +192,10 @@ fn fitting_tenant(
         if text == "organizations" {
             return Some(text.to_owned());
         }
-        ground.reader.error_at(
-            &at.spot,
-            say!("Entra ID refuses this kind of sign-in here (AADSTS9001023)"),
-            say!("give the tenant's id (a GUID), one of its domains, or organizations"),
+        context.reader.error_at(
+            &at.location,
+            safe_text!("Entra ID refuses this kind of sign-in here (AADSTS9001023)"),
+            safe_text!("give the tenant's id (a GUID), one of its domains, or organizations"),
         );
         return None;
     }
@@ -204,57 +204,60 @@ fn fitting_tenant(
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
     if wildcard || (guid(text).is_none() && !domain) {
-        ground.reader.error_at(
-            &at.spot,
-            say!("this is not one tenant"),
-            say!("give the tenant's id (a GUID) or one of its domains"),
+        context.reader.error_at(
+            &at.location,
+            safe_text!("this is not one tenant"),
+            safe_text!("give the tenant's id (a GUID) or one of its domains"),
         );
         return None;
     }
     Some(text.to_owned())
 }
 
-fn elsewhere(ground: &mut Ground<'_>, keys: &Keys) -> (Option<Manner>, Option<url::Url>) {
-    for (key, spot) in [
-        ("tenant", spot_of(&keys.tenant)),
-        ("cloud", spot_of(&keys.cloud)),
-        ("authority", spot_of(&keys.authority)),
-        ("endpoint", spot_of(&keys.endpoint)),
+fn elsewhere(
+    context: &mut ValidationContext<'_>,
+    keys: &Keys,
+) -> (Option<TokenRequestStyle>, Option<url::Url>) {
+    for (key, location) in [
+        ("tenant", location_of(&keys.tenant)),
+        ("cloud", location_of(&keys.cloud)),
+        ("authority", location_of(&keys.authority)),
+        ("endpoint", location_of(&keys.endpoint)),
     ] {
-        if let Some(spot) = spot {
-            ground.reader.error_at(
-                &spot,
-                say!("`{}` and `token_url` exclude each other", key),
-                say!("token_url is for a server that is not Entra ID; keep one of them"),
+        if let Some(location) = location {
+            context.reader.error_at(
+                &location,
+                safe_text!("`{}` and `token_url` exclude each other", key),
+                safe_text!("token_url is for a server that is not Entra ID; keep one of them"),
             );
         }
     }
     let url = keys
         .token_url
         .as_ref()
-        .and_then(|at| ground.https_with_query(at));
-    let ask = asks::explicit(ground, keys.scope.clone(), keys.resource.clone(), None);
-    let manner = ask.map(|ask| Manner {
+        .and_then(|at| context.https_with_query(at));
+    let ask = asks::explicit(context, keys.scope.clone(), keys.resource.clone(), None);
+    let style = ask.map(|ask| TokenRequestStyle {
         entra: None,
         tenant: None,
         // Without a scope the parameter is left out.
         ask: ask.or_else(|| Some(Ask::Scope(String::new()))),
         fixed: false,
     });
-    (manner, url)
+    (style, url)
 }
 
 /// Whether tokens are asked for that an upstream may challenge: a matter between Entra ID and Microsoft's services (facts B3.5).
-fn capability(ground: &mut Ground<'_>, keys: &Keys) -> Option<bool> {
+fn capability(context: &mut ValidationContext<'_>, keys: &Keys) -> Option<bool> {
     match &keys.cae {
         Field::Absent => Some(false),
         Field::Broken => None,
         Field::Given(at) => {
             if at.value.0 && !keys.token_url.absent() {
-                ground.reader.error_at(
-                    &at.spot,
-                    say!("`cae` is something only Entra ID knows"),
-                    say!("leave it out, or leave token_url out"),
+                context.reader.error_at(
+                    &at.location,
+                    safe_text!("`cae` is something only Entra ID knows"),
+                    safe_text!("leave it out, or leave token_url out"),
                 );
                 return None;
             }
@@ -292,7 +295,7 @@ const RESERVED: [&str; 23] = [
 ];
 
 fn extra(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     parameters: Field<Free<Text>>,
 ) -> Option<BTreeMap<String, String>> {
     let parameters = match parameters {
@@ -303,10 +306,10 @@ fn extra(
     let mut kept = Some(BTreeMap::new());
     for (name, at) in parameters {
         if RESERVED.contains(&name.as_str()) {
-            ground.reader.error_at(
-                &at.spot,
-                say!("the gateway sets this form field itself"),
-                say!("use the credential's own keys for it"),
+            context.reader.error_at(
+                &at.location,
+                safe_text!("the gateway sets this form field itself"),
+                safe_text!("use the credential's own keys for it"),
             );
             kept = None;
         } else if let Some(kept) = &mut kept {

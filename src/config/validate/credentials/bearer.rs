@@ -3,25 +3,29 @@
 //! In: the section. Out: the token, and, where it is a JWT, the audience it was made for, so that a token for Microsoft's services is kept from
 //! other hosts like one that is asked for (security rule 21). Refuses text that cannot be sent as a token; warns of one that has expired.
 
-use super::super::super::problem::say;
+use super::super::super::problem::safe_text;
 use super::super::super::raw;
 use super::super::super::read::At;
-use super::super::{Defaults, Ground};
-use super::{Half, Kinded, Manner};
-use crate::credential::bearer::Settings;
+use super::super::{Defaults, ValidationContext};
+use super::{PartialCredential, TokenRequestStyle, ValidatedKind};
+use crate::credential::bearer::BearerSettings;
 use crate::credential::{self, Ask, answer};
 use crate::secret::Value;
 
-pub fn judge(ground: &mut Ground<'_>, at: At<raw::Bearer>, defaults: &Defaults) -> Half {
-    let owner = at.spot;
+pub fn validate(
+    context: &mut ValidationContext<'_>,
+    at: At<raw::Bearer>,
+    defaults: &Defaults,
+) -> PartialCredential {
+    let owner = at.location;
     let raw::Bearer { token } = at.value;
-    let token = ground.required(
+    let token = context.required(
         token,
         &owner,
         "token",
-        say!("write e.g. token: {{ file: /secrets/token }}"),
+        safe_text!("write e.g. token: {{ file: /secrets/token }}"),
     );
-    let fixed = |ask| Manner {
+    let fixed = |ask| TokenRequestStyle {
         entra: None,
         tenant: None,
         ask: Some(ask),
@@ -32,30 +36,32 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::Bearer>, defaults: &Defaults) 
         return (None, None);
     };
     // Absent on this machine, perhaps: the flows are judged all the same.
-    let kinded = |token| Kinded {
-        kind: credential::Kind::Bearer(Settings { token }),
+    let validated_kind = |token| ValidatedKind {
+        kind: credential::Kind::Bearer(BearerSettings { token }),
         expires: None,
     };
-    let secret = match ground.value(&at, true, defaults) {
+    let secret = match context.value(&at, true, defaults) {
         None => return (Some(fixed(nothing)), None),
         // What is in a vault can be looked at only when it is there.
-        Some(vault @ Value::Vault(_)) => return (Some(fixed(nothing)), Some(kinded(vault))),
+        Some(vault @ Value::Vault(_)) => {
+            return (Some(fixed(nothing)), Some(validated_kind(vault)));
+        }
         Some(Value::Fixed(secret)) => secret,
     };
     if answer::bearer(secret.expose()).is_none() {
-        ground.reader.error_at(
-            &at.spot,
-            say!("this cannot be sent as a token"),
-            say!("give the token alone, in one line, without `Bearer`, quotes or blanks"),
+        context.reader.error_at(
+            &at.location,
+            safe_text!("this cannot be sent as a token"),
+            safe_text!("give the token alone, in one line, without `Bearer`, quotes or blanks"),
         );
         return (Some(fixed(nothing)), None);
     }
     let claims = answer::claims(secret.expose());
-    if answer::expiry(claims.as_ref()).is_some_and(|expiry| expiry.as_secs() <= ground.now) {
-        ground.reader.warn_at(
-            &at.spot,
-            say!("the token has expired"),
-            say!("put a new one into the secret"),
+    if answer::expiry(claims.as_ref()).is_some_and(|expiry| expiry.as_secs() <= context.now) {
+        context.reader.warn_at(
+            &at.location,
+            safe_text!("the token has expired"),
+            safe_text!("put a new one into the secret"),
         );
     }
     let audience = claims
@@ -63,5 +69,5 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::Bearer>, defaults: &Defaults) 
         .and_then(|claims| claims.get("aud"))
         .and_then(serde_json::Value::as_str);
     let ask = audience.map_or(nothing, |audience| Ask::Resource(audience.to_owned()));
-    (Some(fixed(ask)), Some(kinded(Value::Fixed(secret))))
+    (Some(fixed(ask)), Some(validated_kind(Value::Fixed(secret))))
 }

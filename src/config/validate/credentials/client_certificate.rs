@@ -3,14 +3,18 @@
 //! In: the section. Out: an application that asks for itself and proves itself by a signed assertion (facts B1.4). Refuses what its
 //! [`application`] and its [`proof`] refuse.
 
-use super::super::super::problem::say;
+use super::super::super::problem::safe_text;
 use super::super::super::raw;
 use super::super::super::read::{At, Field};
-use super::super::{Defaults, Ground};
-use super::{Half, Permissions, application, proof};
+use super::super::{Defaults, ValidationContext};
+use super::{PartialCredential, Permissions, application, proof};
 
-pub fn judge(ground: &mut Ground<'_>, at: At<raw::ClientCertificate>, defaults: &Defaults) -> Half {
-    let owner = at.spot;
+pub fn validate(
+    context: &mut ValidationContext<'_>,
+    at: At<raw::ClientCertificate>,
+    defaults: &Defaults,
+) -> PartialCredential {
+    let owner = at.location;
     let raw::ClientCertificate {
         client_id,
         certificate,
@@ -27,11 +31,11 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::ClientCertificate>, defaults: 
         parameters,
         cae,
     } = at.value;
-    let certificate = ground.required(
+    let certificate = context.required(
         certificate,
         &owner,
         "certificate",
-        say!("write e.g. certificate: {{ file: /secrets/app.pem }}"),
+        safe_text!("write e.g. certificate: {{ file: /secrets/app.pem }}"),
     );
     let keys = application::Keys {
         client_id,
@@ -45,7 +49,8 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::ClientCertificate>, defaults: 
         parameters,
         cae,
     };
-    let judged = application::judge(ground, &owner, keys, Permissions::Application, defaults);
+    let validated =
+        application::validate(context, &owner, keys, Permissions::Application, defaults);
     let keys = proof::Keys {
         // A missing one has been told.
         certificate: certificate.map_or(Field::Broken, Field::Given),
@@ -54,8 +59,8 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::ClientCertificate>, defaults: 
         send_chain,
         ..proof::Keys::silent()
     };
-    let proven = proof::judge(ground, &owner, keys, false, judged.entra(), defaults);
+    let proven = proof::validate(context, &owner, keys, false, validated.entra(), defaults);
     let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
-    let (manner, application) = judged.with(proof);
-    (manner, application::for_itself(application, expires))
+    let (style, application) = validated.with(proof);
+    (style, application::for_itself(application, expires))
 }

@@ -3,14 +3,18 @@
 //! In: the section. Out: an application that asks for itself and proves itself by its secret (facts B1.3). Refuses what its
 //! [`application`] and its [`proof`] refuse.
 
-use super::super::super::problem::say;
+use super::super::super::problem::safe_text;
 use super::super::super::raw;
 use super::super::super::read::{At, Field};
-use super::super::{Defaults, Ground};
-use super::{Half, Permissions, application, proof};
+use super::super::{Defaults, ValidationContext};
+use super::{PartialCredential, Permissions, application, proof};
 
-pub fn judge(ground: &mut Ground<'_>, at: At<raw::ClientSecret>, defaults: &Defaults) -> Half {
-    let owner = at.spot;
+pub fn validate(
+    context: &mut ValidationContext<'_>,
+    at: At<raw::ClientSecret>,
+    defaults: &Defaults,
+) -> PartialCredential {
+    let owner = at.location;
     let raw::ClientSecret {
         client_id,
         secret,
@@ -27,11 +31,11 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::ClientSecret>, defaults: &Defa
         parameters,
         cae,
     } = at.value;
-    let secret = ground.required(
+    let secret = context.required(
         secret,
         &owner,
         "secret",
-        say!("write e.g. secret: {{ env: FLOWS_SECRET }}"),
+        safe_text!("write e.g. secret: {{ env: FLOWS_SECRET }}"),
     );
     let keys = application::Keys {
         client_id,
@@ -45,7 +49,8 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::ClientSecret>, defaults: &Defa
         parameters,
         cae,
     };
-    let judged = application::judge(ground, &owner, keys, Permissions::Application, defaults);
+    let validated =
+        application::validate(context, &owner, keys, Permissions::Application, defaults);
     let keys = proof::Keys {
         // A missing one has been told.
         secret: secret.map_or(Field::Broken, Field::Given),
@@ -54,8 +59,8 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::ClientSecret>, defaults: &Defa
         expires,
         ..proof::Keys::silent()
     };
-    let proven = proof::judge(ground, &owner, keys, false, judged.entra(), defaults);
+    let proven = proof::validate(context, &owner, keys, false, validated.entra(), defaults);
     let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
-    let (manner, application) = judged.with(proof);
-    (manner, application::for_itself(application, expires))
+    let (style, application) = validated.with(proof);
+    (style, application::for_itself(application, expires))
 }

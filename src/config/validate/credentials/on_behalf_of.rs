@@ -3,17 +3,21 @@
 //! In: the section. Out: an application with its proof (facts B1.11). Refuses what its [`application`] and its [`proof`] refuse. Which flows may
 //! use it is judged with the flows: only those whose callers all have a user's token, made for that application ([`lent`]).
 
-use super::super::super::problem::{Spot, say};
+use super::super::super::problem::{SourceLocation, safe_text};
 use super::super::super::raw;
 use super::super::super::read::{At, Field};
 use super::super::super::values::guid;
 use super::super::callers::Callers;
-use super::super::{Defaults, Ground};
-use super::{Half, Kinded, Permissions, application, proof};
+use super::super::{Defaults, ValidationContext};
+use super::{PartialCredential, Permissions, ValidatedKind, application, proof};
 use crate::credential;
 
-pub fn judge(ground: &mut Ground<'_>, at: At<raw::OnBehalfOf>, defaults: &Defaults) -> Half {
-    let owner = at.spot;
+pub fn validate(
+    context: &mut ValidationContext<'_>,
+    at: At<raw::OnBehalfOf>,
+    defaults: &Defaults,
+) -> PartialCredential {
+    let owner = at.location;
     let raw::OnBehalfOf {
         client_id,
         secret,
@@ -45,7 +49,7 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::OnBehalfOf>, defaults: &Defaul
         parameters: Field::Absent,
         cae,
     };
-    let judged = application::judge(ground, &owner, keys, Permissions::Delegated, defaults);
+    let validated = application::validate(context, &owner, keys, Permissions::Delegated, defaults);
     let keys = proof::Keys {
         secret,
         next_secret,
@@ -57,38 +61,38 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::OnBehalfOf>, defaults: &Defaul
         send_chain,
         federated_token_file,
     };
-    let proven = proof::judge(ground, &owner, keys, false, judged.entra(), defaults);
+    let proven = proof::validate(context, &owner, keys, false, validated.entra(), defaults);
     let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
-    let (manner, application) = judged.with(proof);
-    let kinded = application
+    let (style, application) = validated.with(proof);
+    let validated_kind = application
         .zip(expires)
-        .map(|(application, expires)| Kinded {
+        .map(|(application, expires)| ValidatedKind {
             kind: credential::Kind::OnBehalfOf(application),
             expires,
         });
-    (manner, kinded)
+    (style, validated_kind)
 }
 
 /// Refuses every caller of a flow whose token could not be exchanged. `listed`: positions of callers, each with its place in the list;
 /// `exchanger`: the flow's credential.
 pub fn lent(
-    ground: &mut Ground<'_>,
-    listed: &[(usize, Spot)],
+    context: &mut ValidationContext<'_>,
+    listed: &[(usize, SourceLocation)],
     callers: &Callers,
-    exchanger: Option<&super::Judged>,
+    exchanger: Option<&super::ValidatedCredential>,
 ) {
-    for (position, spot) in listed {
+    for (position, location) in listed {
         let Some(caller) = callers.0.get(*position) else {
             continue;
         };
         if !caller.users {
-            ground.reader.error_at(
-                spot,
-                say!("this caller has no user's token, and the flow's credential exchanges one (on_behalf_of)"),
-                say!("list only `entra` callers that admit users, or give the flow another credential"),
+            context.reader.error_at(
+                location,
+                safe_text!("this caller has no user's token, and the flow's credential exchanges one (on_behalf_of)"),
+                safe_text!("list only `entra` callers that admit users, or give the flow another credential"),
             );
         } else if let Some(exchanger) = exchanger {
-            addressed(ground, spot, caller.audiences(), exchanger);
+            addressed(context, location, caller.audiences(), exchanger);
         }
     }
 }
@@ -107,32 +111,32 @@ enum Fit {
 /// Only the application that a token is made for may exchange it (facts B1.11). An error where no token this caller is admitted with is
 /// made for the credential's; a warning where some may be.
 fn addressed(
-    ground: &mut Ground<'_>,
-    spot: &Spot,
+    context: &mut ValidationContext<'_>,
+    location: &SourceLocation,
     audiences: &[String],
-    exchanger: &super::Judged,
+    exchanger: &super::ValidatedCredential,
 ) {
     let Some(own) = exchanger.client_id().and_then(guid) else {
         return;
     };
     let fits: Vec<Fit> = audiences.iter().map(|one| fit(one, &own)).collect();
-    let cure = || {
-        say!(
+    let fix = || {
+        safe_text!(
             "set `client_id` of credentials.{}.on_behalf_of to the application that the caller's `audience` belongs to, or list callers of the credential's own application",
             exchanger.name
         )
     };
     if !fits.is_empty() && fits.iter().all(|fit| *fit == Fit::Never) {
-        ground.reader.error_at(
-            spot,
-            say!("this caller's `audience` is another application than the one that exchanges its tokens (on_behalf_of): Entra ID refuses that (AADSTS500131)"),
-            cure(),
+        context.reader.error_at(
+            location,
+            safe_text!("this caller's `audience` is another application than the one that exchanges its tokens (on_behalf_of): Entra ID refuses that (AADSTS500131)"),
+            fix(),
         );
     } else if fits.iter().any(|fit| *fit != Fit::Perhaps) {
-        ground.reader.warn_at(
-            spot,
-            say!("an `audience` of this caller looks like another application than the one that exchanges its tokens (on_behalf_of): Entra ID refuses those tokens (AADSTS500131)"),
-            cure(),
+        context.reader.warn_at(
+            location,
+            safe_text!("an `audience` of this caller looks like another application than the one that exchanges its tokens (on_behalf_of): Entra ID refuses those tokens (AADSTS500131)"),
+            fix(),
         );
     }
 }

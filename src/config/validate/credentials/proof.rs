@@ -4,12 +4,12 @@
 //! where that is known. Refuses two proofs at once, the secret's ID in place of the secret (facts C, 13), and no proof at all where
 //! the grant belongs to confidential clients only. A certificate is judged in [`certificate`].
 
-use super::super::super::problem::{Spot, say};
+use super::super::super::problem::{SourceLocation, safe_text};
 use super::super::super::raw;
 use super::super::super::read::{At, Field};
 use super::super::super::values::{Choice, Flag, Moment, Text, guid};
-use super::super::{Defaults, Ground};
-use super::application::spot_of;
+use super::super::{Defaults, ValidationContext};
+use super::application::location_of;
 use crate::config::Secrets;
 use crate::credential::proof::Proof;
 use crate::credential::{client_secret, federated};
@@ -48,7 +48,7 @@ impl Keys {
 }
 
 /// What they came to.
-pub struct Judged {
+pub struct ValidatedProof {
     /// The proof.
     pub proof: Proof,
     /// Unix seconds at which it expires, where that is known.
@@ -57,99 +57,99 @@ pub struct Judged {
 
 /// Judges them. `owner` is the section they stand in; `public`: the grant is open to clients without a proof of their own;
 /// `entra`: the endpoint is Entra ID's.
-pub fn judge(
-    ground: &mut Ground<'_>,
-    owner: &Spot,
+pub fn validate(
+    context: &mut ValidationContext<'_>,
+    owner: &SourceLocation,
     keys: Keys,
     public: bool,
     entra: bool,
     defaults: &Defaults,
-) -> Option<Judged> {
+) -> Option<ValidatedProof> {
     let proofs = [
-        spot_of(&keys.secret),
-        spot_of(&keys.certificate),
-        spot_of(&keys.federated_token_file),
+        location_of(&keys.secret),
+        location_of(&keys.certificate),
+        location_of(&keys.federated_token_file),
     ];
-    let given: Vec<&Spot> = proofs.iter().flatten().collect();
+    let given: Vec<&SourceLocation> = proofs.iter().flatten().collect();
     if let [_, second, ..] = given.as_slice() {
-        ground.reader.error_at(
+        context.reader.error_at(
             second,
-            say!("the application has two proofs of its own"),
-            say!("keep one of `secret`, `certificate` and `federated_token_file`"),
+            safe_text!("the application has two proofs of its own"),
+            safe_text!("keep one of `secret`, `certificate` and `federated_token_file`"),
         );
         return None;
     }
-    stray(ground, &keys)?;
+    stray(context, &keys)?;
     if !keys.certificate.absent() {
-        return certificate::judge(ground, keys, entra, defaults);
+        return certificate::validate(context, keys, entra, defaults);
     }
     if !keys.federated_token_file.absent() {
         return keys
             .federated_token_file
             .given()
-            .and_then(|at| federated(ground, &at));
+            .and_then(|at| federated(context, &at));
     }
     if !keys.secret.absent() {
-        return secret(ground, keys, entra, defaults);
+        return secret(context, keys, entra, defaults);
     }
     if public {
-        return Some(Judged {
+        return Some(ValidatedProof {
             proof: Proof::Nothing,
             expires: None,
         });
     }
-    ground.reader.error_at(
+    context.reader.error_at(
         owner,
-        say!("the application's own proof is missing"),
-        say!("give its `secret`, `certificate` or `federated_token_file`"),
+        safe_text!("the application's own proof is missing"),
+        safe_text!("give its `secret`, `certificate` or `federated_token_file`"),
     );
     None
 }
 
 /// Keys of a proof that is not there.
-fn stray(ground: &mut Ground<'_>, keys: &Keys) -> Option<()> {
+fn stray(context: &mut ValidationContext<'_>, keys: &Keys) -> Option<()> {
     let no_secret = keys.secret.absent();
     let no_certificate = keys.certificate.absent();
     let strays = [
         (
             no_secret,
             "next_secret",
-            spot_of(&keys.next_secret),
+            location_of(&keys.next_secret),
             "secret",
         ),
         (
             no_secret,
             "client_auth",
-            spot_of(&keys.client_auth),
+            location_of(&keys.client_auth),
             "secret",
         ),
-        (no_secret, "expires", spot_of(&keys.expires), "secret"),
+        (no_secret, "expires", location_of(&keys.expires), "secret"),
         (
             no_certificate,
             "passphrase",
-            spot_of(&keys.passphrase),
+            location_of(&keys.passphrase),
             "certificate",
         ),
         (
             no_certificate,
             "algorithm",
-            spot_of(&keys.algorithm),
+            location_of(&keys.algorithm),
             "certificate",
         ),
         (
             no_certificate,
             "send_chain",
-            spot_of(&keys.send_chain),
+            location_of(&keys.send_chain),
             "certificate",
         ),
     ];
     let mut sound = Some(());
-    for (missing, key, spot, other) in strays {
-        if let (true, Some(spot)) = (missing, spot) {
-            ground.reader.error_at(
-                &spot,
-                say!("`{}` belongs to a `{}`, and there is none", key, other),
-                say!("leave it out, or give the `{}`", other),
+    for (missing, key, location, other) in strays {
+        if let (true, Some(location)) = (missing, location) {
+            context.reader.error_at(
+                &location,
+                safe_text!("`{}` belongs to a `{}`, and there is none", key, other),
+                safe_text!("leave it out, or give the `{}`", other),
             );
             sound = None;
         }
@@ -157,20 +157,25 @@ fn stray(ground: &mut Ground<'_>, keys: &Keys) -> Option<()> {
     sound
 }
 
-fn secret(ground: &mut Ground<'_>, keys: Keys, entra: bool, defaults: &Defaults) -> Option<Judged> {
-    let expires = expiry(ground, keys.expires);
+fn secret(
+    context: &mut ValidationContext<'_>,
+    keys: Keys,
+    entra: bool,
+    defaults: &Defaults,
+) -> Option<ValidatedProof> {
+    let expires = expiry(context, keys.expires);
     let client_auth = client_auth_of(keys.client_auth, defaults);
     let secret = keys
         .secret
         .given()
-        .and_then(|at| secret_value(ground, &at, entra, defaults));
+        .and_then(|at| secret_value(context, &at, entra, defaults));
     let next = match keys.next_secret {
         Field::Absent => Some(None),
         Field::Broken => None,
-        Field::Given(at) => secret_value(ground, &at, entra, defaults).map(Some),
+        Field::Given(at) => secret_value(context, &at, entra, defaults).map(Some),
     };
-    Some(Judged {
-        proof: Proof::Secret(client_secret::Settings {
+    Some(ValidatedProof {
+        proof: Proof::Secret(client_secret::ClientSecretSettings {
             secret: secret?,
             next: next?,
             client_auth: client_auth?,
@@ -193,20 +198,20 @@ fn client_auth_of(
 
 /// A client's secret. At Entra ID a GUID is the secret's ID.
 fn secret_value(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     at: &At<raw::Source>,
     entra: bool,
     defaults: &Defaults,
 ) -> Option<Value> {
-    let value = ground.value_with_blanks(at, defaults)?;
+    let value = context.value_with_blanks(at, defaults)?;
     if entra
         && let Value::Fixed(secret) = &value
         && guid(secret.expose().trim()).is_some()
     {
-        ground.reader.error_at(
-            &at.spot,
-            say!("this has the form of the secret's ID, not of the secret"),
-            say!("take the column `Value` of the app registration's client secrets; it is shown only once, so make a new one"),
+        context.reader.error_at(
+            &at.location,
+            safe_text!("this has the form of the secret's ID, not of the secret"),
+            safe_text!("take the column `Value` of the app registration's client secrets; it is shown only once, so make a new one"),
         );
         return None;
     }
@@ -218,17 +223,17 @@ fn secret_value(
     clippy::option_option,
     reason = "outer: whether to go on; inner: whether a date was given"
 )]
-fn expiry(ground: &mut Ground<'_>, expires: Field<Moment>) -> Option<Option<u64>> {
+fn expiry(context: &mut ValidationContext<'_>, expires: Field<Moment>) -> Option<Option<u64>> {
     let at = match expires {
         Field::Absent => return Some(None),
         Field::Broken => return None,
         Field::Given(at) => at,
     };
-    ground.warn_of_expiry(
-        &at.spot,
+    context.warn_of_expiry(
+        &at.location,
         at.value.0,
         "the secret",
-        say!(
+        safe_text!(
             "make a new one, give it as `next_secret` until the change is over, and change the date"
         ),
     );
@@ -236,18 +241,18 @@ fn expiry(ground: &mut Ground<'_>, expires: Field<Moment>) -> Option<Option<u64>
 }
 
 /// Its file is not watched: it is read anew for each request, and changes every hour.
-fn federated(ground: &mut Ground<'_>, at: &At<Text>) -> Option<Judged> {
-    if !raw::resolves(ground.reader, at) {
+fn federated(context: &mut ValidationContext<'_>, at: &At<Text>) -> Option<ValidatedProof> {
+    if !raw::resolves(context.reader, at) {
         return None;
     }
-    let file = raw::beside(&at.spot.file, &at.value.0);
+    let file = raw::beside(&at.location.file, &at.value.0);
     // A command that tries the credential reads the file itself, and says what is wrong with it in the words that the log has.
-    if !matches!(ground.secrets, Secrets::Told | Secrets::Below(_)) {
+    if !matches!(context.secrets, Secrets::Reported | Secrets::Below(_)) {
         let read = federated::read(&file).map(drop);
-        ground.accounted(&at.spot, &Source::File(file.clone()), read)?;
+        context.accounted(&at.location, &Source::File(file.clone()), read)?;
     }
-    Some(Judged {
-        proof: Proof::Federated(federated::Settings { file }),
+    Some(ValidatedProof {
+        proof: Proof::Federated(federated::FederatedSettings { file }),
         expires: None,
     })
 }

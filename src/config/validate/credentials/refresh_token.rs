@@ -5,25 +5,25 @@
 
 use url::Url;
 
-use super::super::super::problem::{Spot, say};
+use super::super::super::problem::{SourceLocation, safe_text};
 use super::super::super::raw;
 use super::super::super::read::{At, Field};
 use super::super::super::values::Text;
-use super::super::{Defaults, Ground};
-use super::{Half, Kinded, Permissions, application, proof};
-use crate::credential::refresh_token::Place;
+use super::super::{Defaults, ValidationContext};
+use super::{PartialCredential, Permissions, ValidatedKind, application, proof};
+use crate::credential::refresh_token::StoreLocation;
 use crate::credential::refresh_token::seal::Key;
 use crate::credential::refresh_token::sign_in::Endpoints;
 use crate::credential::{self, refresh_token};
 use crate::secret::Value;
 
-pub fn judge(
-    ground: &mut Ground<'_>,
+pub fn validate(
+    context: &mut ValidationContext<'_>,
     name: &std::sync::Arc<str>,
     at: At<raw::RefreshToken>,
     defaults: &Defaults,
-) -> Half {
-    let owner = at.spot;
+) -> PartialCredential {
+    let owner = at.location;
     let raw::RefreshToken {
         client_id,
         secret,
@@ -62,7 +62,7 @@ pub fn judge(
         parameters,
         cae,
     };
-    let judged = application::judge(ground, &owner, keys, Permissions::Delegated, defaults);
+    let validated = application::validate(context, &owner, keys, Permissions::Delegated, defaults);
     let keys = proof::Keys {
         secret,
         next_secret,
@@ -74,13 +74,13 @@ pub fn judge(
         send_chain,
         federated_token_file,
     };
-    let proven = proof::judge(ground, &owner, keys, true, judged.entra(), defaults);
-    let authorize_url = endpoint_of(ground, "authorize_url", authorize_url, elsewhere);
-    let device_url = endpoint_of(ground, "device_url", device_url, elsewhere);
-    let store = place(ground, &owner, store, defaults);
-    let store_key = key(ground, &owner, store_key, defaults);
+    let proven = proof::validate(context, &owner, keys, true, validated.entra(), defaults);
+    let authorize_url = endpoint_of(context, "authorize_url", authorize_url, elsewhere);
+    let device_url = endpoint_of(context, "device_url", device_url, elsewhere);
+    let store = place(context, &owner, store, defaults);
+    let store_key = key(context, &owner, store_key, defaults);
     let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
-    let (manner, application) = judged.with(proof);
+    let (style, application) = validated.with(proof);
     let assemble = || {
         let application = application?;
         let sign_in = if elsewhere {
@@ -94,10 +94,10 @@ pub fn judge(
                 device: beside(&application.token_url, "devicecode"),
             }
         };
-        Some(Kinded {
-            kind: credential::Kind::RefreshToken(Box::new(refresh_token::Settings {
+        Some(ValidatedKind {
+            kind: credential::Kind::RefreshToken(Box::new(refresh_token::RefreshTokenSettings {
                 credential: std::sync::Arc::clone(name),
-                scope: manner.as_ref()?.ask.clone(),
+                scope: style.as_ref()?.ask.clone(),
                 application,
                 store: store?,
                 store_key: store_key?,
@@ -106,8 +106,8 @@ pub fn judge(
             expires: expires?,
         })
     };
-    let kinded = assemble();
-    (manner, kinded)
+    let validated_kind = assemble();
+    (style, validated_kind)
 }
 
 /// Another of Entra ID's endpoints: they differ in their last word (facts B1.1, B1.9, B1.10).
@@ -123,7 +123,7 @@ fn beside(token_url: &Url, word: &str) -> Option<Url> {
     reason = "outer: whether to go on; inner: whether it was given"
 )]
 fn endpoint_of(
-    ground: &mut Ground<'_>,
+    context: &mut ValidationContext<'_>,
     key: &'static str,
     field: Field<Text>,
     elsewhere: bool,
@@ -131,12 +131,12 @@ fn endpoint_of(
     match field {
         Field::Absent => Some(None),
         Field::Broken => None,
-        Field::Given(at) if elsewhere => ground.https_with_query(&at).map(Some),
+        Field::Given(at) if elsewhere => context.https_with_query(&at).map(Some),
         Field::Given(at) => {
-            ground.reader.error_at(
-                &at.spot,
-                say!("`{}` belongs to a server that is not Entra ID", key),
-                say!("leave it out, or give that server's token_url"),
+            context.reader.error_at(
+                &at.location,
+                safe_text!("`{}` belongs to a server that is not Entra ID", key),
+                safe_text!("leave it out, or give that server's token_url"),
             );
             None
         }
@@ -144,16 +144,16 @@ fn endpoint_of(
 }
 
 fn place(
-    ground: &mut Ground<'_>,
-    owner: &Spot,
+    context: &mut ValidationContext<'_>,
+    owner: &SourceLocation,
     store: Field<raw::Store>,
     defaults: &Defaults,
-) -> Option<Place> {
-    let at = ground.required(
+) -> Option<StoreLocation> {
+    let at = context.required(
         store,
         owner,
         "store",
-        say!("write e.g. store: {{ file: /var/lib/flowgate/planner.token }}"),
+        safe_text!("write e.g. store: {{ file: /var/lib/flowgate/planner.token }}"),
     )?;
     let raw::Store {
         file,
@@ -163,11 +163,11 @@ fn place(
     match (file, key_vault, credential) {
         (Field::Given(at), Field::Absent, Field::Absent) => {
             // Not watched: the gateway itself writes it, and looks for itself whether somebody else did.
-            let path = raw::beside(&at.spot.file, &at.value.0);
-            if !raw::resolves(ground.reader, &at) || !ground.has_folder(&at.spot, &path) {
+            let path = raw::beside(&at.location.file, &at.value.0);
+            if !raw::resolves(context.reader, &at) || !context.has_folder(&at.location, &path) {
                 return None;
             }
-            Some(Place::File(path))
+            Some(StoreLocation::File(path))
         }
         (Field::Absent, Field::Given(at), credential) => {
             let reader = match credential {
@@ -175,31 +175,31 @@ fn place(
                 Field::Broken => return None,
                 Field::Given(at) => Some(at.value.0),
             };
-            let address = ground.store(&at, reader.as_deref(), defaults)?;
-            Some(Place::Vault(address))
+            let address = context.store(&at, reader.as_deref(), defaults)?;
+            Some(StoreLocation::Vault(address))
         }
         (Field::Broken, _, _) | (_, Field::Broken, _) | (_, _, Field::Broken) => None,
         (Field::Given(_), Field::Absent, Field::Given(stray)) => {
-            ground.reader.error_at(
-                &stray.spot,
-                say!("`credential` belongs to a `key_vault`, and there is none"),
-                say!("leave it out"),
+            context.reader.error_at(
+                &stray.location,
+                safe_text!("`credential` belongs to a `key_vault`, and there is none"),
+                safe_text!("leave it out"),
             );
             None
         }
         (Field::Given(_), Field::Given(second), _) => {
-            ground.reader.error_at(
-                &second.spot,
-                say!("the token is kept in two places"),
-                say!("keep `file` or `key_vault`"),
+            context.reader.error_at(
+                &second.location,
+                safe_text!("the token is kept in two places"),
+                safe_text!("keep `file` or `key_vault`"),
             );
             None
         }
         (Field::Absent, Field::Absent, _) => {
-            ground.reader.error_at(
-                &at.spot,
-                say!("where the token is kept is not said"),
-                say!("give `file`, a path in a folder that the gateway may write, or `key_vault`, https://<vault>.vault.azure.net/secrets/<name>"),
+            context.reader.error_at(
+                &at.location,
+                safe_text!("where the token is kept is not said"),
+                safe_text!("give `file`, a path in a folder that the gateway may write, or `key_vault`, https://<vault>.vault.azure.net/secrets/<name>"),
             );
             None
         }
@@ -208,25 +208,25 @@ fn place(
 
 /// One in a vault is looked at when it is used.
 fn key(
-    ground: &mut Ground<'_>,
-    owner: &Spot,
+    context: &mut ValidationContext<'_>,
+    owner: &SourceLocation,
     field: Field<raw::Source>,
     defaults: &Defaults,
 ) -> Option<Value> {
-    let at = ground.required(
+    let at = context.required(
         field,
         owner,
         "store_key",
-        say!("write e.g. store_key: {{ env: STORE_KEY }}; openssl rand -hex 32 makes one"),
+        safe_text!("write e.g. store_key: {{ env: STORE_KEY }}; openssl rand -hex 32 makes one"),
     )?;
-    let key = ground.value(&at, true, defaults)?;
+    let key = context.value(&at, true, defaults)?;
     if let Value::Fixed(text) = &key
         && Key::parse(text).is_none()
     {
-        ground.reader.error_at(
-            &at.spot,
-            say!("this is not a key of 32 bytes"),
-            say!("make one with openssl rand -hex 32; 64 hexadecimal digits or Base64"),
+        context.reader.error_at(
+            &at.location,
+            safe_text!("this is not a key of 32 bytes"),
+            safe_text!("make one with openssl rand -hex 32; 64 hexadecimal digits or Base64"),
         );
         return None;
     }

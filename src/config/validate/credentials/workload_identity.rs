@@ -4,15 +4,19 @@
 //! application that asks for itself and proves itself by that token. Refuses what its [`application`] and its [`proof`] refuse, and the
 //! authority of another cloud than the credential's.
 
-use super::super::super::problem::{Spot, say};
+use super::super::super::problem::{SourceLocation, safe_text};
 use super::super::super::raw;
 use super::super::super::read::{At, Field};
 use super::super::super::values::Text;
-use super::super::{Defaults, Ground, clouds};
-use super::{Half, Permissions, application, proof};
+use super::super::{Defaults, ValidationContext, clouds};
+use super::{PartialCredential, Permissions, application, proof};
 
-pub fn judge(ground: &mut Ground<'_>, at: At<raw::WorkloadIdentity>, defaults: &Defaults) -> Half {
-    let owner = at.spot;
+pub fn validate(
+    context: &mut ValidationContext<'_>,
+    at: At<raw::WorkloadIdentity>,
+    defaults: &Defaults,
+) -> PartialCredential {
+    let owner = at.location;
     let raw::WorkloadIdentity {
         client_id,
         token_file,
@@ -24,22 +28,22 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::WorkloadIdentity>, defaults: &
         resource,
         cae,
     } = at.value;
-    let client_id = or_variable(ground, &owner, client_id, "client_id", "AZURE_CLIENT_ID");
-    let tenant = match variable(ground, &owner, "AZURE_TENANT_ID") {
+    let client_id = or_variable(context, &owner, client_id, "client_id", "AZURE_CLIENT_ID");
+    let tenant = match variable(context, &owner, "AZURE_TENANT_ID") {
         Some(at) => tenant.or(&Field::Given(at)),
         // The defaults may have one.
         None if !defaults.entra.tenant.absent() => tenant,
-        None => or_variable(ground, &owner, tenant, "tenant", "AZURE_TENANT_ID"),
+        None => or_variable(context, &owner, tenant, "tenant", "AZURE_TENANT_ID"),
     };
     let token_file = or_variable(
-        ground,
+        context,
         &owner,
         token_file,
         "token_file",
         "AZURE_FEDERATED_TOKEN_FILE",
     );
     let authority = if authority.absent() && cloud.absent() {
-        host(ground, &owner, defaults)
+        host(context, &owner, defaults)
     } else {
         authority
     };
@@ -55,31 +59,36 @@ pub fn judge(ground: &mut Ground<'_>, at: At<raw::WorkloadIdentity>, defaults: &
         parameters: Field::Absent,
         cae,
     };
-    let judged = application::judge(ground, &owner, keys, Permissions::Application, defaults);
+    let validated =
+        application::validate(context, &owner, keys, Permissions::Application, defaults);
     let keys = proof::Keys {
         federated_token_file: token_file,
         ..proof::Keys::silent()
     };
-    let proven = proof::judge(ground, &owner, keys, false, judged.entra(), defaults);
+    let proven = proof::validate(context, &owner, keys, false, validated.entra(), defaults);
     let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
-    let (manner, application) = judged.with(proof);
-    (manner, application::for_itself(application, expires))
+    let (style, application) = validated.with(proof);
+    (style, application::for_itself(application, expires))
 }
 
 /// What a variable says, at the section's place.
-fn variable(ground: &Ground<'_>, owner: &Spot, name: &'static str) -> Option<At<Text>> {
-    let value = ground.reader.environment().value(name)?;
+fn variable(
+    context: &ValidationContext<'_>,
+    owner: &SourceLocation,
+    name: &'static str,
+) -> Option<At<Text>> {
+    let value = context.reader.environment().value(name)?;
     (!value.trim().is_empty()).then(|| At {
         value: Text(value.trim().to_owned()),
-        spot: owner.clone(),
+        location: owner.clone(),
     })
 }
 
 /// The key's value, or the variable's. Without either a problem is told: a note where the configuration is only looked at, for the
 /// webhook sets the variables in the cluster alone.
 fn or_variable(
-    ground: &mut Ground<'_>,
-    owner: &Spot,
+    context: &mut ValidationContext<'_>,
+    owner: &SourceLocation,
     own: Field<Text>,
     key: &'static str,
     name: &'static str,
@@ -87,36 +96,40 @@ fn or_variable(
     if !own.absent() {
         return own;
     }
-    if let Some(at) = variable(ground, owner, name) {
+    if let Some(at) = variable(context, owner, name) {
         return Field::Given(at);
     }
-    ground.reader.note(
-        ground.severity(owner, true),
+    context.reader.note(
+        context.severity(owner, true),
         owner,
-        say!(
+        safe_text!(
             "neither `{}` nor the environment variable {} is there",
             key,
             name
         ),
-        say!("label the pod azure.workload.identity/use: \"true\", or give the key"),
+        safe_text!("label the pod azure.workload.identity/use: \"true\", or give the key"),
         None,
     );
     Field::Broken
 }
 
 /// `AZURE_AUTHORITY_HOST`, which has to be of the credential's cloud: a token of another cloud fits no flow.
-fn host(ground: &mut Ground<'_>, owner: &Spot, defaults: &Defaults) -> Field<Text> {
-    let Some(at) = variable(ground, owner, "AZURE_AUTHORITY_HOST") else {
+fn host(
+    context: &mut ValidationContext<'_>,
+    owner: &SourceLocation,
+    defaults: &Defaults,
+) -> Field<Text> {
+    let Some(at) = variable(context, owner, "AZURE_AUTHORITY_HOST") else {
         return Field::Absent;
     };
     let given = at.value.0.trim_end_matches('/');
     let of = |cloud| clouds::authority(cloud).trim_end_matches('/') == given;
     let cloud = defaults.entra.cloud.as_ref().map(|at| at.value.0);
     if clouds::ALL.into_iter().any(of) && !cloud.is_some_and(of) {
-        ground.reader.error_at(
+        context.reader.error_at(
             owner,
-            say!("AZURE_AUTHORITY_HOST is of another cloud than this credential"),
-            say!("give the credential its `cloud`, or set it under defaults.entra"),
+            safe_text!("AZURE_AUTHORITY_HOST is of another cloud than this credential"),
+            safe_text!("give the credential its `cloud`, or set it under defaults.entra"),
         );
         return Field::Broken;
     }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::*;
-use crate::credential::assertion::Manner;
+use crate::credential::assertion::SigningOptions;
 use crate::credential::certificate::Algorithm;
 use crate::credential::{client_certificate, federated};
 use crate::simulator::{Certificate, Federated, OutsideToken};
@@ -19,10 +19,10 @@ fn certificate() -> String {
 
 fn certified(simulator: &Simulator, text: &str) -> Application {
     Application {
-        proof: Proof::Certificate(client_certificate::Settings {
+        proof: Proof::Certificate(client_certificate::ClientCertificateSettings {
             certificate: Value::Fixed(Secret::new(text.to_owned())),
             passphrase: None,
-            manner: Manner {
+            signing: SigningOptions {
                 algorithm: Algorithm::Ps256,
                 send_chain: false,
             },
@@ -33,7 +33,7 @@ fn certified(simulator: &Simulator, text: &str) -> Application {
 
 fn federated(simulator: &Simulator, file: &std::path::Path) -> Application {
     Application {
-        proof: Proof::Federated(federated::Settings {
+        proof: Proof::Federated(federated::FederatedSettings {
             file: file.to_owned(),
         }),
         ..settings(simulator)
@@ -85,8 +85,8 @@ async fn each_request_carries_an_assertion_of_its_own_for_the_very_endpoint() {
 #[tokio::test]
 async fn a_certificate_that_cannot_be_opened_is_no_request() {
     let simulator = simulator().await;
-    let denial = fetched(&certified(&simulator, "no certificate"), scope()).await;
-    assert_eq!(denial.err().unwrap().failure.word(), "certificate_invalid");
+    let error = fetched(&certified(&simulator, "no certificate"), scope()).await;
+    assert_eq!(error.err().unwrap().failure.word(), "certificate_invalid");
     assert_eq!(simulator.token_requests().len(), 0);
 }
 
@@ -97,8 +97,8 @@ async fn another_issuers_token_is_read_from_its_file_for_each_request() {
     let file = folder.path().join("token");
     let context = context(Duration::from_secs(10));
     let source = source(&federated(&simulator, &file), &scope(), &context);
-    let denial = source.fetch(Wish::default()).await.err().unwrap();
-    assert_eq!(denial.failure.word(), "secret_unreadable");
+    let error = source.fetch(Wish::default()).await.err().unwrap();
+    assert_eq!(error.failure.word(), "secret_unreadable");
     assert_eq!(simulator.token_requests().len(), 0);
     simulator.set_app(directory::DEMO_TENANT, directory::GATEWAY_APP, |app| {
         app.federated.push(Federated::cluster("pod"));
@@ -132,7 +132,7 @@ async fn every_algorithm_with_and_without_its_chain_is_accepted() {
             let Proof::Certificate(own) = &mut settings.proof else {
                 panic!("another proof");
             };
-            own.manner = Manner {
+            own.signing = SigningOptions {
                 algorithm,
                 send_chain,
             };

@@ -8,7 +8,7 @@ const NEW: &str = "new~secret";
 /// An application that has two secrets configured.
 fn rolling(simulator: &Simulator, first: &str, next: &str) -> Application {
     Application {
-        proof: Proof::Secret(client_secret::Settings {
+        proof: Proof::Secret(client_secret::ClientSecretSettings {
             secret: Value::Fixed(Secret::new(first.to_owned())),
             next: Some(Value::Fixed(Secret::new(next.to_owned()))),
             client_auth: ClientAuth::Post,
@@ -36,7 +36,7 @@ fn sent(simulator: &Simulator) -> Vec<String> {
         .collect()
 }
 
-async fn outcome(source: &Arc<dyn Source>) -> Result<(), Denial> {
+async fn outcome(source: &Arc<dyn Source>) -> Result<(), AttemptError> {
     source.fetch(Wish::default()).await.map(drop)
 }
 
@@ -65,7 +65,7 @@ async fn a_refused_secret_is_followed_by_the_other_once_and_that_one_comes_first
 async fn an_expired_secret_counts_as_a_refused_one() {
     let simulator = simulator().await;
     takes(&simulator, NEW);
-    simulator.fault(Place::Token, Fault::Aadsts(7_000_222), Times::Once);
+    simulator.fault(FaultPoint::Token, Fault::Aadsts(7_000_222), Times::Once);
     let outcome = fetched(&rolling(&simulator, OLD, NEW), scope()).await;
     assert!(outcome.is_ok());
     assert_eq!(sent(&simulator), [OLD, NEW]);
@@ -78,9 +78,9 @@ async fn two_refused_secrets_are_two_requests_and_the_first_ones_refusal_each_ti
     let source = source(&rolling(&simulator, OLD, NEW), &scope(), &context);
     takes(&simulator, "another");
     for _ in 0..3 {
-        simulator.fault(Place::Token, Fault::Aadsts(7_000_222), Times::Once);
-        let denial = outcome(&source).await.unwrap_err();
-        assert_eq!(denial.failure.codes(), [7_000_222]);
+        simulator.fault(FaultPoint::Token, Fault::Aadsts(7_000_222), Times::Once);
+        let error = outcome(&source).await.unwrap_err();
+        assert_eq!(error.failure.codes(), [7_000_222]);
         assert_eq!(sent(&simulator), [OLD, NEW], "no ping-pong");
     }
 }
@@ -96,7 +96,7 @@ async fn other_refusals_and_outages_do_not_try_the_other_secret() {
         throttled,
         Fault::Unavailable,
     ] {
-        simulator.fault(Place::Token, fault, Times::Once);
+        simulator.fault(FaultPoint::Token, fault, Times::Once);
         let outcome = fetched(&rolling(&simulator, OLD, NEW), scope()).await;
         assert!(outcome.is_err());
         assert_eq!(sent(&simulator), [OLD]);
@@ -120,7 +120,7 @@ async fn invalid_client_without_a_number_is_a_refused_secret_whoever_says_it() {
         (false, refusal(400, r#"{"error":"invalid_scope"}"#), 1),
         (true, refusal(401, invalid_client), 2),
     ] {
-        simulator.fault(Place::Token, fault, Times::Once);
+        simulator.fault(FaultPoint::Token, fault, Times::Once);
         let application = Application {
             entra,
             ..rolling(&simulator, OLD, NEW)

@@ -18,7 +18,7 @@ async fn agent(challenges: Vec<String>) -> Canned {
     .await
 }
 
-async fn asked(challenges: &[String], keys: &Path) -> (Result<Grant, Denial>, usize) {
+async fn asked(challenges: &[String], keys: &Path) -> (Result<Grant, AttemptError>, usize) {
     let provider = agent(challenges.to_vec()).await;
     let platform = Platform::Arc {
         endpoint: provider.at("metadata/identity/oauth2/token"),
@@ -83,12 +83,8 @@ async fn nothing_else_a_challenge_names_is_read_or_sent() {
         vec![realm("a.key"), realm("a.key")],
     ] {
         let (outcome, requests) = asked(&challenges, &keys).await;
-        let denial = outcome.err().unwrap();
-        assert_eq!(
-            denial.failure.word(),
-            "identity_challenge",
-            "{challenges:?}"
-        );
+        let error = outcome.err().unwrap();
+        assert_eq!(error.failure.word(), "identity_challenge", "{challenges:?}");
         assert_eq!(requests, 1, "{challenges:?}");
     }
 }
@@ -111,8 +107,8 @@ async fn plain_http_goes_to_addresses_of_the_platform_only_and_nothing_through_t
             endpoint: host.parse().unwrap(),
             header: Secret::new("h".into()),
         };
-        let denial = fetched(platform, Identity::System).await.err().unwrap();
-        let Failure::Unavailable { reason, .. } = denial.failure else {
+        let error = fetched(platform, Identity::System).await.err().unwrap();
+        let Failure::Unavailable { reason, .. } = error.failure else {
             panic!("{host}")
         };
         assert_eq!(reason.word(), "refused_address", "{host}");

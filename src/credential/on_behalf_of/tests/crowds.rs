@@ -36,8 +36,8 @@ async fn called(bench: &Bench, callers: usize, times: usize) -> Vec<(usize, Stri
             let (exchange, own) = (Arc::clone(&bench.exchange), assertion(bench, caller));
             let call = async move {
                 // As the wallet does.
-                let cell = exchange.cell(&own);
-                let token = cell.token().await.unwrap();
+                let entry = exchange.entry(&own);
+                let token = entry.token().await.unwrap();
                 token.authorization.to_str().unwrap().to_owned()
             };
             calls.push((caller, tokio::spawn(call)));
@@ -74,7 +74,7 @@ async fn ten_thousand_callers_at_once_are_ten_thousand_exchanges_each_made_once(
     assert_eq!(times.len(), CROWD);
     assert!(times.values().all(|times| *times == 1));
     // The bound keeps most of them: the cache is cut in parts that do not fill evenly.
-    let kept = bench.exchange.cells.len();
+    let kept = bench.exchange.token_cache.len();
     assert!((9_000..=10_150).contains(&kept), "{kept}");
     all_their_own(&called(&bench, CROWD, 1).await);
     // Those let go, and those let go for them.
@@ -100,7 +100,7 @@ async fn callers_beyond_the_bound_are_exchanged_again_never_refused_and_never_an
     // Twenty times as many as are kept, at once: most cells are let go while their callers still wait.
     all_their_own(&called(&bench, MANY, 1).await);
     assert_eq!(provider.seen().len(), MANY);
-    assert!(bench.exchange.cells.len() <= 150);
+    assert!(bench.exchange.token_cache.len() <= 150);
     all_their_own(&called(&bench, MANY, 1).await);
     let again = provider.seen().len() - MANY;
     assert!(again > MANY / 2 && again <= MANY, "{again}");

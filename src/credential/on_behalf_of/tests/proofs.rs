@@ -1,7 +1,7 @@
 //! Every way in which the application can prove itself when it exchanges a token, and either endpoint.
 
 use super::*;
-use crate::credential::assertion::Manner;
+use crate::credential::assertion::SigningOptions;
 use crate::credential::certificate::Algorithm;
 use crate::credential::{client_certificate, federated};
 use crate::simulator::{Certificate, Federated, OutsideToken};
@@ -10,7 +10,7 @@ const RIGHT: &str = "api~secret+/%&=";
 
 fn secrets(first: &str, next: &str) -> Proof {
     let value = |text: &str| Value::Fixed(Secret::new(text.to_owned()));
-    Proof::Secret(client_secret::Settings {
+    Proof::Secret(client_secret::ClientSecretSettings {
         secret: value(first),
         next: Some(value(next)),
         client_auth: ClientAuth::Post,
@@ -21,7 +21,7 @@ impl Bench {
     /// A new caller's exchange: of which user the token is, or the word for why there is none.
     async fn exchanged(&self, caller: &str) -> String {
         let assertion = self.assertion(|spec| spec.claim("jti", caller));
-        match self.exchange.cell(&assertion).token().await {
+        match self.exchange.entry(&assertion).token().await {
             Ok(token) => token.claims.as_ref().unwrap()["oid"]
                 .as_str()
                 .unwrap()
@@ -42,10 +42,10 @@ async fn a_certificate_proves_the_application() {
     let text = wanted.self_signed(&key).unwrap().pem() + &key.serialize_pem();
     for (algorithm, send_chain) in [(Algorithm::Ps256, false), (Algorithm::Rs256, true)] {
         let bench = bench(|application| {
-            application.proof = Proof::Certificate(client_certificate::Settings {
+            application.proof = Proof::Certificate(client_certificate::ClientCertificateSettings {
                 certificate: Value::Fixed(Secret::new(text.clone())),
                 passphrase: None,
-                manner: Manner {
+                signing: SigningOptions {
                     algorithm,
                     send_chain,
                 },
@@ -78,7 +78,7 @@ async fn another_issuers_token_proves_the_application_and_is_read_anew() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     let bench = bench(|application| {
-        application.proof = Proof::Federated(federated::Settings { file: file.clone() });
+        application.proof = Proof::Federated(federated::FederatedSettings { file: file.clone() });
     })
     .await;
     bench.simulator.set_app(DEMO_TENANT, API_APP, |app| {
@@ -134,7 +134,7 @@ async fn a_v1_endpoint_is_asked_by_resource() {
     .await;
     for spec in [TokenSpec::user().v1(), TokenSpec::user().v2()] {
         let assertion = bench.assertion(|_| spec);
-        let token = bench.exchange.cell(&assertion).token().await.unwrap();
+        let token = bench.exchange.entry(&assertion).token().await.unwrap();
         let claims = token.claims.as_ref().unwrap();
         assert_eq!(claims["oid"], DEMO_USER);
         assert_eq!(claims["aud"], "https://graph.microsoft.com");

@@ -1,9 +1,9 @@
 //! A provider that wishes to be left alone: what that means for others than the caller who was told.
 
 use super::*;
-use crate::credential::cells::{Cells, Supply};
 use crate::credential::on_behalf_of::throttle::AT_ONCE;
-use crate::credential::{Kind, Settings};
+use crate::credential::token_cache::{Supply, TokenCache};
+use crate::credential::{CredentialSettings, Kind};
 
 fn throttled(seconds: u64) -> Fault {
     Fault::Throttled {
@@ -25,12 +25,12 @@ impl Bench {
     }
 
     async fn word(&self, assertion: &Assertion) -> &'static str {
-        let token = self.exchange.cell(assertion).token().await;
+        let token = self.exchange.entry(assertion).token().await;
         token.map_or_else(|failure| failure.word(), |_| "ok")
     }
 
     fn once(&self, fault: Fault) {
-        self.simulator.fault(Place::Token, fault, Times::Once);
+        self.simulator.fault(FaultPoint::Token, fault, Times::Once);
     }
 }
 
@@ -44,12 +44,12 @@ async fn a_pause_told_to_one_holds_back_everybodys_exchange_and_no_valid_token()
         assert_eq!(bench.word(&bench.caller(1)).await, word);
         bench.clock.advance(Duration::from_secs(20));
         for other in 2..5 {
-            let cell = bench.exchange.cell(&bench.caller(other));
+            let entry = bench.exchange.entry(&bench.caller(other));
             let Failure::Unavailable {
                 reason,
                 retry_after,
                 ..
-            } = cell.token().await.unwrap_err()
+            } = entry.token().await.unwrap_err()
             else {
                 panic!("another failure")
             };
@@ -83,13 +83,13 @@ async fn a_pause_told_to_one_holds_back_everybodys_exchange_and_no_valid_token()
 async fn a_long_pause_is_for_whoever_was_told_and_a_minute_for_the_others() {
     let bench = bench(|_| ()).await;
     bench.once(throttled(3600));
-    let told = bench.caller(1);
-    assert_eq!(bench.word(&told).await, "throttled");
+    let reported = bench.caller(1);
+    assert_eq!(bench.word(&reported).await, "throttled");
     bench.clock.advance(Duration::from_secs(59));
     assert_eq!(bench.word(&bench.caller(2)).await, Reason::HeldBack.word());
     bench.clock.advance(Duration::from_secs(1));
     assert_eq!(bench.word(&bench.caller(3)).await, "ok");
-    assert_eq!(bench.word(&told).await, "throttled");
+    assert_eq!(bench.word(&reported).await, "throttled");
     assert_eq!(bench.requests(), 2);
 }
 
@@ -97,13 +97,13 @@ async fn a_long_pause_is_for_whoever_was_told_and_a_minute_for_the_others() {
 async fn a_shorter_wish_does_not_shorten_a_pause_and_a_renewal_waits_too() {
     let bench = bench(|_| ()).await;
     let served = bench.caller(0);
-    let cell = bench.exchange.cell(&served);
-    let token = cell.token().await.unwrap();
+    let entry = bench.exchange.entry(&served);
+    let token = entry.token().await.unwrap();
     let gate = Gate::closed();
     bench.once(Fault::Held(gate.clone()));
     let late = tokio::spawn({
         let (exchange, late) = (Arc::clone(&bench.exchange), bench.caller(1));
-        async move { exchange.cell(&late).token().await.is_ok() }
+        async move { exchange.entry(&late).token().await.is_ok() }
     });
     soon("the request", || bench.requests() == 2).await;
     bench.once(throttled(600));
@@ -112,7 +112,7 @@ async fn a_shorter_wish_does_not_shorten_a_pause_and_a_renewal_waits_too() {
     gate.open();
     assert!(late.await.unwrap());
     assert_eq!(bench.word(&bench.caller(3)).await, Reason::HeldBack.word());
-    let renewal = cell.renewed(&token, None).await;
+    let renewal = entry.renewed(&token, None).await;
     assert_eq!(renewal.unwrap_err().word(), Reason::HeldBack.word());
     assert_eq!(bench.word(&served).await, "ok", "the token is still valid");
     assert_eq!(bench.requests(), 3);
@@ -158,8 +158,8 @@ async fn what_is_told_about_one_caller_holds_back_nobody_else() {
 #[tokio::test]
 async fn a_pause_is_the_credentials_whatever_it_asks_for_and_not_another_credentials() {
     let bench = bench(|_| ()).await;
-    let cells = Cells::new(bench.around());
-    let settings = |name: &str| Settings {
+    let token_cache = TokenCache::new(bench.deps());
+    let settings = |name: &str| CredentialSettings {
         name: name.into(),
         kind: Kind::OnBehalfOf(bench.application.clone()),
         ask: None,
@@ -167,7 +167,7 @@ async fn a_pause_is_the_credentials_whatever_it_asks_for_and_not_another_credent
     };
     let exchange = |name: &str, scope: &str| {
         let ask = Ask::Scope(scope.into());
-        match cells.supply(&settings(name), &ask, &bench.outbound) {
+        match token_cache.supply(&settings(name), &ask, &bench.outbound) {
             Supply::Callers(exchange) => exchange,
             Supply::Own(_) => panic!("one token for all"),
         }
@@ -177,7 +177,7 @@ async fn a_pause_is_the_credentials_whatever_it_asks_for_and_not_another_credent
     let other = exchange("other", "https://graph.microsoft.com/.default");
     bench.once(throttled(90));
     let asked = async |exchange: &Exchange, caller| {
-        let token = exchange.cell(&bench.caller(caller)).token().await;
+        let token = exchange.entry(&bench.caller(caller)).token().await;
         token.map_or_else(|failure| failure.word(), |_| "ok")
     };
     assert_eq!(asked(&graph, 1).await, "throttled");
@@ -199,15 +199,17 @@ async fn no_more_than_so_many_exchanges_are_under_way_at_a_time() {
     let bench = bench(|_| ()).await;
     let gate = Gate::closed();
     let held = Fault::Held(gate.clone());
-    bench.simulator.fault(Place::Token, held, Times::Always);
+    bench
+        .simulator
+        .fault(FaultPoint::Token, held, Times::Always);
     let calls: Vec<_> = (0..AT_ONCE + 50)
         .map(|number| {
             let (exchange, caller) = (Arc::clone(&bench.exchange), bench.caller(number));
-            tokio::spawn(async move { exchange.cell(&caller).token().await.is_ok() })
+            tokio::spawn(async move { exchange.entry(&caller).token().await.is_ok() })
         })
         .collect();
     soon("as many as may be", || bench.requests() >= AT_ONCE).await;
-    settle().await;
+    run_until_idle().await;
     assert_eq!(bench.requests(), AT_ONCE);
     gate.open();
     for call in calls {

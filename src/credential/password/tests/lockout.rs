@@ -15,7 +15,7 @@ struct Scene {
     provider: Canned,
     state: Arc<AtomicU16>,
     clock: Clock,
-    cells: Cells,
+    token_cache: TokenCache,
 }
 
 async fn scene(first: u16) -> Scene {
@@ -37,7 +37,7 @@ async fn scene(first: u16) -> Scene {
     })
     .await;
     let clock = Clock::manual(START);
-    let cells = Cells::new(Surroundings {
+    let token_cache = TokenCache::new(Deps {
         secrets: crate::secret::Secrets::default(),
         clock: clock.clone(),
         random: Random::from_fn(|bytes| bytes.fill(0)),
@@ -47,12 +47,12 @@ async fn scene(first: u16) -> Scene {
         provider,
         state,
         clock,
-        cells,
+        token_cache,
     }
 }
 
 impl Scene {
-    fn cell(&self, password: &str, ask: &Ask, outbound: &Outbound) -> Arc<Cell> {
+    fn entry(&self, password: &str, ask: &Ask, outbound: &Outbound) -> Arc<TokenCacheEntry> {
         let mut own = settings(self.provider.at("token"), Proof::Nothing);
         own.password = value(password);
         let settings = Credential {
@@ -61,7 +61,7 @@ impl Scene {
             ask: None,
             expires: None,
         };
-        self.cells.cell(&settings, ask, outbound)
+        self.token_cache.entry(&settings, ask, outbound)
     }
 
     fn tries(&self) -> usize {
@@ -69,11 +69,11 @@ impl Scene {
     }
 
     /// Ten callers at every cell, then a step of the clock, so many times.
-    async fn storm(&self, cells: &[Arc<Cell>], steps: u64, seconds: u64) {
+    async fn storm(&self, token_cache: &[Arc<TokenCacheEntry>], steps: u64, seconds: u64) {
         for _ in 0..steps {
-            for cell in cells {
+            for entry in token_cache {
                 for _ in 0..10 {
-                    let _ = cell.token().await;
+                    let _ = entry.token().await;
                 }
             }
             self.clock.advance(Duration::from_secs(seconds));
@@ -86,18 +86,18 @@ impl Scene {
 #[tokio::test]
 async fn a_storm_of_callers_sends_a_wrong_password_once_in_ten_minutes_and_then_ever_more_rarely() {
     let scene = scene(WRONG).await;
-    let cell = scene.cell("pass", &graph(), &outbound());
-    let failure = cell.token().await.unwrap_err();
+    let entry = scene.entry("pass", &graph(), &outbound());
+    let failure = entry.token().await.unwrap_err();
     assert_eq!(failure.codes(), [50_126]);
-    assert_eq!(cell.health().trouble.unwrap().next_try, START + 600);
-    let cells = [cell];
-    scene.storm(&cells, 600, 1).await;
+    assert_eq!(entry.health().error.unwrap().next_try, START + 600);
+    let token_cache = [entry];
+    scene.storm(&token_cache, 600, 1).await;
     assert_eq!(scene.tries(), 1, "within the first ten minutes");
-    scene.storm(&cells, 1200, 1).await;
+    scene.storm(&token_cache, 1200, 1).await;
     assert_eq!(scene.tries(), 2, "within the twenty minutes after");
-    scene.storm(&cells, 2400, 1).await;
+    scene.storm(&token_cache, 2400, 1).await;
     assert_eq!(scene.tries(), 3, "within the forty minutes after");
-    scene.storm(&cells, 24 * 60, 60).await;
+    scene.storm(&token_cache, 24 * 60, 60).await;
     let day = scene.tries() - 3;
     assert!((20..=25).contains(&day), "every hour for a day: {day}");
 }
@@ -105,12 +105,12 @@ async fn a_storm_of_callers_sends_a_wrong_password_once_in_ten_minutes_and_then_
 #[tokio::test]
 async fn other_audiences_and_a_reload_with_another_way_out_do_not_send_it_again() {
     let scene = scene(WRONG).await;
-    let first = scene.cell("pass", &graph(), &outbound());
+    let first = scene.entry("pass", &graph(), &outbound());
     assert!(first.token().await.is_err());
     let flows = Ask::Scope("https://service.flow.microsoft.com//.default".into());
-    let second = scene.cell("pass", &flows, &outbound());
+    let second = scene.entry("pass", &flows, &outbound());
     assert_eq!(second.token().await.unwrap_err().codes(), [50_126]);
-    let reloaded = scene.cell("pass", &graph(), &outbound());
+    let reloaded = scene.entry("pass", &graph(), &outbound());
     assert!(Arc::ptr_eq(&first, &reloaded));
     assert!(reloaded.token().await.is_err());
     scene.storm(&[first, second, reloaded], 500, 1).await;
@@ -120,23 +120,23 @@ async fn other_audiences_and_a_reload_with_another_way_out_do_not_send_it_again(
 #[tokio::test]
 async fn a_corrected_password_is_tried_at_once_and_a_success_ends_the_memory() {
     let scene = scene(WRONG).await;
-    let wrong = scene.cell("pass", &graph(), &outbound());
+    let wrong = scene.entry("pass", &graph(), &outbound());
     assert!(wrong.token().await.is_err());
-    let right = scene.cell("right", &graph(), &outbound());
+    let right = scene.entry("right", &graph(), &outbound());
     assert!(right.token().await.is_ok());
     assert_eq!(scene.tries(), 2);
     // Unlocked at the provider: the next attempt succeeds, and a later refusal starts from ten minutes again.
     let scene = self::scene(WRONG).await;
-    let cell = scene.cell("pass", &graph(), &outbound());
-    assert!(cell.token().await.is_err());
+    let entry = scene.entry("pass", &graph(), &outbound());
+    assert!(entry.token().await.is_err());
     scene.state.store(RIGHT, Ordering::SeqCst);
     scene.clock.advance(Duration::from_mins(10));
-    assert!(cell.token().await.is_ok());
-    drop(cell);
+    assert!(entry.token().await.is_ok());
+    drop(entry);
     scene.state.store(WRONG, Ordering::SeqCst);
-    let again = scene.cell("pass", &graph(), &outbound());
+    let again = scene.entry("pass", &graph(), &outbound());
     assert!(again.token().await.is_err());
-    assert_eq!(again.health().trouble.unwrap().next_try, START + 1200);
+    assert_eq!(again.health().error.unwrap().next_try, START + 1200);
 }
 
 #[tokio::test]
@@ -144,9 +144,9 @@ async fn a_refused_application_and_an_outage_are_not_held_against_the_password_a
  {
     for (state, seconds) in [(CLIENT, 300), (DOWN, 1), (PAGE, 600)] {
         let scene = scene(state).await;
-        let cell = scene.cell("pass", &graph(), &outbound());
-        assert!(cell.token().await.is_err());
-        let next = cell.health().trouble.unwrap().next_try;
+        let entry = scene.entry("pass", &graph(), &outbound());
+        assert!(entry.token().await.is_err());
+        let next = entry.health().error.unwrap().next_try;
         assert!(next <= START + seconds, "{state}: {next}");
         assert!(next + 1 >= START + seconds, "{state}: {next}");
     }
@@ -155,9 +155,9 @@ async fn a_refused_application_and_an_outage_are_not_held_against_the_password_a
 #[tokio::test]
 async fn a_clock_set_back_does_not_silence_a_credential() {
     let scene = scene(WRONG).await;
-    let cell = scene.cell("pass", &graph(), &outbound());
-    assert!(cell.token().await.is_err());
+    let entry = scene.entry("pass", &graph(), &outbound());
+    assert!(entry.token().await.is_err());
     scene.state.store(RIGHT, Ordering::SeqCst);
     scene.clock.set(START - 86_400);
-    assert!(cell.token().await.is_ok());
+    assert!(entry.token().await.is_ok());
 }

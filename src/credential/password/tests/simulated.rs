@@ -11,8 +11,8 @@ async fn simulator() -> Simulator {
     Simulator::start(Options::default()).await.unwrap()
 }
 
-fn demo(simulator: &Simulator, v2: bool) -> Settings {
-    Settings {
+fn demo(simulator: &Simulator, v2: bool) -> PasswordSettings {
+    PasswordSettings {
         application: Application {
             token_url: simulator.token_url(DEMO_TENANT, v2).parse().unwrap(),
             client_id: GATEWAY_APP.into(),
@@ -42,7 +42,7 @@ async fn a_user_token_comes_from_v1_and_v2_for_confidential_and_public_clients()
         (&public, &graph()),
     ] {
         let grant = fetched(settings, ask).await;
-        let grant = grant.unwrap_or_else(|denial| panic!("{ask:?}: {denial:?}"));
+        let grant = grant.unwrap_or_else(|error| panic!("{ask:?}: {error:?}"));
         let claims = grant.claims.unwrap();
         assert_eq!(claims["oid"], DEMO_USER);
         assert!(claims.contains_key("scp"), "{claims:?}");
@@ -65,21 +65,21 @@ async fn each_reason_of_a_refusal_has_its_own_number_meaning_and_cure() {
         (UserState::ConsentRequired, 65_001),
     ] {
         simulator.set_user(DEMO_TENANT, DEMO_USER, |user| user.state = state);
-        let denial = fetched(&demo(&simulator, true), &graph())
+        let error = fetched(&demo(&simulator, true), &graph())
             .await
             .err()
             .unwrap();
-        assert_eq!(denial.failure.codes(), [code]);
+        assert_eq!(error.failure.codes(), [code]);
         let known = entra::find(code).unwrap();
-        assert!(!known.cure.is_empty());
+        assert!(!known.fix.is_empty());
         meanings.push(known.meaning);
     }
     let active = |user: &mut crate::simulator::User| user.state = UserState::Active;
     simulator.set_user(DEMO_TENANT, DEMO_USER, active);
     let mut wrong = demo(&simulator, true);
     wrong.password = value("wrong");
-    let denial = fetched(&wrong, &graph()).await.err().unwrap();
-    assert_eq!(denial.failure.codes(), [50_126]);
+    let error = fetched(&wrong, &graph()).await.err().unwrap();
+    assert_eq!(error.failure.codes(), [50_126]);
     meanings.sort_unstable();
     meanings.dedup();
     assert!(meanings.len() >= 8, "{meanings:#?}");
@@ -90,10 +90,10 @@ async fn a_missing_and_a_wrong_secret_are_the_applications_fault() {
     let simulator = simulator().await;
     let mut settings = demo(&simulator, true);
     settings.application.proof = Proof::Nothing;
-    let denial = fetched(&settings, &graph()).await.err().unwrap();
-    assert_eq!(denial.failure.codes(), [7_000_218]);
+    let error = fetched(&settings, &graph()).await.err().unwrap();
+    assert_eq!(error.failure.codes(), [7_000_218]);
     settings.application.proof = secret("wrong", ClientAuth::Post);
-    let denial = fetched(&settings, &graph()).await.err().unwrap();
-    assert_eq!(denial.failure.codes(), [7_000_215]);
-    assert_eq!(denial.retry_after, None);
+    let error = fetched(&settings, &graph()).await.err().unwrap();
+    assert_eq!(error.failure.codes(), [7_000_215]);
+    assert_eq!(error.retry_after, None);
 }

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::super::in_vault::{Desk, Unusable};
+use super::super::in_vault::{Unusable, VaultLock};
 use super::super::store::Store;
-use super::super::{INACTIVE, Place, Record, Trouble, blocking, locked, patience};
+use super::super::{INACTIVE, Record, StoreError, StoreLocation, blocking, locked, patience};
 use super::{Error, SignIn, Signed};
 use crate::secret::vault::{self, Address, Written};
 
@@ -19,8 +19,8 @@ const TRIES: u32 = 3;
 impl From<Unusable> for Error {
     fn from(unusable: Unusable) -> Self {
         match unusable {
-            Unusable::Record(trouble) => Self::Store(trouble),
-            Unusable::Vault(trouble) => Self::Vault(trouble),
+            Unusable::Record(error) => Self::Store(error),
+            Unusable::Vault(error) => Self::Vault(error),
         }
     }
 }
@@ -30,8 +30,8 @@ impl SignIn {
     /// never used, where that is known. May be called again after it failed.
     pub async fn keep(&self, signed: &Signed, replace: bool) -> Result<Option<u64>, Error> {
         match &self.settings.store {
-            Place::File(file) => self.keep_in(Store::new(file), signed, replace).await?,
-            Place::Vault(address) => self.keep_at(address, signed, replace).await?,
+            StoreLocation::File(file) => self.keep_in(Store::new(file), signed, replace).await?,
+            StoreLocation::Vault(address) => self.keep_at(address, signed, replace).await?,
         }
         let entra = self.settings.application.entra;
         Ok(entra.then(|| self.context.clock.unix() + INACTIVE.as_secs()))
@@ -43,17 +43,17 @@ impl SignIn {
         let patience = patience(self.context.outbound.token_timeout());
         let locked = tokio::time::timeout(patience, locked(&store))
             .await
-            .map_err(|_| Trouble::Busy)??;
+            .map_err(|_| StoreError::Busy)??;
         let signed = signed.clone();
         let kept = blocking(move || {
             let last = match predecessor(locked.read(&seal), &signed, replace) {
                 Ok(last) => last,
-                Err(Error::Store(trouble)) => return Err(trouble),
+                Err(Error::Store(error)) => return Err(error),
                 Err(error) => return Ok(Err(error)),
             };
             let sequence = locked.next(last.as_ref());
             locked
-                .room()?
+                .pending()?
                 .write(&signed.record(sequence), &seal)
                 .map(Ok)
         });
@@ -68,12 +68,12 @@ impl SignIn {
     ) -> Result<(), Error> {
         let seal = Arc::new(self.settings.seal(&self.context).await?);
         let patience = patience(self.context.outbound.token_timeout());
-        let desk = Desk::at(address, &seal, &self.context, patience).await?;
+        let lock = VaultLock::at(address, &seal, &self.context, patience).await?;
         for _ in 0..TRIES {
-            let read = match desk.read().await {
+            let read = match lock.read().await {
                 Ok(record) => Ok(record),
-                Err(Unusable::Record(trouble)) => Err(trouble),
-                Err(Unusable::Vault(trouble)) => return Err(trouble.into()),
+                Err(Unusable::Record(error)) => Err(error),
+                Err(Unusable::Vault(error)) => return Err(error.into()),
             };
             // An answer of the vault's that never came; a gateway may have renewed since.
             let tried = self.tried.swap(true, Ordering::Relaxed);
@@ -82,13 +82,13 @@ impl SignIn {
             }
             let last = predecessor(read, signed, replace)?;
             let sequence = last.map_or(0, |last| last.sequence).saturating_add(1);
-            match desk.put(&signed.record(sequence)).await? {
+            match lock.put(&signed.record(sequence)).await? {
                 Written::There => return Ok(()),
                 // A gateway has renewed in this very moment: what a person has just done comes after.
                 Written::Overtaken => {}
             }
         }
-        Err(vault::Trouble::Busy.into())
+        Err(vault::VaultError::Busy.into())
     }
 
     /// Whether the store can be written, before a person takes the trouble of signing in. Of a vault only whether it can be read: there is
@@ -97,27 +97,27 @@ impl SignIn {
         let seal = self.settings.seal(&self.context).await?;
         let patience = patience(self.context.outbound.token_timeout());
         match &self.settings.store {
-            Place::File(file) => {
+            StoreLocation::File(file) => {
                 let store = Store::new(file);
                 let locked = tokio::time::timeout(patience, locked(&store))
                     .await
-                    .map_err(|_| Trouble::Busy)??;
+                    .map_err(|_| StoreError::Busy)??;
                 let rehearsed = blocking(move || {
-                    if let Err(trouble) = locked.read(&seal)
-                        && let refused @ Err(_) = unreadable(trouble, replace)
+                    if let Err(error) = locked.read(&seal)
+                        && let refused @ Err(_) = unreadable(error, replace)
                     {
                         return Ok(refused);
                     }
-                    locked.room().map(|_| Ok(()))
+                    locked.pending().map(|_| Ok(()))
                 });
                 rehearsed.await?
             }
-            Place::Vault(address) => {
-                let desk = Desk::at(address, &Arc::new(seal), &self.context, patience).await?;
-                match desk.read().await {
+            StoreLocation::Vault(address) => {
+                let lock = VaultLock::at(address, &Arc::new(seal), &self.context, patience).await?;
+                match lock.read().await {
                     Ok(_) => Ok(()),
-                    Err(Unusable::Record(trouble)) => unreadable(trouble, replace),
-                    Err(Unusable::Vault(trouble)) => Err(trouble.into()),
+                    Err(Unusable::Record(error)) => unreadable(error, replace),
+                    Err(Unusable::Vault(error)) => Err(error.into()),
                 }
             }
         }
@@ -125,18 +125,18 @@ impl SignIn {
 }
 
 /// Whether what cannot be read may be followed, whoever signs in.
-fn unreadable(trouble: Trouble, replace: bool) -> Result<(), Error> {
-    match (trouble.mended_by_sign_in(), replace) {
+fn unreadable(error: StoreError, replace: bool) -> Result<(), Error> {
+    match (error.mended_by_sign_in(), replace) {
         // Its tokens may be used up; whose it was could be read, though not here any more.
         (true, true) => Ok(()),
-        (true, false) => Err(Error::Unknown(trouble)),
-        (false, _) => Err(trouble.into()),
+        (true, false) => Err(Error::Unknown(error)),
+        (false, _) => Err(error.into()),
     }
 }
 
 /// Whose record this one follows, if it may.
 fn predecessor(
-    read: Result<Option<Record>, Trouble>,
+    read: Result<Option<Record>, StoreError>,
     signed: &Signed,
     replace: bool,
 ) -> Result<Option<Record>, Error> {
@@ -145,7 +145,7 @@ fn predecessor(
         Ok(None) => Ok(None),
         Ok(Some(_)) if replace => Ok(None),
         Ok(Some(_)) => Err(Error::OtherAccount),
-        Err(trouble) => unreadable(trouble, replace).map(|()| None),
+        Err(error) => unreadable(error, replace).map(|()| None),
     }
 }
 

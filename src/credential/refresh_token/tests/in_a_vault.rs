@@ -9,12 +9,12 @@ use base64::Engine as _;
 
 use super::sign_in::{Error, SignIn, Signed};
 use super::*;
-use crate::credential::Cells;
-use crate::credential::cache::Surroundings;
+use crate::credential::TokenCache;
+use crate::credential::token_cache_entry::Deps;
 use crate::secret::store;
-use crate::secret::vault::{self, Lent, Reader, Tokens};
+use crate::secret::vault::{self, Reader, Tokens, VaultToken};
 use crate::simulator::vault::{Access, VAULT_AUDIENCE};
-use crate::simulator::{Fault, Gate, Place as At, Rotation, Service, Times, TokenSpec, grant};
+use crate::simulator::{Fault, FaultPoint as At, Gate, Rotation, Service, Times, TokenSpec, grant};
 
 pub(super) const NOW: u64 = 1_800_000_000;
 pub(super) const SECRET: &str = "planner-token";
@@ -24,7 +24,7 @@ pub(super) const DAY: Duration = Duration::from_hours(24);
 pub(super) struct Office {
     pub(super) simulator: Simulator,
     pub(super) clock: Clock,
-    pub(super) settings: Settings,
+    pub(super) settings: RefreshTokenSettings,
 }
 
 /// A gateway's own memory: what a restart forgets.
@@ -39,10 +39,11 @@ struct Mint(Simulator);
 impl Tokens for Mint {
     fn token(
         &self,
-    ) -> Pin<Box<dyn Future<Output = Result<Lent, crate::diagnosis::Reason>> + Send + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<VaultToken, crate::diagnosis::Reason>> + Send + '_>>
+    {
         let token = self.0.issue(&TokenSpec::app().audience(VAULT_AUDIENCE));
         Box::pin(async move {
-            Ok(Lent {
+            Ok(VaultToken {
                 authorization: format!("Bearer {token}").parse().unwrap(),
                 expires: None,
                 generation: 1,
@@ -50,7 +51,7 @@ impl Tokens for Mint {
         })
     }
 
-    fn refused(&self, _: &Lent) {}
+    fn refused(&self, _: &VaultToken) {}
 }
 
 impl Office {
@@ -66,7 +67,7 @@ impl Office {
         simulator.rotation(rotation);
         let mut settings = settings(&simulator, Path::new("nowhere"));
         settings.application.entra = rotation == Rotation::Lenient;
-        settings.store = Place::Vault(vault::Address {
+        settings.store = StoreLocation::Vault(vault::Address {
             vault: simulator.vault_url().parse().unwrap(),
             name: SECRET.to_owned(),
             version: None,
@@ -91,7 +92,7 @@ impl Office {
     /// A gateway that has just been started.
     pub(super) fn gateway(&self) -> Gateway {
         let metrics = Metrics::new().unwrap();
-        let secrets = Secrets::new(store::Surroundings {
+        let secrets = Secrets::new(store::Deps {
             clock: self.clock.clone(),
             random: Random::system(),
             metrics: metrics.clone(),
@@ -104,7 +105,7 @@ impl Office {
     }
 
     pub(super) fn address(&self) -> vault::Address {
-        let Place::Vault(address) = &self.settings.store else {
+        let StoreLocation::Vault(address) = &self.settings.store else {
             unreachable!("so it was made")
         };
         address.clone()
@@ -136,8 +137,8 @@ impl Office {
         let gateway = self.gateway();
         let seal = Arc::new(self.settings.seal(&gateway.context).await.ok().unwrap());
         let patience = Duration::from_secs(1);
-        let desk = Desk::at(&self.address(), &seal, &gateway.context, patience).await;
-        desk.unwrap().read().await.unwrap().unwrap()
+        let lock = VaultLock::at(&self.address(), &seal, &gateway.context, patience).await;
+        lock.unwrap().read().await.unwrap().unwrap()
     }
 }
 
@@ -147,7 +148,7 @@ pub(super) fn wanted() -> Ask {
 }
 
 impl Gateway {
-    pub(super) async fn fetched(&self, office: &Office) -> Result<Grant, Denial> {
+    pub(super) async fn fetched(&self, office: &Office) -> Result<Grant, AttemptError> {
         self.source(office).fetch(Wish::default()).await
     }
 
@@ -166,13 +167,13 @@ impl Gateway {
             .into_iter()
             .map(|address| ("planner".into(), address))
             .collect();
-        secrets.settle(Duration::from_mins(5), &[], &[], &stores);
+        secrets.update_readers(Duration::from_mins(5), &[], &[], &stores);
         if let Some(writer) = writer {
             let reader = Reader {
                 tokens: Arc::new(Mint(office.simulator.clone())),
                 outbound: self.context.outbound.clone(),
             };
-            secrets.lend(writer.into(), reader);
+            secrets.provide(writer.into(), reader);
         }
         secrets.start();
         secrets.forget();
@@ -183,9 +184,9 @@ impl Gateway {
         health.iter().any(|secret| secret.unwritten)
     }
 
-    pub(super) fn trouble(&self) -> Option<&'static str> {
+    pub(super) fn error(&self) -> Option<&'static str> {
         let health = self.context.secrets.health();
-        health.first()?.trouble.map(vault::Trouble::word)
+        health.first()?.error.map(vault::VaultError::word)
     }
 
     /// Lets time pass until what is in memory only has been written.
@@ -197,7 +198,7 @@ impl Gateway {
             clock.advance(Duration::from_secs(1));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("it is in memory only: {:?}", self.trouble());
+        panic!("it is in memory only: {:?}", self.error());
     }
 
     pub(super) fn counted(&self, result: &str) -> bool {
@@ -235,7 +236,7 @@ async fn rule_24_what_is_not_this_credentials_record_is_refused_and_stays() {
     for (name, change) in [
         (
             "store_of_another",
-            (|one| one.credential = "another".into()) as fn(&mut Settings),
+            (|one| one.credential = "another".into()) as fn(&mut RefreshTokenSettings),
         ),
         ("store_key_wrong", |one| {
             one.store_key = Value::Fixed(Secret::new(KEY.replace("00", "01")));
@@ -243,9 +244,9 @@ async fn rule_24_what_is_not_this_credentials_record_is_refused_and_stays() {
     ] {
         let mut office = Office::filled(Rotation::Lenient).await;
         change(&mut office.settings);
-        let denial = office.gateway().fetched(&office).await.err().unwrap();
-        assert_eq!(reason(&denial), name);
-        assert!(matches!(denial.failure, Failure::SignInRequired { .. }));
+        let error = office.gateway().fetched(&office).await.err().unwrap();
+        assert_eq!(reason(&error), name);
+        assert!(matches!(error.failure, Failure::SignInRequired { .. }));
         assert_eq!(office.versions(), 1);
     }
     let office = Office::filled(Rotation::Lenient).await;
@@ -255,16 +256,16 @@ async fn rule_24_what_is_not_this_credentials_record_is_refused_and_stays() {
     ] {
         let version = crate::simulator::vault::SecretVersion::new(value);
         office.simulator.put_secret(SECRET, version);
-        let denial = office.gateway().fetched(&office).await.err().unwrap();
-        assert_eq!(reason(&denial), word);
+        let error = office.gateway().fetched(&office).await.err().unwrap();
+        assert_eq!(reason(&error), word);
         let context = office.gateway().context;
         let sign_in = SignIn::new(&office.settings, &wanted(), &context);
         // Before anybody takes the trouble.
         let refused = sign_in.rehearse(false).await.err().unwrap();
-        assert!(matches!(refused, Error::Unknown(Trouble::Damaged)));
+        assert!(matches!(refused, Error::Unknown(StoreError::Damaged)));
         assert!(sign_in.rehearse(true).await.is_ok());
         let refused = sign_in.keep(&office.signed(), false).await.err().unwrap();
-        assert!(matches!(refused, Error::Unknown(Trouble::Damaged)));
+        assert!(matches!(refused, Error::Unknown(StoreError::Damaged)));
     }
     assert_eq!(office.simulator.token_requests().len(), 0);
 }
@@ -273,30 +274,30 @@ async fn rule_24_what_is_not_this_credentials_record_is_refused_and_stays() {
 async fn before_the_first_sign_in_nobody_is_asked_and_a_running_cell_takes_it_up() {
     let office = Office::open(Rotation::Lenient).await;
     let Gateway { context, metrics } = office.gateway();
-    let cells = Cells::new(Surroundings {
+    let token_cache = TokenCache::new(Deps {
         clock: context.clock.clone(),
         random: context.random.clone(),
         metrics: metrics.clone(),
         secrets: context.secrets.clone(),
     });
-    let credential = crate::credential::Settings {
+    let credential = crate::credential::CredentialSettings {
         name: "planner".into(),
         kind: crate::credential::Kind::RefreshToken(Box::new(office.settings.clone())),
         ask: None,
         expires: None,
     };
-    let cell = cells.cell(&credential, &wanted(), &context.outbound);
-    assert_eq!(cell.token().await.unwrap_err().word(), "never_signed_in");
+    let entry = token_cache.entry(&credential, &wanted(), &context.outbound);
+    assert_eq!(entry.token().await.unwrap_err().word(), "never_signed_in");
     assert_eq!(office.simulator.token_requests().len(), 0);
     office.sign_in().await;
     for _ in 0..500 {
-        if matches!(cell.ready(), Some(Ok(_))) {
+        if matches!(entry.ready(), Some(Ok(_))) {
             break;
         }
         office.clock.advance(Duration::from_millis(100));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert!(cell.token().await.is_ok());
+    assert!(entry.token().await.is_ok());
     // Sooner than anybody would have tried again.
     assert!(
         office.clock.unix() < NOW + 60,
@@ -359,7 +360,7 @@ async fn cells_of_one_gateway_take_turns() {
 pub(super) async fn held_up(
     office: &Office,
     gateway: &Gateway,
-) -> (Gate, tokio::task::JoinHandle<Result<Grant, Denial>>) {
+) -> (Gate, tokio::task::JoinHandle<Result<Grant, AttemptError>>) {
     let gate = Gate::closed();
     let place = At::Grant(grant::REFRESH_TOKEN.into());
     let wait = Fault::Held(gate.clone());
@@ -372,7 +373,11 @@ pub(super) async fn held_up(
 }
 
 /// Has the first gateway wait for the provider's answer while the second one renews.
-async fn at_once(office: &Office, one: &Gateway, other: &Gateway) -> [Result<Grant, Denial>; 2] {
+async fn at_once(
+    office: &Office,
+    one: &Gateway,
+    other: &Gateway,
+) -> [Result<Grant, AttemptError>; 2] {
     let (gate, first) = held_up(office, one).await;
     let second = other.fetched(office).await;
     gate.open();
@@ -406,8 +411,8 @@ async fn two_gateways_in_the_same_instant_where_each_token_is_taken_once_need_a_
     let (one, other) = (office.gateway(), office.gateway());
     let outcomes = at_once(&office, &one, &other).await;
     let ended = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
-    for denial in ended {
-        assert_eq!(reason(denial), "sign_in_ended");
+    for error in ended {
+        assert_eq!(reason(error), "sign_in_ended");
     }
     // What it cost is repaired by a person, for both.
     assert!(office.gateway().fetched(&office).await.is_err());
@@ -452,14 +457,14 @@ async fn a_vault_that_may_be_read_but_not_written_costs_nobody_a_token_and_is_to
         for _ in 0..3 {
             assert!(gateway.fetched(&office).await.is_ok(), "{rotation:?}");
             assert!(gateway.unwritten());
-            assert_eq!(gateway.trouble(), Some("write_forbidden"));
+            assert_eq!(gateway.error(), Some("write_forbidden"));
         }
         assert_eq!(office.versions(), 1);
         assert!(gateway.counted("write_forbidden"));
         office.simulator.vault_writers(Access::Everyone);
         // No call, no reload, nothing but time.
         gateway.written(&office.clock).await;
-        assert_eq!((office.versions(), gateway.trouble()), (2, None));
+        assert_eq!((office.versions(), gateway.error()), (2, None));
         assert!(
             office.gateway().fetched(&office).await.is_ok(),
             "after a restart"
@@ -485,10 +490,10 @@ async fn a_vault_that_is_down_during_a_renewal_does_not_hinder_it_at_entra_id() 
         office.clock.advance(Duration::from_hours(1));
     }
     // One that has just been started knows nothing.
-    let denial = office.gateway().fetched(&office).await.err().unwrap();
+    let error = office.gateway().fetched(&office).await.err().unwrap();
     assert_eq!(
-        denial.failure,
-        Failure::SecretUnavailable(vault::Trouble::Service)
+        error.failure,
+        Failure::SecretUnavailable(vault::VaultError::Service)
     );
     office.simulator.clear_faults();
     gateway.written(&office.clock).await;
@@ -505,10 +510,10 @@ async fn where_each_token_is_taken_once_none_is_risked_while_the_vault_is_down()
     office
         .simulator
         .fault(At::At(Service::KeyVault), Fault::Unavailable, Times::Always);
-    let denial = gateway.fetched(&office).await.err().unwrap();
+    let error = gateway.fetched(&office).await.err().unwrap();
     assert_eq!(
-        denial.failure,
-        Failure::SecretUnavailable(vault::Trouble::Service)
+        error.failure,
+        Failure::SecretUnavailable(vault::VaultError::Service)
     );
     assert_eq!(office.simulator.token_requests().len(), asked);
     office.simulator.clear_faults();

@@ -5,7 +5,7 @@ use super::in_a_vault::{DAY, NOW, Office, held_up, wanted};
 use super::sign_in::{Error, SignIn, Signed};
 use super::*;
 use crate::secret::vault;
-use crate::simulator::{Fault, Place as At, Rotation, Service, Times, grant};
+use crate::simulator::{Fault, FaultPoint as At, Rotation, Service, Times, grant};
 
 fn provider() -> At {
     At::Grant(grant::REFRESH_TOKEN.into())
@@ -29,7 +29,7 @@ async fn lost(office: &Office, signed: &Signed) -> SignIn {
     let kept = sign_in.keep(signed, false).await;
     assert!(matches!(
         kept,
-        Err(Error::Vault(vault::Trouble::Unreachable(_)))
+        Err(Error::Vault(vault::VaultError::Unreachable(_)))
     ));
     sign_in
 }
@@ -65,7 +65,7 @@ async fn nor_is_it_taken_for_another_account_where_the_provider_names_none() {
 }
 
 /// A renewal whose token another gateway has used up in the meantime; and the newest token by then.
-async fn used_up(office: &Office, then: impl FnOnce()) -> (Denial, Secret<String>) {
+async fn used_up(office: &Office, then: impl FnOnce()) -> (AttemptError, Secret<String>) {
     let (one, other) = (office.gateway(), office.gateway());
     // So that there is one before.
     assert!(one.fetched(office).await.is_ok());
@@ -85,11 +85,11 @@ async fn where_there_is_a_newer_record_what_comes_of_its_token_counts_and_no_old
             .simulator
             .fault(provider(), Fault::Unavailable, Times::Always);
     };
-    let (denial, newest) = used_up(&office, down).await;
+    let (error, newest) = used_up(&office, down).await;
     assert!(
-        matches!(denial.failure, Failure::Unavailable { .. }),
+        matches!(error.failure, Failure::Unavailable { .. }),
         "{}",
-        reason(&denial)
+        reason(&error)
     );
     let tried = redeemed(&office);
     assert_eq!(tried.len(), 4);
@@ -104,10 +104,10 @@ async fn where_there_may_be_a_newer_record_no_older_token_is_tried() {
             .simulator
             .fault(At::At(Service::KeyVault), Fault::Unavailable, Times::Always);
     };
-    let (denial, _) = used_up(&office, down).await;
+    let (error, _) = used_up(&office, down).await;
     assert_eq!(
-        denial.failure,
-        Failure::SecretUnavailable(vault::Trouble::Service)
+        error.failure,
+        Failure::SecretUnavailable(vault::VaultError::Service)
     );
     assert_eq!(redeemed(&office).len(), 3);
 }

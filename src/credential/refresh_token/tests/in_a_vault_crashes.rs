@@ -5,7 +5,7 @@
 
 use super::in_a_vault::{Gateway, Office, held_up};
 use super::*;
-use crate::simulator::{Fault, Place as At, Rotation, Service, Times, grant};
+use crate::simulator::{Fault, FaultPoint as At, Rotation, Service, Times, grant};
 
 /// A step of a renewal and how it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ const STEPS: [Step; 6] = [
 ];
 
 /// A renewal that fails at a step.
-async fn broken_at(office: &Office, gateway: &Gateway, step: Step) -> Result<Grant, Denial> {
+async fn broken_at(office: &Office, gateway: &Gateway, step: Step) -> Result<Grant, AttemptError> {
     if step != Step::Compared {
         break_at(office, step);
         return gateway.fetched(office).await;
@@ -89,14 +89,14 @@ async fn rounds(rotation: Rotation, survives: bool) {
                 // And whoever comes next.
                 assert!(office.gateway().fetched(&office).await.is_ok());
             }
-            Err(denial) => {
+            Err(error) => {
                 assert!(
                     ended,
                     "{rotation:?} {step:?} {survives}: {}",
-                    reason(&denial)
+                    reason(&error)
                 );
-                assert!(matches!(denial.failure, Failure::SignInRequired { .. }));
-                assert_eq!(reason(&denial), "sign_in_ended");
+                assert!(matches!(error.failure, Failure::SignInRequired { .. }));
+                assert_eq!(reason(&error), "sign_in_ended");
                 office.sign_in().await;
                 assert!(successor.fetched(&office).await.is_ok());
             }

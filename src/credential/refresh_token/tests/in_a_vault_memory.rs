@@ -6,7 +6,7 @@ use super::sign_in::{Error, SignIn, Signed};
 use super::*;
 use crate::secret::vault;
 use crate::simulator::vault::{Access, SecretVersion};
-use crate::simulator::{Fault, Place as At, Rotation, Times};
+use crate::simulator::{Fault, FaultPoint as At, Rotation, Times};
 
 /// A gateway whose vault has not taken the token of its last renewal.
 async fn in_memory(office: &Office) -> Gateway {
@@ -53,7 +53,7 @@ async fn a_reload_that_has_another_credential_write_the_secret_goes_on_with_what
     gateway.configured(&office, Some("writer"));
     assert!(gateway.unwritten());
     let mut renamed = office.settings.clone();
-    renamed.store = Place::Vault(vault::Address {
+    renamed.store = StoreLocation::Vault(vault::Address {
         reader: "writer".into(),
         name: SECRET.to_uppercase(),
         ..office.address()
@@ -63,7 +63,7 @@ async fn a_reload_that_has_another_credential_write_the_secret_goes_on_with_what
     assert_eq!(gateway.context.secrets.health().len(), 1);
     office.simulator.clear_faults();
     gateway.written(&office.clock).await;
-    assert_eq!(gateway.trouble(), None);
+    assert_eq!(gateway.error(), None);
     sound(&office).await;
 }
 
@@ -80,7 +80,7 @@ async fn a_reload_in_the_middle_of_a_renewal_does_not_part_it_from_what_it_will_
     assert!(renewal.await.unwrap().is_ok());
     assert!(gateway.unwritten(), "it is seen, and not lost");
     office.simulator.clear_faults();
-    drop(gateway.context.secrets.write_down().await);
+    drop(gateway.context.secrets.flush().await);
     assert!(!gateway.unwritten());
     sound(&office).await;
 }
@@ -93,7 +93,7 @@ async fn a_secret_that_was_deleted_and_recovered_costs_nothing_that_is_in_memory
     office.simulator.clear_faults();
     assert!(gateway.fetched(&office).await.is_ok());
     assert!(gateway.unwritten());
-    assert_eq!(gateway.trouble(), Some("deleted"));
+    assert_eq!(gateway.error(), Some("deleted"));
     deleted(&office, false);
     gateway.written(&office.clock).await;
     sound(&office).await;
@@ -108,7 +108,7 @@ async fn a_secret_that_is_deleted_in_the_middle_of_a_renewal_costs_nothing_eithe
     gate.open();
     assert!(renewal.await.unwrap().is_ok());
     assert!(gateway.unwritten());
-    assert_eq!(gateway.trouble(), Some("deleted"));
+    assert_eq!(gateway.error(), Some("deleted"));
     assert!(gateway.counted("deleted"));
     deleted(&office, false);
     gateway.written(&office.clock).await;
@@ -121,11 +121,11 @@ async fn the_name_of_a_deleted_secret_is_blocked_for_a_sign_in_and_that_is_told(
     office.sign_in().await;
     deleted(&office, true);
     let gateway = office.gateway();
-    let denial = gateway.fetched(&office).await.err().unwrap();
-    assert_eq!(reason(&denial), "never_signed_in");
+    let error = gateway.fetched(&office).await.err().unwrap();
+    assert_eq!(reason(&error), "never_signed_in");
     let sign_in = SignIn::new(&office.settings, &wanted(), &gateway.context);
     let refused = sign_in.keep(&office.signed(), false).await.err().unwrap();
-    assert!(matches!(refused, Error::Vault(vault::Trouble::Deleted)));
+    assert!(matches!(refused, Error::Vault(vault::VaultError::Deleted)));
     assert!(
         !gateway.unwritten(),
         "whoever signs in waits, or signs in again"
@@ -202,12 +202,12 @@ async fn at_the_end_it_is_written_once_more_and_what_is_refused_stays() {
     let gateway = in_memory(&office).await;
     office.simulator.vault_writers(Access::Rbac(Vec::new()));
     office.simulator.clear_faults();
-    drop(gateway.context.secrets.write_down().await);
+    drop(gateway.context.secrets.flush().await);
     // What is logged then: tests/it/sign_in_to_a_vault.rs.
-    assert_eq!(gateway.trouble(), Some("write_forbidden"));
+    assert_eq!(gateway.error(), Some("write_forbidden"));
     assert!(gateway.unwritten());
     office.simulator.vault_writers(Access::Everyone);
-    drop(gateway.context.secrets.write_down().await);
+    drop(gateway.context.secrets.flush().await);
     assert!(!gateway.unwritten());
     sound(&office).await;
 }
@@ -221,7 +221,7 @@ async fn the_end_waits_for_a_renewal_under_way_and_lets_no_other_one_begin() {
         .simulator
         .fault(At::SetSecret, Fault::Unavailable, Times::Once);
     let secrets = gateway.context.secrets.clone();
-    let end = tokio::spawn(async move { secrets.write_down().await });
+    let end = tokio::spawn(async move { secrets.flush().await });
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!end.is_finished());
     gate.open();

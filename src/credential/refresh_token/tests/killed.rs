@@ -13,7 +13,7 @@ use crate::simulator::Rotation;
 const STEPS: [Step; 9] = [
     Step::Locked,
     Step::Read,
-    Step::Room,
+    Step::PendingWrite,
     Step::Answered,
     Step::Written,
     Step::Synced,
@@ -49,16 +49,16 @@ async fn child() {
     };
     DEADLY.store(step.parse().unwrap(), Ordering::SeqCst);
     let settings = at(Path::new(&store), &provider);
-    let store = Kept::File(Store::watched(file(&settings), die));
+    let store = RecordStore::File(Store::watched(file(&settings), die));
     let source = RefreshToken::new(&settings, &ask(), &context(), store);
     assert!(source.fetch(Wish::default()).await.is_ok());
 }
 
-fn at(store: &Path, provider: &str) -> Settings {
-    Settings {
+fn at(store: &Path, provider: &str) -> RefreshTokenSettings {
+    RefreshTokenSettings {
         credential: "planner".into(),
         scope: Some(ask()),
-        store: Place::File(store.to_path_buf()),
+        store: StoreLocation::File(store.to_path_buf()),
         store_key: Value::Fixed(Secret::new(KEY.to_owned())),
         sign_in: sign_in::Endpoints::default(),
         application: Application {
@@ -73,7 +73,7 @@ fn at(store: &Path, provider: &str) -> Settings {
 }
 
 /// Starts a child that renews once and kills itself at this step.
-async fn killed_at(settings: &Settings, step: usize) -> bool {
+async fn killed_at(settings: &RefreshTokenSettings, step: usize) -> bool {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child
         .args(["--exact", "credential::refresh_token::tests::killed::child"])
@@ -108,9 +108,9 @@ async fn rounds(rotation: Rotation, rounds: usize) {
             let lost = [Step::Answered, Step::Written, Step::Synced].contains(&step);
             match fetched(&settings).await {
                 Ok(_) => assert!(rotation == Rotation::Lenient || !lost, "{step:?}"),
-                Err(denial) => {
-                    assert!(matches!(denial.failure, Failure::SignInRequired { .. }));
-                    assert_eq!(reason(&denial), "sign_in_ended");
+                Err(error) => {
+                    assert!(matches!(error.failure, Failure::SignInRequired { .. }));
+                    assert_eq!(reason(&error), "sign_in_ended");
                     assert!(rotation == Rotation::Strict && lost, "{round} {step:?}");
                     let sequence = held(&settings).await.unwrap().unwrap().sequence;
                     let again = Record {

@@ -1,11 +1,11 @@
 //! Renewing, against the simulated Entra ID: rotation, reuse detection, several gateways, a person who has to come back.
 
 use super::*;
-use crate::credential::Cells;
-use crate::credential::cache::Surroundings;
-use crate::simulator::{Ended, Fault, Place, Rotation, Times, grant};
+use crate::credential::TokenCache;
+use crate::credential::token_cache_entry::Deps;
+use crate::simulator::{Ended, Fault, FaultPoint, Rotation, Times, grant};
 
-async fn filled(rotation: Rotation) -> (tempfile::TempDir, Simulator, Settings) {
+async fn filled(rotation: Rotation) -> (tempfile::TempDir, Simulator, RefreshTokenSettings) {
     let folder = tempfile::tempdir().unwrap();
     let simulator = simulator().await;
     simulator.rotation(rotation);
@@ -72,10 +72,10 @@ async fn several_gateways_and_audiences_at_once_never_redeem_a_token_twice() {
 #[tokio::test]
 async fn an_answer_that_got_lost_costs_nothing_where_old_tokens_stay_valid() {
     let (_folder, simulator, settings) = filled(Rotation::Lenient).await;
-    let place = Place::Grant(grant::REFRESH_TOKEN.into());
-    simulator.fault(place, Fault::Lost, Times::Once);
-    let denial = fetched(&settings).await.err().unwrap();
-    assert!(matches!(denial.failure, Failure::Unavailable { .. }));
+    let point = FaultPoint::Grant(grant::REFRESH_TOKEN.into());
+    simulator.fault(point, Fault::Lost, Times::Once);
+    let error = fetched(&settings).await.err().unwrap();
+    assert!(matches!(error.failure, Failure::Unavailable { .. }));
     assert!(fetched(&settings).await.is_ok());
 }
 
@@ -83,11 +83,11 @@ async fn an_answer_that_got_lost_costs_nothing_where_old_tokens_stay_valid() {
 async fn an_answer_that_got_lost_needs_a_person_where_reuse_is_detected() {
     let (_folder, simulator, settings) = filled(Rotation::Strict).await;
     assert!(fetched(&settings).await.is_ok());
-    let place = Place::Grant(grant::REFRESH_TOKEN.into());
-    simulator.fault(place, Fault::Lost, Times::Once);
+    let point = FaultPoint::Grant(grant::REFRESH_TOKEN.into());
+    simulator.fault(point, Fault::Lost, Times::Once);
     assert!(fetched(&settings).await.is_err());
-    let denial = fetched(&settings).await.err().unwrap();
-    assert_eq!(reason(&denial), "sign_in_ended");
+    let error = fetched(&settings).await.err().unwrap();
+    assert_eq!(reason(&error), "sign_in_ended");
     assert!(held(&settings).await.unwrap().is_some(), "never corrupt");
 }
 
@@ -117,10 +117,10 @@ async fn an_ended_session_needs_a_person_and_says_which_end() {
     ] {
         let (_folder, simulator, settings) = filled(Rotation::Lenient).await;
         simulator.end_sessions(directory::SERVICE_USER, ended);
-        let denial = fetched(&settings).await.err().unwrap();
-        assert_eq!(reason(&denial), "sign_in_ended");
-        assert_eq!(denial.failure.codes(), [code]);
-        let Failure::SignInRequired { error, .. } = denial.failure else {
+        let error = fetched(&settings).await.err().unwrap();
+        assert_eq!(reason(&error), "sign_in_ended");
+        assert_eq!(error.failure.codes(), [code]);
+        let Failure::SignInRequired { error, .. } = error.failure else {
             panic!();
         };
         assert_eq!(error.as_deref(), Some("invalid_grant"));
@@ -130,14 +130,14 @@ async fn an_ended_session_needs_a_person_and_says_which_end() {
 #[tokio::test]
 async fn a_loop_an_outage_and_a_wrong_client_are_not_a_persons_business() {
     let (_folder, simulator, settings) = filled(Rotation::Lenient).await;
-    let place = || Place::Grant(grant::REFRESH_TOKEN.into());
-    simulator.fault(place(), Fault::Aadsts(50_196), Times::Once);
-    let denial = fetched(&settings).await.err().unwrap();
-    assert_eq!(denial.failure.codes(), [50_196]);
-    assert!(matches!(denial.failure, Failure::Rejected { .. }));
-    simulator.fault(place(), Fault::Aadsts(7_000_218), Times::Once);
-    let denial = fetched(&settings).await.err().unwrap();
-    assert!(matches!(denial.failure, Failure::Rejected { .. }));
+    let point = || FaultPoint::Grant(grant::REFRESH_TOKEN.into());
+    simulator.fault(point(), Fault::Aadsts(50_196), Times::Once);
+    let error = fetched(&settings).await.err().unwrap();
+    assert_eq!(error.failure.codes(), [50_196]);
+    assert!(matches!(error.failure, Failure::Rejected { .. }));
+    simulator.fault(point(), Fault::Aadsts(7_000_218), Times::Once);
+    let error = fetched(&settings).await.err().unwrap();
+    assert!(matches!(error.failure, Failure::Rejected { .. }));
     assert_eq!(
         simulator.token_requests().len(),
         2,
@@ -150,8 +150,8 @@ async fn before_the_first_sign_in_nobody_is_asked() {
     let folder = tempfile::tempdir().unwrap();
     let simulator = simulator().await;
     let settings = settings(&simulator, &folder.path().join("planner.token"));
-    let denial = fetched(&settings).await.err().unwrap();
-    assert_eq!(reason(&denial), "never_signed_in");
+    let error = fetched(&settings).await.err().unwrap();
+    assert_eq!(reason(&error), "never_signed_in");
     assert_eq!(simulator.token_requests().len(), 0);
 }
 
@@ -161,24 +161,24 @@ async fn a_running_cell_takes_a_sign_in_up_by_itself() {
     let simulator = simulator().await;
     let settings = settings(&simulator, &folder.path().join("planner.token"));
     let (context, metrics) = (context(), Metrics::new().unwrap());
-    let cells = Cells::new(Surroundings {
+    let token_cache = TokenCache::new(Deps {
         clock: context.clock.clone(),
         random: context.random.clone(),
         metrics: metrics.clone(),
         secrets: context.secrets.clone(),
     });
-    let credential = crate::credential::Settings {
+    let credential = crate::credential::CredentialSettings {
         name: "planner".into(),
         kind: crate::credential::Kind::RefreshToken(Box::new(settings.clone())),
         ask: None,
         expires: None,
     };
-    let cell = cells.cell(&credential, &ask(), &context.outbound);
-    assert_eq!(cell.token().await.unwrap_err().word(), "never_signed_in");
+    let entry = token_cache.entry(&credential, &ask(), &context.outbound);
+    assert_eq!(entry.token().await.unwrap_err().word(), "never_signed_in");
     put(&settings, &record(signed_in(&simulator))).await;
     let patience = Duration::from_secs(10);
     let taken_up = async {
-        while !matches!(cell.ready(), Some(Ok(_))) {
+        while !matches!(entry.ready(), Some(Ok(_))) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -211,7 +211,7 @@ async fn a_renewal_that_nobody_waits_for_any_more_is_finished_all_the_same() {
     let gate = crate::simulator::Gate::closed();
     let held_back = Fault::Held(gate.clone());
     simulator.fault(
-        Place::Grant(grant::REFRESH_TOKEN.into()),
+        FaultPoint::Grant(grant::REFRESH_TOKEN.into()),
         held_back,
         Times::Once,
     );

@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
 
-async fn filled() -> (tempfile::TempDir, Simulator, Settings) {
+async fn filled() -> (tempfile::TempDir, Simulator, RefreshTokenSettings) {
     let folder = tempfile::tempdir().unwrap();
     let simulator = simulator().await;
     let settings = settings(&simulator, &folder.path().join("planner.token"));
@@ -40,19 +40,19 @@ async fn the_file_is_nobody_elses_and_shows_nothing() {
 #[tokio::test]
 async fn every_input_it_is_bound_to_and_the_key_are_told_apart() {
     let (_folder, _simulator, settings) = filled().await;
-    let changed = |change: &dyn Fn(&mut Settings)| {
+    let changed = |change: &dyn Fn(&mut RefreshTokenSettings)| {
         let mut settings = settings.clone();
         change(&mut settings);
         settings
     };
-    for (other, trouble) in [
+    for (other, error) in [
         (
             changed(&|one| one.credential = "planne".into()),
-            Trouble::Foreign,
+            StoreError::Foreign,
         ),
         (
             changed(&|one| one.application.client_id.push('r')),
-            Trouble::Foreign,
+            StoreError::Foreign,
         ),
         (
             changed(&|one| {
@@ -60,15 +60,15 @@ async fn every_input_it_is_bound_to_and_the_key_are_told_apart() {
                     .token_url
                     .set_path("/other/oauth2/v2.0/token");
             }),
-            Trouble::Foreign,
+            StoreError::Foreign,
         ),
-        (changed(&|one| one.scope = None), Trouble::Foreign),
+        (changed(&|one| one.scope = None), StoreError::Foreign),
         (
             changed(&|one| one.store_key = Value::Fixed(Secret::new(KEY.replace("00", "01")))),
-            Trouble::WrongKey,
+            StoreError::WrongKey,
         ),
     ] {
-        assert_eq!(held(&other).await.err(), Some(trouble));
+        assert_eq!(held(&other).await.err(), Some(error));
     }
     // The same key in another spelling.
     let base64 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -81,7 +81,7 @@ async fn a_file_swapped_with_another_credentials_is_refused_and_stays() {
     let (folder, _simulator, settings) = filled().await;
     let mut other = settings.clone();
     other.credential = "another".into();
-    other.store = Place::File(folder.path().join("another.token"));
+    other.store = StoreLocation::File(folder.path().join("another.token"));
     put(&other, &record(Secret::new("another-token".to_owned()))).await;
     fs::copy(file(&other), file(&settings)).unwrap();
     let before = fs::read(file(&settings)).unwrap();
@@ -102,10 +102,10 @@ async fn an_older_file_put_back_is_refused() {
     };
     put(&settings, &next).await;
     fs::write(file(&settings), &old).unwrap();
-    assert_eq!(held(&settings).await.err(), Some(Trouble::RolledBack));
-    let denial = fetched(&settings).await.err().unwrap();
-    assert_eq!(reason(&denial), "store_rolled_back");
-    assert!(matches!(denial.failure, Failure::SignInRequired { .. }));
+    assert_eq!(held(&settings).await.err(), Some(StoreError::RolledBack));
+    let error = fetched(&settings).await.err().unwrap();
+    assert_eq!(reason(&error), "store_rolled_back");
+    assert!(matches!(error.failure, Failure::SignInRequired { .. }));
     // A copy of the whole folder, as a volume's snapshot is one, is not older than itself.
     let lock = file(&settings).with_extension("token.lock");
     fs::write(lock, format!("{:020}\n", 1)).unwrap();
@@ -118,24 +118,24 @@ async fn every_cut_and_every_changed_byte_is_found() {
     let whole = fs::read(file(&settings)).unwrap();
     let seal = seal(&settings).await;
     for length in 0..whole.len() {
-        let trouble = seal.open(&whole[..length]).err();
-        assert_eq!(trouble, Some(Trouble::Truncated), "{length}");
+        let error = seal.open(&whole[..length]).err();
+        assert_eq!(error, Some(StoreError::Truncated), "{length}");
     }
     for at in 0..whole.len() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x40;
-        let trouble = seal.open(&bytes).err().unwrap();
-        assert!(trouble.mended_by_sign_in(), "{at} {trouble:?}");
+        let error = seal.open(&bytes).err().unwrap();
+        assert!(error.mended_by_sign_in(), "{at} {error:?}");
     }
     let longer = [whole.as_slice(), b"x"].concat();
-    assert_eq!(seal.open(&longer).err(), Some(Trouble::Damaged));
+    assert_eq!(seal.open(&longer).err(), Some(StoreError::Damaged));
     fs::write(file(&settings), &whole[..40]).unwrap();
     assert_eq!(
         reason(&fetched(&settings).await.err().unwrap()),
         "store_truncated"
     );
     fs::write(file(&settings), "").unwrap();
-    assert_eq!(held(&settings).await.err(), Some(Trouble::Truncated));
+    assert_eq!(held(&settings).await.err(), Some(StoreError::Truncated));
 }
 
 #[tokio::test]
@@ -144,10 +144,10 @@ async fn links_folders_and_pipes_in_its_place_are_refused() {
     let moved = folder.path().join("elsewhere");
     fs::rename(file(&settings), &moved).unwrap();
     symlink(&moved, file(&settings)).unwrap();
-    assert_eq!(held(&settings).await.err(), Some(Trouble::Link));
+    assert_eq!(held(&settings).await.err(), Some(StoreError::Link));
     fs::remove_file(file(&settings)).unwrap();
     fs::create_dir(file(&settings)).unwrap();
-    assert_eq!(held(&settings).await.err(), Some(Trouble::NotAFile));
+    assert_eq!(held(&settings).await.err(), Some(StoreError::NotAFile));
     fs::remove_dir(file(&settings)).unwrap();
     rustix::fs::mkfifoat(
         rustix::fs::CWD,
@@ -155,7 +155,7 @@ async fn links_folders_and_pipes_in_its_place_are_refused() {
         rustix::fs::Mode::from_raw_mode(0o600),
     )
     .unwrap();
-    assert_eq!(held(&settings).await.err(), Some(Trouble::NotAFile));
+    assert_eq!(held(&settings).await.err(), Some(StoreError::NotAFile));
     fs::remove_file(file(&settings)).unwrap();
     assert!(held(&settings).await.unwrap().is_none());
     // The lock and the temporary file neither.
@@ -164,7 +164,7 @@ async fn links_folders_and_pipes_in_its_place_are_refused() {
     let target = folder.path().join("target");
     fs::write(&target, "untouched").unwrap();
     symlink(&target, &lock).unwrap();
-    assert_eq!(held(&settings).await.err(), Some(Trouble::Link));
+    assert_eq!(held(&settings).await.err(), Some(StoreError::Link));
     fs::remove_file(&lock).unwrap();
     symlink(&target, folder.path().join("planner.token.new")).unwrap();
     put(&settings, &record(Secret::new("t".to_owned()))).await;
@@ -186,10 +186,10 @@ async fn what_cannot_be_written_is_found_out_before_the_provider_is_asked() {
     put(&settings, &record(signed_in(&simulator))).await;
     // A folder in the temporary file's place: as good as a volume that takes nothing more, whoever runs this.
     fs::create_dir(folder.path().join("planner.token.new")).unwrap();
-    let denial = fetched(&settings).await.err().unwrap();
-    assert!(matches!(denial.failure, Failure::Unusable { .. }));
-    let nowhere = Settings {
-        store: Place::File(folder.path().join("missing/planner.token")),
+    let error = fetched(&settings).await.err().unwrap();
+    assert!(matches!(error.failure, Failure::Unusable { .. }));
+    let nowhere = RefreshTokenSettings {
+        store: StoreLocation::File(folder.path().join("missing/planner.token")),
         ..settings
     };
     assert_eq!(

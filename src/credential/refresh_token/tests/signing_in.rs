@@ -3,7 +3,7 @@
 
 use super::sign_in::{Browser, Error, SignIn, Signed};
 use super::*;
-use crate::simulator::{Fault, Place, Times, grant};
+use crate::simulator::{Fault, FaultPoint, Times, grant};
 
 fn signed(subject: &str) -> Signed {
     Signed::of(
@@ -51,14 +51,14 @@ async fn rule_24_a_store_that_cannot_be_read_is_replaced_only_when_it_is_meant()
     let whole = std::fs::read(file(&settings)).unwrap();
     std::fs::write(file(&settings), &whole[..whole.len() / 2]).unwrap();
     let refused = sign_in.rehearse(false).await.err().unwrap();
-    assert!(matches!(refused, Error::Unknown(Trouble::Truncated)));
+    assert!(matches!(refused, Error::Unknown(StoreError::Truncated)));
     assert!(sign_in.rehearse(true).await.is_ok());
     let refused = sign_in.keep(&signed("one"), false).await.err().unwrap();
-    assert!(matches!(refused, Error::Unknown(Trouble::Truncated)));
+    assert!(matches!(refused, Error::Unknown(StoreError::Truncated)));
     assert!(sign_in.keep(&signed("one"), true).await.is_ok());
     // Ahead of all that was written before: an old copy stays an old copy.
     std::fs::write(file(&settings), &whole).unwrap();
-    assert_eq!(held(&settings).await.err(), Some(Trouble::RolledBack));
+    assert_eq!(held(&settings).await.err(), Some(StoreError::RolledBack));
 }
 
 #[tokio::test]
@@ -138,19 +138,19 @@ async fn a_device_is_polled_at_the_providers_pace_until_the_person_is_done() {
     let (_folder, simulator, sign_in) = device(&clock).await;
     let device = sign_in.device().await.unwrap();
     // Too quick once, out of reach once: neither ends it.
-    let place = || Place::Grant(grant::DEVICE_CODE.to_owned());
+    let point = || FaultPoint::Grant(grant::DEVICE_CODE.to_owned());
     let slower = Fault::Status {
         status: 400,
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         body: r#"{"error":"slow_down"}"#.into(),
     };
-    simulator.fault(place(), slower, Times::Once);
+    simulator.fault(point(), slower, Times::Once);
     let waited = async {
         let typed = async {
             simulator
                 .until(|simulator| simulator.token_requests().len() >= 3)
                 .await;
-            simulator.fault(place(), Fault::Unavailable, Times::Once);
+            simulator.fault(point(), Fault::Unavailable, Times::Once);
             assert!(simulator.finish_device(&device.user_code, Some(directory::SERVICE_USER)));
         };
         tokio::join!(sign_in.wait(&device), typed).0

@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 
 use super::*;
-use crate::credential::assertion::Manner;
-use crate::credential::cache::Renewal;
+use crate::credential::assertion::SigningOptions;
 use crate::credential::canned::{self, Canned, Reply, Seen};
 use crate::credential::certificate::Algorithm;
 use crate::credential::managed_identity::{Identity, Platform};
 use crate::credential::refresh_token::record::Record;
 use crate::credential::refresh_token::seal::{Key, Owner, Seal};
 use crate::credential::refresh_token::store::Store;
+use crate::credential::token_cache_entry::Renewal;
 use crate::credential::{
     Token, bearer, client_certificate, federated, managed_identity, password, refresh_token,
 };
@@ -201,10 +201,10 @@ fn certificate() -> Proof {
     let key = rcgen::KeyPair::generate().unwrap();
     let wanted = rcgen::CertificateParams::new(vec!["app.example".to_owned()]).unwrap();
     let text = wanted.self_signed(&key).unwrap().pem() + &key.serialize_pem();
-    Proof::Certificate(client_certificate::Settings {
+    Proof::Certificate(client_certificate::ClientCertificateSettings {
         certificate: value(&text),
         passphrase: None,
-        manner: Manner {
+        signing: SigningOptions {
             algorithm: Algorithm::Es256,
             send_chain: false,
         },
@@ -213,13 +213,13 @@ fn certificate() -> Proof {
 
 /// The token that the scene has put there.
 fn federated(folder: &tempfile::TempDir) -> Proof {
-    Proof::Federated(federated::Settings {
+    Proof::Federated(federated::FederatedSettings {
         file: folder.path().join("a.key"),
     })
 }
 
 fn account(provider: &Canned, proof: Proof) -> Kind {
-    Kind::Password(password::Settings {
+    Kind::Password(password::PasswordSettings {
         application: application(provider, proof),
         username: "svc@flowgate.example".into(),
         password: value("pass"),
@@ -227,7 +227,7 @@ fn account(provider: &Canned, proof: Proof) -> Kind {
 }
 
 fn machine(platform: Platform) -> Kind {
-    Kind::ManagedIdentity(managed_identity::Settings {
+    Kind::ManagedIdentity(managed_identity::ManagedIdentitySettings {
         platform,
         identity: Identity::System,
     })
@@ -235,11 +235,11 @@ fn machine(platform: Platform) -> Kind {
 
 /// Somebody signed in, and the store has what that left.
 fn signed_in(provider: &Canned, store: &Path) -> Kind {
-    let settings = refresh_token::Settings {
+    let settings = refresh_token::RefreshTokenSettings {
         credential: "c".into(),
         application: application(provider, Proof::Nothing),
         scope: None,
-        store: refresh_token::Place::File(store.to_owned()),
+        store: refresh_token::StoreLocation::File(store.to_owned()),
         store_key: value(&"6f".repeat(32)),
         sign_in: refresh_token::sign_in::Endpoints::default(),
     };
@@ -260,12 +260,12 @@ fn signed_in(provider: &Canned, store: &Path) -> Kind {
         last_used: START,
     };
     let locked = Store::new(store).lock().unwrap().unwrap();
-    locked.room().unwrap().write(&record, &seal).unwrap();
+    locked.pending().unwrap().write(&record, &seal).unwrap();
     Kind::RefreshToken(Box::new(settings))
 }
 
 fn fixed(token: &str) -> Kind {
-    Kind::Bearer(bearer::Settings {
+    Kind::Bearer(bearer::BearerSettings {
         token: value(token),
     })
 }
@@ -340,20 +340,20 @@ async fn scene(row: &'static Row) -> Scene {
     .await;
     let clock = Clock::manual(START);
     let metrics = Metrics::new().unwrap();
-    let cells = Cells::new(Surroundings {
+    let token_cache = TokenCache::new(Deps {
         secrets: crate::secret::Secrets::default(),
         clock: clock.clone(),
         random: Random::from_fn(|bytes| bytes.fill(0)),
         metrics: metrics.clone(),
     });
-    let settings = Settings {
+    let settings = CredentialSettings {
         name: "c".into(),
         kind: (row.settings)(&provider, &folder),
         ask: None,
         expires: None,
     };
     let outbound = Outbound::new(&outbound_settings()).unwrap();
-    let supply = cells.supply(&settings, &(row.ask)(), &outbound);
+    let supply = token_cache.supply(&settings, &(row.ask)(), &outbound);
     let month = Duration::from_hours(30 * 24);
     Scene {
         row,
@@ -370,24 +370,24 @@ async fn scene(row: &'static Row) -> Scene {
 
 impl Scene {
     /// Where the caller's call finds its token.
-    fn cell(&self) -> Arc<Cell> {
+    fn entry(&self) -> Arc<TokenCacheEntry> {
         match &self.supply {
-            Supply::Own(cell) => Arc::clone(cell),
-            Supply::Callers(exchange) => exchange.cell(&self.caller),
+            Supply::Own(entry) => Arc::clone(entry),
+            Supply::Callers(exchange) => exchange.entry(&self.caller),
         }
     }
 
     /// A call, where one is needed for anything to happen.
     fn call(&self) {
         if self.row.of_callers {
-            let cell = self.cell();
-            tokio::spawn(async move { cell.token().await.is_ok() });
+            let entry = self.entry();
+            tokio::spawn(async move { entry.token().await.is_ok() });
         }
     }
 
     async fn token(&self) -> Arc<Token> {
         let kind = self.row.kind;
-        let token = self.cell().token().await;
+        let token = self.entry().token().await;
         token.unwrap_or_else(|failure| panic!("{kind}: {failure}"))
     }
 
@@ -413,7 +413,7 @@ impl Scene {
     }
 
     /// Lets tasks that have something to do do it.
-    async fn settle(&self) {
+    async fn run_until_idle(&self) {
         for _ in 0..50 {
             tokio::task::yield_now().await;
         }
@@ -426,8 +426,8 @@ async fn each_obtains_a_token_with_one_exchange_for_ten_thousand_callers() {
         let scene = scene(row).await;
         let callers: Vec<_> = (0..10_000)
             .map(|_| {
-                let cell = scene.cell();
-                tokio::spawn(async move { cell.token().await.unwrap().generation })
+                let entry = scene.entry();
+                tokio::spawn(async move { entry.token().await.unwrap().generation })
             })
             .collect();
         for caller in callers {
@@ -447,19 +447,19 @@ async fn each_renews_ahead_of_expiry_without_being_asked_or_when_its_caller_call
         assert_eq!(first.expires, Some(START + LIFE), "{}", row.kind);
         scene.advance(LIFE - 301);
         scene.call();
-        scene.settle().await;
+        scene.run_until_idle().await;
         assert_eq!(scene.asked(), row.requests, "{}: too early", row.kind);
         scene.advance(1);
         if row.of_callers {
-            scene.settle().await;
+            scene.run_until_idle().await;
             assert_eq!(scene.asked(), row.requests, "{}: nobody calls", row.kind);
-            let served = scene.cell().ready().unwrap().unwrap();
+            let served = scene.entry().ready().unwrap().unwrap();
             assert_eq!(served.generation, 1, "{}: served at once", row.kind);
         }
         scene
             .until(
                 "renews",
-                |scene| matches!(scene.cell().ready(), Some(Ok(token)) if token.generation == 2),
+                |scene| matches!(scene.entry().ready(), Some(Ok(token)) if token.generation == 2),
             )
             .await;
         assert_eq!(scene.asked(), 2 * row.requests, "{}", row.kind);
@@ -474,19 +474,19 @@ async fn each_survives_the_providers_outage_as_long_as_its_token_is_valid() {
         scene.up.store(false, Ordering::SeqCst);
         scene.advance(LIFE - 300);
         scene
-            .until("notices", |scene| scene.cell().health().trouble.is_some())
+            .until("notices", |scene| scene.entry().health().error.is_some())
             .await;
-        let trouble = scene.cell().health().trouble.unwrap();
-        assert_eq!(trouble.told.reason, "provider_error", "{}", row.kind);
+        let error = scene.entry().health().error.unwrap();
+        assert_eq!(error.explanation.reason, "provider_error", "{}", row.kind);
         let still = scene.token().await;
         assert_eq!(still.generation, first.generation, "{}", row.kind);
         scene.advance(300);
-        let failure = scene.cell().token().await.err();
+        let failure = scene.entry().token().await.err();
         assert_eq!(failure.unwrap().word(), "provider_error", "{}", row.kind);
         scene.up.store(true, Ordering::SeqCst);
         scene.advance(60);
         scene
-            .until("recovers", |scene| scene.cell().health().trouble.is_none())
+            .until("recovers", |scene| scene.entry().health().error.is_none())
             .await;
         assert_eq!(scene.token().await.generation, 2, "{}", row.kind);
     }
@@ -497,7 +497,7 @@ async fn each_recovers_after_a_refused_token_where_there_is_another() {
     for row in &ROWS {
         let scene = scene(row).await;
         let first = scene.token().await;
-        match scene.cell().renewed(&first, None).await.unwrap() {
+        match scene.entry().renewed(&first, None).await.unwrap() {
             Renewal::Different(next) => {
                 assert!(row.requests > 0, "{}", row.kind);
                 assert_ne!(next.authorization, first.authorization, "{}", row.kind);
@@ -518,7 +518,7 @@ async fn the_gauge_says_when_a_token_ends_and_nothing_where_nobody_knows() {
         // One caller's is nobody else's business.
         let known = token.expires.is_some() && !row.of_callers;
         assert_eq!(series, known, "{}", row.kind);
-        let health = scene.cell().health();
+        let health = scene.entry().health();
         assert!(health.valid, "{}", row.kind);
         assert_eq!(health.expires, token.expires, "{}", row.kind);
     }
@@ -534,7 +534,7 @@ async fn a_fixed_token_is_served_until_it_ends_or_forever() {
     for scene in [ending, endless] {
         scene.advance(LIFE);
     }
-    let failure = ending.cell().token().await.unwrap_err();
+    let failure = ending.entry().token().await.unwrap_err();
     assert_eq!(failure.word(), "token_expired");
     assert!(failure.explain().fix.contains("new token"));
     endless.advance(10 * 365 * 86_400);

@@ -14,8 +14,8 @@ use crate::metrics::Metrics;
 use crate::secret::{Secret, Value};
 use crate::simulator::{Options, Simulator, directory};
 
-fn cells() -> Cells {
-    Cells::new(Surroundings {
+fn token_cache() -> TokenCache {
+    TokenCache::new(Deps {
         secrets: crate::secret::Secrets::default(),
         clock: Clock::system(),
         random: Random::system(),
@@ -23,8 +23,8 @@ fn cells() -> Cells {
     })
 }
 
-fn outbound_settings() -> client::Settings {
-    client::Settings {
+fn outbound_settings() -> client::OutboundSettings {
+    client::OutboundSettings {
         ca: Vec::new(),
         proxy: None,
         no_proxy: Vec::new(),
@@ -35,9 +35,9 @@ fn outbound_settings() -> client::Settings {
     }
 }
 
-fn settings(simulator: &Simulator) -> Settings {
+fn settings(simulator: &Simulator) -> CredentialSettings {
     let url = simulator.token_url(directory::DEMO_TENANT, true);
-    Settings {
+    CredentialSettings {
         name: "flows".into(),
         kind: Kind::ClientCredentials(Application {
             token_url: url.parse().unwrap(),
@@ -56,7 +56,7 @@ fn settings(simulator: &Simulator) -> Settings {
 }
 
 fn proof(secret: &str, client_auth: ClientAuth) -> Proof {
-    Proof::Secret(client_secret::Settings {
+    Proof::Secret(client_secret::ClientSecretSettings {
         secret: Value::Fixed(Secret::new(secret.to_owned())),
         next: None,
         client_auth,
@@ -70,13 +70,13 @@ fn ask() -> Ask {
 #[tokio::test]
 async fn an_unchanged_credential_stays_warm_across_a_reload() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
-    let (cells, outbound) = (cells(), Outbound::new(&outbound_settings()).unwrap());
-    let before = cells.cell(&settings(&simulator), &ask(), &outbound);
+    let (token_cache, outbound) = (token_cache(), Outbound::new(&outbound_settings()).unwrap());
+    let before = token_cache.entry(&settings(&simulator), &ask(), &outbound);
     before.token().await.unwrap();
     let outbound = outbound.with(&outbound_settings()).unwrap();
     let mut reloaded = settings(&simulator);
     reloaded.expires = Some(1_900_000_000);
-    let after = cells.cell(&reloaded, &ask(), &outbound);
+    let after = token_cache.entry(&reloaded, &ask(), &outbound);
     assert!(Arc::ptr_eq(&before, &after));
     assert_eq!(simulator.token_requests().len(), 1);
 }
@@ -84,17 +84,17 @@ async fn an_unchanged_credential_stays_warm_across_a_reload() {
 #[tokio::test]
 async fn a_cell_nobody_uses_any_more_is_forgotten_with_its_gauge() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
-    let (cells, outbound) = (cells(), Outbound::new(&outbound_settings()).unwrap());
-    let cell = cells.cell(&settings(&simulator), &ask(), &outbound);
-    cell.token().await.unwrap();
-    let health = cells.health();
+    let (token_cache, outbound) = (token_cache(), Outbound::new(&outbound_settings()).unwrap());
+    let entry = token_cache.entry(&settings(&simulator), &ask(), &outbound);
+    entry.token().await.unwrap();
+    let health = token_cache.health();
     assert_eq!((health.len(), &*health[0].credential), (1, "flows"));
-    assert!(health[0].expires.is_some() && health[0].tried && cells.first_tried());
+    assert!(health[0].expires.is_some() && health[0].tried && token_cache.first_tried());
     let gauge = "flowgate_token_expiry_timestamp_seconds{";
-    assert!(cells.around.metrics.text().unwrap().contains(gauge));
-    drop(cell);
-    assert!(cells.health().is_empty());
-    assert!(!cells.around.metrics.text().unwrap().contains(gauge));
+    assert!(token_cache.deps.metrics.text().unwrap().contains(gauge));
+    drop(entry);
+    assert!(token_cache.health().is_empty());
+    assert!(!token_cache.deps.metrics.text().unwrap().contains(gauge));
 }
 
 #[tokio::test]
@@ -103,19 +103,19 @@ async fn a_cell_is_not_tried_before_its_first_attempt_has_ended() {
     let gate = crate::simulator::Gate::closed();
     let held = crate::simulator::Fault::Held(gate.clone());
     simulator.fault(
-        crate::simulator::Place::Token,
+        crate::simulator::FaultPoint::Token,
         held,
         crate::simulator::Times::Once,
     );
-    let (cells, outbound) = (cells(), Outbound::new(&outbound_settings()).unwrap());
-    let cell = cells.cell(&settings(&simulator), &ask(), &outbound);
+    let (token_cache, outbound) = (token_cache(), Outbound::new(&outbound_settings()).unwrap());
+    let entry = token_cache.entry(&settings(&simulator), &ask(), &outbound);
     simulator
         .until(|simulator| simulator.token_requests().len() == 1)
         .await;
-    assert!(!cells.first_tried());
+    assert!(!token_cache.first_tried());
     gate.open();
-    cells.tried().await;
-    assert!(cells.first_tried() && cell.ready().is_some());
+    token_cache.tried().await;
+    assert!(token_cache.first_tried() && entry.ready().is_some());
 }
 
 mod rule_21_outbound_trust {
@@ -124,17 +124,17 @@ mod rule_21_outbound_trust {
     #[tokio::test]
     async fn a_changed_way_out_is_taken_at_once_and_the_token_at_hand_stays() {
         let simulator = Simulator::start(Options::default()).await.unwrap();
-        let (cells, outbound) = (cells(), Outbound::new(&outbound_settings()).unwrap());
-        let cell = cells.cell(&settings(&simulator), &ask(), &outbound);
-        let first = cell.token().await.unwrap();
+        let (token_cache, outbound) = (token_cache(), Outbound::new(&outbound_settings()).unwrap());
+        let entry = token_cache.entry(&settings(&simulator), &ask(), &outbound);
+        let first = entry.token().await.unwrap();
         let connections = simulator.connections();
-        let changed = client::Settings {
+        let changed = client::OutboundSettings {
             insecure_hosts: vec!["erp.plant".into()],
             ..outbound_settings()
         };
         let changed = outbound.with(&changed).unwrap();
         assert!(!outbound.same(&changed));
-        let after = cells.cell(&settings(&simulator), &ask(), &changed);
+        let after = token_cache.entry(&settings(&simulator), &ask(), &changed);
         assert!(after.ready().unwrap().is_ok());
         let renewed = async {
             while after.token().await.unwrap().generation == first.generation {
@@ -154,7 +154,7 @@ mod rule_22_keys {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::credential::assertion::Manner;
+    use crate::credential::assertion::SigningOptions;
     use crate::credential::certificate::Algorithm;
     use crate::credential::managed_identity::{Identity, Platform};
     use crate::credential::{bearer, client_certificate, federated, managed_identity, password};
@@ -180,15 +180,15 @@ mod rule_22_keys {
 
     /// A secret, from the configuration or in a vault.
     #[derive(Clone)]
-    struct Kept(Value);
+    struct ValueCase(Value);
 
-    impl std::fmt::Debug for Kept {
+    impl std::fmt::Debug for ValueCase {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str(&exposed(&self.0))
         }
     }
 
-    fn kept() -> impl Strategy<Value = Kept> {
+    fn kept() -> impl Strategy<Value = ValueCase> {
         let vault = prop::sample::select(vec![
             "https://a.vault.azure.net/",
             "https://b.vault.azure.net/",
@@ -197,7 +197,7 @@ mod rule_22_keys {
             prop::sample::select(vec!["https://vault.azure.net", "https://vault.azure.cn"]);
         let address = (vault, part(), prop::option::of(part()), part(), audience);
         let in_vault = address.prop_map(|(vault, name, version, reader, audience)| {
-            Kept(Value::Vault(Address {
+            ValueCase(Value::Vault(Address {
                 vault: vault.parse().unwrap(),
                 name,
                 version,
@@ -205,7 +205,7 @@ mod rule_22_keys {
                 audience: audience.to_owned(),
             }))
         });
-        prop_oneof![part().prop_map(|text| Kept(value(text))), in_vault]
+        prop_oneof![part().prop_map(|text| ValueCase(value(text))), in_vault]
     }
 
     /// The same with each one of its inputs changed alone.
@@ -234,14 +234,14 @@ mod rule_22_keys {
 
     impl std::fmt::Debug for Proven {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str(&told(&self.0))
+            f.write_str(&explanation(&self.0))
         }
     }
 
     fn proofs() -> impl Strategy<Value = Proven> {
         let secret = (kept(), prop::option::of(kept()), any::<bool>());
         let secret = secret.prop_map(|(secret, next, basic)| {
-            Proven(Proof::Secret(client_secret::Settings {
+            Proven(Proof::Secret(client_secret::ClientSecretSettings {
                 secret: secret.0,
                 next: next.map(|kept| kept.0),
                 client_auth: if basic {
@@ -255,22 +255,27 @@ mod rule_22_keys {
         let certificate = (kept(), prop::option::of(kept()), algorithm, any::<bool>());
         let certificate =
             certificate.prop_map(|(certificate, passphrase, algorithm, send_chain)| {
-                Proven(Proof::Certificate(client_certificate::Settings {
-                    certificate: certificate.0,
-                    passphrase: passphrase.map(|kept| kept.0),
-                    manner: Manner {
-                        algorithm,
-                        send_chain,
+                Proven(Proof::Certificate(
+                    client_certificate::ClientCertificateSettings {
+                        certificate: certificate.0,
+                        passphrase: passphrase.map(|kept| kept.0),
+                        signing: SigningOptions {
+                            algorithm,
+                            send_chain,
+                        },
                     },
-                }))
+                ))
             });
-        let federated = part()
-            .prop_map(|file| Proven(Proof::Federated(federated::Settings { file: file.into() })));
+        let federated = part().prop_map(|file| {
+            Proven(Proof::Federated(federated::FederatedSettings {
+                file: file.into(),
+            }))
+        });
         prop_oneof![secret, certificate, federated, Just(Proven(Proof::Nothing))]
     }
 
     /// Every input of a proof, in words.
-    fn told(proof: &Proof) -> String {
+    fn explanation(proof: &Proof) -> String {
         let word = exposed;
         match proof {
             Proof::Secret(own) => {
@@ -280,7 +285,7 @@ mod rule_22_keys {
             Proof::Certificate(own) => {
                 let passphrase = own.passphrase.as_ref().map(word);
                 let text = word(&own.certificate);
-                format!("{:?}", ("certificate", text, passphrase, own.manner))
+                format!("{:?}", ("certificate", text, passphrase, own.signing))
             }
             Proof::Federated(own) => format!("{:?}", ("federated", &own.file)),
             Proof::Nothing => "nothing".to_owned(),
@@ -317,12 +322,12 @@ mod rule_22_keys {
                 _ => Platform::Arc { endpoint: url, keys: one.clone().into() },
             };
             let machine = |identity| {
-                Kind::ManagedIdentity(managed_identity::Settings { platform: platform.clone(), identity })
+                Kind::ManagedIdentity(managed_identity::ManagedIdentitySettings { platform: platform.clone(), identity })
             };
             let kind = match which.0 {
                 0 => Kind::ClientCredentials(application),
                 1 => Kind::OnBehalfOf(application),
-                2 => Kind::Password(password::Settings {
+                2 => Kind::Password(password::PasswordSettings {
                     application,
                     username: one,
                     password: secret.0,
@@ -331,14 +336,14 @@ mod rule_22_keys {
                 4 => machine(Identity::ClientId(other)),
                 5 => machine(Identity::ObjectId(other)),
                 6 => machine(Identity::ResourceId(other)),
-                _ => Kind::Bearer(bearer::Settings { token: secret.0 }),
+                _ => Kind::Bearer(bearer::BearerSettings { token: secret.0 }),
             };
-            Drawn(Settings { name: name.into(), kind, ask: None, expires: None }, ask)
+            Drawn(CredentialSettings { name: name.into(), kind, ask: None, expires: None }, ask)
         }
     }
 
     #[derive(Clone)]
-    struct Drawn(Settings, Ask);
+    struct Drawn(CredentialSettings, Ask);
 
     /// Every input but the proof, written out independently of the key.
     impl std::fmt::Debug for Drawn {
@@ -427,9 +432,9 @@ mod rule_22_keys {
 
     /// The same with its proof, or how it is presented, changed alone.
     fn proven_otherwise(application: &Application) -> Vec<Application> {
-        let all = [false, true].map(|manner| {
+        let all = [false, true].map(|signing| {
             let mut changed = application.clone();
-            change(&mut changed.proof, manner);
+            change(&mut changed.proof, signing);
             changed
         });
         all.to_vec()
@@ -448,12 +453,12 @@ mod rule_22_keys {
                 .collect(),
             Kind::Password(own) => {
                 let applications = proven_otherwise(&own.application).into_iter();
-                let applications = applications.map(|application| password::Settings {
+                let applications = applications.map(|application| password::PasswordSettings {
                     application,
                     ..own.clone()
                 });
                 let passwords = values_changed(&own.password).into_iter();
-                let passwords = passwords.map(|password| password::Settings {
+                let passwords = passwords.map(|password| password::PasswordSettings {
                     password,
                     ..own.clone()
                 });
@@ -464,16 +469,16 @@ mod rule_22_keys {
     }
 
     /// Changes the proof itself, or how it is presented.
-    fn change(proof: &mut Proof, manner: bool) {
+    fn change(proof: &mut Proof, signing: bool) {
         match proof {
-            Proof::Secret(own) if manner => {
+            Proof::Secret(own) if signing => {
                 own.client_auth = match own.client_auth {
                     ClientAuth::Basic => ClientAuth::Post,
                     ClientAuth::Post => ClientAuth::Basic,
                 };
             }
             Proof::Secret(own) => own.next = other(own.next.as_ref()),
-            Proof::Certificate(own) if manner => own.manner.send_chain = !own.manner.send_chain,
+            Proof::Certificate(own) if signing => own.signing.send_chain = !own.signing.send_chain,
             Proof::Certificate(own) => own.passphrase = other(own.passphrase.as_ref()),
             Proof::Federated(own) => own.file.push("x"),
             Proof::Nothing => *proof = self::proof("", ClientAuth::Post),
@@ -500,12 +505,12 @@ mod rule_22_keys {
             Kind::Password(own) => {
                 let mut all: Vec<_> = changed(&own.application)
                     .into_iter()
-                    .map(|application| password::Settings {
+                    .map(|application| password::PasswordSettings {
                         application,
                         ..own.clone()
                     })
                     .collect();
-                all.push(password::Settings {
+                all.push(password::PasswordSettings {
                     username: format!("{}x", own.username),
                     ..own.clone()
                 });
@@ -533,11 +538,11 @@ mod rule_22_keys {
                     },
                 };
                 [
-                    managed_identity::Settings {
+                    managed_identity::ManagedIdentitySettings {
                         identity,
                         ..own.clone()
                     },
-                    managed_identity::Settings {
+                    managed_identity::ManagedIdentitySettings {
                         platform,
                         ..own.clone()
                     },
@@ -548,7 +553,7 @@ mod rule_22_keys {
             Kind::Bearer(own) => {
                 let tokens = values_changed(&own.token).into_iter();
                 tokens
-                    .map(|token| Kind::Bearer(bearer::Settings { token }))
+                    .map(|token| Kind::Bearer(bearer::BearerSettings { token }))
                     .collect()
             }
         }
@@ -565,7 +570,7 @@ mod rule_22_keys {
         fn one_changed_input_alone_makes_another_cell(base in drawn()) {
             let own = Key::new(&base.0, &base.1);
             let name = format!("{}x", base.0.name).into();
-            let renamed = Settings { name, ..base.0.clone() };
+            let renamed = CredentialSettings { name, ..base.0.clone() };
             prop_assert!(own != Key::new(&renamed, &base.1));
             let ask = match base.1.clone() {
                 Ask::Scope(text) => Ask::Resource(text),
@@ -577,12 +582,12 @@ mod rule_22_keys {
             };
             prop_assert!(own != Key::new(&base.0, &ask));
             for kind in kinds_changed(&base.0.kind) {
-                let other = Settings { kind, ..base.0.clone() };
+                let other = CredentialSettings { kind, ..base.0.clone() };
                 prop_assert!(own != Key::new(&other, &base.1));
             }
             for kind in kinds_proven_otherwise(&base.0.kind) {
                 prop_assert!(kind != base.0.kind);
-                let other = Settings { kind, ..base.0.clone() };
+                let other = CredentialSettings { kind, ..base.0.clone() };
                 prop_assert!(own == Key::new(&other, &base.1));
             }
         }
@@ -591,27 +596,27 @@ mod rule_22_keys {
     #[tokio::test]
     async fn a_changed_secret_is_used_at_once_although_the_old_token_is_valid() {
         let simulator = Simulator::start(Options::default()).await.unwrap();
-        let (cells, outbound) = (cells(), Outbound::new(&outbound_settings()).unwrap());
-        let old = cells.cell(&settings(&simulator), &ask(), &outbound);
+        let (token_cache, outbound) = (token_cache(), Outbound::new(&outbound_settings()).unwrap());
+        let old = token_cache.entry(&settings(&simulator), &ask(), &outbound);
         old.token().await.unwrap();
         let mut changed = settings(&simulator);
         let (Kind::ClientCredentials(own) | Kind::OnBehalfOf(own)) = &mut changed.kind else {
             panic!("another kind")
         };
         own.proof = proof("wrong", ClientAuth::Post);
-        let new = cells.cell(&changed, &ask(), &outbound);
+        let new = token_cache.entry(&changed, &ask(), &outbound);
         simulator
             .until(|simulator| simulator.token_requests().len() == 2)
             .await;
         let refused = async {
-            while new.health().trouble.is_none() {
+            while new.health().error.is_none() {
                 tokio::task::yield_now().await;
             }
         };
         let patience = Duration::from_secs(20);
         tokio::time::timeout(patience, refused).await.unwrap();
         let health = new.health();
-        assert_eq!(health.trouble.unwrap().codes, [7_000_215]);
+        assert_eq!(health.error.unwrap().codes, [7_000_215]);
         assert!(health.valid && health.changed);
         assert!(new.token().await.is_ok());
     }

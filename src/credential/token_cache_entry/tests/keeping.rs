@@ -7,11 +7,11 @@ async fn a_token_is_renewed_ahead_although_nobody_asks() {
     let stage = stage([]);
     stage.attempts(1).await;
     stage.advance(3299);
-    stage.settle().await;
+    stage.run_until_idle().await;
     assert_eq!(stage.calls(), 1);
     stage.advance(1);
     stage.attempts(2).await;
-    assert_eq!(text(&stage.cell.token().await.unwrap()), "Bearer token-2");
+    assert_eq!(text(&stage.entry.token().await.unwrap()), "Bearer token-2");
     assert_eq!((stage.counted("hit"), stage.counted("miss")), (1, 0));
 }
 
@@ -22,11 +22,11 @@ async fn the_old_token_is_served_while_the_new_one_is_fetched() {
     stage.attempts(1).await;
     stage.advance(3300);
     stage.begun(2).await;
-    let answer = stage.cell.ready().unwrap().unwrap();
+    let answer = stage.entry.ready().unwrap().unwrap();
     assert_eq!(text(&answer), "Bearer token-1");
     open.send(()).unwrap();
     stage.attempts(2).await;
-    assert_eq!(text(&stage.cell.token().await.unwrap()), "Bearer token-2");
+    assert_eq!(text(&stage.entry.token().await.unwrap()), "Bearer token-2");
 }
 
 #[tokio::test]
@@ -35,18 +35,18 @@ async fn a_valid_token_is_served_while_the_provider_is_down_and_counted_as_stale
     stage.attempts(1).await;
     stage.advance(3300);
     stage.attempts(2).await;
-    assert_eq!(text(&stage.cell.token().await.unwrap()), "Bearer token-1");
+    assert_eq!(text(&stage.entry.token().await.unwrap()), "Bearer token-1");
     assert_eq!(stage.counted("stale"), 1);
-    let health = stage.cell.health();
+    let health = stage.entry.health();
     assert_eq!(health.expires, Some(START + 3600));
-    assert_eq!(health.trouble.unwrap().told.reason, "connect");
+    assert_eq!(health.error.unwrap().explanation.reason, "connect");
     // The keeper tries again by itself, after growing pauses.
     stage.advance(1);
     stage.attempts(3).await;
     stage.advance(2);
     stage.attempts(4).await;
-    assert_eq!(text(&stage.cell.token().await.unwrap()), "Bearer token-4");
-    assert_eq!(stage.cell.health().trouble, None);
+    assert_eq!(text(&stage.entry.token().await.unwrap()), "Bearer token-4");
+    assert_eq!(stage.entry.health().error, None);
 }
 
 #[tokio::test]
@@ -56,38 +56,38 @@ async fn an_expired_token_is_not_served_even_when_there_is_no_other() {
     stage.advance(3300);
     stage.attempts(2).await;
     stage.advance(295);
-    assert_eq!(stage.cell.token().await.unwrap_err().word(), "rejected");
+    assert_eq!(stage.entry.token().await.unwrap_err().word(), "rejected");
 }
 
 #[tokio::test]
 async fn a_failure_is_remembered_briefly_and_asked_about_once() {
     let stage = stage([down(), down()]);
     for _ in 0..1000 {
-        assert_eq!(stage.cell.token().await.unwrap_err().word(), "connect");
+        assert_eq!(stage.entry.token().await.unwrap_err().word(), "connect");
     }
     assert_eq!(stage.calls(), 1);
     stage.advance(1);
     stage.attempts(2).await;
     stage.advance(2);
-    assert_eq!(text(&stage.cell.token().await.unwrap()), "Bearer token-3");
+    assert_eq!(text(&stage.entry.token().await.unwrap()), "Bearer token-3");
 }
 
 #[tokio::test]
 async fn a_refused_credential_is_asked_about_again_when_somebody_calls() {
     let stage = stage([refused()]);
     assert!(matches!(
-        stage.cell.token().await,
+        stage.entry.token().await,
         Err(Failure::Rejected { .. })
     ));
     stage.advance(60);
-    stage.settle().await;
+    stage.run_until_idle().await;
     assert_eq!(stage.calls(), 1, "nobody asked");
-    assert_eq!(text(&stage.cell.token().await.unwrap()), "Bearer token-2");
+    assert_eq!(text(&stage.entry.token().await.unwrap()), "Bearer token-2");
 }
 
 #[tokio::test]
 async fn retry_after_is_honoured_and_handed_on() {
-    let throttled = Denial::unavailable(
+    let throttled = AttemptError::unavailable(
         crate::diagnosis::Reason::Throttled,
         Some(Duration::from_mins(10)),
     );
@@ -98,7 +98,7 @@ async fn retry_after_is_honoured_and_handed_on() {
         reason,
         retry_after,
         ..
-    }) = stage.cell.token().await
+    }) = stage.entry.token().await
     else {
         panic!("a token");
     };
@@ -107,7 +107,7 @@ async fn retry_after_is_honoured_and_handed_on() {
         (crate::diagnosis::Reason::Throttled, 500)
     );
     stage.advance(499);
-    stage.settle().await;
+    stage.run_until_idle().await;
     assert_eq!(stage.calls(), 1);
     stage.advance(1);
     stage.attempts(2).await;
@@ -119,12 +119,12 @@ async fn a_token_of_a_few_seconds_is_renewed_only_while_somebody_uses_it() {
     let stage = stage([brief(), brief(), brief()]);
     stage.attempts(1).await;
     stage.advance(3600);
-    stage.settle().await;
+    stage.run_until_idle().await;
     assert_eq!(stage.calls(), 1, "nobody asked");
-    assert_eq!(text(&stage.cell.token().await.unwrap()), "Bearer token-2");
+    assert_eq!(text(&stage.entry.token().await.unwrap()), "Bearer token-2");
     // Past its half, but valid: served at once, renewed behind it.
     stage.advance(11);
-    let answer = stage.cell.ready().unwrap().unwrap();
+    let answer = stage.entry.ready().unwrap().unwrap();
     assert_eq!(text(&answer), "Bearer token-2");
     stage.attempts(3).await;
 }
@@ -134,19 +134,19 @@ async fn a_clock_set_back_makes_no_token_last_longer() {
     let stage = stage([]);
     stage.attempts(1).await;
     stage.clock.set(START - 7200);
-    assert_eq!(text(&stage.cell.token().await.unwrap()), "Bearer token-2");
+    assert_eq!(text(&stage.entry.token().await.unwrap()), "Bearer token-2");
 }
 
 #[tokio::test]
 async fn a_failure_from_the_future_is_forgotten_when_the_clock_is_set_back() {
-    let throttled = Denial::unavailable(
+    let throttled = AttemptError::unavailable(
         crate::diagnosis::Reason::Throttled,
         Some(Duration::from_hours(1)),
     );
     let stage = stage([Step::Fail(throttled)]);
     stage.attempts(1).await;
     stage.clock.set(START - 86_400);
-    assert!(stage.cell.token().await.is_ok());
+    assert!(stage.entry.token().await.is_ok());
 }
 
 #[tokio::test]
@@ -173,11 +173,11 @@ async fn every_fetch_is_counted_with_its_result() {
 #[tokio::test]
 async fn of_each_reason_the_status_page_gets_what_the_failure_explains() {
     for reason in crate::diagnosis::Reason::ALL {
-        let stage = stage([Step::Fail(Denial::unavailable(*reason, None))]);
+        let stage = stage([Step::Fail(AttemptError::unavailable(*reason, None))]);
         stage.attempts(1).await;
-        let told = stage.cell.health().trouble.unwrap().told;
-        assert_eq!(told.reason, reason.word());
-        assert_eq!(told.meaning, reason.entry().meaning);
-        assert_eq!(told.fix, reason.entry().fix);
+        let explanation = stage.entry.health().error.unwrap().explanation;
+        assert_eq!(explanation.reason, reason.word());
+        assert_eq!(explanation.meaning, reason.entry().meaning);
+        assert_eq!(explanation.fix, reason.entry().fix);
     }
 }

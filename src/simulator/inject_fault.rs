@@ -28,7 +28,7 @@ pub(crate) struct Exchange<'a> {
 }
 
 /// The honest answer, or what the fault makes of it.
-pub(crate) async fn carry_out(
+pub(crate) async fn apply(
     fault: Option<Fault>,
     exchange: &Exchange<'_>,
     honest: impl Future<Output = Answer>,

@@ -10,17 +10,17 @@ async fn ten_thousand_first_callers_make_one_token_request() {
     let stage = stage([Step::Held(gate)]);
     let callers: Vec<_> = (0..10_000)
         .map(|_| {
-            let cell = Arc::clone(&stage.cell);
-            tokio::spawn(async move { cell.token().await.unwrap().generation })
+            let entry = Arc::clone(&stage.entry);
+            tokio::spawn(async move { entry.token().await.unwrap().generation })
         })
         .collect();
     stage.begun(1).await;
-    stage.settle().await;
+    stage.run_until_idle().await;
     open.send(()).unwrap();
     for caller in callers {
         assert_eq!(caller.await.unwrap(), 1);
     }
-    stage.settle().await;
+    stage.run_until_idle().await;
     assert_eq!(stage.calls(), 1);
     assert_eq!(stage.counted("miss"), 10_000);
 }
@@ -31,42 +31,42 @@ async fn five_hundred_callers_who_leave_cancel_nothing_and_later_callers_succeed
     let stage = stage([Step::Held(gate)]);
     stage.begun(1).await;
     for _ in 0..500 {
-        let mut waiting = Box::pin(stage.cell.token());
+        let mut waiting = Box::pin(stage.entry.token());
         // Polled, so that it really waits, and then gone.
         let mut context = Context::from_waker(Waker::noop());
         assert!(waiting.as_mut().poll(&mut context).is_pending());
     }
-    stage.settle().await;
+    stage.run_until_idle().await;
     open.send(()).unwrap();
-    assert_eq!(text(&stage.cell.token().await.unwrap()), "Bearer token-1");
+    assert_eq!(text(&stage.entry.token().await.unwrap()), "Bearer token-1");
     assert_eq!(stage.calls(), 1);
 }
 
 #[tokio::test]
 async fn a_panic_in_a_fetch_is_an_error_for_its_waiters_and_the_next_attempt_succeeds() {
     let stage = stage([Step::Panic]);
-    let failure = stage.cell.token().await.unwrap_err();
+    let failure = stage.entry.token().await.unwrap_err();
     assert_eq!(failure.word(), "panicked");
     stage.advance(2);
-    assert_eq!(text(&stage.cell.token().await.unwrap()), "Bearer token-2");
+    assert_eq!(text(&stage.entry.token().await.unwrap()), "Bearer token-2");
 }
 
 #[tokio::test]
 async fn a_fetch_that_hangs_is_given_up_and_its_waiters_are_told() {
     let stage = stage_with_patience([Step::Never], Duration::from_millis(20));
-    let failure = stage.cell.token().await.unwrap_err();
+    let failure = stage.entry.token().await.unwrap_err();
     assert_eq!(failure.word(), "timeout");
     stage.advance(2);
-    assert_eq!(text(&stage.cell.token().await.unwrap()), "Bearer token-2");
+    assert_eq!(text(&stage.entry.token().await.unwrap()), "Bearer token-2");
 }
 
 #[tokio::test]
 async fn a_waiter_gives_up_by_its_own_deadline_even_when_nothing_ever_fetches() {
     let stage = stage_with_patience([Step::Never], Duration::ZERO);
     stage.begun(1).await;
-    stage.cell.keeper.abort();
-    stage.settle().await;
-    let failure = stage.cell.token().await.unwrap_err();
+    stage.entry.keeper.abort();
+    stage.run_until_idle().await;
+    let failure = stage.entry.token().await.unwrap_err();
     assert_eq!(failure.word(), "timeout");
 }
 
@@ -75,10 +75,13 @@ async fn the_keeper_and_its_fetch_end_with_the_cell() {
     let stage = stage([Step::Never]);
     stage.begun(1).await;
     let Stage {
-        cell, script, gone, ..
+        entry,
+        script,
+        gone,
+        ..
     } = stage;
     drop(script);
-    drop(cell);
+    drop(entry);
     // The source is dropped, with it the sender: an error is the end.
     assert!(gone.await.is_err());
 }

@@ -1,24 +1,24 @@
 //! A credential's tokens, lent to whoever reads secrets from a vault: the same cell, so the same token, that flows would get.
 //!
-//! In: a [`Cell`] whose audience is the vault's. Out: [`Tokens`], as [`crate::secret::vault`] asks for them. A token the vault refused is
+//! In: a [`TokenCacheEntry`] whose audience is the vault's. Out: [`Tokens`], as [`crate::secret::vault`] asks for them. A token the vault refused is
 //! renewed under the cell's own limits.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use super::Token;
-use super::cache::Cell;
+use super::token_cache_entry::TokenCacheEntry;
 use crate::diagnosis::Reason;
-use crate::secret::vault::{Lent, Tokens};
+use crate::secret::vault::{Tokens, VaultToken};
 
 /// A cell on loan.
-pub struct Lender(pub Arc<Cell>);
+pub struct VaultTokenProvider(pub Arc<TokenCacheEntry>);
 
-impl Tokens for Lender {
-    fn token(&self) -> Pin<Box<dyn Future<Output = Result<Lent, Reason>> + Send + '_>> {
+impl Tokens for VaultTokenProvider {
+    fn token(&self) -> Pin<Box<dyn Future<Output = Result<VaultToken, Reason>> + Send + '_>> {
         Box::pin(async {
             let token = self.0.token().await.map_err(|failure| failure.reason())?;
-            Ok(Lent {
+            Ok(VaultToken {
                 authorization: token.authorization.clone(),
                 expires: token.expires,
                 generation: token.generation,
@@ -26,17 +26,17 @@ impl Tokens for Lender {
         })
     }
 
-    fn refused(&self, lent: &Lent) {
+    fn refused(&self, lent: &VaultToken) {
         let token = Token {
             authorization: lent.authorization.clone(),
             generation: lent.generation,
             expires: lent.expires,
             claims: None,
         };
-        let cell = Arc::clone(&self.0);
+        let entry = Arc::clone(&self.0);
         // Nobody waits for it: the next read finds the new token.
         tokio::spawn(async move {
-            let _ = cell.renewed(&token, None).await;
+            let _ = entry.renewed(&token, None).await;
         });
     }
 }

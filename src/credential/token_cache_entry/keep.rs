@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Held, Origin, Owner, Remembered, Shared, State, schedule};
-use crate::credential::source::{Attempt, Denial, Grant, Wish};
+use crate::credential::source::{Attempt, AttemptError, Grant, Wish};
 use crate::credential::{Failure, Need, Token};
 use crate::diagnosis::Reason;
 
@@ -38,13 +38,13 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             Due::At(instant) => {
                 tokio::select! {
                     () = shared.wanted.notified() => wanted = true,
-                    () = shared.around.clock.sleep_until(instant) => wanted = false,
+                    () = shared.deps.clock.sleep_until(instant) => wanted = false,
                 }
             }
             Due::Again(instant) => {
                 let news = tokio::select! {
                     () = shared.wanted.notified() => { wanted = true; false }
-                    () = shared.around.clock.sleep_until(instant) => { wanted = false; false }
+                    () = shared.deps.clock.sleep_until(instant) => { wanted = false; false }
                     () = news(&shared) => true,
                 };
                 // What changed may well be what the failure was about: no pause is kept.
@@ -108,10 +108,10 @@ async fn attempt(shared: &Shared) {
     let outcome = supervised(origin.source.fetch(Wish { claims }), origin.attempt).await;
     let result = match &outcome {
         Ok(_) => "ok",
-        Err(denial) => denial.failure.word(),
+        Err(error) => error.failure.word(),
     };
     let labels = [&*shared.name, result];
-    let metrics = &shared.around.metrics;
+    let metrics = &shared.deps.metrics;
     metrics
         .token_requests_total
         .with_label_values(&labels)
@@ -120,7 +120,7 @@ async fn attempt(shared: &Shared) {
         .token_request_duration_seconds
         .with_label_values(&labels)
         .observe(crate::metrics::seconds(started.elapsed()));
-    let fraction = shared.around.random.fraction();
+    let fraction = shared.deps.random.fraction();
     // This task is the state's only writer. It logs before it takes the lock: a reader must not wait for a log line.
     match outcome {
         // A lifetime counts from before the request: the provider's clock started at some moment after.
@@ -134,8 +134,8 @@ async fn attempt(shared: &Shared) {
                 state.changed &= !shared.comes_from(&origin);
             });
         }
-        Err(denial) => {
-            let remembered = shared.remember(denial, fraction);
+        Err(error) => {
+            let remembered = shared.remember(error, fraction);
             shared.finish(|state| {
                 // What is wrong with the origin before is nobody's business any more: whoever waits, waits for the new one.
                 if shared.comes_from(&origin) {
@@ -148,16 +148,16 @@ async fn attempt(shared: &Shared) {
 }
 
 /// One attempt in a task of its own; it ends with the cell, and no later than `patience`.
-async fn supervised(attempt: Attempt, patience: Duration) -> Result<Grant, Denial> {
+async fn supervised(attempt: Attempt, patience: Duration) -> Result<Grant, AttemptError> {
     let mut task = Supervised(tokio::spawn(attempt));
     match tokio::time::timeout(patience, &mut task.0).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Err(Denial::unavailable(Reason::Panicked, None)),
-        Err(_) => Err(Denial::unavailable(Reason::Timeout, None)),
+        Ok(Err(_)) => Err(AttemptError::unavailable(Reason::Panicked, None)),
+        Err(_) => Err(AttemptError::unavailable(Reason::Timeout, None)),
     }
 }
 
-struct Supervised(JoinHandle<Result<Grant, Denial>>);
+struct Supervised(JoinHandle<Result<Grant, AttemptError>>);
 
 impl Drop for Supervised {
     fn drop(&mut self) {
@@ -205,7 +205,7 @@ impl Shared {
         };
         let expires = expires.map(|expires| expires.as_secs());
         if self.owner == Owner::Gateway {
-            self.expiry.tell(expires);
+            self.expiry.report(expires);
         }
         let credential = &*self.name;
         if let Some((failed, false)) = failed {
@@ -228,23 +228,22 @@ impl Shared {
         }
     }
 
-    fn remember(&self, denial: Denial, fraction: f64) -> Remembered {
+    fn remember(&self, error: AttemptError, fraction: f64) -> Remembered {
         let now = self.now();
         let state = self.state.borrow();
         let valid = state.usable(now).is_some();
         let source_changed = state.changed;
         let last = state.failure.as_ref();
-        let changed = last.is_none_or(|last| differ(&last.failure, &denial.failure));
+        let changed = last.is_none_or(|last| differ(&last.failure, &error.failure));
         let failures = last.map_or(0, |last| last.failures).saturating_add(1);
         let since = last.map_or(now, |last| last.since);
         drop(state);
-        let (hold, unasked) =
-            schedule::hold(&denial.failure, failures, denial.retry_after, fraction);
+        let (hold, unasked) = schedule::hold(&error.failure, failures, error.retry_after, fraction);
         if changed {
-            self.log(&denial.failure, valid, source_changed, unasked);
+            self.log(&error.failure, valid, source_changed, unasked);
         }
         Remembered {
-            failure: denial.failure,
+            failure: error.failure,
             since,
             failures,
             at: now,
@@ -260,7 +259,7 @@ impl Shared {
             return;
         }
         let (error, trace_id) = failure.said();
-        let told = failure.explain();
+        let explanation = failure.explain();
         tracing::warn!(
             credential = &*self.name,
             reason = failure.word(),
@@ -268,11 +267,11 @@ impl Shared {
             codes = ?failure.codes(),
             suberror = failure.suberror().map(|known| known.word),
             trace_id,
-            host = told.host(),
-            cause = told.cause(),
-            meaning = &*told.meaning,
-            fault = told.fault.as_str(),
-            cure = &*told.fix,
+            host = explanation.host(),
+            cause = explanation.cause(),
+            meaning = &*explanation.meaning,
+            fault = explanation.fault.as_str(),
+            cure = &*explanation.fix,
             valid_token_left = valid,
             source_changed,
             next_try_seconds = next_try.as_secs(),
@@ -296,9 +295,9 @@ fn is_one_callers(failure: &Failure) -> bool {
 
 /// Whether an operator would call them two failures; trace ids differ every time.
 fn differ(one: &Failure, other: &Failure) -> bool {
-    let told = |failure: &Failure| {
+    let explanation = |failure: &Failure| {
         let (error, _) = failure.said();
         (failure.word(), failure.suberror(), error.map(str::to_owned))
     };
-    told(one) != told(other) || one.codes() != other.codes()
+    explanation(one) != explanation(other) || one.codes() != other.codes()
 }

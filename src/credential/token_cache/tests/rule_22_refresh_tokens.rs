@@ -28,7 +28,7 @@ prop_compose! {
         device in endpoint(),
         ask in part().prop_map(Ask::Scope),
     ) -> Drawn {
-        let settings = refresh_token::Settings {
+        let settings = refresh_token::RefreshTokenSettings {
             credential: name.into(),
             application: Application {
                 token_url: "https://a.example/t".parse().unwrap(),
@@ -39,7 +39,7 @@ prop_compose! {
             cae: false,
             },
             scope,
-            store: refresh_token::Place::File(store.into()),
+            store: refresh_token::StoreLocation::File(store.into()),
             store_key: Value::Fixed(Secret::new(key)),
             sign_in: Endpoints { authorize, device },
         };
@@ -48,12 +48,12 @@ prop_compose! {
 }
 
 #[derive(Clone)]
-struct Drawn(refresh_token::Settings, Ask);
+struct Drawn(refresh_token::RefreshTokenSettings, Ask);
 
 /// Every input but the proof, written out independently of the key.
 impl std::fmt::Debug for Drawn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let refresh_token::Settings {
+        let refresh_token::RefreshTokenSettings {
             credential,
             application,
             scope,
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Drawn {
             store_key: _,
             sign_in: _,
         } = &self.0;
-        let refresh_token::Place::File(file) = store else {
+        let refresh_token::StoreLocation::File(file) = store else {
             unreachable!("so it was drawn")
         };
         f.debug_list()
@@ -75,7 +75,7 @@ impl std::fmt::Debug for Drawn {
 }
 
 fn key(Drawn(settings, ask): &Drawn) -> Key {
-    let credential = Settings {
+    let credential = CredentialSettings {
         name: Arc::clone(&settings.credential),
         kind: Kind::RefreshToken(Box::new(settings.clone())),
         ask: None,
@@ -102,7 +102,7 @@ proptest! {
                 own.application.proof = if public { proof("s", ClientAuth::Post) } else { Proof::Nothing };
             }
             3 => own.scope = Some(Ask::Scope("another".to_owned())),
-            4 => own.store = refresh_token::Place::File("another".into()),
+            4 => own.store = refresh_token::StoreLocation::File("another".into()),
             5 => {
                 let Value::Fixed(key) = &own.store_key else { unreachable!("so it was drawn") };
                 own.store_key = Value::Fixed(Secret::new(format!("{}x", key.expose())));

@@ -1,11 +1,11 @@
 //! Rule 1: a token a flow refused is renewed once, for all, and never because of a token that is long gone.
 
 use super::*;
-use crate::credential::cache::Renewal;
+use crate::credential::token_cache_entry::Renewal;
 use crate::flow::FlowId;
 
 async fn first(stage: &Stage) -> Arc<Token> {
-    stage.cell.token().await.unwrap()
+    stage.entry.token().await.unwrap()
 }
 
 fn same(renewal: &Renewal) -> bool {
@@ -16,7 +16,7 @@ fn same(renewal: &Renewal) -> bool {
 async fn a_refused_token_is_replaced_by_a_different_one() {
     let stage = stage([]);
     let token = first(&stage).await;
-    let Renewal::Different(next) = stage.cell.renewed(&token, None).await.unwrap() else {
+    let Renewal::Different(next) = stage.entry.renewed(&token, None).await.unwrap() else {
         panic!("the same token");
     };
     assert_eq!(text(&next), "Bearer token-2");
@@ -28,14 +28,14 @@ async fn a_refused_token_is_replaced_by_a_different_one() {
 async fn refusing_a_generation_that_is_gone_renews_nothing() {
     let stage = stage([]);
     let old = first(&stage).await;
-    stage.cell.renewed(&old, None).await.unwrap();
+    stage.entry.renewed(&old, None).await.unwrap();
     stage.advance(60);
-    let Renewal::Different(next) = stage.cell.renewed(&old, None).await.unwrap() else {
+    let Renewal::Different(next) = stage.entry.renewed(&old, None).await.unwrap() else {
         panic!("the same token");
     };
     assert_eq!(text(&next), "Bearer token-2");
-    stage.cell.renew_later(FlowId(0), &old);
-    stage.settle().await;
+    stage.entry.renew_later(FlowId(0), &old);
+    stage.run_until_idle().await;
     assert_eq!(stage.calls(), 2);
 }
 
@@ -45,11 +45,11 @@ async fn a_thousand_calls_to_a_flow_that_refuses_everything_cost_two_token_reque
     let mut replays = 0;
     for _ in 0..1000 {
         let token = first(&stage).await;
-        replays += u32::from(!same(&stage.cell.renewed(&token, None).await.unwrap()));
+        replays += u32::from(!same(&stage.entry.renewed(&token, None).await.unwrap()));
     }
     assert_eq!((stage.calls(), replays), (2, 1));
     // A sibling of that flow never waited.
-    assert!(stage.cell.ready().unwrap().is_ok());
+    assert!(stage.entry.ready().unwrap().is_ok());
 }
 
 #[tokio::test]
@@ -59,8 +59,8 @@ async fn a_thousand_calls_at_once_share_one_renewal() {
     let token = first(&stage).await;
     let callers: Vec<_> = (0..1000)
         .map(|_| {
-            let (cell, token) = (Arc::clone(&stage.cell), Arc::clone(&token));
-            tokio::spawn(async move { !same(&cell.renewed(&token, None).await.unwrap()) })
+            let (entry, token) = (Arc::clone(&stage.entry), Arc::clone(&token));
+            tokio::spawn(async move { !same(&entry.renewed(&token, None).await.unwrap()) })
         })
         .collect();
     stage.begun(2).await;
@@ -77,7 +77,7 @@ async fn a_thousand_calls_at_once_share_one_renewal() {
 async fn a_provider_that_gives_the_same_token_again_causes_no_replay() {
     let stage = stage([Step::Again("fixed"), Step::Again("fixed")]);
     let token = first(&stage).await;
-    assert!(same(&stage.cell.renewed(&token, None).await.unwrap()));
+    assert!(same(&stage.entry.renewed(&token, None).await.unwrap()));
     assert_eq!(stage.calls(), 2);
 }
 
@@ -85,11 +85,11 @@ async fn a_provider_that_gives_the_same_token_again_causes_no_replay() {
 async fn a_renewal_that_fails_says_why_and_keeps_the_token_for_the_siblings() {
     let stage = stage([Step::Give(Duration::from_hours(1)), refused()]);
     let token = first(&stage).await;
-    let failure = stage.cell.renewed(&token, None).await.unwrap_err();
+    let failure = stage.entry.renewed(&token, None).await.unwrap_err();
     assert_eq!(failure.codes(), [7_000_215]);
     assert_eq!(text(&*first(&stage).await), "Bearer token-1");
     // The provider wants to be left alone now: no second attempt, no replay.
-    assert!(same(&stage.cell.renewed(&token, None).await.unwrap()));
+    assert!(same(&stage.entry.renewed(&token, None).await.unwrap()));
     assert_eq!(stage.calls(), 2);
 }
 
@@ -99,8 +99,8 @@ async fn a_claims_mismatch_renews_once_in_five_minutes_for_each_flow_and_within_
     let stage = stage([]);
     let mismatch = async |flow: usize| {
         let token = first(&stage).await;
-        stage.cell.renew_later(FlowId(flow), &token);
-        stage.settle().await;
+        stage.entry.renew_later(FlowId(flow), &token);
+        stage.run_until_idle().await;
     };
     mismatch(1).await;
     stage.attempts(2).await;

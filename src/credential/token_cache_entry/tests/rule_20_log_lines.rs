@@ -33,7 +33,9 @@ impl Lines {
     fn read(&self) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         text.lines()
-            .filter(|line| line.contains("credential::cache") && !line.contains("DEBUG"))
+            .filter(|line| {
+                line.contains("credential::token_cache_entry") && !line.contains("DEBUG")
+            })
             .map(str::to_owned)
             .collect()
     }
@@ -54,7 +56,7 @@ async fn a_failure_is_logged_when_it_changes_and_when_it_is_over_and_no_line_hol
         stage.advance(wait);
     }
     stage.attempts(6).await;
-    stage.cell.token().await.unwrap();
+    stage.entry.token().await.unwrap();
     let read = lines.read();
     let [first, second, third] = read.as_slice() else {
         panic!("{read:#?}");

@@ -15,11 +15,11 @@ use tokio::task::JoinSet;
 
 use super::fetch::{self, Replaced, Version};
 use super::keep::{self, Readers};
-use super::{Address, Reader, Surroundings, Trouble};
+use super::{Address, Deps, Reader, VaultError};
 use crate::secret::Secret;
 
 /// How often it is told that a value is in memory only.
-const TOLD: Duration = Duration::from_hours(1);
+const REPORT_AGAIN: Duration = Duration::from_hours(1);
 
 /// Longest wait at the end for a renewal that is under way.
 const END: Duration = Duration::from_secs(5);
@@ -29,12 +29,12 @@ pub type Earlier = Arc<dyn Fn(&Secret<String>) -> bool + Send + Sync>;
 
 /// A secret that is written. Cheap to clone.
 #[derive(Clone)]
-pub struct Deposit(Arc<Inner>);
+pub struct VaultWriter(Arc<Inner>);
 
 /// The secret, ours alone within this process until this is dropped.
-pub struct Turn {
+pub struct WriteGuard {
     inner: Arc<Inner>,
-    _turn: OwnedMutexGuard<()>,
+    _guard: OwnedMutexGuard<()>,
 }
 
 /// What came of a write.
@@ -49,8 +49,8 @@ pub enum Written {
 struct Inner {
     address: Mutex<Address>,
     readers: Arc<dyn Readers>,
-    around: Surroundings,
-    turn: Arc<tokio::sync::Mutex<()>>,
+    deps: Deps,
+    guard: Arc<tokio::sync::Mutex<()>>,
     state: Mutex<State>,
 }
 
@@ -61,9 +61,9 @@ struct State {
     /// What should be there and could not be written yet.
     unwritten: Option<Unwritten>,
     /// Why the last read or write failed, if it did.
-    trouble: Option<Trouble>,
+    error: Option<VaultError>,
     /// When it was last told that something is unwritten.
-    told: Option<Duration>,
+    reported: Option<Duration>,
     /// Somebody is trying to write it.
     trying: bool,
 }
@@ -74,17 +74,13 @@ struct Unwritten {
     earlier: Earlier,
 }
 
-impl Deposit {
-    pub(in crate::secret) fn new(
-        address: Address,
-        readers: Arc<dyn Readers>,
-        around: Surroundings,
-    ) -> Self {
+impl VaultWriter {
+    pub(in crate::secret) fn new(address: Address, readers: Arc<dyn Readers>, deps: Deps) -> Self {
         Self(Arc::new(Inner {
             address: Mutex::new(address),
             readers,
-            around,
-            turn: Arc::default(),
+            deps,
+            guard: Arc::default(),
             state: Mutex::default(),
         }))
     }
@@ -105,10 +101,10 @@ impl Deposit {
     }
 
     /// Waits for a turn.
-    pub async fn turn(&self) -> Turn {
-        Turn {
+    pub async fn guard(&self) -> WriteGuard {
+        WriteGuard {
             inner: Arc::clone(&self.0),
-            _turn: Arc::clone(&self.0.turn).lock_owned().await,
+            _guard: Arc::clone(&self.0.guard).lock_owned().await,
         }
     }
 
@@ -120,8 +116,8 @@ impl Deposit {
 
     /// Why the last read or write failed, if it did.
     #[must_use]
-    pub fn trouble(&self) -> Option<Trouble> {
-        self.0.state().trouble
+    pub fn error(&self) -> Option<VaultError> {
+        self.0.state().error
     }
 
     /// Whether there is a value, in the vault or in memory.
@@ -133,20 +129,20 @@ impl Deposit {
 
     /// A last attempt to write what is in memory only, before it is gone; a renewal under way may end first, but not take for ever. Nobody
     /// gets a turn while what comes out is held.
-    pub(in crate::secret) async fn write_down(&self) -> Option<Turn> {
-        let lost = |trouble: Trouble| {
+    pub(in crate::secret) async fn flush(&self) -> Option<WriteGuard> {
+        let lost = |error: VaultError| {
             let address = self.address();
             tracing::error!(
                 secret = address.display(),
                 credential = &*address.reader,
-                reason = trouble.word(),
-                cure = trouble.cure(),
+                reason = error.word(),
+                cure = error.fix(),
                 "a secret's new value was never written to the vault and is lost"
             );
         };
-        let Ok(turn) = tokio::time::timeout(END, self.turn()).await else {
+        let Ok(guard) = tokio::time::timeout(END, self.guard()).await else {
             if self.unwritten() {
-                lost(Trouble::Busy);
+                lost(VaultError::Busy);
             } else {
                 tracing::warn!(
                     secret = self.address().display(),
@@ -155,20 +151,20 @@ impl Deposit {
             }
             return None;
         };
-        let unwritten = turn.inner.state().unwritten.clone();
+        let unwritten = guard.inner.state().unwritten.clone();
         if let Some(Unwritten { value, earlier }) = unwritten
-            && let Err(trouble) = turn.put(&value, &earlier).await
+            && let Err(error) = guard.put(&value, &earlier).await
         {
-            lost(trouble);
+            lost(error);
         }
-        Some(turn)
+        Some(guard)
     }
 }
 
-impl Turn {
+impl WriteGuard {
     /// The latest value: what could not be written yet, or what the vault has. `None`: there is no such secret. `earlier`: than what is
     /// known here; the vault was restored then, and what is known is written again.
-    pub async fn read(&self, earlier: &Earlier) -> Result<Option<Secret<String>>, Trouble> {
+    pub async fn read(&self, earlier: &Earlier) -> Result<Option<Secret<String>>, VaultError> {
         let inner = &self.inner;
         let address = inner.address();
         let outcome =
@@ -176,18 +172,18 @@ impl Turn {
         let outcome = outcome.await;
         let result = match &outcome {
             Ok(Some(_)) => "ok",
-            Ok(None) => Trouble::NotFound.word(),
-            Err(trouble) => trouble.word(),
+            Ok(None) => VaultError::NotFound.word(),
+            Err(error) => error.word(),
         };
-        let reads = &inner.around.metrics.secret_reads_total;
+        let reads = &inner.deps.metrics.secret_reads_total;
         reads.with_label_values(&["key_vault", result]).inc();
         let held = self.held();
         let mut state = inner.state();
         let found = match outcome {
             Ok(found) => found,
-            Err(trouble) => {
-                inner.troubled(&mut state, trouble, false);
-                return Err(trouble);
+            Err(error) => {
+                inner.failed(&mut state, error, false);
+                return Err(error);
             }
         };
         let Some(found) = found else {
@@ -244,7 +240,11 @@ impl Turn {
     }
 
     /// Puts a value where the last one that was read here still is, or an earlier one is again.
-    pub async fn put(&self, value: &Secret<String>, earlier: &Earlier) -> Result<Written, Trouble> {
+    pub async fn put(
+        &self,
+        value: &Secret<String>,
+        earlier: &Earlier,
+    ) -> Result<Written, VaultError> {
         let inner = &self.inner;
         let (address, value) = (inner.address(), value.clone());
         let earlier = Arc::clone(earlier);
@@ -256,28 +256,32 @@ impl Turn {
         let result = match &outcome {
             Ok(Replaced::By(_)) => "ok",
             Ok(Replaced::Overtaken(_)) => "overtaken",
-            Err(trouble) => trouble.word(),
+            Err(error) => error.word(),
         };
-        let writes = &inner.around.metrics.secret_writes_total;
+        let writes = &inner.deps.metrics.secret_writes_total;
         writes.with_label_values(&["key_vault", result]).inc();
         let mut state = inner.state();
         let (found, written) = match outcome {
             Ok(Replaced::By(version)) => (version, Written::There),
             Ok(Replaced::Overtaken(found)) => (found, Written::Overtaken),
-            Err(trouble) => {
-                inner.troubled(&mut state, trouble, true);
-                return Err(trouble);
+            Err(error) => {
+                inner.failed(&mut state, error, true);
+                return Err(error);
             }
         };
         inner.settled(&mut state, written);
         state.seen = Some(found);
-        state.trouble = None;
+        state.error = None;
         Ok(written)
     }
 
     /// The same with a value that must not be lost: where it cannot be written it stays in memory, and is tried again for as long as
     /// it takes.
-    pub async fn keep(&self, value: Secret<String>, earlier: Earlier) -> Result<Written, Trouble> {
+    pub async fn keep(
+        &self,
+        value: Secret<String>,
+        earlier: Earlier,
+    ) -> Result<Written, VaultError> {
         // Before the attempt: whatever becomes of that, the value is not lost.
         self.inner.state().unwritten = Some(Unwritten {
             value: value.clone(),
@@ -305,26 +309,26 @@ impl Inner {
     }
 
     /// In a task of its own, so that a panic in a library is only a failed attempt; bounded as a token request is.
-    async fn attempt<T, W>(&self, work: impl FnOnce(Reader) -> W) -> Result<T, Trouble>
+    async fn attempt<T, W>(&self, work: impl FnOnce(Reader) -> W) -> Result<T, VaultError>
     where
         T: Send + 'static,
-        W: Future<Output = Result<T, Trouble>> + Send + 'static,
+        W: Future<Output = Result<T, VaultError>> + Send + 'static,
     {
         let reader = self.readers.reader(&self.address().reader);
-        let reader = reader.ok_or(Trouble::NoReader)?;
+        let reader = reader.ok_or(VaultError::NoReader)?;
         let within = reader.outbound.token_timeout();
         let mut task = JoinSet::new();
         task.spawn(work(reader));
         match tokio::time::timeout(within, task.join_next()).await {
             Ok(Some(Ok(outcome))) => outcome,
-            Ok(Some(Err(_)) | None) => Err(Trouble::Panicked),
-            Err(_) => Err(Trouble::Timeout),
+            Ok(Some(Err(_)) | None) => Err(VaultError::Panicked),
+            Err(_) => Err(VaultError::Timeout),
         }
     }
 
     /// It was read, and nothing is unwritten.
     fn readable(&self, state: &mut State) {
-        if state.trouble.take().is_some() {
+        if state.error.take().is_some() {
             let secret = self.address().display();
             tracing::info!(secret, "the secret can be read from the vault again");
         }
@@ -332,14 +336,14 @@ impl Inner {
 
     /// Nothing is unwritten any more.
     fn settled(&self, state: &mut State, written: Written) {
-        let told = state.told.take().is_some();
+        let reported = state.reported.take().is_some();
         if state.unwritten.take().is_none() {
             return;
         }
-        state.trouble = None;
+        state.error = None;
         let secret = self.address().display();
         match written {
-            Written::There if !told => {}
+            Written::There if !reported => {}
             Written::There => {
                 tracing::info!(secret, "the secret's new value is in the vault now");
             }
@@ -352,22 +356,22 @@ impl Inner {
     }
 
     /// Notes why the last attempt failed, and tells it when that is news or has not been told for long.
-    fn troubled(&self, state: &mut State, trouble: Trouble, writing: bool) {
-        let news = state.trouble != Some(trouble);
-        state.trouble = Some(trouble);
-        let now = self.around.clock.since_epoch();
+    fn failed(&self, state: &mut State, error: VaultError, writing: bool) {
+        let news = state.error != Some(error);
+        state.error = Some(error);
+        let now = self.deps.clock.since_epoch();
         let address = self.address();
         let (secret, credential) = (address.display(), &*address.reader);
-        let (reason, cure) = (trouble.word(), trouble.cure());
+        let (reason, fix) = (error.word(), error.fix());
         if state.unwritten.is_some() {
-            let lately = |told: Duration| now.abs_diff(told) < TOLD;
-            if news || !state.told.is_some_and(lately) {
-                state.told = Some(now);
+            let lately = |reported: Duration| now.abs_diff(reported) < REPORT_AGAIN;
+            if news || !state.reported.is_some_and(lately) {
+                state.reported = Some(now);
                 tracing::error!(
                     secret,
                     credential,
                     reason,
-                    cure,
+                    cure = fix,
                     "a secret cannot be written to the vault: its new value is in memory only"
                 );
             }
@@ -377,7 +381,7 @@ impl Inner {
                 secret,
                 credential,
                 reason,
-                cure,
+                cure = fix,
                 last_value_kept = state.seen.is_some(),
                 "a secret cannot be read from the vault"
             );
@@ -394,11 +398,11 @@ impl Inner {
         tokio::spawn(async move {
             let mut failures = 1;
             loop {
-                let fraction = inner.around.random.fraction();
-                let clock = &inner.around.clock;
+                let fraction = inner.deps.random.fraction();
+                let clock = &inner.deps.clock;
                 let next = clock.since_epoch() + keep::repeated(failures, fraction);
                 clock.sleep_until(next).await;
-                let turn = Deposit(Arc::clone(&inner)).turn().await;
+                let guard = VaultWriter(Arc::clone(&inner)).guard().await;
                 let unwritten = {
                     let mut state = inner.state();
                     state.trying = state.unwritten.is_some();
@@ -407,7 +411,7 @@ impl Inner {
                 let Some(Unwritten { value, earlier }) = unwritten else {
                     return;
                 };
-                if turn.put(&value, &earlier).await.is_err() {
+                if guard.put(&value, &earlier).await.is_err() {
                     failures += 1;
                 }
             }

@@ -1,6 +1,6 @@
 //! How many connections there are, who has them, and who makes room.
 //!
-//! In: [`Places::room`] before a connection is accepted, [`Places::take`] for it. Out: a [`Place`], given back when it is dropped, whatever ended the
+//! In: [`ConnectionSlots::room`] before a connection is accepted, [`ConnectionSlots::take`] for it. Out: a [`ConnectionSlot`], given back when it is dropped, whatever ended the
 //! connection. At the cap a newcomer gets a place at once, and another connection ends for it, in the order that [`rank`] gives:
 //! strangers can always be displaced, callers who are known only while they are idle (security rule 28). Only where every connection
 //! is a known caller's with a call in flight does the newcomer wait.
@@ -17,9 +17,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::activity::Activity;
-use super::crowd::Crowd;
+use super::port_limits::PortLimits;
 use super::rank::{Candidate, Class, Source, rank};
-use super::{Limits, Reason, Settings, process};
+use super::{Limits, ListenerSettings, Reason, process};
 use crate::metrics::Metrics;
 
 /// Connections that have been told to leave and are not gone yet, at most: their places are others' already.
@@ -35,10 +35,10 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Descriptors that no caller's connection may take: the admin port's, files that are read again, resolvers.
 const SPARE: u64 = 160;
 
-pub(super) struct Places {
-    pub(super) settings: Arc<ArcSwap<Settings>>,
+pub(super) struct ConnectionSlots {
+    pub(super) settings: Arc<ArcSwap<ListenerSettings>>,
     pub(super) limits: Limits,
-    pub(super) crowd: Arc<Crowd>,
+    pub(super) port_limits: Arc<PortLimits>,
     metrics: Option<Metrics>,
     /// Most connections for which there are descriptors.
     descriptors: usize,
@@ -134,9 +134,9 @@ impl Registry {
     }
 }
 
-impl Places {
+impl ConnectionSlots {
     pub(super) fn new(
-        settings: Arc<ArcSwap<Settings>>,
+        settings: Arc<ArcSwap<ListenerSettings>>,
         metrics: Option<Metrics>,
         limits: Limits,
     ) -> Self {
@@ -160,7 +160,7 @@ impl Places {
         Self {
             settings,
             limits,
-            crowd: Arc::default(),
+            port_limits: Arc::default(),
             metrics,
             descriptors,
             registry: Mutex::default(),
@@ -171,15 +171,19 @@ impl Places {
     /// Waits until there is a place, or can be: unless everybody in is known and busy, not at all.
     pub(super) async fn room(&self) {
         // From here on whoever becomes idle says so.
-        self.crowd.wait(true);
+        self.port_limits.wait(true);
         while !self.registry().has_room(self.most()) {
-            let _ = timeout(LOOK, self.crowd.freed.notified()).await;
+            let _ = timeout(LOOK, self.port_limits.freed.notified()).await;
         }
-        self.crowd.wait(false);
+        self.port_limits.wait(false);
     }
 
-    /// A place for a connection from `peer`, after there was [`Places::room`].
-    pub(super) fn take(self: &Arc<Self>, peer: IpAddr, alive: &mpsc::Sender<Infallible>) -> Place {
+    /// A place for a connection from `peer`, after there was [`ConnectionSlots::room`].
+    pub(super) fn take(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        alive: &mpsc::Sender<Infallible>,
+    ) -> ConnectionSlot {
         let most = self.most();
         let mut registry = self.registry();
         // As many as it takes, for a reload may have lowered the cap. Should nobody be left who may be told, there is one more for once.
@@ -190,15 +194,15 @@ impl Places {
         }
         let number = registry.next;
         registry.next += 1;
-        let activity = Activity::of(&self.crowd);
+        let activity = Activity::of(&self.port_limits);
         let seat = Seat {
             source: Source::of(peer),
             born: Instant::now(),
             activity: Arc::clone(&activity),
         };
         registry.taken.insert(number, seat);
-        Place {
-            places: Arc::clone(self),
+        ConnectionSlot {
+            slots: Arc::clone(self),
             activity,
             number,
             counted: false,
@@ -214,11 +218,11 @@ impl Places {
     /// Ends a connection for its descriptor, and waits until one is gone, or for `pause`.
     pub(super) async fn make_room(&self, pause: Duration) {
         let until = Instant::now() + pause;
-        let freed = self.crowd.freed.notified();
-        self.crowd.wait(true);
+        let freed = self.port_limits.freed.notified();
+        self.port_limits.wait(true);
         let _ = self.registry().displace(self.most());
         let _ = tokio::time::timeout_at(until, freed).await;
-        self.crowd.wait(false);
+        self.port_limits.wait(false);
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -253,37 +257,37 @@ fn connections_within(files: u64) -> usize {
 }
 
 /// One connection's place.
-pub(super) struct Place {
-    pub(super) places: Arc<Places>,
+pub(super) struct ConnectionSlot {
+    pub(super) slots: Arc<ConnectionSlots>,
     pub(super) activity: Arc<Activity>,
     number: u64,
     counted: bool,
     _alive: mpsc::Sender<Infallible>,
 }
 
-impl Place {
+impl ConnectionSlot {
     /// From here on the place holds a connection.
     pub(super) fn taken(&mut self) {
-        if let Some(metrics) = &self.places.metrics {
+        if let Some(metrics) = &self.slots.metrics {
             metrics.connections.inc();
             self.counted = true;
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         if self.counted
-            && let Some(metrics) = &self.places.metrics
+            && let Some(metrics) = &self.slots.metrics
         {
             metrics.connections.dec();
         }
-        let mut registry = self.places.registry();
+        let mut registry = self.slots.registry();
         if registry.taken.remove(&self.number).is_none() {
             registry.leaving = registry.leaving.saturating_sub(1);
         }
         drop(registry);
-        self.places.crowd.freed.notify_one();
+        self.slots.port_limits.freed.notify_one();
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) enum Verdict {
 }
 
 /// The times that matter to one connection.
-pub(super) struct Vigil<'a> {
+pub(super) struct ConnectionWatchdog<'a> {
     pub(super) activity: &'a Activity,
     pub(super) limits: &'a Limits,
     pub(super) head_timeout: Duration,
@@ -60,7 +60,7 @@ pub(super) struct Vigil<'a> {
     pub(super) born: Instant,
 }
 
-impl<'a> Vigil<'a> {
+impl<'a> ConnectionWatchdog<'a> {
     /// Runs the connection until it ends.
     pub(super) async fn keep<C: Http>(&self, mut connection: Pin<&mut C>) -> Verdict {
         let begin = Instant::now();
@@ -129,7 +129,7 @@ impl<'a> Vigil<'a> {
                     state.leaves = true;
                     self.end(&mut state);
                 }
-                match self.judge::<C>(cx, timer.as_mut(), &mut state) {
+                match self.check::<C>(cx, timer.as_mut(), &mut state) {
                     Step::Wait => return Poll::Pending,
                     Step::End(verdict) => return Poll::Ready(verdict),
                     Step::WindDown(course) => {
@@ -142,7 +142,7 @@ impl<'a> Vigil<'a> {
         .await
     }
 
-    fn judge<C: Http>(
+    fn check<C: Http>(
         &self,
         cx: &mut Context<'_>,
         mut timer: Pin<&mut Sleep>,
@@ -226,7 +226,7 @@ impl<'a> Vigil<'a> {
         if !activity.standing.is_stranger() || activity.standing.has_admitted() {
             state.patience = None;
         } else if state.patience.is_none() {
-            state.patience = activity.crowd.patience.try_acquire().ok();
+            state.patience = activity.port_limits.patience.try_acquire().ok();
             return state.patience.is_none().then_some(verdict);
         }
         None
@@ -256,7 +256,7 @@ impl<'a> Vigil<'a> {
             Phase::Blocked(_) => self.stall,
             Phase::Head(_) => self.head_timeout,
             Phase::Idle(_) if state.course >= Course::WindingDown => self.limits.closing,
-            Phase::Idle(_) if state.course == Course::Ending => self.limits.last_word,
+            Phase::Idle(_) if state.course == Course::Ending => self.limits.closing_grace,
             // Nobody is waited for while busy; the timer only comes round.
             Phase::Busy | Phase::Idle(_) => self.limits.idle,
         }

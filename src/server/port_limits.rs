@@ -1,6 +1,6 @@
 //! What all connections of one port share, so that together they hold no more than one of them may be worth.
 //!
-//! Out: [`Crowd`], counts and queues; [`Leave`], by which a connection learns that it makes room for another.
+//! Out: [`PortLimits`], counts and queues; [`Leave`], by which a connection learns that it makes room for another.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const LARGE_HEADS: usize = 4 * 1024;
 const SMALL_HEAD: usize = 8 * 1024;
 
 /// Streams at a time of whose upload something is read that nobody wants.
-const LINGERING: usize = 1024;
+const DISCARDING: usize = 1024;
 
 /// What a field costs besides its name and value.
 const FIELD: usize = 104;
@@ -32,7 +32,7 @@ const FIELD: usize = 104;
 pub(super) struct Full;
 
 /// One for each port.
-pub(super) struct Crowd {
+pub(super) struct PortLimits {
     /// A place became free, or, while somebody waits, a connection idle.
     pub(super) freed: Notify,
     waiting: AtomicBool,
@@ -40,10 +40,10 @@ pub(super) struct Crowd {
     pub(super) undecided: Arc<AtomicUsize>,
     pub(super) patience: Arc<Semaphore>,
     large_heads: Arc<Semaphore>,
-    pub(super) lingering: Arc<Semaphore>,
+    pub(super) discarding: Arc<Semaphore>,
 }
 
-impl Default for Crowd {
+impl Default for PortLimits {
     fn default() -> Self {
         Self {
             freed: Notify::new(),
@@ -51,12 +51,12 @@ impl Default for Crowd {
             undecided: Arc::default(),
             patience: Arc::new(Semaphore::new(PATIENCE)),
             large_heads: Arc::new(Semaphore::new(LARGE_HEADS)),
-            lingering: Arc::new(Semaphore::new(LINGERING)),
+            discarding: Arc::new(Semaphore::new(DISCARDING)),
         }
     }
 }
 
-impl Crowd {
+impl PortLimits {
     /// Whether somebody waits for a place.
     pub(super) fn wait(&self, waiting: bool) {
         self.waiting.store(waiting, Ordering::SeqCst);

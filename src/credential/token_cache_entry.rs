@@ -15,11 +15,11 @@ use prometheus::IntCounter;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::{Claims, Failure, Health, Source, Token, Trouble};
+use super::{Claims, Failure, Health, RenewalError, Source, Token};
 use crate::clock::{Clock, Random};
 use crate::diagnosis::Reason;
 use crate::flow::FlowId;
-use crate::metrics::{About, Metrics, Teller};
+use crate::metrics::{About, Metrics, Reporter};
 use crate::secret::Secrets;
 
 mod keep;
@@ -28,7 +28,7 @@ mod schedule;
 mod tests;
 
 /// A token of one credential for one audience, kept fresh as long as the cell lives.
-pub struct Cell {
+pub struct TokenCacheEntry {
     shared: Arc<Shared>,
     keeper: JoinHandle<()>,
 }
@@ -47,7 +47,7 @@ pub enum Owner {
 
 /// What cells take from the rest of the gateway.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Deps {
     /// Wall-clock time.
     pub clock: Clock,
     /// For jitter.
@@ -61,10 +61,10 @@ pub struct Surroundings {
 struct Shared {
     name: Arc<str>,
     origin: ArcSwap<Origin>,
-    around: Surroundings,
+    deps: Deps,
     owner: Owner,
     /// Shows when the token in use expires.
-    expiry: Teller,
+    expiry: Reporter,
     state: watch::Sender<State>,
     /// Somebody needs a token, or a renewal was forced.
     wanted: Notify,
@@ -134,7 +134,7 @@ pub enum Renewal {
     Same,
 }
 
-impl Cell {
+impl TokenCacheEntry {
     /// A cell that starts fetching at once. Needs a tokio runtime. `attempt` bounds one attempt, and with it how long callers wait:
     /// a last resort, the source has bounds of its own.
     #[must_use]
@@ -142,12 +142,11 @@ impl Cell {
         name: Arc<str>,
         source: Arc<dyn Source>,
         attempt: Duration,
-        around: Surroundings,
+        deps: Deps,
         owner: Owner,
     ) -> Arc<Self> {
         let lookups = |result| {
-            around
-                .metrics
+            deps.metrics
                 .token_cache_total
                 .with_label_values(&[&*name, result])
         };
@@ -155,11 +154,11 @@ impl Cell {
             hit: lookups("hit"),
             miss: lookups("miss"),
             stale: lookups("stale"),
-            expiry: around.metrics.token_expiry.teller(&name, About::Token),
+            expiry: deps.metrics.token_expiry.reporter(&name, About::Token),
             name,
             origin: ArcSwap::from_pointee(Origin { source, attempt }),
             owner,
-            around,
+            deps,
             state: watch::Sender::new(State::default()),
             wanted: Notify::new(),
             forced: Mutex::default(),
@@ -269,7 +268,7 @@ impl Cell {
     }
 
     /// Renews in the background because `flow` says the token's claims do not fit: that rarely heals, so once in 5 minutes for each
-    /// flow, and within the limit of [`Cell::renewed`]. The call itself is not to be repeated.
+    /// flow, and within the limit of [`TokenCacheEntry::renewed`]. The call itself is not to be repeated.
     pub fn renew_later(&self, flow: FlowId, refused: &Token) {
         let now = self.shared.now();
         let recently = |last: &Duration| now.abs_diff(*last) < schedule::MISMATCH;
@@ -316,8 +315,8 @@ impl Cell {
             credential: Arc::clone(&self.shared.name),
             valid: state.usable(now).is_some(),
             expires: state.usable(now).and_then(|held| held.token.expires),
-            trouble: state.failure.as_ref().map(|remembered| Trouble {
-                told: remembered.failure.explain(),
+            error: state.failure.as_ref().map(|remembered| RenewalError {
+                explanation: remembered.failure.explain(),
                 codes: remembered.failure.codes().to_vec(),
                 suberror: remembered.failure.suberror(),
                 since: remembered.since.as_secs(),
@@ -348,17 +347,17 @@ fn other_than(refused: &Token, token: Arc<Token>) -> Renewal {
     }
 }
 
-impl Drop for Cell {
+impl Drop for TokenCacheEntry {
     fn drop(&mut self) {
         self.keeper.abort();
         // Now, not when the task has ended: a token that nobody sends any more is not one that runs out.
-        self.shared.expiry.tell(None);
+        self.shared.expiry.report(None);
     }
 }
 
 impl Shared {
     fn now(&self) -> Duration {
-        self.around.clock.since_epoch()
+        self.deps.clock.since_epoch()
     }
 
     fn attempts(&self) -> u64 {

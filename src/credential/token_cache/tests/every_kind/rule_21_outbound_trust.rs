@@ -75,7 +75,7 @@ async fn rule_21_no_kind_takes_an_answer_that_is_none_and_each_recovers_from_it(
             *scene.instead.lock().unwrap() = Some(reply);
             scene.advance(LIFE);
             let before = scene.asked();
-            let outcome = scene.cell().token().await;
+            let outcome = scene.entry().token().await;
             let failure = outcome.err().unwrap_or_else(|| panic!("{kind}: {what}"));
             assert_eq!(failure.word(), word, "{kind}: {what}");
             assert_eq!(scene.asked(), before + row.requests, "{kind}: {what}");

@@ -12,9 +12,9 @@ use std::time::Duration;
 use http::HeaderValue;
 use tokio::sync::{oneshot, watch};
 
-use super::{Cell, Owner, Surroundings};
+use super::{Deps, Owner, TokenCacheEntry};
 use crate::clock::{Clock, Random};
-use crate::credential::source::{Attempt, Denial, Grant, Source, Wish};
+use crate::credential::source::{Attempt, AttemptError, Grant, Source, Wish};
 use crate::credential::{Failure, Token};
 use crate::metrics::Metrics;
 
@@ -26,7 +26,7 @@ enum Step {
     Give(Duration),
     /// A token with this text instead of a fresh one.
     Again(&'static str),
-    Fail(Denial),
+    Fail(AttemptError),
     Panic,
     /// A fresh token once the sender speaks.
     Held(oneshot::Receiver<()>),
@@ -52,7 +52,7 @@ impl Source for Script {
                 None => Ok(grant(&fresh, hour)),
                 Some(Step::Give(lifetime)) => Ok(grant(&fresh, lifetime)),
                 Some(Step::Again(text)) => Ok(grant(text, hour)),
-                Some(Step::Fail(denial)) => Err(denial),
+                Some(Step::Fail(error)) => Err(error),
                 Some(Step::Panic) => panic!("scripted"),
                 Some(Step::Held(gate)) => {
                     let _ = gate.await;
@@ -74,11 +74,14 @@ fn grant(token: &str, lifetime: Duration) -> Grant {
 }
 
 fn down() -> Step {
-    Step::Fail(Denial::unavailable(crate::diagnosis::Reason::Connect, None))
+    Step::Fail(AttemptError::unavailable(
+        crate::diagnosis::Reason::Connect,
+        None,
+    ))
 }
 
 fn refused() -> Step {
-    Step::Fail(Denial {
+    Step::Fail(AttemptError {
         failure: Failure::Rejected {
             error: "invalid_client".into(),
             codes: vec![7_000_215],
@@ -92,7 +95,7 @@ fn refused() -> Step {
 
 /// A cell with its strings in our hands.
 struct Stage {
-    cell: Arc<Cell>,
+    entry: Arc<TokenCacheEntry>,
     script: Arc<Script>,
     clock: Clock,
     metrics: Metrics,
@@ -116,16 +119,16 @@ fn stage_of(owner: Owner, steps: impl IntoIterator<Item = Step>, attempt: Durati
     });
     let clock = Clock::manual(START);
     let metrics = Metrics::new().unwrap();
-    let around = Surroundings {
+    let deps = Deps {
         secrets: crate::secret::Secrets::default(),
         clock: clock.clone(),
         random: Random::from_fn(|bytes| bytes.fill(0)),
         metrics: metrics.clone(),
     };
     let source: Arc<dyn Source> = Arc::clone(&script) as _;
-    let cell = Cell::new("flows".into(), source, attempt, around, owner);
+    let entry = TokenCacheEntry::new("flows".into(), source, attempt, deps, owner);
     Stage {
-        cell,
+        entry,
         script,
         clock,
         metrics,
@@ -140,7 +143,7 @@ impl Stage {
 
     /// Returns once so many attempts have ended.
     async fn attempts(&self, count: u64) {
-        let mut state = self.cell.shared.state.subscribe();
+        let mut state = self.entry.shared.state.subscribe();
         state
             .wait_for(|state| state.attempts >= count)
             .await
@@ -169,7 +172,7 @@ impl Stage {
     }
 
     /// Lets the keeper do whatever it is going to do without the clock moving.
-    async fn settle(&self) {
+    async fn run_until_idle(&self) {
         for _ in 0..50 {
             tokio::task::yield_now().await;
         }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::cache::{Cell, Renewal};
-use super::cells::Supply;
+use super::token_cache::Supply;
+use super::token_cache_entry::{Renewal, TokenCacheEntry};
 use super::{Claims, Credentialed, Failure, Need, Token};
 use crate::diagnosis::Reason;
 use crate::flow::FlowId;
@@ -15,7 +15,7 @@ use crate::identity::Assertion;
 use crate::policy::Permitted;
 
 /// Where each flow's tokens come from, by the flow's number: one for each configuration, which it keeps alive.
-pub struct Wallet {
+pub struct TokenProvider {
     supplies: Vec<Option<Supply>>,
 }
 
@@ -27,7 +27,7 @@ pub enum Renewed {
     Same(Permitted),
 }
 
-impl Wallet {
+impl TokenProvider {
     /// `supplies` by flow number; `None` where the URL's own signature counts.
     #[must_use]
     pub fn new(supplies: Vec<Option<Supply>>) -> Self {
@@ -38,10 +38,10 @@ impl Wallet {
     pub async fn obtain(&self, permitted: Permitted) -> Result<Credentialed, Failure> {
         let token = match self.supply(permitted.flow().id)? {
             None => None,
-            Some(Supply::Own(cell)) => Some(taken(cell, &permitted).await?),
+            Some(Supply::Own(entry)) => Some(taken(entry, &permitted).await?),
             Some(Supply::Callers(exchange)) => {
-                let cell = exchange.cell(assertion(&permitted)?);
-                Some(taken(&cell, &permitted).await?)
+                let entry = exchange.entry(assertion(&permitted)?);
+                Some(taken(&entry, &permitted).await?)
             }
         };
         Ok(Credentialed { permitted, token })
@@ -57,10 +57,10 @@ impl Wallet {
     ) -> Result<Renewed, Failure> {
         let renewal = match self.supply(permitted.flow().id)? {
             None => return Ok(Renewed::Same(permitted)),
-            Some(Supply::Own(cell)) => waited(&permitted, cell.renewed(refused, claims)).await?,
+            Some(Supply::Own(entry)) => waited(&permitted, entry.renewed(refused, claims)).await?,
             Some(Supply::Callers(exchange)) => {
-                let cell = exchange.cell(assertion(&permitted)?);
-                waited(&permitted, cell.renewed(refused, claims)).await?
+                let entry = exchange.entry(assertion(&permitted)?);
+                waited(&permitted, entry.renewed(refused, claims)).await?
             }
         };
         Ok(match renewal {
@@ -72,11 +72,11 @@ impl Wallet {
         })
     }
 
-    /// Renews in the background after a claims mismatch; see [`Cell::renew_later`]. A caller's own token says what its claims are: another
+    /// Renews in the background after a claims mismatch; see [`TokenCacheEntry::renew_later`]. A caller's own token says what its claims are: another
     /// one would say the same.
     pub fn renew_later(&self, flow: FlowId, refused: &Token) {
-        if let Ok(Some(Supply::Own(cell))) = self.supply(flow) {
-            cell.renew_later(flow, refused);
+        if let Ok(Some(Supply::Own(entry))) = self.supply(flow) {
+            entry.renew_later(flow, refused);
         }
     }
 
@@ -106,18 +106,18 @@ fn assertion(permitted: &Permitted) -> Result<&Assertion, Failure> {
         })
 }
 
-async fn taken(cell: &Cell, permitted: &Permitted) -> Result<Arc<Token>, Failure> {
+async fn taken(entry: &TokenCacheEntry, permitted: &Permitted) -> Result<Arc<Token>, Failure> {
     // For the log, should the call fail.
-    permitted.call().record.notes().credential = Some(Arc::clone(cell.name()));
-    match cell.ready() {
+    permitted.call().log.fields().credential = Some(Arc::clone(entry.name()));
+    match entry.ready() {
         Some(answer) => answer,
-        None => waited(permitted, cell.token()).await,
+        None => waited(permitted, entry.token()).await,
     }
 }
 
 async fn waited<T>(permitted: &Permitted, waiting: impl Future<Output = T>) -> T {
     let started = Instant::now();
     let outcome = waiting.await;
-    permitted.call().record.notes().token += started.elapsed();
+    permitted.call().log.fields().token += started.elapsed();
     outcome
 }

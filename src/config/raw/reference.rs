@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::super::foreign;
-use super::super::problem::{Severity, say};
+use super::super::problem::{Severity, safe_text};
 use super::super::read::{At, Field, Reader, Shape};
 use super::super::tree::{Node, Value};
 use super::super::values::Text;
@@ -25,19 +25,19 @@ impl Shape for Source {
             let text = reader.text(node)?;
             if text.trim().is_empty() {
                 reader.error(
-                    say!("this is empty"),
-                    say!("give it a value, or leave the key out"),
+                    safe_text!("this is empty"),
+                    safe_text!("give it a value, or leave the key out"),
                 );
                 return None;
             }
             return Some(Self(secret::Source::Plain(Secret::new(text))));
         }
-        let Place {
+        let SecretReference {
             env,
             file,
             key_vault,
             credential,
-        } = Place::read(reader, node)?;
+        } = SecretReference::read(reader, node)?;
         let reads_itself = key_vault.absent() && !credential.absent();
         match (env, file, key_vault) {
             (Field::Broken, ..) | (_, Field::Broken, _) | (.., Field::Broken) => None,
@@ -48,7 +48,7 @@ impl Shape for Source {
                 if !resolves(reader, &file) {
                     return None;
                 }
-                let path = beside(&file.spot.file, &file.value.0);
+                let path = beside(&file.location.file, &file.value.0);
                 Some(Self(secret::Source::File(path)))
             }
             (Field::Absent, Field::Absent, Field::Given(url)) => {
@@ -62,8 +62,8 @@ impl Shape for Source {
             }
             _ => {
                 reader.error(
-                    say!("a secret comes from exactly one place"),
-                    say!("write {{ env: NAME }}, {{ file: PATH }} or {{ key_vault: URL }}; `credential` goes with key_vault"),
+                    safe_text!("a secret comes from exactly one place"),
+                    safe_text!("write {{ env: NAME }}, {{ file: PATH }} or {{ key_vault: URL }}; `credential` goes with key_vault"),
                 );
                 None
             }
@@ -71,13 +71,13 @@ impl Shape for Source {
     }
 
     fn schema() -> Json {
-        json!({ "anyOf": [{ "type": ["string", "number"], "minLength": 1 }, Place::schema()] })
+        json!({ "anyOf": [{ "type": ["string", "number"], "minLength": 1 }, SecretReference::schema()] })
     }
 }
 
 section! {
     /// Where a secret comes from: exactly one of the keys.
-    Place {
+    SecretReference {
         /// Name of an environment variable.
         env: Variable,
         /// Path of a file, re-read on change; relative to the configuration file.
@@ -96,13 +96,13 @@ section! {
     reason = "outer: whether it is one; inner: whether it is usable"
 )]
 fn elsewhere(reader: &mut Reader, text: &str) -> Option<Option<Source>> {
-    let spot = reader.spot();
+    let location = reader.location();
     if let Some(name) = foreign::expansion(text) {
         reader.note(
             Severity::Note,
-            &spot,
-            say!("this is read from the environment"),
-            say!("write {{ env: NAME }}, which says so, in place of ${{NAME}}"),
+            &location,
+            safe_text!("this is read from the environment"),
+            safe_text!("write {{ env: NAME }}, which says so, in place of ${{NAME}}"),
             None,
         );
         let source = secret::Source::Environment(name.to_owned());
@@ -110,8 +110,8 @@ fn elsewhere(reader: &mut Reader, text: &str) -> Option<Option<Source>> {
     }
     foreign::variable(text, reader.environment())?;
     reader.error(
-        say!("this names a variable as another tool writes it, and would itself be the secret"),
-        say!(
+        safe_text!("this names a variable as another tool writes it, and would itself be the secret"),
+        safe_text!(
             "write {{ env: NAME }}; a secret that really looks like this belongs into a variable or a file"
         ),
     );
@@ -123,9 +123,9 @@ pub fn resolves(reader: &mut Reader, path: &At<Text>) -> bool {
     let shell = foreign::for_a_shell(&path.value.0);
     if shell {
         reader.error_at(
-            &path.spot,
-            say!("no shell reads this path: ~, $NAME and %NAME% stand for themselves"),
-            say!("write the path in full; relative paths start at the configuration file, and ${{NAME}} is replaced"),
+            &path.location,
+            safe_text!("no shell reads this path: ~, $NAME and %NAME% stand for themselves"),
+            safe_text!("write the path in full; relative paths start at the configuration file, and ${{NAME}} is replaced"),
         );
     }
     !shell
@@ -145,8 +145,8 @@ impl Shape for Variable {
             return Some(Self(text.clone()));
         }
         reader.error(
-            say!("this is not the name of an environment variable"),
-            say!("write {{ env: NAME }}, the name alone"),
+            safe_text!("this is not the name of an environment variable"),
+            safe_text!("write {{ env: NAME }}, the name alone"),
         );
         None
     }

@@ -10,7 +10,7 @@ use crate::diagnosis::Reason;
 
 /// Why a store cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub enum StoreError {
     /// Shorter than what was written.
     #[error("the store is cut short")]
     Truncated,
@@ -58,7 +58,7 @@ pub enum Trouble {
     Crypto,
 }
 
-impl Trouble {
+impl StoreError {
     /// For log, metrics and status, with what to change.
     #[must_use]
     pub const fn reason(self) -> Reason {

@@ -1,6 +1,6 @@
 //! Every cell of the process, shared across reloads.
 //!
-//! In: a credential's settings, what it asks for, the way out. Out: its [`Cell`], or the [`Exchange`] that has one for each caller; the
+//! In: a credential's settings, what it asks for, the way out. Out: its [`TokenCacheEntry`], or the [`Exchange`] that has one for each caller; the
 //! same one as before where the identity is the same, so that a reload costs no token. Two credentials that differ in anything but their
 //! proof never share one (security rule 22): the key is the settings themselves, not a concatenation of them. A changed proof or way out
 //! gives the cell a new source, and the token at hand is served until that source has brought one (rule 30). Cells nobody holds any
@@ -10,12 +10,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use super::cache::{Cell, Owner, Surroundings};
 use super::on_behalf_of::{self, Exchange};
 use super::source::Context;
+use super::token_cache_entry::{Deps, Owner, TokenCacheEntry};
 use super::{
-    Application, Ask, Kind, Settings, bearer, client_credentials, managed_identity, password,
-    refresh_token,
+    Application, Ask, CredentialSettings, Kind, bearer, client_credentials, managed_identity,
+    password, refresh_token,
 };
 use crate::client::Outbound;
 use crate::diagnosis::Explanation;
@@ -30,9 +30,9 @@ struct Key {
 }
 
 impl Key {
-    fn new(settings: &Settings, ask: &Ask) -> Self {
+    fn new(settings: &CredentialSettings, ask: &Ask) -> Self {
         // Exhaustive, so that a new field has to be thought about here.
-        let Settings {
+        let CredentialSettings {
             name,
             kind,
             ask: _,     // The flow's word counts, or this one through it.
@@ -47,9 +47,9 @@ impl Key {
 }
 
 /// The cells, by key.
-pub struct Cells {
-    around: Surroundings,
-    known: Mutex<HashMap<Key, Known<Cell>>>,
+pub struct TokenCache {
+    deps: Deps,
+    known: Mutex<HashMap<Key, Known<TokenCacheEntry>>>,
     exchanges: Mutex<HashMap<Key, Known<Exchange>>>,
     refused_passwords: password::Refused,
 }
@@ -80,7 +80,7 @@ impl<T> Known<T> {
 /// Where a flow's tokens come from.
 pub enum Supply {
     /// One token for all.
-    Own(Arc<Cell>),
+    Own(Arc<TokenCacheEntry>),
     /// One for each caller's.
     Callers(Arc<Exchange>),
 }
@@ -95,7 +95,7 @@ pub struct Health {
     /// Unix seconds at which that token expires, where that is known.
     pub expires: Option<u64>,
     /// The failure of the last attempt, if it failed.
-    pub trouble: Option<Trouble>,
+    pub error: Option<RenewalError>,
     /// Whether at least one attempt has ended.
     pub tried: bool,
     /// Whether that token was obtained before the credential's proof or the way out was changed, and none since.
@@ -104,9 +104,9 @@ pub struct Health {
 
 /// Why there is no new token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct RenewalError {
     /// Why, and what to change.
-    pub told: Explanation,
+    pub explanation: Explanation,
     /// AADSTS numbers.
     pub codes: Vec<u32>,
     /// Entra ID's word for how to go on.
@@ -117,31 +117,31 @@ pub struct Trouble {
     pub next_try: u64,
 }
 
-impl Cells {
+impl TokenCache {
     /// None yet.
     #[must_use]
-    pub fn new(around: Surroundings) -> Self {
+    pub fn new(deps: Deps) -> Self {
         Self {
-            around,
+            deps,
             known: Mutex::default(),
             refused_passwords: password::Refused::default(),
             exchanges: Mutex::default(),
         }
     }
 
-    /// Where tokens of this credential for this audience come from; see [`Cells::cell`]. Needs a tokio runtime.
+    /// Where tokens of this credential for this audience come from; see [`TokenCache::entry`]. Needs a tokio runtime.
     #[must_use]
-    pub fn supply(&self, settings: &Settings, ask: &Ask, outbound: &Outbound) -> Supply {
+    pub fn supply(&self, settings: &CredentialSettings, ask: &Ask, outbound: &Outbound) -> Supply {
         if let Kind::OnBehalfOf(own) = &settings.kind {
             Supply::Callers(self.exchange(settings, own, ask, outbound))
         } else {
-            Supply::Own(self.cell(settings, ask, outbound))
+            Supply::Own(self.entry(settings, ask, outbound))
         }
     }
 
     fn exchange(
         &self,
-        settings: &Settings,
+        settings: &CredentialSettings,
         own: &Application,
         ask: &Ask,
         outbound: &Outbound,
@@ -175,7 +175,7 @@ impl Cells {
                     throttle.unwrap_or_default(),
                     // Its turn among the others' may take as long as the exchange itself.
                     patience(outbound) + outbound.token_timeout(),
-                    self.around.clone(),
+                    self.deps.clone(),
                 ))
             }
         };
@@ -183,28 +183,33 @@ impl Cells {
         exchange
     }
 
-    fn context(&self, settings: &Settings, outbound: &Outbound) -> Context {
+    fn context(&self, settings: &CredentialSettings, outbound: &Outbound) -> Context {
         Context {
             credential: Arc::clone(&settings.name),
             outbound: outbound.clone(),
-            clock: self.around.clock.clone(),
-            random: self.around.random.clone(),
-            secrets: self.around.secrets.clone(),
-            secret_expiry: self.around.metrics.secret_expiry.clone(),
-            clock_skew: self.around.metrics.clock_skew(&self.around.clock),
+            clock: self.deps.clock.clone(),
+            random: self.deps.random.clone(),
+            secrets: self.deps.secrets.clone(),
+            secret_expiry: self.deps.metrics.secret_expiry.clone(),
+            clock_skew: self.deps.metrics.clock_skew(&self.deps.clock),
         }
     }
 
     /// The cell of this credential and audience, fetching its first token already. A changed proof or way out gives it another source,
     /// which is tried at once; anything else that is changed means another cell (rules 21, 22, 30). Needs a tokio runtime.
     #[must_use]
-    pub fn cell(&self, settings: &Settings, ask: &Ask, outbound: &Outbound) -> Arc<Cell> {
+    pub fn entry(
+        &self,
+        settings: &CredentialSettings,
+        ask: &Ask,
+        outbound: &Outbound,
+    ) -> Arc<TokenCacheEntry> {
         let key = Key::new(settings, ask);
         let mut known = self.known();
         let living = known.get(&key);
         let living = living.and_then(|own| own.living(&settings.kind, outbound));
-        if let Some((cell, true)) = living {
-            return cell;
+        if let Some((entry, true)) = living {
+            return entry;
         }
         let context = self.context(settings, outbound);
         let source = match &settings.kind {
@@ -219,22 +224,22 @@ impl Cells {
             Kind::RefreshToken(_) => refresh_token::patience(patience(outbound)),
             _ => patience(outbound),
         };
-        let cell = if let Some((cell, _)) = living {
-            cell.adopt(source, attempt);
-            cell
+        let entry = if let Some((entry, _)) = living {
+            entry.adopt(source, attempt);
+            entry
         } else {
-            let around = self.around.clone();
+            let deps = self.deps.clone();
             let name = Arc::clone(&settings.name);
-            Cell::new(name, source, attempt, around, Owner::Gateway)
+            TokenCacheEntry::new(name, source, attempt, deps, Owner::Gateway)
         };
-        known.insert(key, Known::new(&cell, &settings.kind, outbound));
-        cell
+        known.insert(key, Known::new(&entry, &settings.kind, outbound));
+        entry
     }
 
     /// How every cell in use is, by credential name.
     #[must_use]
     pub fn health(&self) -> Vec<Health> {
-        let mut all: Vec<_> = self.living().iter().map(|cell| cell.health()).collect();
+        let mut all: Vec<_> = self.living().iter().map(|entry| entry.health()).collect();
         all.sort_by(|one, other| one.credential.cmp(&other.credential));
         all
     }
@@ -242,29 +247,29 @@ impl Cells {
     /// Whether every cell in use has seen the end of its first attempt: part of being ready.
     #[must_use]
     pub fn first_tried(&self) -> bool {
-        self.living().iter().all(|cell| cell.tried())
+        self.living().iter().all(|entry| entry.tried())
     }
 
     /// Returns once every cell now in use has seen the end of its first attempt.
     pub async fn tried(&self) {
-        for cell in self.living() {
-            cell.first_attempt().await;
+        for entry in self.living() {
+            entry.first_attempt().await;
         }
     }
 
     /// The cells in use. Forgets the others.
-    fn living(&self) -> Vec<Arc<Cell>> {
+    fn living(&self) -> Vec<Arc<TokenCacheEntry>> {
         let mut living = Vec::new();
         self.known().retain(|_, known| {
-            let cell = known.what.upgrade();
-            let lives = cell.is_some();
-            living.extend(cell);
+            let entry = known.what.upgrade();
+            let lives = entry.is_some();
+            living.extend(entry);
             lives
         });
         living
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Key, Known<Cell>>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<Key, Known<TokenCacheEntry>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

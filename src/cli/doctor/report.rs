@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::super::format::workflow_command;
+use crate::cli::format::workflow_command;
 use crate::diagnosis;
 
 /// What a line amounts to.

@@ -1,8 +1,8 @@
 //! The grammar of `callers:`.
 
-use super::super::read::Field;
-use super::super::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
 use super::{Cloud, Require, Scheme, Source, one_key, one_of, ruled, section};
+use crate::config::read::Field;
+use crate::config::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
 
 section! {
     /// One way to prove who knocks: exactly one of the keys.

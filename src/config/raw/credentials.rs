@@ -1,9 +1,9 @@
 //! The grammar of `credentials:`.
 
-use super::super::read::Field;
-use super::super::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
 use super::reference::with_key_vault;
 use super::{Algorithm, ClientAuth, Cloud, Endpoint, Source, one_key, one_of, section};
+use crate::config::read::Field;
+use crate::config::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
 
 section! {
     /// One way for the gateway to prove itself: exactly one of the keys.

@@ -1,8 +1,8 @@
 //! The grammar of `flows:`.
 
-use super::super::read::Field;
-use super::super::values::{Any, Choice, Flag, OneOrMore, Size, Span, Text};
 use super::{Kind, Method, Mode, Responds, Source, section};
+use crate::config::read::Field;
+use crate::config::values::{Any, Choice, Flag, OneOrMore, Size, Span, Text};
 
 section! {
     /// A short stable name for a trigger URL, and who may use it.

@@ -2,12 +2,12 @@
 
 use serde_json::{Value as Json, json};
 
-use super::super::foreign;
-use super::super::problem::{Severity, safe_text};
-use super::super::read::{At, Field, Reader, Shape};
-use super::super::tree::{Node, Value};
-use super::super::values::Text;
 use super::{one_of, ruled, section};
+use crate::config::foreign;
+use crate::config::problem::{Severity, safe_text};
+use crate::config::read::{At, Field, Reader, Shape};
+use crate::config::tree::{Node, Value};
+use crate::config::values::Text;
 use crate::secret::{self, Secret};
 
 /// A secret: `{env: NAME}`, `{file: PATH}`, `{key_vault: URL}` or the text itself.

@@ -1,6 +1,6 @@
 //! The words that a value may be one of.
 
-use super::super::values::Vocabulary;
+use crate::config::values::Vocabulary;
 
 /// Makes a choice of words.
 macro_rules! words {

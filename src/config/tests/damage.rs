@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use super::super::source::File;
-use super::super::tree::{self, Node};
-use super::super::{DEFAULTS, Secrets, find_over};
 use super::NOW;
 use crate::clock::{Clock, Environment};
+use crate::config::source::File;
+use crate::config::tree::{self, Node};
+use crate::config::{DEFAULTS, Secrets, find_over};
 
 /// In any case, this word appears in nothing that is printed.
 const WORD: &str = "zqxj";

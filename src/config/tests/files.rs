@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::{Config, Outcome, Secrets, examine};
 use super::{NOW, SMALL, VARIABLES, application, secret_of};
 use crate::clock::{Clock, Environment};
+use crate::config::{Config, Outcome, Secrets, examine};
 
 fn at(paths: &[PathBuf]) -> Outcome {
     let environment = Environment::fixed(VARIABLES);

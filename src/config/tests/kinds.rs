@@ -1,9 +1,9 @@
 //! Kinds of credential whose settings follow from more than their own keys: the environment, the token itself, the flow.
 
-use super::super::source::File;
-use super::super::{Outcome, Secrets, examine_texts};
 use super::{NOW, VARIABLES, examine, severities};
 use crate::clock::{Clock, Environment};
+use crate::config::source::File;
+use crate::config::{Outcome, Secrets, examine_texts};
 use crate::credential::managed_identity::{ARC_KEYS, Identity, ManagedIdentitySettings, Platform};
 use crate::credential::proof::Proof;
 use crate::credential::{Ask, Kind};

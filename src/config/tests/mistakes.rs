@@ -3,9 +3,9 @@
 //! The cases stand in `mistakes/*.txt`, one a line. Each becomes a file of its own beside a sound one; the problem has to be told at the
 //! line marked `<<<`, with the key path and the words of the case, and nothing else may be told.
 
-use super::super::Secrets;
-use super::super::problem::Severity;
 use super::examine_files;
+use crate::config::Secrets;
+use crate::config::problem::Severity;
 
 /// Sound, and enough for a case to refer to.
 const BASE: &str = r"

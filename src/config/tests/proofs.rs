@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::super::{Config, Outcome, Secrets, examine};
 use super::{NOW, VARIABLES};
 use crate::clock::{Clock, Environment};
+use crate::config::{Config, Outcome, Secrets, examine};
 use crate::credential::certificate::Algorithm;
 use crate::credential::proof::Proof;
 use crate::credential::{Application, Kind};

@@ -7,11 +7,11 @@ use std::collections::HashMap;
 
 use http::HeaderName;
 
-use super::super::problem::{Name, SourceLocation, safe_text};
-use super::super::raw;
-use super::super::read::{At, Field};
-use super::super::values::{Choice, Moment, Text};
 use super::{Defaults, ValidationContext};
+use crate::config::problem::{Name, SourceLocation, safe_text};
+use crate::config::raw;
+use crate::config::read::{At, Field};
+use crate::config::values::{Choice, Moment, Text};
 use crate::identity::api_key::{self, Digest, SHORTEST};
 use crate::secret::Value;
 

@@ -5,12 +5,12 @@
 //! the flow then refuses: v1's `resource` at v2 and the reverse, no `/.default` for an application, `/.default` beside other scopes, the flow
 //! service with a slash missing (facts A2.2, B1.3).
 
-use super::super::problem::{SourceLocation, safe_text};
-use super::super::raw::Endpoint;
-use super::super::read::{At, Field};
-use super::super::values::{OneOrMore, Text, guid};
 use super::credentials::{Entra, Permissions};
 use super::{ValidationContext, clouds};
+use crate::config::problem::{SourceLocation, safe_text};
+use crate::config::raw::Endpoint;
+use crate::config::read::{At, Field};
+use crate::config::values::{OneOrMore, Text, guid};
 use crate::credential::Ask;
 
 /// What `scope:` or `resource:` say, on a credential or a flow. Outer `None`: a problem was noted. `entra`: how Entra ID is asked, `None` for others.

@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::super::problem::{Name, SafeText, Severity, SourceLocation, safe_text};
-use super::super::read::{At, Field, Named};
-use super::super::values::{Free, OneOrMore, Text, guid};
-use super::super::{CallerPart, raw};
 use super::api_keys::{self, Digests};
 use super::{Defaults, ValidationContext, clouds};
+use crate::config::problem::{Name, SafeText, Severity, SourceLocation, safe_text};
+use crate::config::read::{At, Field, Named};
+use crate::config::values::{Free, OneOrMore, Text, guid};
+use crate::config::{CallerPart, raw};
 use crate::identity::{self, entra, jwt};
 
 /// Every caller, in the order of their names.

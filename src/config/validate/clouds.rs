@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::super::raw::Cloud;
+use crate::config::raw::Cloud;
 
 /// What answers at a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,11 +4,11 @@
 //! to decide what to ask it for. Each kind is judged in a file of its own; what they share, the application at a token endpoint and
 //! how it proves itself, in [`application`] and [`proof`]. Refuses an entry of no kind or of two.
 
-use super::super::Part;
-use super::super::problem::{Name, SourceLocation, safe_text};
-use super::super::raw;
-use super::super::read::{At, Field, Named};
 use super::{Defaults, ValidationContext, asks, clouds};
+use crate::config::Part;
+use crate::config::problem::{Name, SourceLocation, safe_text};
+use crate::config::raw;
+use crate::config::read::{At, Field, Named};
 use crate::credential::refresh_token::StoreLocation;
 use crate::credential::{self, Ask};
 
@@ -290,7 +290,7 @@ pub fn unused(context: &mut ValidationContext<'_>, credentials: &Credentials, us
         let used = *used || credential.reads_vaults;
         if let (false, Some(location)) = (used, &credential.location) {
             context.reader.note(
-                super::super::Severity::Note,
+                crate::config::Severity::Note,
                 location,
                 safe_text!("no flow uses this credential"),
                 safe_text!("name it in a flow's `credential`, unless other files do"),

@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::super::problem::{Name, SourceLocation, safe_text};
-use super::super::raw;
-use super::super::read::{At, Field, Named};
-use super::super::values::{Flag, OneOrMore, Size, Span, Text};
-use super::super::{Entry, Severity};
 use super::callers::{self, Callers};
 use super::credentials::{self, Credentials};
 use super::listener::{Server, plain_path};
 use super::{Defaults, ValidationContext, lists, target, unknown_name, wanted};
+use crate::config::problem::{Name, SourceLocation, safe_text};
+use crate::config::raw;
+use crate::config::read::{At, Field, Named};
+use crate::config::values::{Flag, OneOrMore, Size, Span, Text};
+use crate::config::{Entry, Severity};
 use crate::flow::{self, FlowId};
 use crate::identity::CallerId;
 use crate::policy::Rule;

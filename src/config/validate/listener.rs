@@ -9,12 +9,12 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::super::problem::{SourceLocation, safe_text};
-use super::super::read::{At, Field};
-use super::super::values::{Any, Text};
-use super::super::{Admin, Limits, raw};
 use super::{ValidationContext, outbound};
 use crate::call::source;
+use crate::config::problem::{SourceLocation, safe_text};
+use crate::config::read::{At, Field};
+use crate::config::values::{Any, Text};
+use crate::config::{Admin, Limits, raw};
 use crate::server::{self, tls};
 use crate::validity::Validity;
 

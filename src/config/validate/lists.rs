@@ -4,11 +4,11 @@
 
 use http::{HeaderName, Method};
 
-use super::super::problem::safe_text;
-use super::super::raw;
-use super::super::read::Field;
-use super::super::values::{Any, Choice, OneOrMore, Text};
 use super::ValidationContext;
+use crate::config::problem::safe_text;
+use crate::config::raw;
+use crate::config::read::Field;
+use crate::config::values::{Any, Choice, OneOrMore, Text};
 use crate::flow::belongs_to_one_hop;
 
 /// Query parameters that belong to the URL (facts A1.5).

@@ -3,11 +3,11 @@
 //! In: proxy, extra certificates, time limits, log settings as text. Out: settings of the client and of logging. The proxy comes from the
 //! file, else from `HTTPS_PROXY` and `NO_PROXY` as every tool reads them; its address may carry a password and is a secret.
 
-use super::super::problem::safe_text;
-use super::super::raw;
-use super::super::read::{At, Field};
-use super::super::values::{Any, Choice, Text};
 use super::{ValidationContext, listener};
+use crate::config::problem::safe_text;
+use crate::config::raw;
+use crate::config::read::{At, Field};
+use crate::config::values::{Any, Choice, Text};
 use crate::secret::{Secret, Source};
 use crate::validity::Validity;
 use crate::{client, telemetry};

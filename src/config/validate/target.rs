@@ -6,13 +6,13 @@
 
 use std::net::SocketAddr;
 
-use super::super::problem::{SourceLocation, safe_text};
-use super::super::raw::{self, Cloud, Endpoint};
-use super::super::read::{At, Field};
-use super::super::values::{Choice, OneOrMore, Text};
 use super::credentials::{Credentials, Entra, TokenRequestStyle};
 use super::flows::Chosen;
 use super::{Defaults, ValidationContext, asks, clouds};
+use crate::config::problem::{SourceLocation, safe_text};
+use crate::config::raw::{self, Cloud, Endpoint};
+use crate::config::read::{At, Field};
+use crate::config::values::{Choice, OneOrMore, Text};
 use crate::credential::Ask;
 use crate::flow::url::Invalid;
 use crate::flow::{Kind, Trigger, TriggerUrl, trigger};
@@ -360,7 +360,7 @@ fn asked(
             ),
             safe_text!(
                 "set cloud: {} on the credential or under defaults.entra",
-                super::super::suggest::listed(&names)
+                crate::config::suggest::listed(&names)
             ),
         );
         return None;

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::problem::{SourceLocation, safe_text};
-use super::super::read::{At, Field};
-use super::super::values::Text;
-use super::super::{Vaults, raw};
 use super::credentials::Credentials;
 use super::{Defaults, ValidationContext, asks, clouds, unknown_name};
+use crate::config::problem::{SourceLocation, safe_text};
+use crate::config::read::{At, Field};
+use crate::config::values::Text;
+use crate::config::{Vaults, raw};
 use crate::credential::Ask;
 use crate::secret::vault::Address;
 use crate::secret::{Source, Value};

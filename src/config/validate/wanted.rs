@@ -5,14 +5,14 @@
 
 use http::Method;
 
-use super::super::problem::{SourceLocation, safe_text};
-use super::super::raw;
-use super::super::read::Field;
-use super::super::values::guid;
 use super::ValidationContext;
 use super::credentials::Credentials;
 use super::flows::Chosen;
 use super::lists::method_of;
+use crate::config::problem::{SourceLocation, safe_text};
+use crate::config::raw;
+use crate::config::read::Field;
+use crate::config::values::guid;
 use crate::flow::{Trigger, trigger};
 
 /// `trigger:`, judged, with the places that contradictions are told at.

@@ -14,10 +14,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::super::source::{AttemptError, Context};
 use super::error::StoreError;
 use super::record::Record;
 use super::seal::Seal;
+use crate::credential::source::{AttemptError, Context};
 use crate::secret::Secret;
 use crate::secret::vault::{self, Address, Earlier, WriteGuard, Written};
 

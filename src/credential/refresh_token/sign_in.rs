@@ -13,10 +13,10 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::super::application::Client;
-use super::super::source::{AttemptError, Context, Wish};
-use super::super::{Ask, Failure, answer};
 use super::{Account, RefreshTokenSettings, StoreError};
+use crate::credential::application::Client;
+use crate::credential::source::{AttemptError, Context, Wish};
+use crate::credential::{Ask, Failure, answer};
 use crate::secret::Secret;
 use crate::secret::vault;
 

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::super::problem::{SourceLocation, safe_text};
-use super::super::super::raw::{Cloud, Endpoint};
-use super::super::super::read::{At, Field};
-use super::super::super::values::{Choice, Flag, Free, OneOrMore, Text, guid};
-use super::super::{Defaults, ValidationContext, asks};
 use super::{Entra, Permissions, TokenRequestStyle, ValidatedKind};
+use crate::config::problem::{SourceLocation, safe_text};
+use crate::config::raw::{Cloud, Endpoint};
+use crate::config::read::{At, Field};
+use crate::config::validate::{Defaults, ValidationContext, asks};
+use crate::config::values::{Choice, Flag, Free, OneOrMore, Text, guid};
 use crate::credential::proof::Proof;
 use crate::credential::{self, Application, Ask};
 

@@ -3,11 +3,11 @@
 //! In: the section. Out: the token, and, where it is a JWT, the audience it was made for, so that a token for Microsoft's services is kept from
 //! other hosts like one that is asked for (security rule 21). Refuses text that cannot be sent as a token; warns of one that has expired.
 
-use super::super::super::problem::safe_text;
-use super::super::super::raw;
-use super::super::super::read::At;
-use super::super::{Defaults, ValidationContext};
 use super::{PartialCredential, TokenRequestStyle, ValidatedKind};
+use crate::config::problem::safe_text;
+use crate::config::raw;
+use crate::config::read::At;
+use crate::config::validate::{Defaults, ValidationContext};
 use crate::credential::bearer::BearerSettings;
 use crate::credential::{self, Ask, answer};
 use crate::secret::Value;

@@ -3,11 +3,11 @@
 //! In: the section. Out: an application that asks for itself and proves itself by a signed assertion (facts B1.4). Refuses what its
 //! [`application`] and its [`proof`] refuse.
 
-use super::super::super::problem::safe_text;
-use super::super::super::raw;
-use super::super::super::read::{At, Field};
-use super::super::{Defaults, ValidationContext};
 use super::{PartialCredential, Permissions, application, proof};
+use crate::config::problem::safe_text;
+use crate::config::raw;
+use crate::config::read::{At, Field};
+use crate::config::validate::{Defaults, ValidationContext};
 
 pub fn validate(
     context: &mut ValidationContext<'_>,

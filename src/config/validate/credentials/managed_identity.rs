@@ -6,14 +6,14 @@
 
 use url::Url;
 
-use super::super::super::problem::{SourceLocation, safe_text};
-use super::super::super::raw::{self, Endpoint};
-use super::super::super::read::{At, Field};
-use super::super::super::values::Text;
-use super::super::{Defaults, ValidationContext, asks};
 use super::application::location_of;
 use super::{Entra, PartialCredential, Permissions, TokenRequestStyle, ValidatedKind};
 use crate::client::address;
+use crate::config::problem::{SourceLocation, safe_text};
+use crate::config::raw::{self, Endpoint};
+use crate::config::read::{At, Field};
+use crate::config::validate::{Defaults, ValidationContext, asks};
+use crate::config::values::Text;
 use crate::credential;
 use crate::credential::managed_identity::{ARC_KEYS, Identity, ManagedIdentitySettings, Platform};
 use crate::secret::Secret;

@@ -3,13 +3,13 @@
 //! In: the section. Out: an application with its proof (facts B1.11). Refuses what its [`application`] and its [`proof`] refuse. Which flows may
 //! use it is judged with the flows: only those whose callers all have a user's token, made for that application ([`lent`]).
 
-use super::super::super::problem::{SourceLocation, safe_text};
-use super::super::super::raw;
-use super::super::super::read::{At, Field};
-use super::super::super::values::guid;
-use super::super::callers::Callers;
-use super::super::{Defaults, ValidationContext};
 use super::{PartialCredential, Permissions, ValidatedKind, application, proof};
+use crate::config::problem::{SourceLocation, safe_text};
+use crate::config::raw;
+use crate::config::read::{At, Field};
+use crate::config::validate::callers::Callers;
+use crate::config::validate::{Defaults, ValidationContext};
+use crate::config::values::guid;
 use crate::credential;
 
 pub fn validate(

@@ -4,12 +4,12 @@
 //! [`application`] and its [`proof`] refuse, `common` and `consumers` among it. Warns of a password that begins or ends with a blank, and,
 //! once, tells of the kind itself.
 
-use super::super::super::problem::{Severity, SourceLocation, safe_text};
-use super::super::super::raw;
-use super::super::super::read::At;
-use super::super::super::values::Text;
-use super::super::{Defaults, ValidationContext};
 use super::{PartialCredential, Permissions, ValidatedKind, application, proof};
+use crate::config::problem::{Severity, SourceLocation, safe_text};
+use crate::config::raw;
+use crate::config::read::At;
+use crate::config::validate::{Defaults, ValidationContext};
+use crate::config::values::Text;
 use crate::credential;
 use crate::credential::password::PasswordSettings;
 use crate::secret::Value;

@@ -4,13 +4,13 @@
 //! where that is known. Refuses two proofs at once, the secret's ID in place of the secret (facts C, 13), and no proof at all where
 //! the grant belongs to confidential clients only. A certificate is judged in [`certificate`].
 
-use super::super::super::problem::{SourceLocation, safe_text};
-use super::super::super::raw;
-use super::super::super::read::{At, Field};
-use super::super::super::values::{Choice, Flag, Moment, Text, guid};
-use super::super::{Defaults, ValidationContext};
 use super::application::location_of;
 use crate::config::Secrets;
+use crate::config::problem::{SourceLocation, safe_text};
+use crate::config::raw;
+use crate::config::read::{At, Field};
+use crate::config::validate::{Defaults, ValidationContext};
+use crate::config::values::{Choice, Flag, Moment, Text, guid};
 use crate::credential::proof::Proof;
 use crate::credential::{client_secret, federated};
 use crate::secret::{Source, Value};

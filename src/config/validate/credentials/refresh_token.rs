@@ -5,12 +5,12 @@
 
 use url::Url;
 
-use super::super::super::problem::{SourceLocation, safe_text};
-use super::super::super::raw;
-use super::super::super::read::{At, Field};
-use super::super::super::values::Text;
-use super::super::{Defaults, ValidationContext};
 use super::{PartialCredential, Permissions, ValidatedKind, application, proof};
+use crate::config::problem::{SourceLocation, safe_text};
+use crate::config::raw;
+use crate::config::read::{At, Field};
+use crate::config::validate::{Defaults, ValidationContext};
+use crate::config::values::Text;
 use crate::credential::refresh_token::StoreLocation;
 use crate::credential::refresh_token::seal::Key;
 use crate::credential::refresh_token::sign_in::Endpoints;

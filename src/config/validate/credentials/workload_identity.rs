@@ -4,12 +4,12 @@
 //! application that asks for itself and proves itself by that token. Refuses what its [`application`] and its [`proof`] refuse, and the
 //! authority of another cloud than the credential's.
 
-use super::super::super::problem::{SourceLocation, safe_text};
-use super::super::super::raw;
-use super::super::super::read::{At, Field};
-use super::super::super::values::Text;
-use super::super::{Defaults, ValidationContext, clouds};
 use super::{PartialCredential, Permissions, application, proof};
+use crate::config::problem::{SourceLocation, safe_text};
+use crate::config::raw;
+use crate::config::read::{At, Field};
+use crate::config::validate::{Defaults, ValidationContext, clouds};
+use crate::config::values::Text;
 
 pub fn validate(
     context: &mut ValidationContext<'_>,

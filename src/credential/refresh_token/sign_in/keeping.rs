@@ -7,10 +7,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::super::in_vault::{Unusable, VaultLock};
-use super::super::store::Store;
-use super::super::{INACTIVE, Record, StoreError, StoreLocation, blocking, locked, patience};
 use super::{Error, SignIn, Signed};
+use crate::credential::refresh_token::in_vault::{Unusable, VaultLock};
+use crate::credential::refresh_token::store::Store;
+use crate::credential::refresh_token::{
+    INACTIVE, Record, StoreError, StoreLocation, blocking, locked, patience,
+};
 use crate::secret::vault::{self, Address, Written};
 
 /// How often a write is tried that others get in front of: a gateway renews about once an hour.

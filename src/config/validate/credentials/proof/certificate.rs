@@ -3,12 +3,12 @@
 //! In: `certificate` and what goes with it. Out: a [`Proof`], and when the certificate expires. Refuses what does not hold a certificate and its
 //! key, a key that cannot sign as wished, and for Entra ID anything but RSA (facts B1.4): each would be refused at the first call.
 
-use super::super::super::super::problem::{SafeText, safe_text};
-use super::super::super::super::raw;
-use super::super::super::super::read::{At, Field};
-use super::super::super::super::values::Choice;
-use super::super::super::{Defaults, ValidationContext};
 use super::{Keys, ValidatedProof};
+use crate::config::problem::{SafeText, safe_text};
+use crate::config::raw;
+use crate::config::read::{At, Field};
+use crate::config::validate::{Defaults, ValidationContext};
+use crate::config::values::Choice;
 use crate::credential::assertion::SigningOptions;
 use crate::credential::certificate::{Algorithm, Certified, Invalid};
 use crate::credential::client_certificate::ClientCertificateSettings;

@@ -36,7 +36,7 @@ pub mod vaults;
 /// The part of `max_in_flight` that flows for `anyone` have together: one in so many, so that callers who are known always find room.
 const ANYONE: usize = 4;
 
-/// What the gateway takes from the machine: parameters, so that a test turns the hands.
+/// What the gateway takes from the machine: parameters, so that a test sets the time and the random numbers.
 #[derive(Clone, Debug)]
 pub struct Ambient {
     /// Wall-clock time.
@@ -94,7 +94,7 @@ struct Current {
     budget: Budget,
     summary: health::Summary,
     stated: expiry::Stated,
-    /// Keeps tokens warm although no flow's wallet may hold them at this moment.
+    /// Keeps tokens warm although no flow's token provider may hold them at this moment.
     _token_provider: Arc<TokenProvider>,
 }
 

@@ -47,7 +47,7 @@ pub enum Error {
     Broken(#[source] Arc<hyper::Error>),
 }
 
-/// How a body came to its end, told to its [`Tail`].
+/// How a body ended, reported to its [`Tail`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// Every byte was handed on.
@@ -58,7 +58,7 @@ pub enum End {
     Abandoned,
 }
 
-/// Told once how a body ended, when the last byte has gone or the body is dropped.
+/// Called once with how a body ended, when the last byte has gone or the body is dropped.
 pub trait Tail: Send + Sync + 'static {
     /// `bytes` were handed on before the end.
     fn ended(self: Box<Self>, end: End, bytes: u64);
@@ -73,7 +73,7 @@ pub trait Carrier: Send + Sync + 'static {
     fn ended(&mut self, whole: bool);
 }
 
-/// Who answers for a body that hyper reads: a message's framing needs an end to what nobody wanted. Known here by what it is told alone,
+/// Who answers for a body that hyper reads: a message's framing needs an end to what nobody wanted. Known here only by the calls it gets,
 /// for the server that does so is built on this module.
 pub trait Owner: Send + Sync + 'static {
     /// All of it has been read.
@@ -156,7 +156,7 @@ impl Body {
         self
     }
 
-    /// Tells `owner` whether it was read to its end, and gives it what was not. Nothing of it may have been read yet.
+    /// Reports to `owner` whether it was read to its end, and gives it what was not. Nothing of it may have been read yet.
     #[must_use]
     pub fn owned_by(mut self, owner: Arc<dyn Owner>) -> Self {
         if let Source::Stream(stream) = &mut self.source {
@@ -200,7 +200,7 @@ impl Body {
         self
     }
 
-    /// Tells `tail` how this body ended.
+    /// Reports to `tail` how this body ended.
     #[must_use]
     pub fn with_tail(mut self, tail: Box<dyn Tail>) -> Self {
         self.tail = Some(tail);

@@ -2,7 +2,7 @@
 //!
 //! In: the request as the HTTP parser made it. Out: a [`Call`], boxed once and handed from stage to stage, and a [`RequestLog`], the
 //! one place where the stages note what the access log and the metrics will say. Refuses nothing itself; whether a request is
-//! well formed is judged in `framing`.
+//! well formed is checked in `framing`.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -81,10 +81,10 @@ pub const SIMULATED: HeaderName = HeaderName::from_static("x-flowgate-simulator"
 /// Where a request may go besides public addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The address stands in the configuration: anywhere.
+    /// The address is in the configuration: anywhere.
     Configured,
     /// The address came from a discovery document: plain http and private, loopback and link-local addresses are refused at
-    /// connect time (rule 17). Through a proxy only literal addresses can be judged: there, names are the proxy's to resolve.
+    /// connect time (rule 17). Through a proxy only literal addresses can be checked: there, names are the proxy's to resolve.
     Discovered,
     /// The address is the platform's own, for managed identities: besides what is configured, plain http may go to literal addresses
     /// that are not public and to `localhost`; connected to within [`PLATFORM`], never through the proxy (rule 21, facts B1.6).
@@ -221,7 +221,7 @@ impl Outbound {
             let answered = format!("it answered {}", status.as_u16());
             return Err(FetchError::new(Reason::Redirected, answered));
         }
-        // Decompressing could turn a small answer into a large one; we asked for none.
+        // Decompressing could make a small answer into a large one; we asked for none.
         let encoded = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
         if response
             .headers()
@@ -257,7 +257,7 @@ async fn read(body: Body, limits: Limits) -> Result<Bytes, FetchError> {
         .map_err(failed)
 }
 
-/// Host and port as they stand in an address, without what may stand before them.
+/// Host and port as they are in an address, without what may be before them.
 fn host(uri: &http::Uri) -> String {
     match (uri.host(), uri.port_u16()) {
         (Some(host), Some(port)) => format!("{host}:{port}"),

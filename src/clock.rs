@@ -1,7 +1,7 @@
 //! Time, randomness and the environment, as parameters.
 //!
-//! In: nothing. Out: a [`Clock`] that tells wall-clock time and can be waited on, a [`Random`] source, an [`Environment`] of
-//! variables. Production uses the system's; a test turns the hands itself, so no test sleeps and no test depends on the machine
+//! In: nothing. Out: a [`Clock`] that gives wall-clock time and can be waited on, a [`Random`] source, an [`Environment`] of
+//! variables. Production uses the system's; a test sets both itself, so no test sleeps and no test depends on the machine
 //! (design decision 13).
 
 use std::cell::RefCell;
@@ -29,7 +29,7 @@ impl Clock {
         Self(Hands::System)
     }
 
-    /// A clock that stands at `unix_seconds` until [`Clock::advance`] or [`Clock::set`] moves it.
+    /// A clock that stays at `unix_seconds` until [`Clock::advance`] or [`Clock::set`] moves it.
     #[must_use]
     pub fn manual(unix_seconds: u64) -> Self {
         Self(Hands::Manual(watch::Sender::new(Duration::from_secs(
@@ -159,7 +159,7 @@ impl Random {
         let mut text = [0; N];
         let (_, half) = text.split_at_mut(N / 2);
         (self.0)(half);
-        // The bytes stand in the second half; each is read before the pair of digits written for it can reach it.
+        // The bytes are in the second half; each is read before the pair of digits written for it can reach it.
         for at in 0..N / 2 {
             let byte = text.get(N / 2 + at).copied().unwrap_or_default();
             if let Some([high, low]) = text.get_mut(2 * at..2 * at + 2) {

@@ -1,7 +1,7 @@
 //! The validated configuration.
 //!
 //! In: YAML files, the environment, secret files. Out: a [`Config`] that holds nothing unvalidated and nothing unresolved: the stages'
-//! own settings, ready to build from. Refuses with every problem at once, each with its place and cure, and never a value that
+//! own settings, ready to build from. Refuses with every problem at once, each with its place and fix, and never a value that
 //! could be secret.
 
 use std::path::PathBuf;
@@ -29,10 +29,10 @@ pub mod values;
 pub use problem::{Problem, Problems, Severity};
 pub(crate) use validate::clouds;
 
-/// Every default, and the only place they stand in.
+/// Every default, and the only place where they are.
 const DEFAULTS: &str = include_str!("../config/default.yaml");
 
-/// How long ahead secrets and certificates are told to expire, in seconds: 30 days.
+/// How long ahead secrets and certificates are reported to expire, in seconds: 30 days.
 pub const EXPIRES_SOON: u64 = 30 * 24 * 3600;
 
 /// Everything the gateway is built from.
@@ -59,13 +59,13 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// Where each secret that was read comes from: `env` or `file`.
     pub secret_reads: Vec<&'static str>,
-    /// What to tell the operator although the configuration is valid.
+    /// What to report to the operator although the configuration is valid.
     pub warnings: Vec<String>,
-    /// Certificates that stand in files.
+    /// Certificates that are in files.
     pub certificates: Vec<Certificate>,
-    /// SHA-256 in hex over the text of the files (not the secrets): tells two configurations apart in metrics.
+    /// SHA-256 in hex over the text of the files (not the secrets): distinguishes two configurations in metrics.
     pub hash: String,
-    /// Over secrets, certificates and keys: tells whether one of them changed. It is shown nowhere, for values can be guessed.
+    /// Over secrets, certificates and keys: shows whether one of them changed. It is shown nowhere, for values can be guessed.
     pub values: digest::Digest,
 }
 
@@ -80,7 +80,7 @@ pub struct Admin {
     pub reload: bool,
 }
 
-/// A certificate that stands in a file.
+/// A certificate that is in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// The key path of the file, e.g. `server.tls.certificate`.
@@ -153,7 +153,7 @@ pub enum Secrets {
     Optional,
     /// It is an error below these key paths, e.g. `credentials.flows`, and elsewhere a note: a command needs no more.
     Below(Vec<String>),
-    /// Whatever cannot be read, absent or not, is a note: a command tells in its own words what it did not find.
+    /// Whatever cannot be read, absent or not, is a note: a command says in its own words what it did not find.
     Reported,
     /// As `Required`, and so have the folders into which the gateway writes.
     Complete,
@@ -340,7 +340,7 @@ impl Outcome {
     }
 }
 
-/// Reads one text that stands in no file: the demo's, or a test's.
+/// Reads one text that is in no file: the demo's, or a test's.
 pub fn parse(text: &str, environment: &Environment, clock: &Clock) -> Result<Config, Problems> {
     let file = source::File {
         name: Arc::from("(text)"),
@@ -349,7 +349,7 @@ pub fn parse(text: &str, environment: &Environment, clock: &Clock) -> Result<Con
     examine_texts(&[file], environment, clock, Secrets::Required).finish()
 }
 
-/// Reads and validates, and tells everything there is to tell.
+/// Reads and validates, and reports everything.
 #[must_use]
 pub fn examine(
     paths: &[PathBuf],

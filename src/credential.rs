@@ -2,7 +2,7 @@
 //!
 //! In: a [`Permitted`] call. Out: a [`Credentialed`] one, with the token its flow wants, or none where the flow's URL carries its own
 //! signature. Refuses when no token can be had in time (502, 503). The [`TokenProvider`] of a configuration knows each flow's [`token_cache_entry::TokenCacheEntry`];
-//! tokens live in one cell per credential and audience ([`token_cache_entry`], design decision 4), shared across reloads by [`TokenCache`]. Each
+//! tokens live in one cache entry per credential and audience ([`token_cache_entry`], design decision 4), shared across reloads by [`TokenCache`]. Each
 //! kind of credential is a [`Source`] of tokens in a file of its own; those that ask a token endpoint do so as an [`Application`] with
 //! a [`proof`].
 
@@ -135,7 +135,7 @@ impl Ask {
 pub struct Token {
     /// `Bearer …`, marked sensitive.
     pub authorization: HeaderValue,
-    /// Which fetch of its cell it came from.
+    /// Which fetch of its cache entry it came from.
     pub generation: u64,
     /// Unix seconds at which it stops being valid, where that is known.
     pub expires: Option<u64>,
@@ -201,7 +201,7 @@ pub enum Failure {
     /// The credential's own secret cannot be read from its vault.
     #[error("the credential's secret cannot be read")]
     SecretUnavailable(#[source] vault::VaultError),
-    /// The caller's own token is not exchanged, and that is the caller's to mend: nothing of it concerns other callers.
+    /// The caller's own token is not exchanged, and only the caller can fix that: nothing of it concerns other callers.
     #[error("the caller's token is not exchanged ({})", need.reason())]
     Caller {
         /// What is wanted.

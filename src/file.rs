@@ -31,7 +31,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// As text of ours, which may stand in any message.
+    /// As text of ours, which may be in any message.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {

@@ -39,7 +39,7 @@ pub struct Flow {
     pub url: TriggerUrl,
     /// What kind of upstream it is.
     pub kind: Kind,
-    /// The audience its service demands, to the character, as far as the configuration tells (facts A2.2).
+    /// The audience its service demands, to the character, as far as the configuration shows it (facts A2.2).
     pub audience: Option<String>,
     /// Whether nobody needs to prove anything.
     pub anyone: bool,
@@ -178,7 +178,7 @@ const HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// Whether a header belongs to one hop, so that nobody's wish lets it pass; in lower case, `-` for `_` and `.`.
+/// Whether a header belongs to one hop, so that no configuration lets it pass; in lower case, `-` for `_` and `.`.
 #[must_use]
 pub fn belongs_to_one_hop(name: &str) -> bool {
     HOP.contains(&name)

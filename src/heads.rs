@@ -3,8 +3,8 @@
 //! In: the bytes of a connection as they are read. Out: how many heads could be read in one way only, and how many of the bytes may be
 //! handed to hyper. hyper tolerates a line that ends in a bare LF, `Content-Length` next to `Transfer-Encoding` or twice, an encoding that
 //! is not exactly `chunked`, and LF in trailers (RFC 9112 sections 2.2, 6.1, 6.3, 7.1; security rule 11), and removes the traces, so the
-//! service cannot see them; whoever stands before us may have framed the request the other way. Every byte of a framing line is read,
-//! whatever its length: what cannot be understood puts every later request in doubt. Judges nothing else: hyper does.
+//! service cannot see them; a proxy before us may have framed the request the other way. Every byte of a framing line is read,
+//! whatever its length: what cannot be understood puts every later request in doubt. Checks nothing else: hyper does.
 
 mod answer;
 mod chunks;

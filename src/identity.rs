@@ -79,7 +79,7 @@ pub struct Identified {
 }
 
 impl Identified {
-    /// The parts, for policy to judge.
+    /// The parts, for policy to evaluate.
     #[must_use]
     pub fn into_parts(self) -> (Box<Call>, Found, Identity) {
         (self.call, self.found, self.identity)

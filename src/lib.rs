@@ -1,6 +1,6 @@
 //! flowgate gives each Power Automate flow a short stable address, checks who calls, obtains the token the flow wants, and forwards.
 //!
-//! One request reads top to bottom, and the modules stand in that order:
+//! One request reads top to bottom, and the modules are in that order:
 //!
 //! ```text
 //! request → identity → policy → credential → upstream → response
@@ -11,7 +11,7 @@
 //!
 //! Imports form a line too (`tests/architecture.rs` holds it): upstream → credential → policy → identity → flow, call;
 //! the leaves (client, body, heads, metrics, telemetry, secret, file, validity, clock) import nothing of ours but other leaves; config depends on the stages' settings,
-//! never the reverse; only `refusal` knows HTTP statuses; `diagnosis` is data that imports nothing of ours, for credential and whatever stands
+//! never the reverse; only `refusal` knows HTTP statuses; `diagnosis` is data that imports nothing of ours, for credential and whatever is
 //! above it to look up; `simulator` shares no code with what it checks.
 
 pub mod app;

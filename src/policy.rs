@@ -86,7 +86,7 @@ impl Policy {
     /// Lets a call through, or says why not.
     pub fn authorize(&self, identified: Identified) -> Result<Permitted, Denied> {
         let (call, found, identity) = identified.into_parts();
-        // Whoever has to mend a 403 or a wrong path needs to know who called.
+        // Whoever has to fix a 403 or a wrong path needs to know who called.
         let unadmitted = |denied| {
             call.log.fields().recognised = self.recognised(&identity);
             denied
@@ -131,7 +131,7 @@ impl Policy {
         })
     }
 
-    /// Several flows share the path and none takes the method: the caller is told the methods of those it may use.
+    /// Several flows share the path and none takes the method: the caller gets the methods of those it may use.
     fn no_taker(&self, call: &Call, found: &Found, identity: &Identity) -> Denied {
         let usable: Vec<(&Arc<Flow>, Arc<str>)> = found
             .every()

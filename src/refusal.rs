@@ -224,7 +224,7 @@ impl Refusal {
     }
 
     /// The answer. `challenge` is the configuration's one `WWW-Authenticate`: every 401 to a stranger is the same but for the request id.
-    /// A user who is known and has to sign in again is told so (facts B1.11).
+    /// A user who is known and has to sign in again gets that answer (facts B1.11).
     #[must_use]
     pub fn into_response(
         self,

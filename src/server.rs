@@ -157,7 +157,7 @@ impl Server {
             stage: stage.clone(),
         };
         let (alive, mut ended) = mpsc::channel(1);
-        // Biased: who is accepted after word of the end came is told.
+        // Biased: a connection accepted after the drain began is asked to close.
         tokio::select! {
             biased;
             () = drain.leaving() => {}

@@ -1,7 +1,7 @@
 //! A simulated Entra ID and simulated flows, for tests, for `flowgate demo` and for users without a tenant.
 //!
 //! It answers on one port as the real services would, with their error bodies, types and headers (facts A3, A4, B1–B3 and D; what
-//! those mark as inferred is marked here too), misbehaves on request ([`Fault`]), and records what it received. It shares no code with
+//! those mark as inferred is marked here too), injects faults on request ([`Fault`]), and records what it received. It shares no code with
 //! the gateway it checks, makes fresh keys at every start, and marks every answer ([`MARKER`]) so that a real gateway can
 //! refuse to trust it (security rule 25).
 //!
@@ -10,7 +10,7 @@
 //! ([`Simulator::rotation`], [`Simulator::end_sessions`]), who signs in at the browser ([`Simulator::sign_in_as`]),
 //! managed identities ([`Simulator::set_identities`]), Key Vault's secrets
 //! ([`Simulator::put_secret`]), the claims Graph demands ([`Simulator::demand_claims`]), and faults for every place and grant ([`Simulator::fault`]).
-//! [`Simulator::requests_to`] has what arrived at each service; on one port they are told apart by their paths ([`Service`]).
+//! [`Simulator::requests_to`] has what arrived at each service; on one port they are distinguished by their paths ([`Service`]).
 
 mod aadsts;
 mod answer;
@@ -88,7 +88,7 @@ use state::State;
 /// Header on every answer, with the value `1`. Metadata carries the member `flowgate_simulator` as well.
 pub const MARKER: &str = "x-flowgate-simulator";
 
-/// Tells the time, in unix seconds.
+/// Gives the time, in unix seconds.
 pub type Now = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Takes one line about each finished request; lines hold no secret.
@@ -113,7 +113,7 @@ pub struct Options {
     pub token_lifetime: Duration,
     /// How many requests are kept on record.
     pub keep: usize,
-    /// Told of each finished request.
+    /// Called for each finished request.
     pub log: Option<Log>,
 }
 

@@ -261,7 +261,7 @@ impl Upstream {
             return recognise_run(flow, answer).await;
         }
         if response::is_encoded(answer.headers()) {
-            // Nothing encoded was asked for, and what cannot be read cannot be judged.
+            // Nothing encoded was asked for, and what cannot be read cannot be checked.
             answer.into_body().refuse();
             return Err(Failure::Unreadable);
         }
@@ -360,7 +360,7 @@ impl Refused {
             Kind::Other => {
                 let challenge = challenge::read(answer.headers());
                 let replay = challenge.is_some();
-                // They may go on to the caller: nothing in them may tell where the upstream is or what opens it (security rule 8).
+                // They may go on to the caller: nothing in them may reveal where the upstream is or what opens it (security rule 8).
                 let claims = challenge
                     .and_then(|challenge| challenge.claims)
                     .filter(|claims| !response::reveals(claims.as_str(), flow, token));

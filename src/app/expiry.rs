@@ -11,18 +11,18 @@ use super::App;
 use crate::config::{Config, EXPIRES_SOON};
 use crate::metrics::{About, Metrics, Reporter};
 
-/// How often it is told.
+/// How often it is reported.
 const DAY: Duration = Duration::from_hours(24);
 
 /// What a configuration itself says.
 pub struct Stated {
     /// When the listener's certificate expires, in Unix seconds.
     certificate: Option<u64>,
-    /// Those who tell it of credentials, as long as the configuration is in force.
+    /// What reports the dates of credentials, as long as the configuration is in force.
     _reporters: Vec<Reporter>,
 }
 
-/// Tells when a configuration's credentials expire, as far as it says so.
+/// Reports when a configuration's credentials expire, where the configuration gives a date.
 #[must_use]
 pub fn stated(config: &Config, metrics: &Metrics) -> Stated {
     let reporters = config.credentials.iter().filter_map(|credential| {
@@ -40,7 +40,7 @@ pub fn stated(config: &Config, metrics: &Metrics) -> Stated {
 }
 
 impl App {
-    /// Tells each day what has expired or soon will, for ever. The first time is a day from now.
+    /// Reports each day what has expired or soon will, for ever. The first time is a day from now.
     pub async fn remind_daily(self: Arc<Self>) {
         let clock = self.deps.clock.clone();
         loop {

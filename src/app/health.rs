@@ -19,7 +19,7 @@ pub struct Summary {
     loaded: u64,
     flows: Vec<Value>,
     warnings: Vec<String>,
-    /// Certificates that stand in files.
+    /// Certificates that are in files.
     pub certificates: Vec<Certificate>,
 }
 
@@ -277,7 +277,7 @@ impl App {
     }
 }
 
-/// Adds what an explanation says to what is shown of something in trouble.
+/// Adds an explanation to what is shown of something that failed.
 fn explained(shown: &mut Value, explanation: &Explanation) {
     if let Some(shown) = shown.as_object_mut() {
         shown.extend([

@@ -316,7 +316,7 @@ impl Reloader {
                 "ok"
             }
             other => {
-                // One mistake stands in the same line, several in lines of their own before it.
+                // One mistake is in the same line, several in lines of their own before it.
                 let (several, error) = match report.problems.as_slice() {
                     [one] => (&[] as &[String], Some(one)),
                     several => (several, None),
@@ -353,7 +353,7 @@ impl Reloader {
         self.replaced = replaced;
     }
 
-    /// A path that may be shown: it was typed on the command line, or stands in a folder that was.
+    /// A path that may be shown: it was typed on the command line, or is in a folder that was.
     fn shown(&self, file: &Path) -> String {
         let named = self.paths.iter().any(|path| file.starts_with(path));
         if named {

@@ -1,7 +1,7 @@
-//! Lends credentials to whoever reads vaults: secrets know nothing of credentials, and credentials read their own secrets through them.
+//! Provides credentials to the readers of vaults: secrets know nothing of credentials, and credentials read their own secrets through them.
 //!
 //! In: what a configuration reads from vaults, and by whom. Out: the readers posted with [`Secrets`], those first that need no vault
-//! themselves, before any other cell asks for a secret.
+//! themselves, before any other cache entry asks for a secret.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::credential::{CredentialSettings, TokenCache};
 use crate::secret::Secrets;
 use crate::secret::vault::Reader;
 
-/// Lends what a whole configuration needs.
+/// Provides what a whole configuration needs.
 pub fn provide(config: &Config, token_cache: &TokenCache, secrets: &Secrets, outbound: &Outbound) {
     let settings = |position: usize| config.credentials.get(position);
     provide_to(&config.vaults, settings, token_cache, secrets, outbound);

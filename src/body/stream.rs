@@ -3,7 +3,7 @@
 //! In: hyper's incoming body, the version of its message. Out: its bytes, then the end or an [`Error`]. Refuses what does not come: nothing
 //! for the idle time, or, of a caller's body, less than [`SLOWEST`] of the time that was waited for it: one byte just before each
 //! deadline would otherwise hold a place and memory for as long as the sender likes (security rule 28). hyper takes
-//! `RST_STREAM(NO_ERROR)` for an end: only a declared length or `END_STREAM` tells (security rule 18). Drops trailers (rule 7).
+//! `RST_STREAM(NO_ERROR)` for an end: only a declared length or `END_STREAM` shows it (security rule 18). Drops trailers (rule 7).
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -55,7 +55,7 @@ pub(super) struct Stream {
     pub(super) fault: Option<Fault>,
 }
 
-/// What tells a body's end from a reset that hyper takes for one: `RST_STREAM(NO_ERROR)`.
+/// What distinguishes a body's end from a reset that hyper takes for one: `RST_STREAM(NO_ERROR)`.
 enum Framing {
     /// So many bytes are still to come.
     Length(u64),

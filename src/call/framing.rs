@@ -32,7 +32,7 @@ pub enum Malformed {
 /// The longest target answered, in bytes: the service's own limit (facts A1.7).
 const LONGEST_TARGET: usize = 16_384;
 
-/// Judges a request before anything else is looked at. `hosts` empty: any single well-formed host.
+/// Checks a request before anything else is looked at. `hosts` empty: any single well-formed host.
 pub fn check(call: &Call, hosts: &[String]) -> Result<(), Malformed> {
     if call.method == Method::CONNECT || tunnels(&call.headers) {
         return Err(Malformed::Tunnel);

@@ -1,7 +1,7 @@
 //! Where does a call really come from?
 //!
 //! In: the socket's other end, `X-Forwarded-For`, and whose word is believed. Out: one address, or nothing when that is not known. Only a
-//! trusted proxy's header is read at all, from its right end: what stands left of the first untrusted hop is the caller's own writing and
+//! trusted proxy's header is read at all, from its right end: what is left of the first untrusted hop is the caller's own writing and
 //! may be anything. A hop is an address, or as Azure Application Gateway writes it, an address and a port. A missing or all-trusted list, or
 //! a hop among the trusted ones that cannot be read, says nothing, and nothing matches no network (security rule 19).
 
@@ -144,7 +144,7 @@ mod tests {
             hops in prop::collection::vec((address(), 0_u8..6, any::<bool>()), 0..8),
             forged in prop::collection::vec(0x20_u8..=0xff, 0..40),
         ) {
-            // The last untrusted hop, if any; what stands left of it cannot matter.
+            // The last untrusted hop, if any; what is left of it cannot matter.
             let wanted = hops.iter().rev().find(|((_, ours), ..)| !ours).map(|((hop, _), ..)| *hop);
             let mut lines = vec![Vec::new()];
             for ((hop, _), style, new_line) in &hops {

@@ -1,6 +1,6 @@
 //! `flowgate check`: reads and validates a configuration, offline.
 //!
-//! In: the configuration's paths. Out: every problem at once on standard error, each with file, line, column, key and cure; one summary line
+//! In: the configuration's paths. Out: every problem at once on standard error, each with file, line, column, key and fix; one summary line
 //! on standard output; with `--format` all of it there, for programs; exit code 0 or 2. Opens no connection and needs no secret: absent ones are notes, unless `--secrets`.
 
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! `flowgate demo`: one call through a gateway, on this machine alone, told in plain words.
+//! `flowgate demo`: one call through a gateway, on this machine alone, explained in plain words.
 //!
 //! In: nothing. Out: a simulated Entra ID with flows and a gateway in front of them, all on loopback with keys made this moment; one real
 //! call through it, what happened, and the `curl` lines to go on with. `--once` ends after the story, non-zero if it went wrong.
@@ -60,7 +60,7 @@ enum Error {
     Runs(usize),
 }
 
-/// Tells the story.
+/// Prints each step.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     block_on(async {

@@ -302,7 +302,7 @@ pub(super) fn clock(skew: f64) -> String {
     )
 }
 
-/// The machine's section, where its clock is wrong: tokens of callers are judged by it, and so are ours by others.
+/// The machine's section, where its clock is wrong: tokens of callers are checked by it, and so are ours by others.
 fn machine(skew: f64) -> Option<Section> {
     if skew.abs() <= TOLERATED {
         return None;

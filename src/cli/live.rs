@@ -1,7 +1,7 @@
 //! What commands need that talk to identity providers themselves, without a gateway.
 //!
-//! In: what there is of a configuration. Out: tokens from the very cells a gateway would ask, with secrets of vaults read by the credentials
-//! lent for that; and what a failure means, in words. Refuses where the way out itself is not there.
+//! In: what there is of a configuration. Out: tokens from the same cache entries a gateway would ask, with secrets of vaults read by the credentials
+//! provided for that; and what a failure means, in words. Refuses where the way out itself is not there.
 
 use std::sync::Arc;
 
@@ -101,7 +101,7 @@ impl Live {
             .copied()
     }
 
-    /// What a vault has not taken, in words and with the cure. Tries it once more: with this process it would be lost.
+    /// What a vault has not taken, in words and with the fix. Tries it once more: with this process it would be lost.
     pub async fn unwritten(&self) -> Vec<(String, VaultError)> {
         drop(self.secrets.flush().await);
         let health = self.secrets.health().into_iter();
@@ -120,7 +120,7 @@ impl Live {
         self.tried(settings, ask).await.0
     }
 
-    /// One token, and what [`Live::expires`] says by then: what the credential told goes when its cell does.
+    /// One token, and what [`Live::expires`] says by then: what the credential reported goes when its cache entry does.
     pub async fn tried(
         &self,
         settings: &CredentialSettings,
@@ -129,7 +129,7 @@ impl Live {
         let entry = self.token_cache.entry(settings, ask, &self.outbound);
         let token = entry.token().await;
         let expires = self.expires(&settings.name);
-        // Not before: its certificate tells when it ends as long as it is there.
+        // Not before: its certificate reports its end as long as it exists.
         drop(entry);
         (token, expires)
     }
@@ -194,7 +194,7 @@ pub fn meaning(code: u32) -> String {
     }
 }
 
-/// Of a number that is in no table of ours the provider's own page tells.
+/// For a number in no table of ours, the provider's own page.
 pub fn unknown(code: u32) -> String {
     format!("AADSTS{code}: see {}.", entra::look_up(code))
 }

@@ -118,7 +118,7 @@ async fn serve(
 ) -> Result<(), Error> {
     let callers = listen("the gateway", config.server.listen).await?;
     let operators = listen("the admin port", config.admin.listen).await?;
-    // Port 0 becomes a free one: what is bound is told, not what was asked for.
+    // Port 0 becomes a free one: the bound port is reported, not the requested one.
     let listening = callers.local_addr().unwrap_or(config.server.listen);
     let administered = operators.local_addr().unwrap_or(config.admin.listen);
     let metrics = Metrics::new()?;

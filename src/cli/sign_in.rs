@@ -103,7 +103,7 @@ async fn sign_in(args: &Args, config: &Parts, ambient: &Ambient) -> Result<(), F
     let live = Live::new(config, ambient)?;
     let context = live.context(&settings.credential, ambient);
     let sign_in = SignIn::new(settings, &ask, &context);
-    // Before somebody takes the trouble.
+    // Before a person signs in.
     sign_in.rehearse(args.replace_account).await?;
     let signed = if args.device_code {
         by_device(&sign_in).await?

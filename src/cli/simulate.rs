@@ -2,7 +2,7 @@
 //!
 //! In: where to listen, flows to add, the names of environment variables that hold secrets. Out, on standard output: what is
 //! simulated, this start's secrets and passwords as `export` lines, a configuration to paste, and `curl` lines that need no gateway; on
-//! standard error, one line per request. Refuses to listen off loopback unless told to (security rule 25).
+//! standard error, one line per request. Refuses to listen off loopback unless allowed to (security rule 25).
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};

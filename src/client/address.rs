@@ -69,7 +69,7 @@ fn is_below(host: &str, parent: &str) -> bool {
         .is_some_and(|rest| rest.ends_with('.'))
 }
 
-/// Whether an address is on the public internet. Addresses that embed an IPv4 address (v4-mapped, NAT64, 6to4) are judged by it.
+/// Whether an address is on the public internet. Addresses that embed an IPv4 address (v4-mapped, NAT64, 6to4) are checked by it.
 #[must_use]
 pub fn is_public(ip: IpAddr) -> bool {
     match ip.to_canonical() {

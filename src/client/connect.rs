@@ -2,7 +2,7 @@
 //!
 //! In: scheme, host and port of a URI. Out: a stream to exactly that host, TLS verified, HTTP/2 where both sides want it. The proxy is
 //! asked (CONNECT, RFC 9110 section 9.3.6) for https alone. Refuses plain http off loopback and `insecure_hosts`, and for a
-//! discovered address everything not public: the very addresses that DNS gave are judged and then connected to, so that a second
+//! discovered address everything not public: the very addresses that DNS gave are checked and then connected to, so that a second
 //! look-up cannot differ (security rules 17, 21). The platform's own addresses are the one more place for plain http, and see no proxy.
 
 use std::error::Error as StdError;
@@ -98,7 +98,7 @@ fn tcp_reason(error: &(dyn StdError + 'static)) -> Reason {
     Reason::Connect
 }
 
-/// What kept the proxy from making a tunnel. hyper-util tells its own findings by their text alone; a test with a proxy of each kind holds
+/// What kept the proxy from making a tunnel. hyper-util distinguishes its errors by their text alone; a test with a proxy of each kind holds
 /// them to it.
 fn proxy_reason(error: &(dyn StdError + 'static)) -> Reason {
     match error.to_string().strip_prefix("tunnel error: ") {
@@ -312,7 +312,7 @@ impl Connector {
             }
         }
         let address = literal(host);
-        // A literal never reaches the resolver, so it is judged here.
+        // A literal never reaches the resolver, so it is checked here.
         if self.reach == Reach::Discovered && address.is_some_and(|ip| !is_public(ip)) {
             return Err(ConnectError::NotPublic);
         }

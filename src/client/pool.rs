@@ -217,7 +217,7 @@ impl Origin {
         kept.free(self)
     }
 
-    /// Lends a connection to an answer's body.
+    /// Gives a connection to an answer's body.
     pub(super) fn lease(self: &Arc<Self>, link: Box<Link>) -> Lease {
         Lease {
             link: Some(link),

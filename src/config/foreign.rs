@@ -1,6 +1,6 @@
 //! What other tools write where a secret belongs: `$NAME`, `%NAME%`, `~/path`, `@Microsoft.KeyVault(…)`.
 //!
-//! In: a text where a secret, the name of a variable or a path is expected. Out: what was probably meant. Taken as it stands such a text would be
+//! In: a text where a secret, the name of a variable or a path is expected. Out: what was probably meant. Taken literally, such a text would be
 //! the secret itself, and nobody would notice before the provider refuses it. Nothing of the text is repeated: it may be a secret after all.
 
 use super::problem::{SafeText, safe_text};

@@ -1,6 +1,6 @@
 //! Where a known key belongs.
 //!
-//! In: a key that is not known where it stands, and where that is. Out: the sections that have it: below, above, or elsewhere. The sections
+//! In: a key that is not known at its place, and that place. Out: the sections that have it: below, above, or elsewhere. The sections
 //! come from the JSON Schema, which is made of the same list of keys that is read. Nothing of the user's is repeated: a key that is
 //! found here is a word of our own.
 
@@ -14,7 +14,7 @@ use super::problem::{SafeText, safe_text};
 /// Most places that are worth listing.
 const MOST: usize = 4;
 
-/// What stands for the names that users choose.
+/// What represents the names that users choose.
 const ANY: &str = "*";
 
 /// Where a key belongs, seen from a section.
@@ -103,7 +103,7 @@ fn quoted(sections: &[String]) -> SafeText {
     })
 }
 
-/// The path of a section; [`ANY`] stands for a name.
+/// The path of a section; [`ANY`] represents a name.
 type SectionPath = Vec<String>;
 
 /// Each key of the grammar, with the sections that have it.

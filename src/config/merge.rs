@@ -1,7 +1,7 @@
 //! Several files to one document, with the defaults underneath.
 //!
 //! In: the trees of the user's files and of `config/default.yaml`. Out: one tree. `callers`, `credentials` and `flows` unite; any other
-//! section belongs to one file. What stands twice is kept twice, so that the reader reports it with both places.
+//! section belongs to one file. What occurs twice is kept twice, so that the reader reports it with both places.
 
 use super::tree::{Entry, Node, Value};
 

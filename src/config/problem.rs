@@ -50,7 +50,7 @@ pub struct SourceLocation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SafeText(String);
 
-/// What may stand inside [`SafeText`]. `&'static str` is text of ours; nothing read from a file is `'static`.
+/// What may be inside [`SafeText`]. `&'static str` is text of ours; nothing read from a file is `'static`.
 pub trait SafePart {
     /// The text.
     fn safe_text(&self) -> String;
@@ -287,7 +287,7 @@ impl Problems {
         self.0.retain(|one| one.severity == Severity::Error);
     }
 
-    /// In reading order, each once: what stands together is mended together. Notes come last: an error may be their cause.
+    /// In reading order, each once: what is together is fixed together. Notes come last: an error may be their cause.
     pub(crate) fn sort(&mut self) {
         let key = |problem: &Problem| {
             let place = problem

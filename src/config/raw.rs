@@ -1,7 +1,7 @@
 //! The file's grammar, section by section: each struct mirrors one section, key by key.
 //!
 //! In: nodes. Out: what the file says, still unjudged; [`super::validate`] destructures each struct exhaustively, so that a key added here
-//! and judged nowhere does not compile. The same list of keys makes the JSON Schema (`flowgate schema`), so the two cannot drift apart.
+//! and validated nowhere does not compile. The same list of keys makes the JSON Schema (`flowgate schema`), so the two cannot drift apart.
 //! Keys under `later` are documented in the contract and refused by name until they are built.
 
 use serde_json::{Value as Json, json};
@@ -68,7 +68,7 @@ macro_rules! section {
                 let before = reader.noted();
                 let keys = reader.section(node, Self::KEYS, Self::LATER)?;
                 let read = Self { $( $key: keys.take(reader, stringify!($key)), )* };
-                // Only wrong keys: that they leave the section empty needs no telling.
+                // Only wrong keys: that they leave the section empty needs no report.
                 let empty = true $( && read.$key.absent() )*;
                 (!empty || reader.noted() == before).then_some(read)
             }
@@ -120,7 +120,7 @@ fn one_key() -> Json {
     json!({ "minProperties": 1, "maxProperties": 1 })
 }
 
-/// Exactly one of these keys, whatever stands beside it.
+/// Exactly one of these keys, whatever is beside it.
 fn one_of(keys: &[&str]) -> Json {
     let required = |key: &&str| json!({ "required": [key] });
     let each: Vec<Json> = keys.iter().map(required).collect();

@@ -16,7 +16,7 @@ use super::tree::{Entry, Node, Position, Value};
 use super::{foreign, grammar};
 use crate::clock::Environment;
 
-/// Something that can stand in a configuration.
+/// Something that a configuration can contain.
 pub trait Shape: Sized {
     /// Reads it; `None` after noting why not.
     fn read(reader: &mut Reader, node: &Node) -> Option<Self>;
@@ -100,7 +100,7 @@ struct Step {
     position: Position,
 }
 
-/// Where reading stands and what was wrong so far.
+/// Where the reader is and what was wrong so far.
 pub struct Reader {
     environment: Environment,
     steps: Vec<Step>,
@@ -178,7 +178,7 @@ impl Reader {
         read.map_or(Field::Broken, |value| Field::Given(At { value, location }))
     }
 
-    /// The place reading stands at.
+    /// The place the reader is at.
     #[must_use]
     pub fn location(&self) -> SourceLocation {
         let path: String = self.steps.iter().map(|step| &*step.text).collect();
@@ -208,7 +208,7 @@ impl Reader {
         }
     }
 
-    /// Notes an error at the place reading stands at.
+    /// Reports an error at the place the reader is at.
     pub fn error(&mut self, message: SafeText, fix: SafeText) {
         let location = self.location();
         self.error_at(&location, message, fix);
@@ -224,7 +224,7 @@ impl Reader {
         self.note(Severity::Warning, location, message, fix, None);
     }
 
-    /// Notes a warning about something that stands in no file.
+    /// Notes a warning about something that is in no file.
     pub fn remark(&mut self, message: SafeText, fix: SafeText) {
         self.problems.push(Problem {
             severity: Severity::Warning,
@@ -271,7 +271,7 @@ impl Reader {
         });
     }
 
-    /// Text with `${NAME}` replaced by the environment's value; `$${` stands for `${` itself.
+    /// Text with `${NAME}` replaced by the environment's value; `$${` means `${` itself.
     pub fn text(&mut self, node: &Node) -> Option<String> {
         let Value::Scalar(text, _) = &node.value else {
             self.error(
@@ -373,7 +373,7 @@ impl Reader {
         Some(Keys(keys))
     }
 
-    /// An unknown key: by name when it is a slip of a known one, else by the known key it stands beside, for it may be a secret.
+    /// An unknown key: by name when it is a slip of a known one, else by the known key beside it, for it may be a secret.
     fn unknown(
         &mut self,
         entry: &Entry,
@@ -461,7 +461,7 @@ impl Reader {
             }
         }
         let elsewhere = location.file != earlier.file;
-        // What unites stands in several files; here it stands in one of them twice.
+        // What unites is in several files; here it is in one of them twice.
         let sole = |key: &str| !(self.steps.is_empty() && UNITED.contains(&key));
         let (message, fix) = match safe_key {
             SafeKey::Key(key) if elsewhere && sole(key) => (
@@ -484,7 +484,7 @@ impl Reader {
         self.error_between(&location, message, fix, (safe_text!("first here"), earlier));
     }
 
-    /// The entries of a map whose keys the user chooses, each once. `named`: they are names of a fixed grammar, which may be told.
+    /// The entries of a map whose keys the user chooses, each once. `named`: they are names of a fixed grammar, which may be printed.
     pub fn free<'n>(&mut self, node: &'n Node, named: bool) -> Option<Vec<&'n Entry>> {
         let entries = self.entries(node)?;
         let mut keys = HashMap::with_capacity(entries.len());
@@ -502,7 +502,7 @@ impl Reader {
     }
 }
 
-/// What of a key may be told.
+/// What of a key may be printed.
 enum SafeKey {
     /// It is one of ours.
     Key(&'static str),

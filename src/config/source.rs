@@ -1,7 +1,7 @@
 //! The configuration's files.
 //!
 //! In: the paths of `--config`, files or directories. Out: each file's text, directories replaced by their `*.yaml` in the order of
-//! their names. Refuses what cannot be read, is no regular file, is not UTF-8, is larger than 8 MiB or is given twice; tells of files that are probably
+//! their names. Refuses what cannot be read, is no regular file, is not UTF-8, is larger than 8 MiB or is given twice; reports files that are probably
 //! meant and not read.
 
 use std::collections::HashMap;
@@ -181,7 +181,7 @@ fn is_utf16(bytes: &[u8]) -> bool {
     marked || paired
 }
 
-/// The path was typed on the command line or stands in a directory, and was not read from a file: it may be shown.
+/// The path was typed on the command line or is in a directory, and was not read from a file: it may be shown.
 fn shown(path: &Path) -> SafeText {
     SafeText::checked(path.display().to_string())
 }

@@ -56,7 +56,7 @@ pub struct Entry {
     pub key: String,
     /// Where the key begins.
     pub position: Position,
-    /// What it stands for.
+    /// Its value.
     pub value: Node,
 }
 

@@ -1,7 +1,7 @@
 //! From what the file says to what the gateway is built from.
 //!
 //! In: [`raw::Document`]. Out: the [`Parts`] of a configuration, and problems. Each struct of the grammar is destructured exhaustively: a key that is read and
-//! judged nowhere does not compile. Where a part is broken the rest is judged all the same, so that every problem is told at once.
+//! validated nowhere does not compile. Where a part is broken the rest is validated all the same, so that every problem is reported at once.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ mod target;
 mod vaults;
 mod wanted;
 
-/// What every judgement needs.
+/// What every validation needs.
 struct ValidationContext<'r> {
     reader: &'r mut Reader,
     secrets: Secrets,
@@ -43,7 +43,7 @@ struct ValidationContext<'r> {
     secret_reads: Vec<&'static str>,
     /// Over every secret, certificate and key that was read.
     values: digest::Context,
-    /// Certificates that stand in files.
+    /// Certificates that are in files.
     certificates: Vec<Certificate>,
     /// Whether the advice against passwords has been given.
     passwords_advised: bool,
@@ -51,13 +51,13 @@ struct ValidationContext<'r> {
     stores: vaults::Stores,
     /// Secrets that are read from vaults.
     vault_uses: Vec<vaults::Use>,
-    /// The credential that is being judged.
+    /// The credential that is being validated.
     owner: Option<Arc<str>>,
     /// Whether callers can reach the gateway from this machine only, whatever else of the listener is there.
     on_loopback: bool,
 }
 
-/// Judges a whole document.
+/// Validates a whole document.
 pub(super) fn document(
     document: raw::Document,
     reader: &mut Reader,
@@ -174,7 +174,7 @@ impl Defaults {
     }
 }
 
-/// Judges the defaults that are otherwise looked at only where an entry takes them: what is wrong there is wrong before anybody does.
+/// Validates the defaults that are otherwise looked at only where an entry takes them: what is wrong there is wrong before anybody does.
 fn unused_defaults(context: &mut ValidationContext<'_>, defaults: &Defaults) {
     if let Some(at) = defaults.entra.authority.as_ref() {
         context.authority_url(at);
@@ -220,7 +220,7 @@ impl ValidationContext<'_> {
         self.accounted(&at.location, &at.value.0, value)
     }
 
-    /// Has a secret's file watched, and warns of one that stands here itself. `None`: what stands here is no secret but its place.
+    /// Has a secret's file watched, and warns of one that is here itself. `None`: what is here is no secret but its place.
     fn announce(&mut self, at: &At<raw::Source>, sensitive: bool) -> Option<()> {
         let raw::Source(source) = &at.value;
         match source {
@@ -244,7 +244,7 @@ impl ValidationContext<'_> {
         Some(())
     }
 
-    /// Counts what was read, or tells why it could not be.
+    /// Counts what was read, or reports why it could not be.
     fn accounted<T>(
         &mut self,
         location: &SourceLocation,
@@ -432,7 +432,7 @@ impl ValidationContext<'_> {
         Some(url)
     }
 
-    /// The same for addresses that are used as they are: some providers tell their policies apart by the query.
+    /// The same for addresses that are used as they are: some providers distinguish their policies by the query.
     fn https_with_query(&mut self, at: &At<Text>) -> Option<url::Url> {
         let Ok(url) = url::Url::parse(at.value.0.trim()) else {
             self.reader.error_at(
@@ -547,7 +547,7 @@ impl ValidationContext<'_> {
     }
 }
 
-/// `: NAME` where there is a name to tell.
+/// `: NAME` where there is a name to print.
 fn colon(which: &SafeText) -> SafeText {
     if which.as_str().is_empty() {
         which.clone()

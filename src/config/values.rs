@@ -282,7 +282,7 @@ impl<T: Vocabulary> Shape for Choice<T> {
     }
 }
 
-/// `${NAME}` may stand for any single value.
+/// `${NAME}` may represent any single value.
 fn or_variable(schema: &Json) -> Json {
     json!({ "anyOf": [schema, { "type": "string", "pattern": r"\$\{" }] })
 }
@@ -330,7 +330,7 @@ fn moment(text: &str) -> Option<u64> {
     stamp.as_second().try_into().ok()
 }
 
-/// ` NAME` where the text looks like the name of a variable rather than like a secret that stands in the wrong place.
+/// ` NAME` where the text looks like the name of a variable rather than like a secret that is in the wrong place.
 #[must_use]
 pub fn variable_advice(name: &str) -> SafeText {
     let tells = name.len() <= 64
@@ -348,8 +348,8 @@ pub fn variable_advice(name: &str) -> SafeText {
     })
 }
 
-/// ` PATH` where what was written in `file` looks like a path rather than like a secret that stands in the wrong place. The folder of
-/// `file` was named on the command line, and tells nothing.
+/// ` PATH` where what was written in `file` looks like a path rather than like a secret that is in the wrong place. The folder of
+/// `file` was named on the command line, and reveals nothing.
 #[must_use]
 pub fn path_advice(path: &Path, file: &str) -> SafeText {
     let folder = Path::new(file).parent();

@@ -173,7 +173,7 @@ impl Client {
 
     /// Whether the provider refuses the client for what it proves itself with (facts B2, RFC 6749 section 5.2), and not what it asks for.
     /// Entra ID's numbers say it exactly. Elsewhere words differ and may be missing; then 401 and 403 are about the client, as all that
-    /// a token endpoint judges but for a user's password: that goes out once, unless the answer says that it was not the reason.
+    /// a token endpoint checks but for a user's password: that goes out once, unless the answer says that it was not the reason.
     fn refuses_client(&self, response: &Response<Bytes>, grant: &[(&str, &str)]) -> bool {
         let status = response.status();
         let Err(error) = answer::read(response, self.context.clock.since_epoch()) else {

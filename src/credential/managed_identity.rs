@@ -3,7 +3,7 @@
 //! In: which [`Platform`], which [`Identity`], and the resource to ask for. Out: a [`Source`] (facts B1.6): one `GET` to the platform's own
 //! endpoint, never through a proxy, answered like a v1 token endpoint with every number a string. On Azure Arc the endpoint first
 //! demands the content of a file only this machine's administrators let one read: see [`arc`]. Repeats nothing: 404, 410, 429 and 5xx
-//! are unavailability, and repetition is the cell's business.
+//! are unavailability, and repetition is the cache entry's business.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -2,9 +2,9 @@
 //!
 //! In: an [`Application`] and what to ask for; then, call by call, a user's verified [`Assertion`]. Out: a [`TokenCacheEntry`] for each assertion, so
 //! that concurrent calls with one token share one request, and one caller's failure is nobody else's. No token outlives its assertion;
-//! none is renewed but for a call. Two assertions that differ in anything share nothing: the cell's key is the exchange itself and
-//! the assertion's SHA-256 (security rule 22). What only the user can mend becomes a [`Need`], to be told to the caller. A pause that the
-//! provider wishes for holds back every caller's exchange ([`Throttle`]), and no token that is still valid.
+//! none is renewed but for a call. Two assertions that differ in anything share nothing: the entry's key is the exchange itself and
+//! the assertion's SHA-256 (security rule 22). What only the user can fix becomes a [`Need`], which the caller gets. A pause that the
+//! provider asks for holds back every caller's exchange ([`Throttle`]), and no token that is still valid.
 
 use std::convert::Infallible;
 use std::hash::RandomState;
@@ -42,7 +42,7 @@ const SWEEP: u64 = 1_000;
 /// An assertion with less life than this is not exchanged.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// What only the caller, or the user behind it, can mend.
+/// What only the caller, or the user behind it, can fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
     /// To sign in again, with these claims where the provider or the upstream demands any.
@@ -137,7 +137,7 @@ impl Exchange {
         &self.throttle
     }
 
-    /// The cell of this caller's token, fetching already when it is new. Needs a tokio runtime.
+    /// The entry of this caller's token, fetching already when it is new. Needs a tokio runtime.
     #[must_use]
     pub fn entry(&self, assertion: &Assertion) -> Arc<TokenCacheEntry> {
         if let Some(entry) = self.token_cache.get(assertion.digest()) {
@@ -147,7 +147,7 @@ impl Exchange {
             let now = self.deps.clock.since_epoch();
             self.token_cache.retain(|_, entry| !entry.ended(now));
         }
-        // One cell for each assertion, however many calls bring it at once.
+        // One entry for each assertion, however many calls bring it at once.
         let made: Result<_, Infallible> = self
             .token_cache
             .get_or_insert_with(assertion.digest(), || Ok(self.fresh(assertion)));
@@ -240,7 +240,7 @@ fn needed(need: Need) -> AttemptError {
     }
 }
 
-/// A denial that is the caller's to mend as such; every other as it is. `ended`: whether the assertion has run out by now.
+/// An error that the caller can fix as such; every other as it is. `ended`: whether the assertion has run out by now.
 fn explained(refused: AttemptError, response: &Response<Bytes>, ended: bool) -> AttemptError {
     let Failure::Rejected {
         error,
@@ -269,7 +269,7 @@ fn explained(refused: AttemptError, response: &Response<Bytes>, ended: bool) -> 
     }
 }
 
-/// Whether a refusal is the caller's to mend. By `error` and `suberror` where they tell, by number where `invalid_grant` says nothing
+/// Whether the caller can fix a refusal. By `error` and `suberror` where they say it, by number where `invalid_grant` says nothing
 /// (facts B1.11, B2.1). What is not named here is the gateway's: 500131 (the assertion is for another application than the credential's
 /// client id) and 50013 (the provider does not know the assertion we verified) come from a configuration that names two applications
 /// or two tenants.

@@ -117,7 +117,7 @@ impl Password {
     }
 }
 
-/// Whether a failure may have been counted against the account. A refused application was judged before the password was (RFC 6749
+/// Whether a failure may have been counted against the account. A refused application was checked before the password was (RFC 6749
 /// section 5.2); an answer nobody can read may well have been a refusal.
 fn counts(failure: &Failure) -> bool {
     match failure {

@@ -2,8 +2,8 @@
 //!
 //! In: an [`Application`], the store that `flowgate sign-in` filled, and what to ask for. Out: a [`Source`] that redeems the newest token and
 //! writes the one it gets back *before* it hands out the access token (facts B1.8, security rule 24, RFC 6749 section 6). Everything
-//! happens under the store's lock, so that two gateways, or two cells with different audiences, never redeem the same token. A store
-//! in a vault ([`in_vault`]) has a lock for the cells of one process only, and a token that cannot be written there stays in memory.
+//! happens under the store's lock, so that two gateways, or two cache entries with different audiences, never redeem the same token. A store
+//! in a vault ([`in_vault`]) has a lock for the cache entries of one process only, and a token that cannot be written there stays in memory.
 //! Refuses with [`Failure::SignInRequired`] where only a person can help.
 //!
 //! A crash between the provider's answer and the write loses the new token. At Entra ID the old one still works; at a provider that
@@ -40,7 +40,7 @@ use store::{PendingWrite, Stamp, Step, Store};
 /// How long Entra ID keeps an unused refresh token (facts B1.8).
 pub const INACTIVE: Duration = Duration::from_hours(90 * 24);
 
-/// After this much of it without a renewal, somebody is told.
+/// After this much of it without a renewal, it is reported.
 const WARN: Duration = Duration::from_hours(60 * 24);
 
 /// Between two looks at a lock that somebody else holds, or at a store that somebody may fill.
@@ -147,7 +147,7 @@ pub(super) fn source(
 }
 
 /// How long one attempt may take, at worst: to read a vault, to try a token, to read again, to try another one, and to write. Another
-/// cell's may come first: who waits for a turn does so for as long again, and whoever asks for a token gets it from a later attempt.
+/// entry's may come first: a second attempt waits for as long again, and a caller that asks for a token gets it from a later attempt.
 pub(super) fn patience(token_timeout: Duration) -> Duration {
     token_timeout * 5
 }
@@ -184,7 +184,7 @@ struct Inner {
     looked: Mutex<Duration>,
     /// Whether the last attempt ended because somebody has to sign in.
     person: AtomicBool,
-    /// When somebody was last told that the sign-in runs out.
+    /// When it was last reported that the sign-in runs out.
     warned: Mutex<Option<Duration>>,
     /// Shows when it does.
     end: Reporter,
@@ -519,7 +519,7 @@ fn worn_out(failure: &Failure) -> bool {
 /// AADSTS50196: asked too often, which passes by itself.
 const LOOP: u32 = 50_196;
 
-/// A refusal that only a person can mend (facts B1.8, B2.2): the token is refused, or the account has to do something first.
+/// A refusal that only a person can fix (facts B1.8, B2.2): the token is refused, or the account has to do something first.
 fn for_a_person(refused: AttemptError) -> AttemptError {
     let interaction = ["interaction_required", "login_required", "consent_required"];
     match refused.failure {

@@ -1,7 +1,7 @@
 //! Where tokens come from: what every kind of credential does.
 //!
 //! In: the kind's own settings, the [`Context`] of the configuration, and the [`Wish`] of the moment. Out: one attempt's [`Grant`] or
-//! [`AttemptError`]. Never repeats, remembers or waits: that is the cell's business (design decision 4).
+//! [`AttemptError`]. Never repeats, remembers or waits: that is the cache entry's business (design decision 4).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -46,7 +46,7 @@ pub struct Context {
     pub random: Random,
     /// The values of secrets, as they are now.
     pub secrets: Secrets,
-    /// Where it is told when secrets expire.
+    /// Where the expiry of secrets is reported.
     pub secret_expiry: Dates,
     /// Where the provider's clock is compared with ours.
     pub clock_skew: ClockSkew,
@@ -74,7 +74,7 @@ pub struct Grant {
 /// What a provider gave instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptError {
-    /// Why. The cell replaces the `retry_after` in it.
+    /// Why. The cache entry replaces the `retry_after` in it.
     pub failure: Failure,
     /// `Retry-After`, capped.
     pub retry_after: Option<Duration>,

@@ -1,9 +1,9 @@
-//! Every cell of the process, shared across reloads.
+//! The token cache of the process, shared across reloads.
 //!
 //! In: a credential's settings, what it asks for, the way out. Out: its [`TokenCacheEntry`], or the [`Exchange`] that has one for each caller; the
 //! same one as before where the identity is the same, so that a reload costs no token. Two credentials that differ in anything but their
 //! proof never share one (security rule 22): the key is the settings themselves, not a concatenation of them. A changed proof or way out
-//! gives the cell a new source, and the token at hand is served until that source has brought one (rule 30). Cells nobody holds any
+//! gives the entry a new source, and the token at hand is served until that source has brought one (rule 30). Entries nobody holds any
 //! more are gone.
 
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ impl Key {
             name,
             kind,
             ask: _,     // The flow's word counts, or this one through it.
-            expires: _, // Only told to the operator.
+            expires: _, // Only shown to the operator.
         } = settings;
         Self {
             name: Arc::clone(name),
@@ -46,7 +46,7 @@ impl Key {
     }
 }
 
-/// The cells, by key.
+/// The entries, by key.
 pub struct TokenCache {
     deps: Deps,
     known: Mutex<HashMap<Key, Known<TokenCacheEntry>>>,
@@ -85,7 +85,7 @@ pub enum Supply {
     Callers(Arc<Exchange>),
 }
 
-/// How one cell is.
+/// The health of one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     /// The credential's configured name.
@@ -173,7 +173,7 @@ impl TokenCache {
                     ask,
                     &context,
                     throttle.unwrap_or_default(),
-                    // Its turn among the others' may take as long as the exchange itself.
+                    // Waiting for the others may take as long as the exchange itself.
                     patience(outbound) + outbound.token_timeout(),
                     self.deps.clone(),
                 ))
@@ -195,8 +195,8 @@ impl TokenCache {
         }
     }
 
-    /// The cell of this credential and audience, fetching its first token already. A changed proof or way out gives it another source,
-    /// which is tried at once; anything else that is changed means another cell (rules 21, 22, 30). Needs a tokio runtime.
+    /// The entry of this credential and audience, fetching its first token already. A changed proof or way out gives it another source,
+    /// which is tried at once; anything else that is changed means another entry (rules 21, 22, 30). Needs a tokio runtime.
     #[must_use]
     pub fn entry(
         &self,
@@ -236,7 +236,7 @@ impl TokenCache {
         entry
     }
 
-    /// How every cell in use is, by credential name.
+    /// The health of every entry in use, by credential name.
     #[must_use]
     pub fn health(&self) -> Vec<Health> {
         let mut all: Vec<_> = self.living().iter().map(|entry| entry.health()).collect();
@@ -244,20 +244,20 @@ impl TokenCache {
         all
     }
 
-    /// Whether every cell in use has seen the end of its first attempt: part of being ready.
+    /// Whether every entry in use has seen the end of its first attempt: part of being ready.
     #[must_use]
     pub fn first_tried(&self) -> bool {
         self.living().iter().all(|entry| entry.tried())
     }
 
-    /// Returns once every cell now in use has seen the end of its first attempt.
+    /// Returns once every entry now in use has seen the end of its first attempt.
     pub async fn tried(&self) {
         for entry in self.living() {
             entry.first_attempt().await;
         }
     }
 
-    /// The cells in use. Forgets the others.
+    /// The entries in use. Forgets the others.
     fn living(&self) -> Vec<Arc<TokenCacheEntry>> {
         let mut living = Vec::new();
         self.known().retain(|_, known| {

@@ -1,7 +1,7 @@
-//! One cell per credential and audience: the token, and when the next one is due.
+//! One token cache entry per credential and audience: the token, and when the next one is due.
 //!
 //! In: callers who want a token, and callers whose token a flow refused. Out: a token valid now, or the failure that everybody shares.
-//! A task of the cell's own ([`keep`]) fetches, so a caller who hangs up cancels nothing; callers wait with a deadline of their own;
+//! A task of the entry's own ([`keep`]) fetches, so a caller that hangs up cancels nothing; callers wait with a deadline of their own;
 //! a panic in a fetch is a failure like any other (design decision 4, security rules 1 and 9). A valid token is served while the
 //! provider is down, and after the credential's proof was changed until the new one has brought another. Refuses without asking again
 //! while a failure is remembered.
@@ -27,13 +27,13 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-/// A token of one credential for one audience, kept fresh as long as the cell lives.
+/// A token of one credential for one audience, kept fresh as long as the entry lives.
 pub struct TokenCacheEntry {
     shared: Arc<Shared>,
     keeper: JoinHandle<()>,
 }
 
-/// Whose token a cell keeps.
+/// Whose token an entry keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// The gateway's own, for whoever calls: renewed ahead though nobody asks, and its expiry is a metric.
@@ -45,7 +45,7 @@ pub enum Owner {
     },
 }
 
-/// What cells take from the rest of the gateway.
+/// What entries take from the rest of the gateway.
 #[derive(Clone)]
 pub struct Deps {
     /// Wall-clock time.
@@ -135,7 +135,7 @@ pub enum Renewal {
 }
 
 impl TokenCacheEntry {
-    /// A cell that starts fetching at once. Needs a tokio runtime. `attempt` bounds one attempt, and with it how long callers wait:
+    /// An entry that starts fetching at once. Needs a tokio runtime. `attempt` bounds one attempt, and with it how long callers wait:
     /// a last resort, the source has bounds of its own.
     #[must_use]
     pub fn new(
@@ -302,11 +302,11 @@ impl TokenCacheEntry {
     /// Returns once at least one attempt has ended.
     pub async fn first_attempt(&self) {
         let mut state = self.shared.state.subscribe();
-        // The sender lives in the cell: the wait cannot fail.
+        // The sender lives in the entry: the wait cannot fail.
         let _ = state.wait_for(|state| state.attempts > 0).await;
     }
 
-    /// How the cell is, for status pages.
+    /// The health of the entry, for status pages.
     #[must_use]
     pub fn health(&self) -> Health {
         let now = self.shared.now();
@@ -406,7 +406,7 @@ impl State {
             .filter(|held| now < held.usable_until && now + schedule::SLACK >= held.obtained)
     }
 
-    /// The failure, while it stands for the provider.
+    /// The failure, while it is that of the provider.
     fn in_force(&self, now: Duration) -> Option<&Remembered> {
         self.failure
             .as_ref()

@@ -1,7 +1,7 @@
 //! The obtain stage: where a flow's token comes from.
 //!
 //! In: a [`Permitted`] call. Out: a [`Credentialed`] one. A flow without a credential gets no token: its URL's own signature counts.
-//! After a flow refused a token and cannot have run, the wallet says whether there is another one to try with (design decision 5).
+//! After a flow refused a token and cannot have run, the token provider says whether there is another one to try with (design decision 5).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,7 +23,7 @@ pub struct TokenProvider {
 pub enum Renewed {
     /// With a token that differs: the call may be sent once more.
     Different(Credentialed),
-    /// No other token is to be had now: the flow's refusal stands.
+    /// No other token is to be had now: the flow's refusal is final.
     Same(Permitted),
 }
 
@@ -81,7 +81,7 @@ impl TokenProvider {
     }
 
     fn supply(&self, flow: FlowId) -> Result<Option<&Supply>, Failure> {
-        // A flow the wallet does not know must not be sent without the token it may need.
+        // A flow the token provider does not know must not be sent without the token it may need.
         self.supplies
             .get(flow.0)
             .map(Option::as_ref)

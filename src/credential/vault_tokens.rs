@@ -1,7 +1,7 @@
-//! A credential's tokens, lent to whoever reads secrets from a vault: the same cell, so the same token, that flows would get.
+//! A credential's tokens for the readers of secrets from a vault: the same cache entry, so the same token, that flows would get.
 //!
 //! In: a [`TokenCacheEntry`] whose audience is the vault's. Out: [`Tokens`], as [`crate::secret::vault`] asks for them. A token the vault refused is
-//! renewed under the cell's own limits.
+//! renewed under the cache entry's own limits.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::token_cache_entry::TokenCacheEntry;
 use crate::diagnosis::Reason;
 use crate::secret::vault::{Tokens, VaultToken};
 
-/// A cell on loan.
+/// A cache entry's tokens, for a reader of a vault.
 pub struct VaultTokenProvider(pub Arc<TokenCacheEntry>);
 
 impl Tokens for VaultTokenProvider {

@@ -32,7 +32,7 @@ pub fn differences(claims: &Map<String, Value>, wanted: &Wanted) -> Vec<Differen
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     let mut differs = |text: String, fix: String| found.push(Difference { text, fix });
     if let Some(audience) = &wanted.audience {
-        // Whoever asks Entra ID by scope gets what stands before `/.default` as the audience, slash included.
+        // Whoever asks Entra ID by scope gets what is before `/.default` as the audience, slash included.
         let fix = format!(
             "let a token for the flow be asked for: set `scope: {audience}/.default`, or remove `scope:` and `resource:` from the flow and its credential"
         );

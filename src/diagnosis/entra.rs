@@ -17,7 +17,7 @@ pub use suberror::Suberror;
 /// One entry of the catalogue.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Meaning {
-    /// The numbers it stands for.
+    /// The numbers it represents.
     pub codes: &'static [u32],
     /// OAuth's `error` that they come with.
     pub error: &'static str,
@@ -56,7 +56,7 @@ const fn entry(
 }
 
 impl Meaning {
-    /// Its cure is a sign-in with the same credential.
+    /// Its fix is a sign-in with the same credential.
     const fn by_sign_in(self) -> Self {
         Self {
             by_sign_in: true,

@@ -140,7 +140,7 @@ impl Explanation {
 }
 
 /// Explains a reason. Where a provider gave numbers, the first one that is known says most, then its `suberror`; of numbers that nobody
-/// here knows the provider's own page tells.
+/// here knows the provider's own page says it.
 #[must_use]
 pub fn explain(
     reason: Reason,

@@ -1,7 +1,7 @@
 //! Error codes of the service that runs flows (facts A3), keyed by code and message.
 //!
 //! In: status and body of an answer. Out: the catalogue's entry; of an answer that names a run only one that says that the run did not
-//! answer. Whether an entry was observed on the wire or only reported stands beside it, with the tag of the facts: `[W]` captured, `[D]`
+//! answer. Whether an entry was observed on the wire or only reported is beside it, with the tag of the facts: `[W]` captured, `[D]`
 //! documented, `[C]` reported, `[I]` inferred.
 
 use serde::Deserialize;
@@ -43,13 +43,13 @@ pub enum Renewal {
 pub struct Finding {
     /// The service's code, as metrics and log carry it.
     pub code: &'static str,
-    /// Words of the message that tell two meanings of one code apart; empty: any message.
+    /// Words of the message that distinguish two meanings of one code; empty: any message.
     message: &'static str,
     /// What it comes to.
     pub verdict: Verdict,
     /// Whether a fresh token can heal it (design decision 5).
     pub renewal: Renewal,
-    /// Meaning and cure, for the log.
+    /// Meaning and fix, for the log.
     pub fix: &'static str,
 }
 

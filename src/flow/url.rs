@@ -57,7 +57,7 @@ struct Parts {
     uri: Uri,
     /// Texts that no caller may ever read, in lower case: host, workflow id, signature.
     needles: Vec<memmem::Finder<'static>>,
-    /// The signature, as it stands in the URL and decoded.
+    /// The signature, as it is in the URL and decoded.
     signatures: Vec<memmem::Finder<'static>>,
 }
 
@@ -167,7 +167,7 @@ impl TriggerUrl {
         pairs(&self.0.query).any(|pair| name(pair).eq_ignore_ascii_case(wanted))
     }
 
-    /// Whether the path has the shape of a Power Automate or Logic Apps trigger (facts A1; what stands before `/workflows/` is opaque).
+    /// Whether the path has the shape of a Power Automate or Logic Apps trigger (facts A1; what is before `/workflows/` is opaque).
     #[must_use]
     pub fn is_trigger(&self) -> bool {
         let path = self.0.path.as_str();
@@ -249,7 +249,7 @@ impl TriggerUrl {
         needles.iter().any(|needle| needle.find(&folded).is_some())
     }
 
-    /// The URL's own signature, as it stands there and decoded; empty when it has none.
+    /// The URL's own signature, as it is there and decoded; empty when it has none.
     #[must_use]
     pub fn signatures(&self) -> &[memmem::Finder<'static>] {
         &self.0.signatures
@@ -336,7 +336,7 @@ fn stable(segment: &str) -> Option<String> {
     None
 }
 
-/// A caller's segment, decoded once and encoded anew. It is judged as whoever decodes it most often reads it.
+/// A caller's segment, decoded once and encoded anew. It is checked as the reader that decodes it most often sees it.
 fn validated(segment: &str) -> Result<String, Forbidden> {
     let plain = stable(segment).ok_or(Forbidden::Path)?;
     let hostile = plain.is_empty()

@@ -1,6 +1,6 @@
 //! What came of each request: metrics, one access line, and for failures one line of diagnosis.
 //!
-//! In: every request, and everything the stages noted. Out: nothing that changes a request. A request is told of when its answer's last
+//! In: every request, and everything the stages noted. Out: nothing that changes a request. A request is reported when its answer's last
 //! byte has gone, or when its caller hung up; an error's chain is logged here, once (design decision 12).
 
 use std::convert::Infallible;

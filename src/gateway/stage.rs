@@ -23,7 +23,7 @@ pub trait Stage<In>: Send + Sync + 'static {
     /// What the next station takes.
     type Out: Send;
 
-    /// Judges one call.
+    /// Runs the stage for one call.
     fn run(&self, input: In) -> impl Future<Output = Result<Self::Out, Refusal>> + Send;
 }
 

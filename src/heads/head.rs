@@ -1,7 +1,7 @@
 //! One head, line by line.
 //!
 //! In: its bytes, cut anywhere. Out: how the body after it is framed, or that this can be read in two ways. The fields that frame a body
-//! are read byte by byte to their end, so that no padding hides what stands behind it; of the others only the end is looked for.
+//! are read byte by byte to their end, so that no padding hides what follows it; of the others only the end is looked for.
 
 use std::mem::take;
 

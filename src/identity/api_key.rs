@@ -1,8 +1,8 @@
 //! API keys: settings and comparison.
 //!
 //! In: what a caller sent as its key. Out: the callers whose key it is. Only digests are compared, each in constant time and all of
-//! them whatever the first ones say, so that the time taken tells nothing about any key. Several keys per caller overlap while one
-//! replaces the other; `not_before` and `expires` are judged by our clock at every call. A key that is kept in a vault is looked up there
+//! them whatever the first ones say, so that the time taken reveals nothing about any key. Several keys per caller overlap while one
+//! replaces the other; `not_before` and `expires` are checked by our clock at every call. A key that is kept in a vault is looked up there
 //! at every call; while it cannot be, a key that nobody has is not refused but unknown (503).
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;

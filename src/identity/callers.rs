@@ -47,7 +47,7 @@ pub struct Deps {
     pub hosts: Vec<String>,
     /// How many verified tokens are remembered.
     pub verified_tokens: u64,
-    /// Judges times and ages; the same one the key sets go by.
+    /// For times and ages; the same one the key sets go by.
     pub clock: Clock,
     /// Where keys are that are kept in a vault.
     pub secrets: Secrets,

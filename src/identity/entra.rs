@@ -101,7 +101,7 @@ impl ClaimFilter {
 }
 
 impl Claims {
-    /// Reads and judges everything about a token but its time, key and signature. `tenant` is the verifier's.
+    /// Reads and checks everything about a token but its time, key and signature. `tenant` is the verifier's.
     pub(crate) fn of(
         token: &Unverified<'_>,
         tenant: &str,
@@ -210,7 +210,7 @@ fn overage(token: &Unverified<'_>) -> Result<bool, Reason> {
     Ok(names || has_groups)
 }
 
-/// One caller's conditions, ready to be judged at every call.
+/// One caller's conditions, ready to be checked at every call.
 pub(crate) struct Filters {
     audience: HashSet<Arc<str>>,
     object_ids: HashSet<Arc<str>>,

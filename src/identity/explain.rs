@@ -153,7 +153,7 @@ impl Found {
             return self.refuse(Reason::Claim, "`iss` is missing or no text");
         };
         if !verifier.concerns(token, issuer) {
-            // Of a stranger's token nothing else is worth telling.
+            // Of a stranger's token nothing else is worth reporting.
             return self.refuse(Reason::Issuer, &another_issuer(caller, token));
         }
         if let Err(reason) = verifier.accepts(token.algorithm) {
@@ -413,7 +413,7 @@ fn quoted(value: &Value) -> String {
     }
 }
 
-/// JSON without any character that a terminal would obey: those that JSON itself lets stand are escaped, too.
+/// JSON without any character that a terminal would obey: those that JSON itself allows are escaped, too.
 #[must_use]
 pub fn plain(json: &str) -> String {
     let mut out = String::with_capacity(json.len());

@@ -70,7 +70,7 @@ impl ClaimFilter {
 }
 
 impl Claims {
-    /// Reads and judges everything about a token but its issuer, time, key and signature.
+    /// Reads and checks everything about a token but its issuer, time, key and signature.
     pub(crate) fn of(token: &Unverified<'_>, filter: &ClaimFilter) -> Result<Self, Reason> {
         let id_token = claims::is_id_token(token);
         if id_token && !filter.id_tokens {
@@ -97,7 +97,7 @@ impl Claims {
     }
 }
 
-/// One caller's conditions, ready to be judged at every call.
+/// One caller's conditions, ready to be checked at every call.
 pub(crate) struct Filters {
     audience: HashSet<Arc<str>>,
     client_ids: HashSet<Arc<str>>,

@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How many callers may wait for one key set; strangers can be among them.
 const WAITERS: usize = 256;
 
-/// Every key set of the process. One value, handed to each configuration in turn, so that a reload keeps warm what it keeps.
+/// Every key set of the process. One value, passed from configuration to configuration, so that a reload keeps warm what it keeps.
 #[derive(Clone)]
 pub struct KeySets(Arc<Shared>);
 
@@ -69,7 +69,7 @@ pub struct Health {
 }
 
 impl KeySets {
-    /// None yet. The clock tells the age of keys, and a test its own time.
+    /// None yet. The clock gives the age of keys, and a test its own time.
     #[must_use]
     pub fn new(clock: Clock, random: Random, metrics: Metrics) -> Self {
         let shared = Arc::new(Shared {

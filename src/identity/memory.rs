@@ -1,7 +1,7 @@
 //! Which tokens were verified already?
 //!
 //! In: the SHA-256 of a token. Out: what was verified about it, never whose it is or what it may. An entry speaks only for the verifier
-//! that made it, and proves nothing by itself: at every hit the time, the very key and the filters are judged anew (design
+//! that made it, and proves nothing by itself: at every hit the time, the very key and the filters are checked anew (design
 //! decision 2, security rule 3). Successes only, at most ten minutes, a fixed number, a fresh memory with each configuration. An entry that
 //! is too old counts for nothing and gives its room to a newer one.
 

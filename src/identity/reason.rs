@@ -40,7 +40,7 @@ pub enum Reason {
     Signature,
     /// No caller accepts this audience.
     Audience,
-    /// The user has too many groups for the token to list, so a filter on groups cannot be judged.
+    /// The user has too many groups for the token to list, so a filter on groups cannot be checked.
     GroupsOverage,
     /// The token is good, and nobody the configuration knows.
     NoCallerMatches,

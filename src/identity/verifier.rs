@@ -52,7 +52,7 @@ impl From<Reason> for Obstacle {
     }
 }
 
-/// What tells two verifiers apart.
+/// What distinguishes two verifiers.
 #[derive(PartialEq, Eq)]
 pub(crate) struct VerifierKey {
     pub(crate) origin: Origin,
@@ -81,7 +81,7 @@ enum Kind {
 }
 
 impl VerifierKey {
-    /// The terms a caller's tokens are judged by; `None` for a caller without tokens.
+    /// The key of the verifier for a caller's tokens; `None` for a caller without tokens.
     pub(crate) fn of(caller: &Caller) -> Option<Self> {
         match &caller.proof {
             Proof::Entra(settings) => Some(Self {
@@ -127,7 +127,7 @@ impl Verifier {
         }
     }
 
-    /// Adds a caller with the same terms.
+    /// Adds a caller with the same key.
     pub(crate) fn add(&mut self, id: CallerId, caller: &Caller) {
         match (&mut self.kind, &caller.proof) {
             (
@@ -148,7 +148,7 @@ impl Verifier {
                 filter.add(settings);
                 callers.push((id, jwt::Filters::new(settings)));
             }
-            // Terms of another kind: not this verifier's caller, and nobody is admitted by mistake.
+            // A key of another kind: not this verifier's caller, and nobody is admitted by mistake.
             _ => {}
         }
     }
@@ -179,7 +179,7 @@ impl Verifier {
         &self.set
     }
 
-    /// Whether the token claims to be for this verifier. Only routes: what it claims is judged afterwards.
+    /// Whether the token claims to be for this verifier. Only routes: what it claims is checked afterwards.
     pub(crate) fn concerns(&self, token: &Unverified<'_>, issuer: &str) -> bool {
         match &self.kind {
             // By tenant: the issuer's name is only known once the metadata are.
@@ -191,7 +191,7 @@ impl Verifier {
         }
     }
 
-    /// Verifies with the keys at hand; `now` since the Unix epoch. What costs least is judged first.
+    /// Verifies with the keys at hand; `now` since the Unix epoch. What costs least is checked first.
     pub(crate) fn verify(
         &self,
         token: &Unverified<'_>,
@@ -314,7 +314,7 @@ impl Verifier {
     }
 }
 
-/// Of several callers' reasons the one that came closest is told.
+/// Of several callers' reasons the closest one is reported.
 fn rank(reason: Reason) -> (u8, Reason) {
     let closeness = match reason {
         Reason::GroupsOverage => 2,

@@ -45,7 +45,7 @@ struct Date {
     expires: u64,
 }
 
-/// Somebody who may know a date of one credential. What it told is forgotten when it is dropped.
+/// Reports a date of one credential. What it reported is forgotten when it is dropped.
 pub struct Reporter {
     dates: Dates,
     credential: Arc<str>,

@@ -1,9 +1,9 @@
 //! How far is this machine's clock from those of the identity providers?
 //!
 //! In: the `Date` of each answer of an identity provider (RFC 9110 section 6.6.1). Out: the gauge `flowgate_clock_skew_seconds`, ours minus
-//! theirs, and a line when it passes a minute and when it is over. Every token is judged by this clock. Of several providers the one that
+//! theirs, and a line when it passes a minute and when it is over. Every token is checked by this clock. Of several providers the one that
 //! differs least counts: it takes all of them to say that the clock is wrong. Refuses what proves nothing: answers of caches, answers
-//! that came without TLS from another machine, and answers that took too long to tell.
+//! that came without TLS from another machine, and answers that took too long to be compared.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -238,7 +238,7 @@ mod tests {
             compare("odd.example", "Fri, 15 Jan 2027 10:00:00 GMT"),
             Some(0.0)
         );
-        // Ours is set two hours back: the next answer tells.
+        // Ours is set two hours back: the next answer shows it.
         clock.set(NOON - 7200);
         assert_eq!(compare("right.example", DATED.1), Some(-7200.0));
         let text = metrics.text().unwrap();

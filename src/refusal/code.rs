@@ -102,7 +102,7 @@ impl Run {
     }
 }
 
-/// What a code stands for.
+/// What a code means.
 pub struct Entry {
     /// In `snake_case`.
     pub name: &'static str,
@@ -167,7 +167,7 @@ impl Code {
         Self::FlowTimeout,
     ];
 
-    /// What the code stands for.
+    /// What the code means.
     #[must_use]
     #[expect(clippy::too_many_lines, reason = "a table, one entry a code")]
     pub const fn entry(self) -> &'static Entry {

@@ -74,7 +74,7 @@ impl Unreadable {
         matches!(self, Self::NotSet | Self::NotFound)
     }
 
-    /// As text of ours, which may stand in any message.
+    /// As text of ours, which may be in any message.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -92,7 +92,7 @@ impl Unreadable {
 }
 
 impl Source {
-    /// `env` or `file`, as metrics name it; `None` for text that stands in the configuration itself.
+    /// `env` or `file`, as metrics name it; `None` for text that is in the configuration itself.
     #[must_use]
     pub const fn kind(&self) -> Option<&'static str> {
         match self {

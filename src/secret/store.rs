@@ -53,7 +53,7 @@ struct Posted {
     used: HashSet<Address>,
     /// What the gateway writes.
     written: HashMap<SecretId, Address>,
-    /// Credentials whose own secret is in a vault: they tell when it expires.
+    /// Credentials whose own secret is in a vault: they report when it expires.
     owners: HashMap<(Arc<str>, Address), Reporter>,
     /// When what was read last expires, where the vault knows.
     expiries: HashMap<Address, u64>,
@@ -92,7 +92,7 @@ impl Secrets {
 
     /// Announces a configuration: how often to read, which credential's own secret is where, which secrets are of use from now on, to
     /// be read or to be `written`.
-    /// Its readers are lent next, then [`Secrets::start`]; what is no longer of use stays until [`Secrets::forget`].
+    /// Its readers are provided next, then [`Secrets::start`]; what is no longer of use stays until [`Secrets::forget`].
     pub fn update_readers(
         &self,
         refresh: Duration,
@@ -120,7 +120,7 @@ impl Secrets {
         posted.written = written.iter().map(by_place).collect();
     }
 
-    /// Lends a credential to whoever reads vaults in its name, from now on.
+    /// Provides a credential to the readers of vaults, from now on.
     pub fn provide(&self, name: Arc<str>, reader: Reader) {
         if let Some(vaults) = &self.0 {
             vaults.board.posted().readers.insert(name, reader);

@@ -2,7 +2,7 @@
 //!
 //! In: an [`Address`] and a [`Reader`], the credential that may read there. Out: the [`Reading`] as it is now, kept fresh by a task of
 //! its own ([`keep`]): the latest version is read again on a schedule, and at once when a provider refuses the secret; the last good
-//! value stays (facts B4). What the gateway itself writes is a [`VaultWriter`]. Refuses with a [`VaultError`], a fixed word with its cure; never quotes an answer.
+//! value stays (facts B4). What the gateway itself writes is a [`VaultWriter`]. Refuses with a [`VaultError`], a fixed word with its fix; never quotes an answer.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -81,7 +81,7 @@ pub trait Tokens: Send + Sync + 'static {
     fn refused(&self, token: &VaultToken);
 }
 
-/// A token, lent for one read.
+/// A token for one read.
 #[derive(Clone)]
 pub struct VaultToken {
     /// `Bearer …`, marked sensitive.

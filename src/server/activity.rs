@@ -1,4 +1,4 @@
-//! What one connection is doing, noted by those who see it and read by the one who judges its time.
+//! What one connection is doing, noted by those who see it and read by the watchdog.
 //!
 //! In: the socket notes bytes, the handler notes requests. Out: [`Phase`], from which `watchdog` derives the deadline that counts now. hyper
 //! knows none of this: its own head timeout also ends idle connections, and nothing watches writes.
@@ -67,7 +67,7 @@ pub(super) struct Activity {
     pub(super) port_limits: Arc<PortLimits>,
 }
 
-/// What a connection is waiting for. The number tells one wait from the next of its kind.
+/// What a connection is waiting for. The number distinguishes one wait from the next of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// For us, the flow, or a request's body.

@@ -1,7 +1,7 @@
 //! The body of an answer on its way to the caller.
 //!
 //! In: the service's [`Body`]. Out: the same frames, while the request counts as in flight and, over HTTP/2, [`Progress`] shows whether the
-//! caller takes them: there the socket does not tell, for one slow stream blocks no socket. Refuses to wait: for a stranger, with an answer
+//! caller takes them: there the socket does not show it, for one slow stream blocks no socket. Refuses to wait: for a stranger, with an answer
 //! that is whole in memory, at all (security rule 28); on HTTP/1 for a caller who takes less than [`SLOWEST`].
 
 use std::pin::Pin;
@@ -53,7 +53,7 @@ impl Progress {
     }
 }
 
-/// A body that tells its connection when it is over.
+/// A body that reports to its connection when it is over.
 pub(super) struct Answer {
     body: Body,
     /// What of the last piece has not been handed on.

@@ -196,7 +196,7 @@ async fn serve_http1<S>(
     let mut connection = http1::Builder::new()
         // The head limit is the buffer limit; hyper refuses more than 100 fields on its own.
         .max_buf_size(slots.limits.head as usize)
-        // Ours tells an idle connection from a slow head; hyper's would end both.
+        // Ours distinguishes an idle connection from a slow head; hyper's would end both.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(socket), handler);
     let verdict = watchdog.keep(Pin::new(&mut connection)).await;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Trigger(watch::Sender<Stage>);
 
-/// Told when the end begins. Clones are told too.
+/// Notified when the drain begins. Clones are notified too.
 #[derive(Clone, Debug)]
 pub struct Drain(watch::Receiver<Stage>);
 

@@ -1,6 +1,6 @@
 //! One request and its answer, from the request's head to the last byte of both.
 //!
-//! In: what becomes of the request's body, told by [`Owner`]; the end of the answer. Out: whether another request can follow on the
+//! In: what becomes of the request's body, reported by [`Owner`]; the end of the answer. Out: whether another request can follow on the
 //! connection ([`Unread`]). While any part of either is under way the request counts as in flight, so that its connection is never taken
 //! for idle (security rule 27). Where a body is longer than is read before the answer, HTTP/1 has to close; HTTP/2 resets the stream, a
 //! moment after the answer, lest clients take the one for the other.
@@ -32,7 +32,7 @@ pub(super) enum Unread {
     Nothing,
     /// This: nobody wants it.
     Rest(Incoming),
-    /// Nobody knows how much: it is still being read, or the caller has not been told to send it.
+    /// Nobody knows how much: it is still being read, or the caller has not been asked to send it.
     Unknown,
     /// Nobody asks: the answer is over.
     Over,

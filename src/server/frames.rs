@@ -3,7 +3,7 @@
 //! In: bytes as they come, from the preface on. Out: how many of them may go to hyper now. A frame that begins a request waits, unread by
 //! hyper, until there is room for a request: what is not read costs the stranger's sending, not our memory, and a client that asks for
 //! many things at once loses nothing. Follows nothing but the length and type of frames (RFC 9113 section 4.1); whether they are in order
-//! is for hyper to judge. Not used any more once somebody has been identified on the connection.
+//! is for hyper to check. Not used any more once somebody has been identified on the connection.
 
 /// A frame's header.
 const HEADER: usize = 9;
@@ -21,7 +21,7 @@ const END_HEADERS: u8 = 4;
 pub(super) struct Frames {
     /// Bytes of the current frame, or of the preface, still to come.
     left: usize,
-    /// A head has begun and not ended, as far as the headers of its frames tell.
+    /// A head has begun and not ended, as far as the headers of its frames show.
     open: bool,
 }
 
@@ -32,7 +32,7 @@ pub(super) enum Step {
     Pass(usize),
     /// None: a request begins, and there is no room for it.
     Hold,
-    /// There are too few to tell.
+    /// There are too few to know.
     More,
 }
 

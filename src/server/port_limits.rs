@@ -15,7 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 /// not read. Any more are ended at once.
 const PATIENCE: usize = 256;
 
-/// Memory for strangers' HTTP/2 heads that are large once they are decoded, in KiB: a few bytes may stand for many (RFC 7541).
+/// Memory for strangers' HTTP/2 heads that are large once they are decoded, in KiB: a few bytes may represent many (RFC 7541).
 const LARGE_HEADS: usize = 4 * 1024;
 
 /// The size in bytes up to which a decoded head is like any other.
@@ -83,7 +83,7 @@ impl PortLimits {
     }
 }
 
-/// Tells one connection that it makes room for another.
+/// Asks one connection to make room for another.
 #[derive(Default)]
 pub(super) struct Leave {
     asked: AtomicBool,

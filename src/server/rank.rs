@@ -12,7 +12,7 @@ const BATCH: usize = 64;
 /// How many new connections of one source are spared, so that callers who come together do not end each other's.
 const SPARED: usize = 8;
 
-/// And at most this part of all connections, so that strangers from many addresses cannot be new in turns: one in so many.
+/// And at most this part of all connections, so that strangers from many addresses cannot be new one after another: one in so many.
 const SPARED_PART: usize = 4;
 
 /// In the order in which they make room.
@@ -26,7 +26,7 @@ pub(super) enum Class {
     Admitted,
 }
 
-/// Where a connection comes from, as far as it is told apart: an IPv6 host has a /64 to itself.
+/// Where a connection comes from, as far as it is distinguished: an IPv6 host has a /64 to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Source(u64);
 

@@ -22,7 +22,7 @@ use super::rank::{Candidate, Class, Source, rank};
 use super::{Limits, ListenerSettings, Reason, process};
 use crate::metrics::Metrics;
 
-/// Connections that have been told to leave and are not gone yet, at most: their places are others' already.
+/// Connections that have been asked to close and are not gone yet, at most: their places are others' already.
 const LEAVING: usize = 256;
 
 /// How long a connection is new.
@@ -58,7 +58,7 @@ struct Registry {
     queue: Vec<Candidate>,
 }
 
-/// What a place is judged by.
+/// What a slot is ranked by.
 struct Seat {
     source: Source,
     born: Instant,
@@ -94,7 +94,7 @@ impl Seat {
 }
 
 impl Registry {
-    /// The next connection that may be told to leave. `None`: nobody may.
+    /// The next connection that may be asked to close. `None`: there is none.
     fn next_to_leave(&mut self, most: usize) -> Option<Candidate> {
         // What was found a while ago may have changed; what is found now has not.
         for fresh in [false, true] {
@@ -119,7 +119,7 @@ impl Registry {
         self.taken.len() < most || self.leaving < LEAVING && self.next_to_leave(most).is_some()
     }
 
-    /// Tells a connection to leave. False: none may be told.
+    /// Asks a connection to close. False: there is none to ask.
     fn displace(&mut self, most: usize) -> bool {
         let Some(candidate) = self.next_to_leave(most) else {
             return false;
@@ -186,7 +186,7 @@ impl ConnectionSlots {
     ) -> ConnectionSlot {
         let most = self.most();
         let mut registry = self.registry();
-        // As many as it takes, for a reload may have lowered the cap. Should nobody be left who may be told, there is one more for once.
+        // As many as it takes, for a reload may have lowered the cap. Where none is left to ask, there is one more for once.
         while registry.taken.len() >= most && registry.leaving < LEAVING {
             if !registry.displace(most) {
                 break;

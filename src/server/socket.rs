@@ -1,6 +1,6 @@
 //! A caller's socket, with or without TLS, as hyper sees it.
 //!
-//! In: a TCP or TLS stream and the bytes already read to tell HTTP/1 from HTTP/2. Out: the same bytes in order, while [`Activity`] learns
+//! In: a TCP or TLS stream and the bytes already read to distinguish HTTP/1 from HTTP/2. Out: the same bytes in order, while [`Activity`] learns
 //! when bytes come and whether writes get through. Closes with a reset where a plain close would make a broken answer look complete
 //! (security rule 18: HTTP/1.0 ends an answer without a length by closing).
 
@@ -252,7 +252,7 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.transport {
-            // Nothing to flush: what poll_write said stands.
+            // Nothing to flush: what poll_write returned is true.
             Transport::Plain(_) => Poll::Ready(Ok(())),
             Transport::Tls(stream) => {
                 let polled = Pin::new(stream).poll_flush(cx);

@@ -88,7 +88,7 @@ impl<'a> ConnectionWatchdog<'a> {
             // Once polled, it wakes this task by itself; polling again takes a lock that all connections share.
             let stage_changed = !registered || self.stage.has_changed().unwrap_or(true);
             registered = true;
-            // Before the connection, so that who comes in a drain is told that it ends.
+            // Before the connection, so that a request that comes in a drain gets `Connection: close`.
             if !leave_seen && stage_changed && leaving.as_mut().poll(cx).is_ready() {
                 leave_seen = true;
                 self.activity.ending.store(true, Relaxed);
@@ -99,7 +99,7 @@ impl<'a> ConnectionWatchdog<'a> {
             }
             loop {
                 self.activity.polled();
-                // Before its phase is judged, so that what has just come is not idle.
+                // Before its phase is checked, so that what has just come is not idle.
                 if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                     return Poll::Ready(match result {
                         Ok(()) if state.course == Course::Dismissed => Verdict::Idle,

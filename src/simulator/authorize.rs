@@ -85,7 +85,7 @@ impl<'a> Request<'a> {
         };
         let client = parameter("client_id")?;
         let tenant = if is_shared(segment) {
-            // The user's own would be right; the first one that has the application stands for it (simplified).
+            // The user's own would be right; the first one that has the application represents it (simplified).
             let tenants = state.tenants();
             let found = tenants.iter().find(|tenant| tenant.app(&client).is_some());
             found

@@ -38,7 +38,7 @@ pub(crate) struct Code {
     used: bool,
 }
 
-/// How a device's sign-in stands.
+/// The state of a device's sign-in.
 #[derive(Clone)]
 pub(crate) struct Device {
     pub(crate) tenant: String,
@@ -147,7 +147,7 @@ impl Codes {
         (device, user_code)
     }
 
-    /// A device asks how its sign-in stands.
+    /// A device asks for the state of its sign-in.
     pub(crate) fn poll(&self, code: &str, now: u64) -> Result<Device, Bad> {
         let mut inner = self.inner();
         let known = inner.devices.get_mut(code).ok_or(Bad::Unknown)?;

@@ -48,7 +48,7 @@ fn begun(state: &State, head: &Parts, form: &[(String, String)]) -> Result<Answe
     let client = field("client_id")?;
     let (tenant, app) = {
         let tenants = state.tenants();
-        // On a shared endpoint the tenant is the user's; the first that has the application stands for it (simplified).
+        // On a shared endpoint the tenant is the user's; the first that has the application represents it (simplified).
         let found = tenants.iter().find(|tenant| {
             if is_shared(segment) {
                 tenant.app(client).is_some()

@@ -1,6 +1,6 @@
 //! Who exists in the simulated Entra ID?
 //!
-//! Tenants, the applications registered in them (`directory/app.rs`), their users with what stands in the way of their sign-in
+//! Tenants, the applications registered in them (`directory/app.rs`), their users with what blocks their sign-in
 //! (`directory/user.rs`), and the resources a token can be asked for (`directory/resource.rs`).
 
 mod app;
@@ -27,7 +27,7 @@ pub const PARTNER_TENANT: &str = "8f3b0000-0000-4000-8000-000000000002";
 pub const GATEWAY_APP: &str = "22220000-0000-4000-8000-000000000001";
 /// Object id of the gateway's service principal (what a flow's list of users holds).
 pub const GATEWAY_OBJECT: &str = "44440000-0000-4000-8000-000000000001";
-/// Client id of the application that stands for the gateway as a resource; callers ask for tokens to `api://` and this.
+/// Client id of the application that represents the gateway as a resource; callers ask for tokens to `api://` and this.
 pub const API_APP: &str = "11110000-0000-4000-8000-000000000001";
 /// Client id of an application of the demo tenant that calls the gateway.
 pub const CALLER_APP: &str = "55550000-0000-4000-8000-000000000001";
@@ -87,7 +87,7 @@ impl Tenant {
         }
     }
 
-    /// The demo tenant: the gateway's application, the resource that stands for the gateway, one calling and one public application,
+    /// The demo tenant: the gateway's application, the resource that represents the gateway, one calling and one public application,
     /// a user and a service account.
     #[must_use]
     pub fn demo() -> Self {

@@ -100,7 +100,7 @@ fn named(state: &State, segment: &str) -> Result<String, Refusal> {
     state.tenant_id(segment)
 }
 
-/// Whether the segment stands for no tenant in particular.
+/// Whether the segment names no tenant in particular.
 pub(crate) fn is_shared(segment: &str) -> bool {
     matches!(segment, "common" | "organizations" | "consumers")
 }

@@ -1,6 +1,6 @@
 //! What is a simulated flow: who may trigger it, what it accepts, how it answers, and under which URL?
 //!
-//! A [`Flow`] is data; `trigger.rs` judges requests by it. URL shapes are those of facts A1.1 and A1.2.
+//! A [`Flow`] is data; `trigger.rs` checks requests against it. URL shapes are those of facts A1.1 and A1.2.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A stand-in for Microsoft Graph: Planner's tasks, and who is asking.
+//! A simulated Microsoft Graph: Planner's tasks, and who is asking.
 //!
 //! In: `POST /v1.0/planner/tasks`, `GET`, `PATCH` and `DELETE` of one task, `GET /v1.0/me`, each with a token for Graph. Out: what was sent
 //! with an id and an etag; or 401 for a token that is none, is not Graph's or lacks the claims a test demands (facts B3.5), 403

@@ -65,7 +65,7 @@ pub(crate) fn text(state: &State) -> String {
     page
 }
 
-/// What stands around Entra ID, and where. The header of App Service's endpoint is a secret, so it is not here.
+/// The services around Entra ID, and where they are. The header of App Service's endpoint is a secret, so it is not here.
 fn services(page: &mut String, origin: &str) {
     let _ = writeln!(page, "\nservices");
     for (name, path) in [

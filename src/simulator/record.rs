@@ -48,7 +48,7 @@ pub struct Received {
     pub authority: Option<String>,
     /// HTTP version.
     pub version: http::Version,
-    /// Headers in order of arrival, names in lower case; lines of one name stand together.
+    /// Headers in order of arrival, names in lower case; lines of one name are together.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body as far as it arrived.
     pub body: Bytes,
@@ -211,7 +211,7 @@ impl Records {
         self.touch();
     }
 
-    /// Told at every change.
+    /// Notified at every change.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }

@@ -1,6 +1,6 @@
 //! Which of the simulated services does a path belong to?
 //!
-//! All of them share one port here, which real ones never do; the paths tell them apart. What is nobody's path is a flow's.
+//! All of them share one port here, which real ones never do; the paths distinguish them. What is nobody's path is a flow's.
 
 /// A simulated service other than the metadata and token endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Which words does the flow service use when it refuses?
 //!
 //! Codes, statuses and messages of facts A3. Text the facts give in full is literal; where they elide words or know no text, ours
-//! stand in and are marked inferred.
+//! replace them and are marked inferred.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Which refresh tokens are out, and which are still good?
 //!
-//! In: who signed in through which application. Out: refresh tokens, and what they stand for when they come back. As Entra's do (facts
+//! In: who signed in through which application. Out: refresh tokens, and what they mean when they come back. As Entra's do (facts
 //! B1.8), each redemption gives a new token and leaves the old one valid; [`Rotation::Strict`] is the other world, where a token
 //! that comes back a second time ends its whole family. Tokens die of inactivity and of revocation, each with its own number.
 
@@ -129,7 +129,7 @@ impl Sessions {
             .map(|token| token.sign_in.tenant.clone())
     }
 
-    /// What a refresh token stands for, if it is good and `client`'s.
+    /// What a refresh token represents, if it is good and `client`'s.
     pub(crate) fn look(
         &self,
         token: &str,

@@ -34,7 +34,7 @@ impl Simulator {
         self.0.state.identities().clone()
     }
 
-    /// IMDS; the path is the real one's, so a client that is told the origin finds it.
+    /// IMDS; the path is the real one's, so a client that knows the origin finds it.
     #[must_use]
     pub fn imds_url(&self) -> String {
         format!("{}/metadata/identity/oauth2/token", self.0.state.origin)
@@ -116,7 +116,7 @@ impl Simulator {
         known.cloned()
     }
 
-    /// Where the stand-in for Graph is: its URL with `/v1.0`.
+    /// Where the simulated Graph is: its URL with `/v1.0`.
     #[must_use]
     pub fn graph_url(&self) -> String {
         format!("{}/v1.0", self.0.state.origin)

@@ -1,8 +1,8 @@
-//! How can a well-behaved HTTP library be made to misbehave on the wire?
+//! How can a well-behaved HTTP library be made to send faults on the wire?
 //!
 //! hyper serves every connection, over a [`Stream`] that looks at a shared [`Wire`] before each write. A handler that wants raw bytes
 //! leaves them there and returns any answer: what hyper then writes is dropped, the raw bytes go out in its place, and the
-//! connection ends as told. That works the same for HTTP/1.1, HTTP/2 and TLS.
+//! connection ends as configured. That works the same for HTTP/1.1, HTTP/2 and TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -34,7 +34,7 @@ impl Wire {
     }
 }
 
-/// A transport whose last word can be a reset.
+/// A transport that can end with a reset.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
     /// Makes the coming close a TCP reset.
     fn reset_on_close(&self);

@@ -97,7 +97,7 @@ fn next(text: &str) -> Option<(Part<'_>, &str)> {
     Some((Part::Parameter(word, value), after))
 }
 
-/// What stands before the closing quote, and what follows it (RFC 9110 section 5.6.4).
+/// What is before the closing quote, and what follows it (RFC 9110 section 5.6.4).
 fn quoted_string(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();

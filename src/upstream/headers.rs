@@ -1,7 +1,7 @@
 //! Which headers pass, by name.
 //!
 //! In: a header name. Out: whether it may travel towards the flow, or towards the caller. Names are compared in one spelling: what
-//! stands behind us may read `X_Api_Key` or `Flowgate.Caller` as ours (security rule 7, CVE-2025-64484).
+//! is behind us may read `X_Api_Key` or `Flowgate.Caller` as ours (security rule 7, CVE-2025-64484).
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::flow::belongs_to_one_hop;
 
 /// Never towards a flow, besides what [`prefixed`] says and the headers this configuration's callers prove themselves with: hop-by-hop
 /// headers (RFC 9110 section 7.6.1) and framing, what the gateway sets itself, and proofs. `accept-encoding`: an answer that is
-/// compressed cannot be judged. API keys and signatures stand here by their usual names: what no caller of the configuration uses
+/// compressed cannot be checked. API keys and signatures are here by their usual names: what no caller of the configuration uses
 /// proves nothing, and a flow that believed it would believe anybody (contract, "Who is admitted", 2). Sorted, to be searched.
 const NOT_UPSTREAM: &[&str] = &[
     "accept-encoding",
@@ -118,7 +118,7 @@ pub fn passes_downstream(name: &HeaderName, named: &Named, wished: &[HeaderName]
         && spelled != "x-ms-workflow-run-id"
         && spelled != "x-ms-client-tracking-id";
     let withheld = service || NOT_DOWNSTREAM.binary_search(&spelled).is_ok();
-    // Nobody's wish makes another hop's header, or its framing, end-to-end.
+    // No configuration makes another hop's header, or its framing, end-to-end.
     !withheld || (wished.contains(name) && !belongs_to_one_hop(spelled))
 }
 

@@ -1,4 +1,4 @@
-//! What is told, and when.
+//! What is reported, and when.
 
 use std::io;
 use std::sync::Mutex;

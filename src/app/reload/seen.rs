@@ -2,7 +2,7 @@
 //!
 //! In: paths of files and folders. Out: for each file, through every link, which one it is, how long, and when it changed; for a folder, its
 //! `*.yaml`. Other files of the same folder do not count: our own log may be among them. What was written in the last moments is left out
-//! of what was seen, because a second change within one tick of the file system's clock could not be told from the first.
+//! of what was seen, because a second change within one tick of the file system's clock could not be distinguished from the first.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

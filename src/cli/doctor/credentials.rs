@@ -141,7 +141,7 @@ fn title(name: &str, question: &Question) -> String {
     format!("credential {name}{asked}{users}")
 }
 
-/// Whether a problem is about what stands at this key path or below.
+/// Whether a problem is about what is at this key path or below.
 pub fn concerns(problem: &Problem, path: &str) -> bool {
     problem.location.as_ref().is_some_and(|location| {
         let rest = location.path.strip_prefix(path);
@@ -149,7 +149,7 @@ pub fn concerns(problem: &Problem, path: &str) -> bool {
     })
 }
 
-/// Says what the configuration had to say about what stands at this key path or below. `missing`: a note tells what is not there.
+/// Says what the configuration had to say about what is at this key path or below. `missing`: a note says what is not there.
 pub fn remarks(section: &mut Section, path: &str, missing: bool, bench: &Bench<'_>) {
     for problem in bench
         .config
@@ -174,7 +174,7 @@ pub fn remark(section: &mut Section, problem: &Problem, missing: bool) {
     };
     let fix = problem.fix.as_str();
     match problem.severity {
-        // At the entry itself stands advice; below it, what it needs.
+        // At the entry itself is advice; below it, what it needs.
         Severity::Note if missing && path.matches('.').count() > 1 => {
             section.blame(Fault::Configuration, &*what, format!("{what}; {fix}"));
         }

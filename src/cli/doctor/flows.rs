@@ -1,6 +1,6 @@
 //! Would this flow take the gateway's calls?
 //!
-//! In: a flow as configured, what came of its credential, what its URL answered. Out: its section of the report. The service judges the
+//! In: a flow as configured, what came of its credential, what its URL answered. Out: its section of the report. The service checks the
 //! token before the method: that is inferred from pairs of requests and answers (facts D), so it is said to be inferred, and
 //! whatever answer is not known is inconclusive.
 
@@ -89,7 +89,7 @@ pub fn compare(section: &mut Section, flow: &Flow, tried: Option<&Tried>) -> Vec
     found
 }
 
-/// Judges what came back. `claims`: of the token that was sent.
+/// Checks what came back. `claims`: of the token that was sent.
 pub fn evaluate(
     section: &mut Section,
     flow: &Flow,

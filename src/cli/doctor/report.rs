@@ -1,7 +1,7 @@
 //! What `doctor` says, in plain words.
 //!
 //! In: what was found about one credential, vault secret, caller or flow, or the gateway itself. Out: a section of the report. Nothing of
-//! an upstream's answer stands in it but statuses, run ids and codes of our own tables; claims are printed without control characters
+//! an upstream's answer is in it but statuses, run ids and codes of our own tables; claims are printed without control characters
 //! and cut short.
 
 use std::fmt;

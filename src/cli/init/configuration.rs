@@ -15,7 +15,7 @@ use crate::config::clouds;
 use crate::config::raw::Cloud;
 use crate::config::values::hex;
 
-/// The variable that stands for the application's id until it is registered.
+/// The variable that represents the application's id until it is registered.
 pub const CLIENT_ID: &str = "FLOWGATE_CLIENT_ID";
 /// Where the client secret is.
 pub const SECRET: &str = "secrets/flows.secret";
@@ -75,7 +75,7 @@ fn defaults(yaml: &mut String, plan: &Plan) {
     }
 }
 
-/// The application's id, or the variable that stands for it.
+/// The application's id, or the variable that represents it.
 fn client_id(plan: &Plan) -> String {
     plan.client_id
         .clone()

@@ -1,7 +1,7 @@
 //! What answers at a URL.
 //!
 //! In: a URL, or a command with one in it (`curl` as the designer copies it, `Invoke-RestMethod`). Out: the URL, the kind of service and its
-//! cloud, whether the URL carries its own signature, and what of tenant and method can be told. Refuses what is no trigger and no
+//! cloud, whether the URL carries its own signature, and what is known of tenant and method. Refuses what is no trigger and no
 //! Microsoft Graph, and a URL that a shell has cut at `&` (facts A1).
 
 use crate::config::clouds;
@@ -29,7 +29,7 @@ pub struct Target {
     pub simulated: bool,
     /// The simulated Entra ID.
     pub authority: Option<String>,
-    /// The tenant, where the URL tells it.
+    /// The tenant, where the URL names it.
     pub tenant: Option<String>,
     /// The gateway's application, where it is known.
     pub client_id: Option<String>,

@@ -137,7 +137,7 @@ async fn serve(stream: TcpStream, door: Arc<Door>) {
         .max_buf_size(32 * 1024)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // Whatever becomes of the page, the code was told.
+    // Whatever becomes of the page, the code has arrived.
     let _ = connection.await;
 }
 

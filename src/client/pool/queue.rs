@@ -123,7 +123,7 @@ impl Queue {
         self.wanted().saturating_sub(counted_on).min(room)
     }
 
-    /// How many waiting calls one of the handshakes in progress stands for.
+    /// How many waiting calls one of the handshakes in progress counts for.
     fn share(&self) -> usize {
         if self.single {
             1

@@ -270,7 +270,7 @@ async fn a_connection_given_to_a_call_that_is_dropped_goes_to_the_next_in_line()
             .flows()
             .request(FLOW.into(), post(&door.url), PATIENCE),
     );
-    // It waits a turn before it asks.
+    // It waits once before it asks.
     for _ in 0..2 {
         poll_fn(|cx| {
             assert!(second.as_mut().poll(cx).is_pending());

@@ -100,7 +100,7 @@ async fn a_request_that_never_left_the_queue_is_sent_on_another_connection_once(
     );
     run_until_idle().await;
     // Blocks this thread on purpose, then lets the runtime see the close, but not yet the connection's task: by the time that
-    // runs, the next request stands in its queue. (Without the second try in `FlowClient::request` this test fails.)
+    // runs, the next request is in its queue. (Without the second try in `FlowClient::request` this test fails.)
     close.send(()).unwrap();
     assert_eq!(receiver.recv().unwrap(), "closed");
     tokio::task::yield_now().await;

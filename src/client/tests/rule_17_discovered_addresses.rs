@@ -1,4 +1,4 @@
-//! Rule 17: an address out of a discovery document reaches nothing private, judged at connect time.
+//! Rule 17: an address out of a discovery document reaches nothing private, checked at connect time.
 
 use super::*;
 

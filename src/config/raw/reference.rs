@@ -90,7 +90,7 @@ section! {
     rules { with_key_vault(one_of(&["env", "file", "key_vault"])) }
 }
 
-/// What stands in an environment variable, or was meant to; `None`: the text stands for itself. Inner `None`: a problem was noted.
+/// What is in an environment variable, or was meant to; `None`: the text is the value itself. Inner `None`: a problem was noted.
 #[expect(
     clippy::option_option,
     reason = "outer: whether it is one; inner: whether it is usable"
@@ -131,7 +131,7 @@ pub fn resolves(reader: &mut Reader, path: &At<Text>) -> bool {
     !shell
 }
 
-/// The name of an environment variable. `${NAME}` is not replaced here: the value would be taken for a name, and told.
+/// The name of an environment variable. `${NAME}` is not replaced here: the value would be taken for a name, and reported.
 #[derive(Clone)]
 pub struct Variable(pub String);
 

@@ -1,7 +1,7 @@
-//! One case per mistake: where it is told, and what the cure says.
+//! One case per mistake: where it is reported, and what the fix says.
 //!
-//! The cases stand in `mistakes/*.txt`, one a line. Each becomes a file of its own beside a sound one; the problem has to be told at the
-//! line marked `<<<`, with the key path and the words of the case, and nothing else may be told.
+//! The cases are in `mistakes/*.txt`, one a line. Each becomes a file of its own beside a sound one; the problem has to be reported at the
+//! line marked `<<<`, with the key path and the words of the case, and nothing else may be reported.
 
 use super::examine_files;
 use crate::config::Secrets;
@@ -40,7 +40,7 @@ fn spelled_out(text: &str) -> String {
     SHORT.iter().fold(text.to_owned(), replace)
 }
 
-/// Judges every case of a table; `file` makes a file of its last column.
+/// Checks every case of a table; `file` makes a file of its last column.
 fn validate(table: &str, file: impl Fn(&str, &str) -> String) {
     let base = spelled_out(BASE);
     let mut cases = 0;
@@ -58,7 +58,7 @@ fn validate(table: &str, file: impl Fn(&str, &str) -> String) {
             _ => (Severity::Note, Secrets::Optional),
         };
         let outcome = examine_files(&[("base.yaml", &base), ("case.yaml", &text)], secrets);
-        // Told about every password, and once: by a case of its own.
+        // Reported for every password, and once: by a case of its own.
         let advice = "Microsoft advises against it";
         let own = |reported: &str| case.contains(advice) || !reported.contains(advice);
         let problems: Vec<_> = outcome

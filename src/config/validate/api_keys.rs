@@ -35,10 +35,10 @@ const TAKEN: [&str; 16] = [
     "x-request-id",
 ];
 
-/// Every key's digest so far, whose it is and where it stands.
+/// Every key's digest so far, whose it is and where it is.
 pub type Digests = HashMap<[u8; 32], (Name, SourceLocation)>;
 
-/// Judges one `api_key:`.
+/// Validates one `api_key:`.
 pub fn settings(
     context: &mut ValidationContext<'_>,
     name: &Name,

@@ -139,7 +139,7 @@ fn lacks_slash(scope: &str, audience: &str) -> bool {
         .is_some_and(|rest| !rest.starts_with('/'))
 }
 
-/// Whether `/.default` stands beside permissions, which Entra ID refuses (AADSTS70011). OpenID Connect's own scopes may go with it.
+/// Whether `/.default` is beside permissions, which Entra ID refuses (AADSTS70011). OpenID Connect's own scopes may go with it.
 fn mixed(scopes: &[&str]) -> bool {
     let resources = scopes
         .iter()

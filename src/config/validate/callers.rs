@@ -21,9 +21,9 @@ pub struct Callers(pub Vec<ValidatedCaller>);
 pub struct ValidatedCaller {
     /// Its name.
     pub name: Name,
-    /// Where it stands.
+    /// Where it is.
     pub location: Option<SourceLocation>,
-    /// Whether users of Entra ID may be admitted, as far as can be told.
+    /// Whether users of Entra ID may be admitted, as far as is known.
     pub users: bool,
     settings: Option<identity::Caller>,
 }
@@ -50,7 +50,7 @@ impl Callers {
     }
 }
 
-/// Judges `callers:`.
+/// Validates `callers:`.
 pub fn callers(
     context: &mut ValidationContext<'_>,
     section: Field<Named<raw::Caller>>,
@@ -494,7 +494,7 @@ fn claims_of(
     kept
 }
 
-/// A list of which no entry stands twice; empty when the key is absent.
+/// A list in which no entry occurs twice; empty when the key is absent.
 fn listed(
     context: &mut ValidationContext<'_>,
     field: Field<OneOrMore<Text>>,
@@ -506,7 +506,7 @@ fn listed(
     }
 }
 
-/// The list, unless an entry stands in it twice. GUIDs are compared whatever their case.
+/// The list, unless an entry occurs in it twice. GUIDs are compared whatever their case.
 fn distinct(context: &mut ValidationContext<'_>, list: OneOrMore<Text>) -> Option<OneOrMore<Text>> {
     let mut seen = HashSet::new();
     let mut whole = true;

@@ -15,7 +15,7 @@ pub enum Service {
     Flows,
     /// Another API with an audience of its own, without a trailing slash.
     Api(&'static str),
-    /// Microsoft's, but its audience cannot be told from the host.
+    /// Microsoft's, but its audience does not follow from the host.
     Unknown,
 }
 
@@ -31,7 +31,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Whether the host tells what its tokens have to be asked for.
+    /// Whether the host shows what its tokens have to be requested for.
     #[must_use]
     pub fn is_told(&self) -> bool {
         self.service != Service::Unknown
@@ -247,7 +247,7 @@ pub fn name(cloud: Cloud) -> &'static str {
     }
 }
 
-/// Hosts that stand in the `iss` of Entra ID's tokens, aliases included (facts B1.1).
+/// Hosts that are in the `iss` of Entra ID's tokens, aliases included (facts B1.1).
 const ISSUERS: [&str; 9] = [
     "login.microsoftonline.com",
     "login.windows.net",

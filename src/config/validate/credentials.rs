@@ -1,7 +1,7 @@
 //! `credentials:`: how the gateway proves itself.
 //!
 //! In: the entries, each of exactly one kind. Out: each credential's settings in the order of their names, and what the flows need to know
-//! to decide what to ask it for. Each kind is judged in a file of its own; what they share, the application at a token endpoint and
+//! to decide what to ask it for. Each kind is validated in a file of its own; what they share, the application at a token endpoint and
 //! how it proves itself, in [`application`] and [`proof`]. Refuses an entry of no kind or of two.
 
 use super::{Defaults, ValidationContext, asks, clouds};
@@ -32,7 +32,7 @@ pub struct Credentials(pub Vec<ValidatedCredential>);
 pub struct ValidatedCredential {
     /// Its name.
     pub name: Name,
-    /// Where it stands.
+    /// Where it is.
     pub location: Option<SourceLocation>,
     /// How it asks; `None` when it is broken.
     pub style: Option<TokenRequestStyle>,
@@ -102,7 +102,7 @@ impl Credentials {
     }
 }
 
-/// Judges `credentials:`.
+/// Validates `credentials:`.
 pub fn credentials(
     context: &mut ValidationContext<'_>,
     section: Field<Named<raw::Credential>>,
@@ -175,7 +175,7 @@ fn own_stores(context: &mut ValidationContext<'_>, credentials: &Credentials) {
     }
 }
 
-/// What a kind's judgement comes to: how it asks, told even where the rest is broken, and its settings.
+/// What validating a kind gives: how it asks, known even where the rest is broken, and its settings.
 type PartialCredential = (Option<TokenRequestStyle>, Option<ValidatedKind>);
 
 /// A kind's settings, and when its secret expires where that is known.

@@ -1,6 +1,6 @@
 //! `flows:`: a short name for each trigger URL, and who may use it.
 //!
-//! In: the entries, the callers and credentials judged before. Out: each flow with its rule and what its credential is asked for. Refuses
+//! In: the entries, the callers and credentials validated before. Out: each flow with its rule and what its credential is asked for. Refuses
 //! overlapping paths, names that refer to nothing, `anyone` who would borrow the gateway's identity, credentials that contradict what
 //! the flow is known to want, and Microsoft tokens on their way to other hosts (contract, facts A1–A2, security rules 16, 21).
 
@@ -24,7 +24,7 @@ use crate::policy::Rule;
 /// The service's own limit on a body, in bytes.
 const SERVICE_LIMIT: u64 = 100 << 20;
 
-/// What flows are judged against.
+/// What flows are validated against.
 struct Others<'a> {
     defaults: &'a Defaults,
     server: Option<&'a Server>,
@@ -36,7 +36,7 @@ struct Others<'a> {
     misnamed: bool,
 }
 
-/// Judges `flows:`.
+/// Validates `flows:`.
 pub fn flows(
     context: &mut ValidationContext<'_>,
     section: Field<Named<raw::Flow>>,
@@ -106,7 +106,7 @@ struct Taken {
 }
 
 fn overlaps(context: &mut ValidationContext<'_>, paths: &mut [Taken]) {
-    // In order, whatever lies below a path follows it: `/a`, `/a/b`; but `/a-b` may stand between.
+    // In order, whatever lies below a path follows it: `/a`, `/a/b`; but `/a-b` may be between.
     paths.sort_by(|one, other| one.path.cmp(&other.path));
     let mut open: Vec<&Taken> = Vec::new();
     for taken in paths.iter() {
@@ -196,7 +196,7 @@ fn flow(
         paths.push(Taken {
             path,
             subpaths,
-            // Broken ones are told; nobody knows what they would take.
+            // Broken ones are reported; what they would accept is unknown.
             methods: methods.clone().unwrap_or_default(),
             name: name.clone(),
             location,
@@ -272,7 +272,7 @@ fn flow(
 }
 
 /// Over plain http a browser says nothing of the page that made it send a GET: no `Origin`, and `Sec-Fetch-Site` only to https and to
-/// loopback (Fetch Metadata section 2). Nothing tells such a request from a program's (security rule 14).
+/// loopback (Fetch Metadata section 2). Nothing distinguishes such a request from a program's (security rule 14).
 fn open_to_pages(
     context: &mut ValidationContext<'_>,
     who: &SourceLocation,
@@ -368,7 +368,7 @@ fn path_of(
     Some((format!("{base}{path}"), location))
 }
 
-/// What a flow for anyone would lend to everybody.
+/// What a flow for anyone would give to everybody.
 struct Borrowing<'a> {
     credential: &'a Chosen,
     /// The credential exchanges the caller's own token.
@@ -507,7 +507,7 @@ fn default_credential(context: &mut ValidationContext<'_>, others: &Others<'_>) 
     }
 }
 
-/// A flow for anyone must not lend the gateway's identity by accident, nor open a whole API (security rule 16).
+/// A flow for anyone must not give away the gateway's identity by accident, nor open a whole API (security rule 16).
 fn anyone(
     context: &mut ValidationContext<'_>,
     location: &SourceLocation,

@@ -18,7 +18,7 @@ use crate::config::{Admin, Limits, raw};
 use crate::server::{self, tls};
 use crate::validity::Validity;
 
-/// `server:`, judged.
+/// `server:`, validated.
 pub struct Server {
     /// For the listener.
     pub settings: server::ListenerSettings,
@@ -28,7 +28,7 @@ pub struct Server {
     pub base: String,
 }
 
-/// Judges `server:`.
+/// Validates `server:`.
 pub fn server(context: &mut ValidationContext<'_>, section: Field<raw::Server>) -> Option<Server> {
     let raw::Server {
         listen,
@@ -83,7 +83,7 @@ pub fn server(context: &mut ValidationContext<'_>, section: Field<raw::Server>) 
     })
 }
 
-/// Judges `admin:`.
+/// Validates `admin:`.
 pub fn admin(
     context: &mut ValidationContext<'_>,
     section: Field<raw::Admin>,

@@ -12,7 +12,7 @@ use crate::secret::{Secret, Source};
 use crate::validity::Validity;
 use crate::{client, telemetry};
 
-/// Judges `outbound:`. Notes the hosts for which plain http is allowed, which everything judged later needs.
+/// Validates `outbound:`. Notes the hosts for which plain http is allowed, which everything validated later needs.
 pub fn outbound(
     context: &mut ValidationContext<'_>,
     section: Field<raw::Outbound>,
@@ -252,7 +252,7 @@ fn proxy_url(text: &str) -> Option<url::Url> {
     fits.then_some(url)
 }
 
-/// Judges `log:`.
+/// Validates `log:`.
 pub fn log(section: Field<raw::Log>) -> Option<telemetry::LogSettings> {
     let raw::Log {
         level,

@@ -43,7 +43,7 @@ pub struct Target {
     pub credential: Option<(usize, Ask)>,
 }
 
-/// Judges a flow's target.
+/// Validates a flow's target.
 pub fn validate(
     context: &mut ValidationContext<'_>,
     wish: Wish,
@@ -192,7 +192,7 @@ pub fn reachable(
     true
 }
 
-/// Whether `scope:` or `resource:` stand where nobody can ask.
+/// Whether `scope:` or `resource:` are where nobody can ask.
 fn nothing_to_ask(
     context: &mut ValidationContext<'_>,
     location: &SourceLocation,
@@ -205,7 +205,7 @@ fn nothing_to_ask(
             safe_text!("there is no credential that could ask for this"),
             safe_text!("name one with `credential:`, or leave this out"),
         );
-        // The rest of the flow is judged all the same.
+        // The rest of the flow is validated all the same.
         return false;
     }
     let fixed = style.is_some_and(|style| style.fixed);
@@ -273,7 +273,7 @@ fn trigger_url(
             safe_text!("copy the whole URL; a shell cuts it at & unless it is quoted"),
         );
     }
-    // Who knows the mode has been told about the missing credential already.
+    // With a known mode, the missing credential has been reported already.
     let mode = trigger.and_then(|trigger| trigger.mode);
     let prescribed = matches!(mode, Some(trigger::Mode::Tenant | trigger::Mode::Users));
     if matches!(credential, Chosen::None) && !url.signed() && !prescribed {

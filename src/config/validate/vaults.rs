@@ -35,7 +35,7 @@ pub struct Stores {
     refresh: Option<Duration>,
 }
 
-/// Judges `secrets:`.
+/// Validates `secrets:`.
 pub fn stores(section: Field<raw::Secrets>) -> Stores {
     let raw::Secrets { key_vault } = section.value().unwrap_or_else(raw::Secrets::silent);
     let raw::KeyVault {
@@ -282,7 +282,7 @@ pub fn validate(
             fine = false;
             continue;
         }
-        // A broken credential has been told.
+        // A broken credential has been reported.
         let Some(style) = &reader.style else {
             fine = false;
             continue;

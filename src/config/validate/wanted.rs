@@ -15,7 +15,7 @@ use crate::config::read::Field;
 use crate::config::values::guid;
 use crate::flow::{Trigger, trigger};
 
-/// `trigger:`, judged, with the places that contradictions are told at.
+/// `trigger:`, validated, with the places at which contradictions are reported.
 pub struct Wanted {
     /// As the stages compare it with tokens.
     pub settings: Trigger,
@@ -25,7 +25,7 @@ pub struct Wanted {
     method: Option<SourceLocation>,
 }
 
-/// Judges `trigger:` by itself.
+/// Validates `trigger:` by itself.
 pub fn trigger_of(context: &mut ValidationContext<'_>, section: raw::Trigger) -> Option<Wanted> {
     let raw::Trigger {
         mode,

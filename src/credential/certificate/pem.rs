@@ -1,6 +1,6 @@
 //! Certificates and keys in PEM.
 //!
-//! In: a text with `CERTIFICATE` blocks and a private key, in any order, with whatever stands between them (OpenSSL writes "Bag
+//! In: a text with `CERTIFICATE` blocks and a private key, in any order, with whatever is between them (OpenSSL writes "Bag
 //! Attributes" there). Out: their DER. Refuses a key in OpenSSL's old encryption (RFC 1421's headers); PKCS#8's own (RFC 5958) is
 //! read with the passphrase.
 

@@ -42,7 +42,7 @@ impl Workshop {
         ));
     }
 
-    /// Runs `openssl`; `''` stands for an empty argument.
+    /// Runs `openssl`; `''` represents an empty argument.
     fn run(&self, arguments: &str) {
         let arguments = arguments
             .split_whitespace()

@@ -203,7 +203,7 @@ async fn where_nothing_answers_there_is_no_managed_identity_and_the_cure_says_so
     let platform = Platform::Metadata {
         base: closed.clone(),
     };
-    // The listener is gone a moment after its task was told to end.
+    // The listener is gone a moment after its task was asked to end.
     tokio::task::yield_now().await;
     let error = fetched(platform, Identity::System).await.err().unwrap();
     assert_eq!(error.failure.word(), "no_managed_identity");

@@ -1,9 +1,9 @@
 //! What the exchanges of one credential owe its provider together.
 //!
-//! In: attempts about to be made, and how they were denied. Out: leave to ask, or the time that is left of a pause the provider wished
+//! In: attempts about to be made, and how they failed. Out: permission to ask, or the time that is left of a pause the provider asked
 //! for. Entra ID throttles an application in its tenant, not one of its users (facts B2.3; that this holds for exchanges too is
 //! inferred), so throttling and outages with `Retry-After` count for every caller's exchange, for [`BELIEVED`] at most; a refusal of one
-//! caller never does. At most [`AT_ONCE`] attempts are under way, lest a crowd on an empty cache opens a connection each.
+//! caller never does. At most [`AT_ONCE`] attempts are under way, so that many callers on an empty cache do not open a connection each.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::diagnosis::Reason;
 /// Most attempts at a time: at 200 ms each, 10,000 callers have their tokens in 8 s.
 pub(super) const AT_ONCE: usize = 256;
 
-/// How long a pause may be for those who were not told of it themselves. Whoever was waits as long as was wished; but one user, who can
+/// How long a pause may be for callers that did not get it themselves. A caller that did waits as long as it says; but one user, who can
 /// have as many tokens exchanged as Entra ID issues, must not be able to keep all others out for an hour.
 const BELIEVED: Duration = Duration::from_mins(1);
 
@@ -78,7 +78,7 @@ impl Throttle {
         }
     }
 
-    /// Notes the pause that a denial wishes for, if it does. It may only grow: denials of one moment arrive in any order.
+    /// Records the pause that an error asks for, if it does. It may only grow: denials of one moment arrive in any order.
     pub(super) fn heed(&self, error: &AttemptError, clock: &Clock) {
         let (Failure::Unavailable { reason, .. }, Some(wished)) =
             (&error.failure, error.retry_after)

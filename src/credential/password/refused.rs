@@ -1,6 +1,6 @@
 //! Passwords that were refused, remembered so that the gateway does not lock the account.
 //!
-//! In: the application, account and password of an attempt, and what came of it. Out: the denial an attempt would get again, without
+//! In: the application, account and password of an attempt, and what came of it. Out: the error an attempt would get again, without
 //! asking. Identity providers count wrong passwords and lock the account at about ten (facts B2.2, AADSTS50053), directories on premises
 //! often sooner; so the same password goes out once, and again after 10, 20, 40 and then every 60 minutes, whichever flow, audience or
 //! reload asks. A changed password, account or application is tried at once.
@@ -18,7 +18,7 @@ use crate::secret::Secret;
 /// After the first refusal.
 const FIRST: Duration = Duration::from_mins(10);
 
-/// Between two attempts at most: long enough for a directory to forget the one before, short enough to notice a cure.
+/// Between two attempts at most: long enough for a directory to forget the one before, short enough to notice a fix.
 const LONGEST: Duration = Duration::from_hours(1);
 
 /// How far a corrected clock may step back before what it said is no longer trusted.
@@ -65,7 +65,7 @@ impl Refused {
         early.then(|| memory.error(left))
     }
 
-    /// Notes a refusal. The denial says how long to leave the provider alone.
+    /// Notes a refusal. The error says how long to leave the provider alone.
     pub(super) fn remember(
         &self,
         tried: Tried,

@@ -1,6 +1,6 @@
 //! Why a store cannot be used, each with its reason.
 //!
-//! Two families: what a new sign-in mends, because it writes a store anew, and what somebody has to change on the machine first.
+//! Two families: what a new sign-in fixes, because it writes a store anew, and what somebody has to change on the machine first.
 
 use std::io;
 
@@ -29,7 +29,7 @@ pub enum StoreError {
     /// Older than what was last written: a backup, perhaps, whose tokens may have been used up since.
     #[error("the store is older than the one last written here")]
     RolledBack,
-    /// A symbolic link stands in its place.
+    /// A symbolic link is in its place.
     #[error("a symbolic link stands where the store's file should be")]
     Link,
     /// Something else than a file.
@@ -81,7 +81,7 @@ impl StoreError {
         }
     }
 
-    /// Whether a new sign-in mends it.
+    /// Whether a new sign-in fixes it.
     #[must_use]
     pub const fn mended_by_sign_in(self) -> bool {
         matches!(

@@ -62,7 +62,7 @@ pub(super) struct VaultLock {
 }
 
 impl VaultLock {
-    /// Waits for its turn.
+    /// Waits for the lock.
     pub(super) async fn at(
         address: &Address,
         seal: &Arc<Seal>,

@@ -2,7 +2,7 @@
 //!
 //! In: the 32-byte key and what the store belongs to. Out: sealed bytes and back: AES-256-GCM, with everything before the nonce as associated
 //! data (security rule 24). The head says, in digests that reveal nothing, with which key and for whom the file was made, so that a
-//! wrong key, another credential's file and damage are told apart. Refuses everything that is not exactly what was written.
+//! wrong key, another credential's file and damage are distinguished. Refuses everything that is not exactly what was written.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest;

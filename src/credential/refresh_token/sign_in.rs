@@ -204,7 +204,7 @@ impl SignIn {
             if !parameters.contains_key("prompt") {
                 query.append_pair("prompt", prompt);
             }
-            // A server that is told for whom a token is in a field of its own wants to know it here already (RFC 8707 section 2.1).
+            // A server that gets the audience of a token in a field of its own wants to know it here already (RFC 8707 section 2.1).
             query.extend_pairs(parameters);
         }
         Ok(Browser {
@@ -335,7 +335,7 @@ impl SignIn {
         let grant = answer::read(response, self.context.clock.since_epoch())?;
         let id_token = answer::text_of(response, "id_token");
         let application = &self.settings.application;
-        // It came from the token endpoint itself, over TLS: that stands for its signature (OpenID Connect Core section 3.1.3.7).
+        // It came from the token endpoint itself, over TLS: that replaces its signature (OpenID Connect Core section 3.1.3.7).
         let account = match id_token
             .as_ref()
             .map(|token| answer::claims(token.expose()))
@@ -368,7 +368,7 @@ impl SignIn {
     }
 }
 
-/// The scopes that tell who signed in and give a refresh token, and then these; each once.
+/// The scopes that show who signed in and give a refresh token, and then these; each once.
 fn with_who(scope: &str) -> String {
     let mut words = vec!["openid", "profile", "offline_access"];
     for word in scope.split_ascii_whitespace() {

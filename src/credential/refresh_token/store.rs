@@ -1,12 +1,12 @@
 //! The file a rotating refresh token is kept in.
 //!
 //! In: a path. Out: under its lock, the record; and a place for the next one, made before the provider is asked, so that a full or
-//! read-only volume is found out while the old token still stands. A record is replaced by temporary file, fsync, rename, fsync of the
-//! folder, then the mark in the lock file that tells an older file from the last (security rule 24). Whatever is killed at
+//! read-only volume is found out while the old token is still valid. A record is replaced by temporary file, fsync, rename, fsync of the
+//! folder, then the mark in the lock file that distinguishes an older file from the last (security rule 24). Whatever is killed at
 //! whichever step leaves the old record or the new one, whole.
 //!
 //! The lock is advisory (`flock`) and on a file of its own, since the store's file is replaced. It is shared by every gateway on
-//! the same folder, by `flowgate sign-in`, and by the cells of one process: each opens it anew.
+//! the same folder, by `flowgate sign-in`, and by the cache entries of one process: each opens it anew.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _};
@@ -130,7 +130,7 @@ impl Store {
         }))
     }
 
-    /// Tells that a step is done.
+    /// Reports that a step is done.
     pub(super) fn step(&self, step: Step) {
         (self.at)(step);
     }

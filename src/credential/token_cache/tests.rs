@@ -1,4 +1,4 @@
-//! Which cells are shared, kept and forgotten.
+//! Which entries are shared, kept and forgotten.
 
 mod every_kind;
 

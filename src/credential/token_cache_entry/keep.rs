@@ -1,7 +1,7 @@
-//! The task that keeps one cell's token fresh.
+//! The task that keeps one cache entry's token fresh.
 //!
-//! In: the cell's state, the clock, callers who want a token. Out: attempts, one at a time, each in a task of its own so that a panic
-//! is only a failed attempt. Renews ahead of expiry, repeats failed attempts with growing pauses, and ends with its cell (design
+//! In: the entry's state, the clock, callers who want a token. Out: attempts, one at a time, each in a task of its own so that a panic
+//! is only a failed attempt. Renews ahead of expiry, repeats failed attempts with growing pauses, and ends with its entry (design
 //! decision 4). Logs a failure when it changes and when it is over, never an answer's text (design decision 12).
 
 use std::sync::Arc;
@@ -147,7 +147,7 @@ async fn attempt(shared: &Shared) {
     }
 }
 
-/// One attempt in a task of its own; it ends with the cell, and no later than `patience`.
+/// One attempt in a task of its own; it ends with the entry, and no later than `patience`.
 async fn supervised(attempt: Attempt, patience: Duration) -> Result<Grant, AttemptError> {
     let mut task = Supervised(tokio::spawn(attempt));
     match tokio::time::timeout(patience, &mut task.0).await {
@@ -166,7 +166,7 @@ impl Drop for Supervised {
 }
 
 impl Shared {
-    /// Wakes the waiters. The wish for a renewal is fulfilled, whatever came of it.
+    /// Wakes the waiters. The request for a renewal is done, whatever came of it.
     fn finish(&self, change: impl FnOnce(&mut State)) {
         {
             let mut forced = self.forced();
@@ -280,7 +280,7 @@ impl Shared {
     }
 }
 
-/// Whether a failure is for one caller to mend or to wait for, and told to that caller: a thousand who have to sign in again, or wait because
+/// Whether a failure is for one caller to fix or to wait for, and reported to that caller: a thousand who have to sign in again, or wait because
 /// another one's exchange was throttled, are nothing to wake anybody for.
 fn is_one_callers(failure: &Failure) -> bool {
     match failure {

@@ -20,7 +20,7 @@ pub(super) const KEPT_WARM: Duration = Duration::from_secs(30);
 /// A provider that wants its tokens renewed sooner than this after they were given is not believed.
 const SOONEST: Duration = Duration::from_mins(1);
 
-/// Between two forced renewals of a cell.
+/// Between two forced renewals of an entry.
 pub(super) const FORCED: Duration = Duration::from_secs(30);
 
 /// Between two renewals that one flow's claims mismatch may cause.
@@ -77,7 +77,7 @@ pub(super) fn hold(
     };
     let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16)));
     let backoff = doubled.min(LONGEST_HOLD).mul_f64(0.75 + fraction / 4.0);
-    // A wish of the provider is kept to the second, and spread only upwards.
+    // A time given by the provider is kept to the second, and spread only upwards.
     let wished = retry_after.unwrap_or_default();
     let hold = backoff.max(wished + (wished / 10).mul_f64(fraction));
     let unasked = match failure {

@@ -1,4 +1,4 @@
-//! Cells over a scripted source and a clock that stands still.
+//! Cache entries over a scripted source and a stopped clock.
 
 mod keeping;
 mod rule_01_a_refused_token;
@@ -93,7 +93,7 @@ fn refused() -> Step {
     })
 }
 
-/// A cell with its strings in our hands.
+/// A cache entry whose source, clock and jitter the test controls.
 struct Stage {
     entry: Arc<TokenCacheEntry>,
     script: Arc<Script>,

@@ -1,6 +1,6 @@
 //! AADSTS codes about a user's account and its password (facts B2.2, B1.7).
 //!
-//! Each reason why a password fails has its own cure: a wrong, expired or locked password needs a new password; what no password can
+//! Each reason why a password fails has its own fix: a wrong, expired or locked password needs a new password; what no password can
 //! answer needs another kind of credential. Data only; [`super::find`] reads it.
 
 use super::Fault::{Account, Configuration, Tenant};

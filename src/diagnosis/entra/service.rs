@@ -1,4 +1,4 @@
-//! AADSTS codes about Entra ID itself and what stands behind it: outages, throttling, on-premises agents (facts B2.2, B2.3).
+//! AADSTS codes about Entra ID itself and the services behind it: outages, throttling, on-premises agents (facts B2.2, B2.3).
 //!
 //! Data only; [`super::find`] reads it.
 

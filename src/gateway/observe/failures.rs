@@ -1,7 +1,7 @@
 //! Which failed calls are logged in full, and which are only counted?
 //!
 //! In: failed calls, by flow, code and what has to be done. Out: the first of a kind in full; while more of that kind come, one line each ten seconds that says how
-//! many, with the last of them. Each of them stands in the access log all the same.
+//! many, with the last of them. Each of them is in the access log all the same.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,7 +17,7 @@ pub struct Kind {
     pub flow: Arc<str>,
     pub code: &'static str,
     pub fault: &'static str,
-    /// The service's own code and the catalogue's cure, where they are known.
+    /// The service's own code and the catalogue's fix, where they are known.
     pub finding: Option<(&'static str, &'static str)>,
     /// Why something did not come.
     pub reason: Option<&'static str>,

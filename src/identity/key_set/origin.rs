@@ -15,7 +15,7 @@ use super::key::Keys;
 use crate::client::Reach;
 use crate::diagnosis::Reason;
 
-/// What stands for the tenant in metadata that serve several.
+/// The placeholder of the tenant in metadata that serve several.
 const TEMPLATE: &str = "{tenantid}";
 
 /// Whose keys a verifier believes, as configured. Two verifiers with equal origins share a key set, no others do.

@@ -131,7 +131,7 @@ fn log(state: &State, slot: &Slot, fault: Option<&Fault>) {
     );
 }
 
-/// Tells health, metrics and everybody who waits.
+/// Updates health, metrics and everybody who waits.
 fn report(state: &State, errors: &[Option<Fault>]) {
     for (slot, fault) in state.slots.iter().zip(errors) {
         let before = std::mem::replace(&mut *locked(&slot.error), fault.clone());

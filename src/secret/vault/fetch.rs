@@ -1,7 +1,7 @@
 //! One read or write of one secret, through Azure's own client.
 //!
-//! In: an [`Address`] and a [`Reader`]. Out: the [`Reading`], or the [`VaultError`] that the answer stands for (facts B4). The first question is
-//! asked twice, as the service wants it: once without a token to be told the audience, once with one. Nothing is repeated: that is the
+//! In: an [`Address`] and a [`Reader`]. Out: the [`Reading`], or the [`VaultError`] that the answer means (facts B4). The first question is
+//! asked twice, as the service wants it: once without a token to learn the audience, once with one. Nothing is repeated: that is the
 //! keeper's business.
 
 use std::sync::Arc;
@@ -113,10 +113,10 @@ fn client(address: &Address, request: &Arc<VaultRequest>) -> azure_core::Result<
             transport: Some(Transport::new(Arc::clone(request) as _)),
             ..ClientOptions::default()
         },
-        // The errand compares the whole audience, which is stricter than comparing hosts.
+        // The request compares the whole audience, which is stricter than comparing hosts.
         verify_challenge_resource: Some(false),
     };
-    // A client for each errand: the library's own would keep a second copy of the token.
+    // A client for each request: the library's own would keep a second copy of the token.
     SecretClient::new(
         &secure(&address.vault),
         Arc::clone(request) as _,
@@ -188,7 +188,7 @@ enum Step {
 }
 
 impl VaultRequest {
-    /// What an error of the library's stands for.
+    /// What an error of the library's means.
     fn explained(&self, error: &azure_core::Error, step: Step) -> VaultError {
         if let Some(vault_error) = self.error() {
             return vault_error;
@@ -201,7 +201,7 @@ impl VaultRequest {
     }
 }
 
-/// The vault's address as the library accepts it; the errand knows how it is really spoken to.
+/// The vault's address as the library accepts it; the request knows how it is really reached.
 fn secure(vault: &url::Url) -> String {
     let url = vault.as_str();
     url.strip_prefix("http:")

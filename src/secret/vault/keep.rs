@@ -156,7 +156,7 @@ async fn keep(shared: Arc<Shared>) {
         loop {
             tokio::select! {
                 () = shared.again.notified() => {
-                    // Of many who ask at the same time, some do so after their wish was fulfilled.
+                    // Of many who ask at the same time, some do so after it was done.
                     let nudged = shared.nudged.swap(false, Ordering::Relaxed);
                     if nudged || !shared.tried_just_now(&shared.state.borrow()) {
                         break;

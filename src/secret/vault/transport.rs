@@ -55,7 +55,7 @@ impl VaultRequest {
         self.state().error
     }
 
-    /// The vault refused the token that was lent.
+    /// The vault refused the token.
     pub(super) fn token_refused(&self) {
         let vault_token = self.state().vault_token.clone();
         if let Some(vault_token) = vault_token {
@@ -97,7 +97,7 @@ impl TokenCredential for VaultRequest {
             .map_err(|word| self.fail(ErrorKind::Credential, VaultError::Token(word)))?;
         let header = vault_token.authorization.to_str().unwrap_or_default();
         let token = header.strip_prefix("Bearer ").unwrap_or(header).to_owned();
-        // One that does not say is good for this errand.
+        // One without an expiry is good for this request.
         let expires = vault_token.expires.unwrap_or(FAR);
         let expires = i64::try_from(expires).unwrap_or(i64::MAX);
         let expires = OffsetDateTime::from_unix_timestamp(expires).map_err(|_| {

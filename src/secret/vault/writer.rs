@@ -1,6 +1,6 @@
 //! A secret of a vault that the gateway itself writes: each new value is a new version.
 //!
-//! In: an [`Address`], the readers in force. Out: turns, one at a time within the process, to read the latest value and to put another one
+//! In: an [`Address`], the readers in force. Out: a lock, one at a time within the process, to read the latest value and to put another one
 //! in its place. A value that cannot be written stays in memory, counts as the latest here, and is tried again until it is there. Key Vault
 //! knows no "only if nobody else has written" (facts B4), so the latest version is compared right before a write: a value is never put
 //! over one that its writer had not seen, but for what happens in that instant, and for an [`Earlier`] one that a vault gives again after it
@@ -18,7 +18,7 @@ use super::keep::{self, Readers};
 use super::{Address, Deps, Reader, VaultError};
 use crate::secret::Secret;
 
-/// How often it is told that a value is in memory only.
+/// How often it is reported that a value is in memory only.
 const REPORT_AGAIN: Duration = Duration::from_hours(1);
 
 /// Longest wait at the end for a renewal that is under way.
@@ -62,7 +62,7 @@ struct State {
     unwritten: Option<Unwritten>,
     /// Why the last read or write failed, if it did.
     error: Option<VaultError>,
-    /// When it was last told that something is unwritten.
+    /// When it was last reported that something is unwritten.
     reported: Option<Duration>,
     /// Somebody is trying to write it.
     trying: bool,
@@ -95,12 +95,12 @@ impl VaultWriter {
         *self.0.addressed() = address.clone();
     }
 
-    /// Whether somebody has its turn or waits for it, or goes on trying.
+    /// Whether somebody holds the lock or waits for it, or goes on trying.
     pub(in crate::secret) fn in_use(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 
-    /// Waits for a turn.
+    /// Waits for the lock.
     pub async fn guard(&self) -> WriteGuard {
         WriteGuard {
             inner: Arc::clone(&self.0),
@@ -128,7 +128,7 @@ impl VaultWriter {
     }
 
     /// A last attempt to write what is in memory only, before it is gone; a renewal under way may end first, but not take for ever. Nobody
-    /// gets a turn while what comes out is held.
+    /// gets the lock while the result is held.
     pub(in crate::secret) async fn flush(&self) -> Option<WriteGuard> {
         let lost = |error: VaultError| {
             let address = self.address();
@@ -355,7 +355,7 @@ impl Inner {
         }
     }
 
-    /// Notes why the last attempt failed, and tells it when that is news or has not been told for long.
+    /// Notes why the last attempt failed, and reports it when that is new or was last reported long ago.
     fn failed(&self, state: &mut State, error: VaultError, writing: bool) {
         let news = state.error != Some(error);
         state.error = Some(error);
@@ -376,7 +376,7 @@ impl Inner {
                 );
             }
         } else if news && !writing {
-            // Of a write that may fail its writer tells.
+            // A write that may fail is reported by its writer.
             tracing::warn!(
                 secret,
                 credential,

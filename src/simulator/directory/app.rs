@@ -67,7 +67,7 @@ pub struct App {
     pub application_permissions: Vec<String>,
     /// Delegated permissions.
     pub consent: Consent,
-    /// Where a sign-in may lead back to. `http://localhost` and `http://127.0.0.1` stand for any port and path below them.
+    /// Where a sign-in may lead back to. `http://localhost` and `http://127.0.0.1` mean any port and path below them.
     pub redirect_uris: Vec<String>,
     /// `groups` in this application's tokens.
     pub groups: Vec<String>,

@@ -1,7 +1,7 @@
 //! Which other identity provider may speak for an application?
 //!
 //! A [`Federated`] is a federated identity credential (facts B1.5): issuer, subject and audience, each matched exactly. The simulator
-//! stands for such a provider itself: [`OutsideToken`] says what its tokens hold.
+//! plays such a provider itself: [`OutsideToken`] says what its tokens hold.
 
 use crate::simulator::directory::certificate::PublicKey;
 

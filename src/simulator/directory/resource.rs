@@ -26,7 +26,7 @@ const FIRST_PARTY: [&str; 9] = [
     "7df0a125-d3be-4c96-aa54-591f83ff541c",
 ];
 
-/// A resource's name without what does not tell two resources apart.
+/// A resource's name without what does not distinguish two resources.
 pub(crate) fn bare(name: &str) -> String {
     name.trim_end_matches('/').to_ascii_lowercase()
 }
@@ -35,7 +35,7 @@ pub(crate) fn bare(name: &str) -> String {
 pub(crate) const GRAPH: &str = "https://graph.microsoft.com";
 
 impl Resource {
-    /// The delegated permissions that `/.default` stands for where everything is consented (inferred).
+    /// The delegated permissions that `/.default` represents where everything is consented (inferred).
     pub(crate) fn usual(&self) -> &'static str {
         match bare(&self.audience).as_str() {
             GRAPH => "Tasks.ReadWrite User.Read",

@@ -1,11 +1,11 @@
-//! Who can sign in, and what stands in the way?
+//! Who can sign in, and what blocks it?
 //!
 //! A [`User`] has a password and one [`UserState`]: the reason why a sign-in without a person at a keyboard fails, each with its
 //! number of facts B2.2. A person at the simulated sign-in page satisfies multi-factor authentication by pressing a button.
 
 use crate::simulator::random;
 
-/// What stands in the way of a user's sign-in.
+/// What blocks a user's sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserState {
     /// Nothing.
@@ -41,7 +41,7 @@ pub struct User {
     pub name: String,
     /// Password; random if not set.
     pub password: String,
-    /// What stands in the way.
+    /// What blocks it.
     pub state: UserState,
     /// `groups` in the user's tokens.
     pub groups: Vec<String>,

@@ -1,4 +1,4 @@
-//! The stand-in for Graph: whose token it takes, what it keeps, and what it demands.
+//! The simulated Graph: whose token it takes, what it keeps, and what it demands.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! On-behalf-of: whose token may be exchanged, and what only the user can mend.
+//! On-behalf-of: whose token may be exchanged, and what only the user can fix.
 
 use serde_json::json;
 

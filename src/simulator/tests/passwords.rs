@@ -1,4 +1,4 @@
-//! The password grant: who gets a token, and how each reason against one is told.
+//! The password grant: who gets a token, and how each reason against one is answered.
 
 use super::token_endpoint::{claims, refused};
 use super::*;

@@ -124,7 +124,7 @@ impl<'a> Assertion<'a> {
         }
     }
 
-    /// A token of another provider, for which the application has a federated identity credential. In which order mismatches are told
+    /// A token of another provider, for which the application has a federated identity credential. In which order mismatches are reported
     /// is inferred.
     fn of_provider(&self, app: &App, state: &State) -> Result<(), Refusal> {
         if app.federated.is_empty() {

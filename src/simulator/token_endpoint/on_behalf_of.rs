@@ -1,7 +1,7 @@
 //! The on-behalf-of grant (facts B1.11).
 //!
 //! In: an access token of a user, issued by this authority for the application that asks. Out: that user's token for another resource;
-//! or 50013, 500131, 500133, 7000114, and as `interaction_required` what only the user in person can mend, with the claims to ask for.
+//! or 50013, 500131, 500133, 7000114, and as `interaction_required` what only the user in person can fix, with the claims to ask for.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

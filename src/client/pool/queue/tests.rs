@@ -23,7 +23,7 @@ fn connector() -> Connector {
 async fn a_call_waits_on_while_connections_are_made_and_no_longer() {
     let uri = http::Uri::from_static("https://flows.flowgate.test/");
     let origin = Arc::new(Origin::new(&uri).unwrap());
-    // All turns are taken, so that none is begun here.
+    // All permits are taken, so that none is begun here.
     let taken = (0..MANY as u64).map(|ticket| (u64::MAX - ticket, Instant::now()));
     origin.kept().queue.handshakes = taken.collect();
     let begun = Instant::now();

@@ -15,7 +15,7 @@ use crate::config::values::{Choice, Flag, Free, OneOrMore, Text, guid};
 use crate::credential::proof::Proof;
 use crate::credential::{self, Application, Ask};
 
-/// Where a key stands, if it is given.
+/// Where a key is, if it is given.
 pub fn location_of<T>(field: &Field<T>) -> Option<SourceLocation> {
     field.as_ref().map(|at| at.location.clone())
 }
@@ -45,7 +45,7 @@ pub struct ValidatedApplication {
 }
 
 impl ValidatedApplication {
-    /// Whether the provider is Entra ID, as far as can be told.
+    /// Whether the provider is Entra ID, as far as is known.
     pub fn entra(&self) -> bool {
         let style = self.style.as_ref();
         style.is_some_and(|style| style.entra.is_some())
@@ -86,7 +86,7 @@ pub fn for_itself(
         })
 }
 
-/// Judges them. `owner` is the section they stand in.
+/// Validates them. `owner` is the section they are in.
 pub fn validate(
     context: &mut ValidationContext<'_>,
     owner: &SourceLocation,
@@ -266,7 +266,7 @@ fn capability(context: &mut ValidationContext<'_>, keys: &Keys) -> Option<bool> 
     }
 }
 
-/// Form fields the requests set themselves: none may stand there twice (RFC 6749 section 3.2).
+/// Form fields the requests set themselves: none may be there twice (RFC 6749 section 3.2).
 const RESERVED: [&str; 23] = [
     "grant_type",
     "client_id",

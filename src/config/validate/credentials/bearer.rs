@@ -35,7 +35,7 @@ pub fn validate(
     let Some(at) = token else {
         return (None, None);
     };
-    // Absent on this machine, perhaps: the flows are judged all the same.
+    // Absent on this machine, perhaps: the flows are validated all the same.
     let validated_kind = |token| ValidatedKind {
         kind: credential::Kind::Bearer(BearerSettings { token }),
         expires: None,

@@ -52,7 +52,7 @@ pub fn validate(
     let validated =
         application::validate(context, &owner, keys, Permissions::Application, defaults);
     let keys = proof::Keys {
-        // A missing one has been told.
+        // A missing one has been reported.
         certificate: certificate.map_or(Field::Broken, Field::Given),
         passphrase,
         algorithm,

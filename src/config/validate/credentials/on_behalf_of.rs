@@ -1,7 +1,7 @@
 //! `on_behalf_of:`: the caller's own token, exchanged by an application.
 //!
 //! In: the section. Out: an application with its proof (facts B1.11). Refuses what its [`application`] and its [`proof`] refuse. Which flows may
-//! use it is judged with the flows: only those whose callers all have a user's token, made for that application ([`lent`]).
+//! use it is validated with the flows: only those whose callers all have a user's token, made for that application ([`lent`]).
 
 use super::{PartialCredential, Permissions, ValidatedKind, application, proof};
 use crate::config::problem::{SourceLocation, safe_text};

@@ -2,7 +2,7 @@
 //!
 //! In: the section. Out: the account, and the application that signs in with it, which may be a public client (facts B1.7). Refuses what its
 //! [`application`] and its [`proof`] refuse, `common` and `consumers` among it. Warns of a password that begins or ends with a blank, and,
-//! once, tells of the kind itself.
+//! once, describes the kind itself.
 
 use super::{PartialCredential, Permissions, ValidatedKind, application, proof};
 use crate::config::problem::{Severity, SourceLocation, safe_text};

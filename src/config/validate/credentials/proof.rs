@@ -2,7 +2,7 @@
 //!
 //! In: whichever of them is given: a secret, a certificate, or the file of another issuer's token. Out: a [`Proof`], and when it expires
 //! where that is known. Refuses two proofs at once, the secret's ID in place of the secret (facts C, 13), and no proof at all where
-//! the grant belongs to confidential clients only. A certificate is judged in [`certificate`].
+//! the grant belongs to confidential clients only. A certificate is validated in [`certificate`].
 
 use super::application::location_of;
 use crate::config::Secrets;
@@ -55,7 +55,7 @@ pub struct ValidatedProof {
     pub expires: Option<u64>,
 }
 
-/// Judges them. `owner` is the section they stand in; `public`: the grant is open to clients without a proof of their own;
+/// Validates them. `owner` is the section they are in; `public`: the grant is open to clients without a proof of their own;
 /// `entra`: the endpoint is Entra ID's.
 pub fn validate(
     context: &mut ValidationContext<'_>,

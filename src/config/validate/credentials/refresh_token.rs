@@ -110,7 +110,7 @@ pub fn validate(
     (style, validated_kind)
 }
 
-/// Another of Entra ID's endpoints: they differ in their last word (facts B1.1, B1.9, B1.10).
+/// Another of Entra ID's endpoints: they differ in their last segment (facts B1.1, B1.9, B1.10).
 fn beside(token_url: &Url, word: &str) -> Option<Url> {
     let mut url = token_url.clone();
     url.path_segments_mut().ok()?.pop().push(word);

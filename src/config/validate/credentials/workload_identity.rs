@@ -84,7 +84,7 @@ fn variable(
     })
 }
 
-/// The key's value, or the variable's. Without either a problem is told: a note where the configuration is only looked at, for the
+/// The key's value, or the variable's. Without either a problem is reported: a note where the configuration is only looked at, for the
 /// webhook sets the variables in the cluster alone.
 fn or_variable(
     context: &mut ValidationContext<'_>,

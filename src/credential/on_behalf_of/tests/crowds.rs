@@ -35,7 +35,7 @@ async fn called(bench: &Bench, callers: usize, times: usize) -> Vec<(usize, Stri
         for _ in 0..times {
             let (exchange, own) = (Arc::clone(&bench.exchange), assertion(bench, caller));
             let call = async move {
-                // As the wallet does.
+                // As the token provider does.
                 let entry = exchange.entry(&own);
                 let token = entry.token().await.unwrap();
                 token.authorization.to_str().unwrap().to_owned()
@@ -97,7 +97,7 @@ async fn callers_beyond_the_bound_are_exchanged_again_never_refused_and_never_an
     const MANY: usize = 2_000;
     let provider = provider().await;
     let bench = bench_at(&provider, 100).await;
-    // Twenty times as many as are kept, at once: most cells are let go while their callers still wait.
+    // Twenty times as many as are kept, at once: most entries are dropped while their callers still wait.
     all_their_own(&called(&bench, MANY, 1).await);
     assert_eq!(provider.seen().len(), MANY);
     assert!(bench.exchange.token_cache.len() <= 150);

@@ -52,7 +52,7 @@ async fn a_certificate_proves_the_application() {
             });
         })
         .await;
-        // Not registered yet: the gateway's to mend, not the caller's.
+        // Not registered yet: the gateway's fault, not the caller's.
         assert_eq!(bench.exchanged("1").await, "rejected");
         let registered = Certificate::from_pem(&text).unwrap();
         bench.simulator.set_app(DEMO_TENANT, API_APP, |app| {

@@ -1,4 +1,4 @@
-//! A provider that wishes to be left alone: what that means for others than the caller who was told.
+//! A provider that asks for a pause: what that means for callers other than the one that got the answer.
 
 use super::*;
 use crate::credential::on_behalf_of::throttle::AT_ONCE;

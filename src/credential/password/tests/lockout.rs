@@ -68,7 +68,7 @@ impl Scene {
         self.provider.seen().len()
     }
 
-    /// Ten callers at every cell, then a step of the clock, so many times.
+    /// Ten callers at every entry, then a step of the clock, so many times.
     async fn storm(&self, token_cache: &[Arc<TokenCacheEntry>], steps: u64, seconds: u64) {
         for _ in 0..steps {
             for entry in token_cache {

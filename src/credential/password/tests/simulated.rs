@@ -1,4 +1,4 @@
-//! Against the simulated Entra ID: the reasons the grant fails for are told apart.
+//! Against the simulated Entra ID: the reasons the grant fails for are distinguished.
 
 use super::*;
 use crate::diagnosis::entra;

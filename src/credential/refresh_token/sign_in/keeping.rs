@@ -2,7 +2,7 @@
 //!
 //! In: who has signed in, and whether whoever was there before may be replaced. Out: the first record of a new chain, in the file under its
 //! lock or in the vault as a new version. Refuses an account other than the one that signed in before, and a store of which nobody can
-//! tell whose it is (security rule 24).
+//! know whose it is (security rule 24).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -93,7 +93,7 @@ impl SignIn {
         Err(vault::VaultError::Busy.into())
     }
 
-    /// Whether the store can be written, before a person takes the trouble of signing in. Of a vault only whether it can be read: there is
+    /// Whether the store can be written, before a person signs in. Of a vault only whether it can be read: there is
     /// no way to ask whether it could be written but to do it. `replace`: whosever it is.
     pub async fn rehearse(&self, replace: bool) -> Result<(), Error> {
         let seal = self.settings.seal(&self.context).await?;

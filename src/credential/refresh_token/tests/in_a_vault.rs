@@ -142,7 +142,7 @@ impl Office {
     }
 }
 
-/// Servers other than Entra ID want to be told that the sign-in is to last.
+/// Servers other than Entra ID have to be asked for a sign-in that lasts.
 pub(super) fn wanted() -> Ask {
     Ask::Scope(format!("{SCOPE} offline_access"))
 }
@@ -260,7 +260,7 @@ async fn rule_24_what_is_not_this_credentials_record_is_refused_and_stays() {
         assert_eq!(reason(&error), word);
         let context = office.gateway().context;
         let sign_in = SignIn::new(&office.settings, &wanted(), &context);
-        // Before anybody takes the trouble.
+        // Before a person signs in.
         let refused = sign_in.rehearse(false).await.err().unwrap();
         assert!(matches!(refused, Error::Unknown(StoreError::Damaged)));
         assert!(sign_in.rehearse(true).await.is_ok());

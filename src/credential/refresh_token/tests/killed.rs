@@ -1,6 +1,6 @@
 //! Rule 24: kill −9 at every step of a rotation.
 //!
-//! The child is this very test binary, told by its environment where the store and the provider are and at which step to kill
+//! The child is this very test binary, whose environment says where the store and the provider are and at which step to kill
 //! itself. The provider lives in the parent and survives, as Entra ID would.
 
 use std::os::unix::process::ExitStatusExt as _;

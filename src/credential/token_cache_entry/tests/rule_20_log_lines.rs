@@ -29,7 +29,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl Lines {
-    /// The lines of this cell's module, from `info` on.
+    /// The lines of this module, from `info` on.
     fn read(&self) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         text.lines()

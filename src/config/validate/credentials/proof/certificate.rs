@@ -1,7 +1,7 @@
 //! A certificate as an application's proof.
 //!
 //! In: `certificate` and what goes with it. Out: a [`Proof`], and when the certificate expires. Refuses what does not hold a certificate and its
-//! key, a key that cannot sign as wished, and for Entra ID anything but RSA (facts B1.4): each would be refused at the first call.
+//! key, a key that cannot sign as configured, and for Entra ID anything but RSA (facts B1.4): each would be refused at the first call.
 
 use super::{Keys, ValidatedProof};
 use crate::config::problem::{SafeText, safe_text};

@@ -60,6 +60,28 @@ pub trait SafePart {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
+/// What of a key may be printed.
+pub enum SafeKey {
+    /// It is one of ours.
+    Key(&'static str),
+    /// It is the name of an entry.
+    Name(Name),
+    /// It is the user's own text.
+    Nothing,
+}
+
+impl SafeKey {
+    /// The text, where it may be printed.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Name(name) => Some(name.as_str()),
+            Self::Nothing => None,
+        }
+    }
+}
+
 /// One thing wrong.
 #[derive(Clone)]
 pub struct Problem {

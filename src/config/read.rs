@@ -10,7 +10,9 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::merge::UNITED;
-use super::problem::{Name, Problem, Problems, SafeText, Severity, SourceLocation, safe_text};
+use super::problem::{
+    Name, Problem, Problems, SafeKey, SafeText, Severity, SourceLocation, safe_text,
+};
 use super::suggest::{closest, listed, slip};
 use super::tree::{Entry, Node, Position, Value};
 use super::{foreign, grammar};
@@ -499,26 +501,6 @@ impl Reader {
             }
         }
         Some(kept)
-    }
-}
-
-/// What of a key may be printed.
-enum SafeKey {
-    /// It is one of ours.
-    Key(&'static str),
-    /// It is the name of an entry.
-    Name(Name),
-    /// It is the user's own text.
-    Nothing,
-}
-
-impl SafeKey {
-    fn text(&self) -> Option<&str> {
-        match self {
-            Self::Key(key) => Some(key),
-            Self::Name(name) => Some(name.as_str()),
-            Self::Nothing => None,
-        }
     }
 }
 

@@ -4,9 +4,10 @@
 //! `apps: true`, audiences that are Microsoft's own, symmetric algorithms
 //! (contract "Who is admitted", facts B3, security rules 4, 5).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use super::api_keys::{self, Digests};
+use super::lists::{distinct, listed};
 use super::{Defaults, ValidationContext, clouds};
 use crate::config::problem::{Name, SafeText, Severity, SourceLocation, safe_text};
 use crate::config::read::{At, Field, Named};
@@ -492,36 +493,6 @@ fn claims_of(
         }
     }
     kept
-}
-
-/// A list in which no entry occurs twice; empty when the key is absent.
-fn listed(
-    context: &mut ValidationContext<'_>,
-    field: Field<OneOrMore<Text>>,
-) -> Option<OneOrMore<Text>> {
-    match field {
-        Field::Absent => Some(OneOrMore(Vec::new())),
-        Field::Broken => None,
-        Field::Given(at) => distinct(context, at.value),
-    }
-}
-
-/// The list, unless an entry occurs in it twice. GUIDs are compared whatever their case.
-fn distinct(context: &mut ValidationContext<'_>, list: OneOrMore<Text>) -> Option<OneOrMore<Text>> {
-    let mut seen = HashSet::new();
-    let mut whole = true;
-    for at in &list.0 {
-        let text = at.value.0.trim();
-        if !seen.insert(guid(text).unwrap_or_else(|| text.to_owned())) {
-            context.reader.error_at(
-                &at.location,
-                safe_text!("this stands in the list twice"),
-                safe_text!("leave one of them out; was another one meant?"),
-            );
-            whole = false;
-        }
-    }
-    whole.then_some(list)
 }
 
 fn plain(list: OneOrMore<Text>) -> Vec<String> {

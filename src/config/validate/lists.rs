@@ -1,6 +1,8 @@
-//! The lists of a flow: methods, query parameters, media types, header names.
+//! Lists: the methods, query parameters, media types and header names of a flow; texts of which none occurs twice.
 //!
 //! In: texts. Out: values the stages compare with. Refuses what no request could ever match, and what is never a caller's.
+
+use std::collections::HashSet;
 
 use http::{HeaderName, Method};
 
@@ -8,7 +10,7 @@ use super::ValidationContext;
 use crate::config::problem::safe_text;
 use crate::config::raw;
 use crate::config::read::Field;
-use crate::config::values::{Any, Choice, OneOrMore, Text};
+use crate::config::values::{Any, Choice, OneOrMore, Text, guid};
 use crate::flow::belongs_to_one_hop;
 
 /// Query parameters that belong to the URL (facts A1.5).
@@ -195,4 +197,37 @@ fn header_names(
         })
         .collect();
     names.into_iter().collect()
+}
+
+/// A list in which no entry occurs twice; empty when the key is absent.
+pub fn listed(
+    context: &mut ValidationContext<'_>,
+    field: Field<OneOrMore<Text>>,
+) -> Option<OneOrMore<Text>> {
+    match field {
+        Field::Absent => Some(OneOrMore(Vec::new())),
+        Field::Broken => None,
+        Field::Given(at) => distinct(context, at.value),
+    }
+}
+
+/// The list, unless an entry occurs in it twice. GUIDs are compared whatever their case.
+pub fn distinct(
+    context: &mut ValidationContext<'_>,
+    list: OneOrMore<Text>,
+) -> Option<OneOrMore<Text>> {
+    let mut seen = HashSet::new();
+    let mut whole = true;
+    for at in &list.0 {
+        let text = at.value.0.trim();
+        if !seen.insert(guid(text).unwrap_or_else(|| text.to_owned())) {
+            context.reader.error_at(
+                &at.location,
+                safe_text!("this stands in the list twice"),
+                safe_text!("leave one of them out; was another one meant?"),
+            );
+            whole = false;
+        }
+    }
+    whole.then_some(list)
 }

@@ -20,6 +20,7 @@ mod json;
 pub mod jwt;
 pub mod key_set;
 mod memory;
+mod method;
 mod presented;
 pub mod reason;
 mod token;
@@ -28,6 +29,7 @@ mod verifier;
 pub use assertion::Assertion;
 pub use callers::{Callers, Deps};
 pub use key_set::KeySets;
+pub use method::Method;
 pub use reason::Reason;
 
 /// Position of a caller in the configuration's list of callers.
@@ -59,8 +61,8 @@ pub enum Proof {
 pub struct Identity {
     /// Every caller whose conditions hold, in configuration order; empty only for `anyone`.
     pub matches: Vec<CallerId>,
-    /// How: `entra`, `jwt`, `api_key`, `anyone`.
-    pub method: &'static str,
+    /// How.
+    pub method: Method,
     /// The token's subject: `oid` for Entra, `sub` otherwise.
     pub subject: Option<Arc<str>>,
     /// The token's tenant, Entra only.
@@ -95,13 +97,13 @@ pub enum Failure {
     /// A credential header twice or comma-joined, or two credentials.
     #[error("more than one credential")]
     Ambiguous,
-    /// Nobody was proven; `reason` is a fixed word for log and metrics.
-    #[error("no valid identity: {reason}")]
+    /// Nobody was proven.
+    #[error("no valid identity: {}", reason.word())]
     Nobody {
-        /// The method that failed: `entra`, `jwt`, `api_key`, or `-`.
-        method: &'static str,
-        /// A fixed word.
-        reason: &'static str,
+        /// The method that failed; `None`: it could be several.
+        method: Option<Method>,
+        /// Why. For log and metrics, never for the caller.
+        reason: Reason,
         /// What the token says, where its signature is good and it fits no caller; only where the log shows it.
         claims: Option<Box<str>>,
     },
@@ -114,4 +116,19 @@ pub enum Failure {
     /// Too many calls wait to be identified.
     #[error("too many calls wait to be identified")]
     Overloaded,
+}
+
+impl Failure {
+    /// Why, in a word for log and metrics; `None` where the request itself is malformed.
+    #[must_use]
+    pub const fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::Malformed(_) => None,
+            Self::Ambiguous => Some("ambiguous"),
+            Self::Nobody { reason, .. } => Some(reason.word()),
+            Self::KeySetUnavailable => Some("key_set_unavailable"),
+            Self::KeyUnreadable => Some(Reason::KeyUnreadable.word()),
+            Self::Overloaded => Some("overloaded"),
+        }
+    }
 }

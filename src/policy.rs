@@ -99,7 +99,7 @@ impl Policy {
         call.log.fields().flow = self.series(&flow);
         let caller = self.caller(&flow, &identity).map_err(unadmitted)?;
         call.log.fields().caller = Some(Arc::clone(&caller));
-        if ambient(identity.method) && cross_site(&call.headers) {
+        if identity.method.is_ambient() && cross_site(&call.headers) {
             return Err(Denied::CrossSite);
         }
         let path = call.uri.path();
@@ -145,7 +145,7 @@ impl Policy {
         };
         fields.flow = self.series(flow);
         fields.caller = Some(Arc::clone(caller));
-        if ambient(identity.method) && cross_site(&call.headers) {
+        if identity.method.is_ambient() && cross_site(&call.headers) {
             return Denied::CrossSite;
         }
         let methods = usable.iter().flat_map(|(flow, _)| &flow.methods);
@@ -215,11 +215,6 @@ impl Permitted {
     pub fn caller(&self) -> &Arc<str> {
         &self.caller
     }
-}
-
-/// Proofs a browser sends by itself, whoever wrote the page (security rule 14).
-fn ambient(method: &str) -> bool {
-    !matches!(method, "entra" | "jwt" | "api_key")
 }
 
 /// `Origin` or `Sec-Fetch-Site` say that another site's page made the browser send this.

@@ -19,7 +19,7 @@ use super::presented::{Ambiguous, Presented, Watched};
 use super::reason::Reason;
 use super::token::{LONGEST, Unverified};
 use super::verifier::{Claims, Obstacle, Verifier, VerifierKey};
-use super::{Assertion, Caller, CallerId, Failure, Identified, Identity, Proof};
+use super::{Assertion, Caller, CallerId, Failure, Identified, Identity, Method, Proof};
 use crate::call::{Call, RequestLog, framing};
 use crate::clock::Clock;
 use crate::flow::Flows;
@@ -211,7 +211,7 @@ impl Callers {
             Ok(Some(presented)) => presented,
             Ok(None) => {
                 let reason = self.watched.missing(headers);
-                return Seen::Known(Err(nobody("-", reason)));
+                return Seen::Known(Err(nobody(None, reason)));
             }
             Err(Ambiguous) => return Seen::Known(Err(Failure::Ambiguous)),
         };
@@ -221,7 +221,11 @@ impl Callers {
                     let keys = self.header_keys.get(location).ok_or(Reason::KeyUnknown)?;
                     keys.owners(&digest, now.as_secs())
                 });
-                Seen::Known(owners.map(by_key).map_err(|why| nobody("api_key", why)))
+                Seen::Known(
+                    owners
+                        .map(by_key)
+                        .map_err(|why| nobody(Some(Method::ApiKey), why)),
+                )
             }
             Presented::Bearer(token) => {
                 // A reference to the header's memory: the token is not copied.
@@ -249,7 +253,7 @@ impl Callers {
             Err(reason) => reason,
         };
         if self.verifiers.is_empty() {
-            return Seen::Known(Err(nobody("api_key", key)));
+            return Seen::Known(Err(nobody(Some(Method::ApiKey), key)));
         }
         match self.verify(token, &proven, now) {
             Ok(identity) => Seen::Known(Ok(identity)),
@@ -258,9 +262,11 @@ impl Callers {
                 Seen::NeedsKeys(token.into(), proven, verifiers)
             }
             Err(VerificationError::Failed(Failure::Nobody {
-                reason: "token_malformed",
+                reason: Reason::Malformed,
                 ..
-            })) if !self.bearer_keys.is_empty() => Seen::Known(Err(nobody("api_key", key))),
+            })) if !self.bearer_keys.is_empty() => {
+                Seen::Known(Err(nobody(Some(Method::ApiKey), key)))
+            }
             Err(VerificationError::Failed(failure)) => Seen::Known(Err(failure)),
         }
     }
@@ -286,7 +292,7 @@ impl Callers {
             match verifier.verify(&token, issuer, now) {
                 Ok(proof) => verified.push(proof),
                 Err(Obstacle::Refused(reason)) => {
-                    refused.get_or_insert_with(|| nobody(verifier.method(), reason));
+                    refused.get_or_insert_with(|| nobody(Some(verifier.method()), reason));
                 }
                 Err(obstacle) => lacking.push((number, obstacle)),
             }
@@ -340,7 +346,7 @@ impl Callers {
         match unknown.and_then(|(number, _)| self.verifiers.get(*number)) {
             // Without the keys of every issuer it could be, nobody can say that the token is bad.
             Some(verifier) if lacking.iter().all(|(_, one)| *one == Obstacle::UnknownKid) => {
-                Err(nobody(verifier.method(), Reason::KidUnknown))
+                Err(nobody(Some(verifier.method()), Reason::KidUnknown))
             }
             _ => Err(Failure::KeySetUnavailable),
         }
@@ -363,12 +369,12 @@ impl Callers {
             };
             let method = verifier.method();
             let timely = verified.times.check(now.as_secs());
-            timely.map_err(|reason| nobody(method, reason))?;
+            timely.map_err(|reason| nobody(Some(method), reason))?;
             let before = identity.matches.len();
             let why = verifier.matches(&verified.claims, &mut identity.matches);
             if identity.matches.len() == before {
                 let why = why.unwrap_or(Reason::NoCallerMatches);
-                failure.get_or_insert_with(|| nobody(method, why));
+                failure.get_or_insert_with(|| nobody(Some(method), why));
                 continue;
             }
             if before == 0 {
@@ -384,7 +390,7 @@ impl Callers {
             }
         }
         if identity.matches.is_empty() {
-            return Err(failure.unwrap_or_else(|| nobody("-", Reason::NoCallerMatches)));
+            return Err(failure.unwrap_or_else(|| nobody(None, Reason::NoCallerMatches)));
         }
         if entry.verified.len() > 1 {
             identity.matches.sort_unstable();
@@ -393,16 +399,10 @@ impl Callers {
     }
 
     /// The method a token is counted under before it is known whose it is.
-    fn token_method(&self) -> &'static str {
+    fn token_method(&self) -> Option<Method> {
         let mut methods = self.verifiers.iter().map(Verifier::method);
-        let Some(first) = methods.next() else {
-            return "api_key";
-        };
-        if methods.all(|method| method == first) {
-            first
-        } else {
-            "-"
-        }
+        let first = methods.next().unwrap_or(Method::ApiKey);
+        methods.all(|method| method == first).then_some(first)
     }
 }
 
@@ -421,27 +421,24 @@ fn describe(identity: &mut Identity, claims: &Claims, verifier: &Verifier) {
 }
 
 fn anyone() -> Identity {
-    Identity {
-        method: "anyone",
-        ..Identity::default()
-    }
+    Identity::default()
 }
 
 fn by_key(owners: Vec<CallerId>) -> Identity {
     Identity {
         matches: owners,
-        method: "api_key",
+        method: Method::ApiKey,
         ..Identity::default()
     }
 }
 
-fn nobody(method: &'static str, reason: Reason) -> Failure {
+fn nobody(method: Option<Method>, reason: Reason) -> Failure {
     if reason == Reason::KeyUnreadable {
         return Failure::KeyUnreadable;
     }
     Failure::Nobody {
         method,
-        reason: reason.word(),
+        reason,
         claims: None,
     }
 }
@@ -473,17 +470,13 @@ fn sha256(credential: &[u8]) -> Result<Digest, Reason> {
 
 fn note(log: &RequestLog, outcome: &Result<Identity, Failure>) {
     let mut fields = log.fields();
-    let (method, failure) = match outcome {
-        Ok(identity) => (Some(identity.method), None),
-        Err(Failure::Nobody { method, reason, .. }) => (Some(*method), Some(*reason)),
-        Err(Failure::Ambiguous) => (None, Some("ambiguous")),
-        Err(Failure::KeySetUnavailable) => (None, Some("key_set_unavailable")),
-        Err(Failure::KeyUnreadable) => (None, Some(Reason::KeyUnreadable.word())),
-        Err(Failure::Overloaded) => (None, Some("overloaded")),
-        Err(Failure::Malformed(_)) => (None, None),
+    let method = match outcome {
+        Ok(identity) => Some(identity.method),
+        Err(Failure::Nobody { method, .. }) => *method,
+        Err(_) => None,
     };
-    fields.method = method;
-    fields.identity_failure = failure;
+    fields.method = method.map(Method::word);
+    fields.identity_failure = outcome.as_ref().err().and_then(Failure::word);
 }
 
 /// One line for every 401 (RFC 9110 section 11.6.1); it names the ways in, as the documentation does, and nothing that was wrong.

@@ -112,12 +112,6 @@ impl Reason {
         }
     }
 
-    /// The reason of this word.
-    #[must_use]
-    pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.word() == word)
-    }
-
     /// What it means and what to change, for the operator.
     #[must_use]
     pub const fn fix(self) -> &'static str {

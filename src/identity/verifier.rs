@@ -13,7 +13,7 @@ use super::claims::Times;
 use super::key_set::{KeySet, Mark, Origin, Published, origin};
 use super::reason::Reason;
 use super::token::Unverified;
-use super::{Caller, CallerId, Proof, entra, jwt};
+use super::{Caller, CallerId, Method, Proof, entra, jwt};
 
 /// What a token proved to one verifier.
 pub(crate) struct Verified {
@@ -153,11 +153,11 @@ impl Verifier {
         }
     }
 
-    /// `entra` or `jwt`.
-    pub(crate) fn method(&self) -> &'static str {
+    /// The method its callers prove themselves with.
+    pub(crate) fn method(&self) -> Method {
         match self.kind {
-            Kind::Entra { .. } => "entra",
-            Kind::Jwt { .. } => "jwt",
+            Kind::Entra { .. } => Method::Entra,
+            Kind::Jwt { .. } => Method::Jwt,
         }
     }
 

@@ -68,7 +68,7 @@ pub fn build(
     let identity = permitted.identity();
     let ours = [
         ("flowgate-caller", Some(&**permitted.caller())),
-        ("flowgate-method", Some(identity.method)),
+        ("flowgate-method", Some(identity.method.word())),
         ("flowgate-subject", identity.subject.as_deref()),
         ("flowgate-tenant", identity.tenant.as_deref()),
         ("flowgate-client-id", identity.client_id.as_deref()),

@@ -322,7 +322,7 @@ async fn every_caller_whose_conditions_hold_matches_and_the_identity_is_the_toke
     let outcome = bearer(&callers, &token).await;
     assert_eq!(word(&outcome), "0+2+4");
     let identity = outcome.unwrap();
-    assert_eq!(identity.method, "entra");
+    assert_eq!(identity.method.word(), "entra");
     assert_eq!(
         identity.subject.as_deref(),
         Some("33330000-0000-0000-0000-00000000000a")

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flowgate::call::framing::Malformed;
 use flowgate::identity::api_key::KeyLocation;
-use flowgate::identity::{Failure, Proof};
+use flowgate::identity::{Failure, Proof, Reason};
 use http::HeaderName;
 
 use crate::issuer::{OTHER_RSA, RSA, changed};
@@ -35,7 +35,7 @@ async fn an_identity_is_judged_before_the_path_says_anything() {
             matches!(
                 stranger,
                 Err(Failure::Nobody {
-                    reason: "key_unknown",
+                    reason: Reason::KeyUnknown,
                     ..
                 })
             ),

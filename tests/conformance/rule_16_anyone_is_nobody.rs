@@ -71,7 +71,10 @@ async fn nothing_is_evaluated_and_nothing_is_borrowed() {
         let log = call.log.clone();
         let (_, found, identity) = callers.identify(call).await.unwrap().into_parts();
         assert!(found.flow.is_some_and(|flow| flow.anyone));
-        assert_eq!((identity.method, identity.matches.len()), ("anyone", 0));
+        assert_eq!(
+            (identity.method.word(), identity.matches.len()),
+            ("anyone", 0)
+        );
         assert_eq!(
             identity.subject.or(identity.client_id).or(identity.tenant),
             None

@@ -232,7 +232,7 @@ pub fn word(outcome: &Result<Identity, Failure>) -> String {
             let callers: Vec<String> = identity.matches.iter().map(|id| id.0.to_string()).collect();
             callers.join("+")
         }
-        Err(Failure::Nobody { reason, .. }) => (*reason).to_owned(),
+        Err(Failure::Nobody { reason, .. }) => reason.word().to_owned(),
         Err(Failure::Ambiguous) => "ambiguous".into(),
         Err(Failure::KeySetUnavailable) => "key_set_unavailable".into(),
         Err(Failure::KeyUnreadable) => "key_unreadable".into(),

@@ -154,13 +154,13 @@ impl Line<'_> {
         if entry.fault == Fault::Caller {
             let reason = self.fields.identity_failure.unwrap_or("-");
             let recognised = self.fields.recognised.as_deref().unwrap_or("-");
-            let known = identity::Reason::of_word(reason).map(identity::Reason::fix);
-            let fix = known.unwrap_or(entry.operator);
-            let claims = match refusal {
-                Refusal::Identity(identity::Failure::Nobody { claims, .. }) => claims.as_deref(),
-                _ => None,
+            let (cure, claims) = match refusal {
+                Refusal::Identity(identity::Failure::Nobody { reason, claims, .. }) => {
+                    (reason.fix(), claims.as_deref())
+                }
+                _ => (entry.operator, None),
             };
-            tracing::debug!(request_id = %self.id, flow, caller, recognised, code = entry.name, reason, cause, fix, claims, "refused");
+            tracing::debug!(request_id = %self.id, flow, caller, recognised, code = entry.name, reason, cause, cure, claims, "refused");
             return;
         }
         let explanation = refusal.explain();

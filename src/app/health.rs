@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::App;
 use super::expiry::date;
 use crate::config::{Certificate, Config};
-use crate::diagnosis::Explanation;
+use crate::diagnosis::{Explanation, Reason};
 use crate::policy::Rule;
 use crate::server::admin::Readiness;
 
@@ -206,7 +206,7 @@ impl App {
                     "caller": &*set.name,
                     "part": set.part,
                     "age_seconds": set.age,
-                    "trouble": set.error,
+                    "trouble": set.error.map(Reason::word),
                 });
                 if let Some(explanation) = &set.explanation {
                     explained(&mut shown, explanation);

@@ -311,15 +311,6 @@ impl Reason {
         self.entry().word
     }
 
-    /// The reason of this word; where two share it, the first one.
-    #[must_use]
-    pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|reason| reason.word() == word)
-    }
-
     /// Whether it is about a credential that a person signs in for, or about its store.
     #[must_use]
     pub const fn is_of_a_sign_in(self) -> bool {

@@ -17,6 +17,7 @@ use super::reason::Reason;
 use super::token::{self, Unverified};
 use super::verifier::{Claims, Obstacle, Verifier, VerifierKey};
 use super::{Caller, CallerId, Proof, entra, jwt};
+use crate::diagnosis;
 
 /// Longest text of a claim that is shown, in characters.
 const SHOWN: usize = 200;
@@ -78,7 +79,8 @@ pub async fn explain(
     fetch: Option<&Fetch>,
     now: Duration,
 ) -> Vec<Explained> {
-    let offline = Fetch::from_fn(|_, _| Box::pin(async { Err(Fault::word("offline")) }));
+    let offline =
+        Fetch::from_fn(|_, _| Box::pin(async { Err(Fault::of(diagnosis::Reason::Unfinished)) }));
     let verifiers: Vec<Option<Verifier>> = callers
         .iter()
         .map(|caller| {

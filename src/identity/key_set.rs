@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use crate::clock::{Clock, Random};
-use crate::diagnosis::Explanation;
+use crate::diagnosis::{Explanation, Reason};
 use crate::metrics::Metrics;
 
 pub(crate) mod fetch;
@@ -62,8 +62,8 @@ pub struct Health {
     pub age: Option<u64>,
     /// Whether callers can be identified with them.
     pub usable: bool,
-    /// Why the last fetch failed, a fixed word; `None`: it did not, or has not ended yet.
-    pub error: Option<&'static str>,
+    /// Why the last fetch failed; `None`: it did not, or has not ended yet.
+    pub error: Option<Reason>,
     /// The same, with what it means and what to change.
     pub explanation: Option<Explanation>,
 }

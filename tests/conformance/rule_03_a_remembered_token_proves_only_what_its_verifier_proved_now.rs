@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use flowgate::diagnosis::Reason;
 use flowgate::identity::Proof;
 use serde_json::json;
 use url::Url;
@@ -143,7 +144,7 @@ async fn keys_past_their_age_prove_nothing_and_that_is_not_the_callers_fault() {
         .callers(&[caller("partner", Proof::Jwt(jwt_settings()))])
         .await;
     assert_eq!(word(&bearer(&callers, &token()).await), "0");
-    world.net.put(JWKS, Answer::Fault("connect"));
+    world.net.put(JWKS, Answer::Fault(Reason::Connect));
     world.refreshed_after(23 * HOUR, JWKS).await;
     assert_eq!(word(&bearer(&callers, &token()).await), "0");
     world.refreshed_after(2 * HOUR, JWKS).await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowgate::client::Reach;
+use flowgate::diagnosis::Reason;
 use flowgate::identity::{Caller, Callers, Proof};
 use futures_util::future::join_all;
 use serde_json::json;
@@ -164,7 +165,7 @@ async fn a_caller_before_the_first_fetch_waits_ten_seconds_and_no_longer() {
 
 #[tokio::test]
 async fn a_hung_or_panicking_fetch_is_one_failed_refresh() {
-    for (answer, word_of_health) in [(Answer::Hang, "unfinished"), (Answer::Panic, "unfinished")] {
+    for answer in [Answer::Hang, Answer::Panic] {
         let world = World::new();
         world.openid(ISSUER, &[RSA.jwk("rsa")]);
         world.net.put(JWKS, answer);
@@ -174,7 +175,7 @@ async fn a_hung_or_panicking_fetch_is_one_failed_refresh() {
         world.clock.advance(Duration::from_secs(16));
         world.key_sets.first_tried().await;
         assert_eq!(waiting.await.unwrap(), "key_set_unavailable");
-        assert_eq!(world.key_sets.health()[0].error, Some(word_of_health));
+        assert_eq!(world.key_sets.health()[0].error, Some(Reason::Unfinished));
         world.openid(ISSUER, &[RSA.jwk("rsa")]);
         world.refreshed_after(Duration::from_secs(5), JWKS).await;
         assert_eq!(word(&bearer(&callers, &token("rsa")).await), "0");
@@ -185,7 +186,7 @@ async fn a_hung_or_panicking_fetch_is_one_failed_refresh() {
 #[tokio::test]
 async fn a_failed_first_fetch_is_tried_again_soon_and_strangers_do_not_hurry_it() {
     let world = World::new();
-    world.net.put(DISCOVERY, Answer::Fault("connect"));
+    world.net.put(DISCOVERY, Answer::Fault(Reason::Connect));
     let callers = world.callers(&partner()).await;
     for _ in 0..100 {
         assert_eq!(
@@ -313,7 +314,7 @@ async fn metadata_that_speak_for_somebody_else_bring_no_keys() {
         world.net.put(DISCOVERY, Answer::Json(document.clone()));
         let callers = world.callers(&partner()).await;
         assert_eq!(
-            world.key_sets.health()[0].error,
+            world.key_sets.health()[0].error.map(Reason::word),
             Some(trouble),
             "{document}"
         );
@@ -330,7 +331,7 @@ async fn one_of_two_issuers_is_enough_for_its_own_tokens() {
     let world = World::new();
     world.entra(AUTHORITY, TENANT, &[RSA.jwk("rsa")], &[RSA.jwk("rsa")]);
     let v1 = format!("{AUTHORITY}/{TENANT}/.well-known/openid-configuration");
-    world.net.put(&v1, Answer::Fault("timeout"));
+    world.net.put(&v1, Answer::Fault(Reason::Timeout));
     let callers = world
         .callers(&[caller("staff", Proof::Entra(entra_settings()))])
         .await;
@@ -367,7 +368,10 @@ async fn one_of_two_issuers_is_enough_for_its_own_tokens() {
         .into_iter()
         .map(|one| (one.part, one.usable, one.error))
         .collect();
-    assert_eq!(health, [("v1", false, Some("timeout")), ("v2", true, None)]);
+    assert_eq!(
+        health,
+        [("v1", false, Some(Reason::Timeout)), ("v2", true, None)]
+    );
 }
 
 #[tokio::test]
@@ -389,7 +393,7 @@ async fn refreshes_and_ages_are_counted_under_a_callers_name() {
     let world = World::new();
     world.openid(ISSUER, &[RSA.jwk("rsa")]);
     let callers = world.callers(&partner()).await;
-    world.net.put(JWKS, Answer::Fault("timeout"));
+    world.net.put(JWKS, Answer::Fault(Reason::Timeout));
     world.refreshed_after(2 * HOUR, JWKS).await;
     let text = world.metrics.text().unwrap();
     for line in [

@@ -14,6 +14,7 @@ use flowgate::body::Body;
 use flowgate::call::{Call, RequestId, RequestLog};
 use flowgate::client::Reach;
 use flowgate::clock::{Clock, Random};
+use flowgate::diagnosis::Reason;
 use flowgate::flow::Flows;
 use flowgate::identity::key_set::{Fault, Fetch};
 use flowgate::identity::{
@@ -38,7 +39,7 @@ pub const TENANT: &str = "8f3b0000-0000-0000-0000-000000000001";
 #[derive(Clone)]
 pub enum Answer {
     Json(String),
-    Fault(&'static str),
+    Fault(Reason),
     /// Nothing, for ever.
     Hang,
     /// A bug of ours.
@@ -88,10 +89,10 @@ impl Net {
             Box::pin(async move {
                 match answer {
                     Some(Answer::Json(text)) => Ok(Bytes::from(text)),
-                    Some(Answer::Fault(word)) => Err(Fault::word(word)),
+                    Some(Answer::Fault(reason)) => Err(Fault::of(reason)),
                     Some(Answer::Hang) => std::future::pending().await,
                     Some(Answer::Panic) => panic!("a bug, for the test"),
-                    None => Err(Fault::word("status")),
+                    None => Err(Fault::of(Reason::Status)),
                 }
             })
         })

@@ -77,14 +77,9 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// By its word.
-    #[must_use]
-    pub fn word(word: &str) -> Self {
-        Self::of(Reason::of_word(word).unwrap_or(Reason::Unfinished))
-    }
-
     /// Of nobody in particular.
-    pub(crate) const fn of(reason: Reason) -> Self {
+    #[must_use]
+    pub const fn of(reason: Reason) -> Self {
         Self {
             reason,
             evidence: None,
@@ -123,10 +118,10 @@ impl Fault {
         Self::of(Reason::NotJson)
     }
 
-    /// As metrics and logs write it.
+    /// Why.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
-        self.reason.word()
+    pub const fn reason(&self) -> Reason {
+        self.reason
     }
 
     /// What it means, whose fault it is and what to change.
@@ -144,7 +139,7 @@ impl From<FetchError> for Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason())
+        f.write_str(self.reason.word())
     }
 }
 

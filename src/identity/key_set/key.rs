@@ -402,7 +402,7 @@ mod tests {
         let many: Vec<Value> = (0..101).map(|_| json!({ "kty": "oct" })).collect();
         let set = json!({ "keys": many }).to_string();
         let fault = Keys::parse(set.as_bytes(), ISSUER, None).err().unwrap();
-        assert_eq!(fault.reason(), "too_many_keys");
+        assert_eq!(fault.reason(), Reason::TooManyKeys);
     }
 
     #[test]

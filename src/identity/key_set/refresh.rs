@@ -139,7 +139,11 @@ fn report(state: &State, errors: &[Option<Fault>]) {
             log(state, slot, fault.as_ref());
         }
     }
-    let result = errors.iter().flatten().next().map_or("ok", Fault::reason);
+    let result = errors
+        .iter()
+        .flatten()
+        .next()
+        .map_or("ok", |fault| fault.reason().word());
     let family = &state.metrics.key_set_refreshes_total;
     family.with_label_values(&[&*state.label(), result]).inc();
     state.progress.send_modify(|progress| {

@@ -15,7 +15,7 @@ use crate::call::RequestId;
 use crate::call::framing::Malformed;
 use crate::credential::{Claims, Need};
 use crate::diagnosis::service::Verdict;
-use crate::diagnosis::{self, Explanation};
+use crate::diagnosis::{self, Explanation, Reason};
 use crate::flow::Forbidden;
 use crate::{credential, identity, policy, upstream};
 
@@ -90,6 +90,10 @@ impl Refusal {
                     Need::Fresh => Code::Unauthenticated,
                     Need::User => Code::UserTokenRequired,
                 },
+                credential::Failure::Unavailable {
+                    reason: Reason::NoSocket,
+                    ..
+                } => Code::Overloaded,
                 // What the gateway cannot read on its own machine is nobody else's fault, and the next attempt will not heal it.
                 credential::Failure::Unavailable { reason, .. } if reason.is_own() => {
                     Code::CredentialUnavailable
@@ -178,6 +182,9 @@ impl Refusal {
             Self::Credential(failure) => Some(failure.explain()),
             Self::Upstream(upstream::Failure::Unreachable(error)) => {
                 Some(diagnosis::explain(error.reason(), &[], None, None))
+            }
+            Self::Upstream(upstream::Failure::NoSocket) => {
+                Some(diagnosis::explain(Reason::NoSocket, &[], None, None))
             }
             _ => None,
         }

@@ -16,6 +16,7 @@ use crate::call::Compared;
 use crate::client::{CallError, FlowClient, Outbound};
 use crate::clock::Random;
 use crate::credential::{Claims, Credentialed, Token};
+use crate::diagnosis::Reason;
 use crate::diagnosis::compare::{Wanted, differences, sent};
 use crate::diagnosis::service::{self, Finding, Renewal};
 use crate::flow::{Flow, Kind};
@@ -411,7 +412,7 @@ fn failure(error: CallError, fault: &body::Fault) -> Failure {
     match fault.error() {
         Some(body) => Failure::CallerBody(body.clone()),
         None => match error {
-            CallError::Connect(_) if error.is_exhaustion() => Failure::NoSocket,
+            CallError::Connect(_) if error.reason() == Reason::NoSocket => Failure::NoSocket,
             CallError::Connect(_) => Failure::Unreachable(error),
             CallError::Late => Failure::Timeout,
             CallError::Exchange(_) => Failure::Broken(error),

@@ -31,7 +31,7 @@ use tower::Service;
 use super::address::{
     LOCALHOST, is_public, literal, never_proxied, of_the_platform, plain_http_allowed,
 };
-use super::{Error, OutboundSettings, PLATFORM, Reach};
+use super::{Error, OutboundSettings, PLATFORM, Reach, is_exhaustion};
 use crate::diagnosis::Reason;
 
 /// To the proxy or to the host itself.
@@ -82,8 +82,23 @@ impl ConnectError {
     }
 }
 
+/// Whether there was no socket to connect with.
+fn no_socket(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if cause.downcast_ref().is_some_and(is_exhaustion) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
 /// What kept a TCP connection from coming about.
 fn tcp_reason(error: &(dyn StdError + 'static)) -> Reason {
+    if no_socket(error) {
+        return Reason::NoSocket;
+    }
     let mut next = Some(error);
     while let Some(cause) = next {
         if let Some(NamesError::Dns(_)) = cause.downcast_ref() {
@@ -101,6 +116,9 @@ fn tcp_reason(error: &(dyn StdError + 'static)) -> Reason {
 /// What kept the proxy from making a tunnel. hyper-util distinguishes its errors by their text alone; a test with a proxy of each kind holds
 /// them to it.
 fn proxy_reason(error: &(dyn StdError + 'static)) -> Reason {
+    if no_socket(error) {
+        return Reason::NoSocket;
+    }
     match error.to_string().strip_prefix("tunnel error: ") {
         Some("proxy authorization required") => Reason::ProxyAuthentication,
         Some("unsuccessful") => Reason::ProxyRefused,
@@ -420,6 +438,13 @@ enum NamesError {
     NotPublic,
 }
 
+/// Why a name has no address. The system's resolver does not say that it had no descriptor for its files and sockets: then there is none
+/// for another file either.
+fn unresolved(error: io::Error) -> NamesError {
+    let file = std::fs::File::open("/dev/null");
+    NamesError::Dns(file.err().filter(is_exhaustion).unwrap_or(error))
+}
+
 impl Service<Name> for Names {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = NamesError;
@@ -437,7 +462,7 @@ impl Service<Name> for Names {
         let resolving = self.resolver.call(name);
         let reach = self.reach;
         Box::pin(async move {
-            let mut addresses: Vec<_> = resolving.await.map_err(NamesError::Dns)?.collect();
+            let mut addresses: Vec<_> = resolving.await.map_err(unresolved)?.collect();
             addresses.retain(|address| match reach {
                 Reach::Configured => true,
                 Reach::Discovered => is_public(address.ip()),

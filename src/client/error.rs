@@ -74,19 +74,6 @@ impl CallError {
             Self::Late => Reason::Timeout,
         }
     }
-
-    /// Whether we had no socket to connect with.
-    #[must_use]
-    pub fn is_exhaustion(&self) -> bool {
-        let mut next: Option<&(dyn StdError + 'static)> = Some(self);
-        while let Some(error) = next {
-            if error.downcast_ref().is_some_and(is_exhaustion) {
-                return true;
-            }
-            next = error.source();
-        }
-        false
-    }
 }
 
 /// A request without an answer.
@@ -192,13 +179,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_that_gets_no_socket_is_told_from_one_whose_server_refuses() {
-        let failed = |errno: rustix::io::Errno| {
-            let error = io::Error::from_raw_os_error(errno.raw_os_error());
-            CallError::from(Arc::new(ConnectError::Tcp(Box::new(error))))
-        };
-        assert!(failed(rustix::io::Errno::MFILE).is_exhaustion());
-        assert!(!failed(rustix::io::Errno::CONNREFUSED).is_exhaustion());
-        assert!(!CallError::Late.is_exhaustion());
+    fn a_connection_that_gets_no_socket_is_told_from_one_whose_server_refuses() {
+        use rustix::io::Errno;
+        for (errno, direct, proxied) in [
+            (Errno::MFILE, Reason::NoSocket, Reason::NoSocket),
+            (Errno::NFILE, Reason::NoSocket, Reason::NoSocket),
+            (Errno::CONNREFUSED, Reason::Refused, Reason::Proxy),
+        ] {
+            let error = || Box::new(io::Error::from_raw_os_error(errno.raw_os_error()));
+            let call = CallError::from(Arc::new(ConnectError::Tcp(error())));
+            assert_eq!(call.reason(), direct, "{errno}");
+            let proxy = ConnectError::Proxy("proxy:3128".to_owned(), error());
+            assert_eq!(proxy.reason(), proxied, "{errno}");
+        }
     }
 }

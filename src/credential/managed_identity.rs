@@ -138,7 +138,7 @@ impl Asker {
             "managed identity request failed"
         );
         let metadata = matches!(self.settings.platform, Platform::Metadata { .. });
-        if metadata && error.unconnected() {
+        if metadata && error.unconnected() && error.reason() != Reason::NoSocket {
             let none = AttemptError::unavailable(Reason::NoManagedIdentity, None);
             return none.seen(Some(error.evidence()));
         }

@@ -35,7 +35,7 @@ pub enum Fault {
     Network,
     /// Whoever administers the vault.
     Vault,
-    /// Whoever wrote this program.
+    /// Whoever runs the gateway's machine, or wrote this program.
     Gateway,
 }
 

@@ -58,6 +58,9 @@ reasons! {
     Connect "connect" Network
         "no connection can be made to the host"
         "check the routes, the firewall and `outbound.proxy` towards this host"
+    NoSocket "no_socket" Gateway
+        "the gateway has no file descriptor or memory left for another connection, so nobody was asked"
+        "raise the limit of open files of the gateway's process (`LimitNOFILE=` of systemd, `ulimit -n`), or lower `server.max_connections`"
     // The proxy.
     ProxyDns "proxy_dns" Network
         "the name of the proxy cannot be resolved"

@@ -13,7 +13,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::api_key::{KeyLocation, Keys};
-use super::key_set::{Asked, Fetch, KeySets};
+use super::key_set::{Asked, Fetch, KeySet, KeySets};
 use super::memory::{Digest, Entry, Memory};
 use super::presented::{Ambiguous, Presented, Watched};
 use super::reason::Reason;
@@ -340,6 +340,10 @@ impl Callers {
         if asked.contains(&Asked::AtCapacity) {
             return Err(Failure::Overloaded);
         }
+        let mut sets = lacking
+            .iter()
+            .filter_map(|(number, _)| Some(self.verifiers.get(*number)?.set()));
+        let lacks_sockets = sets.any(KeySet::lacks_sockets);
         let unknown = lacking
             .iter()
             .find(|(_, obstacle)| *obstacle == Obstacle::UnknownKid);
@@ -348,6 +352,8 @@ impl Callers {
             Some(verifier) if lacking.iter().all(|(_, one)| *one == Obstacle::UnknownKid) => {
                 Err(nobody(Some(verifier.method()), Reason::KidUnknown))
             }
+            // No issuer's fault: it was not asked.
+            _ if lacks_sockets => Err(Failure::Overloaded),
             _ => Err(Failure::KeySetUnavailable),
         }
     }

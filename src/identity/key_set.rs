@@ -206,6 +206,15 @@ impl KeySet {
         &self.state.slots
     }
 
+    /// Whether an issuer was not asked the last time, because the gateway had no socket to ask with.
+    pub(crate) fn lacks_sockets(&self) -> bool {
+        let of_this = |slot: &Slot| {
+            let error = locked(&slot.error);
+            error.as_ref().map(Fault::reason) == Some(Reason::NoSocket)
+        };
+        self.state.slots.iter().any(of_this)
+    }
+
     /// Waits for a refresh under way, or starts one if the last began 30 s ago or more. Leaving early cancels nothing.
     pub(crate) async fn refreshed(&self) -> Asked {
         let now = self.state.clock.since_epoch();

@@ -666,9 +666,9 @@ impl Code {
                         Gateway,
                         1,
                         "Overloaded",
-                        "The gateway serves as many requests, or buffers as many bytes, as it may.",
+                        "The gateway serves as many requests, buffers as many bytes, or has as many files and connections open, as it may.",
                         "Send again after Retry-After, and fewer at a time.",
-                        "See which flow fills the places (`flowgate_requests_in_flight`): lower its `timeout:`, or raise `server.max_in_flight`; bodies are held by `server.buffer_memory`.",
+                        "See which flow fills the places (`flowgate_requests_in_flight`): lower its `timeout:`, or raise `server.max_in_flight`; bodies are held by `server.buffer_memory`; open files are limited by the system (`process_max_fds`).",
                     )
                 }
             }

@@ -71,8 +71,9 @@ impl Fault {
 impl From<diagnosis::Fault> for Fault {
     fn from(fault: diagnosis::Fault) -> Self {
         match fault {
+            diagnosis::Fault::Configuration => Self::Configuration,
             // A mistake of this program is met by nobody but whoever runs it.
-            diagnosis::Fault::Configuration | diagnosis::Fault::Gateway => Self::Configuration,
+            diagnosis::Fault::Gateway => Self::Machine,
             diagnosis::Fault::Tenant
             | diagnosis::Fault::Account
             | diagnosis::Fault::Entra

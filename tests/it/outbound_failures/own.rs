@@ -1,15 +1,20 @@
 //! What the gateway itself cannot read is nobody else's fault: `credential_unavailable`, and the same words everywhere.
 
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use flowgate::diagnosis::Reason;
 use flowgate::simulator::{
     Fault, FaultPoint, Federated, OutsideToken, Simulator, Times, directory,
 };
+use http::Request;
 use tracing::Level;
 
-use super::{ask, disagreements, places};
+use super::{NOWHERE, ask, disagreements, places};
 use crate::diagnostics::Diagnostics;
 use crate::house::{House, KEY, environment, eventually};
-use crate::outbound_servers::{answer, answering};
+use crate::outbound_servers::{answer, answering, closed};
 
 const CALLER: &str = "503 credential_unavailable gateway";
 
@@ -85,8 +90,7 @@ async fn a_federated_token_file_that_is_emptied_while_running_is_the_gateways_ow
 
 #[tokio::test]
 async fn a_fixed_token_that_has_expired_is_the_gateways_own_trouble() {
-    use base64::Engine as _;
-    let payload = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(r#"{"exp":1700000000}"#);
+    let payload = BASE64_URL_SAFE_NO_PAD.encode(r#"{"exp":1700000000}"#);
     let (ended, lasting) = (
         format!("e30.{payload}.c2ln"),
         "a-token-without-an-end-of-its-own",
@@ -101,4 +105,116 @@ async fn a_fixed_token_that_has_expired_is_the_gateways_own_trouble() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let house = House::around(simulator, &yaml, &[("TOKEN", lasting)]).await;
     assert_eq!(ask(&house).await.0, 200, "another token mends it");
+}
+
+/// Runs `without_descriptors` in a process of its own, for the limit counts for the whole process.
+#[test]
+fn a_gateway_without_a_free_descriptor_blames_neither_provider_nor_issuer() {
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg("ulimit -n 256 && exec \"$0\" --ignored --exact outbound_failures::own::without_descriptors")
+        .arg(std::env::current_exe().unwrap())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+#[ignore = "takes every descriptor of the process: run by the test above"]
+async fn without_descriptors() {
+    let (flow, shut) = (
+        answering(answer("200 OK", "text/plain", "fine")).await,
+        closed().await,
+    );
+    let issuer = format!("https://127.0.0.1:{}", shut.port());
+    let yaml = format!(
+        r#"
+server: {{ listen: "127.0.0.1:8080" }}
+callers:
+  erp: {{ api_key: {{ plain: {{ env: ERP_KEY }} }} }}
+  app: {{ jwt: {{ issuer: "{issuer}", audience: gateway }} }}
+credentials:
+  by-address: {{ client_secret: {{ token_url: "http://{shut}/token", client_id: g, secret: {{ env: SECRET }}, scope: read }} }}
+  by-name: {{ client_secret: {{ token_url: "https://{NOWHERE}/token", client_id: g, secret: {{ env: SECRET }}, scope: read }} }}
+flows:
+  by-address: {{ url: "http://{flow}/api", kind: other, methods: [GET], who_can_trigger: [erp, app], credential: by-address }}
+  by-name: {{ url: "http://{flow}/api", kind: other, methods: [GET], who_can_trigger: [erp], credential: by-name }}
+"#
+    );
+    let part = |json: &str| BASE64_URL_SAFE_NO_PAD.encode(json);
+    let token = format!(
+        "{}.{}.{}",
+        part(r#"{"alg":"RS256","kid":"1"}"#),
+        part(&format!(
+            r#"{{"iss":"{issuer}","aud":"gateway","sub":"a","exp":4102444800}}"#
+        )),
+        part("signed by nobody"),
+    );
+    let diagnostics = Diagnostics::capture(Level::INFO);
+    let house = House::around(
+        House::simulator().await,
+        &yaml,
+        &[("SECRET", "s-e-c-r-e-t")],
+    )
+    .await;
+    let call = async |path: &str, name: &str, value: &str| {
+        let request = Request::get(path).header(name, value).body("").unwrap();
+        let answer = house.send(request).await;
+        let status = answer.status.as_u16();
+        format!("{status} {} {}", answer.code(), answer.problem("fault"))
+    };
+    // The connection to the gateway is kept, so that it needs no other one.
+    let provider = "503 token_unavailable identity_provider";
+    assert_eq!(call("/by-address", "x-api-key", KEY).await, provider);
+    let mut taken = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        taken.push(file);
+    }
+    let word = Reason::NoSocket.word();
+    let said = |message: &str| {
+        let lines = diagnostics.lines(message).into_iter();
+        lines
+            .filter(|line| line["reason"] == word)
+            .collect::<Vec<_>>()
+    };
+    // The pauses after failures are of seconds here.
+    tokio::time::timeout(std::time::Duration::from_mins(2), async {
+        while said("no new token").len() < 2
+            || said("an issuer's keys could not be fetched").is_empty()
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("every fetch is tried again without a descriptor");
+    let entry = Reason::NoSocket.entry();
+    for line in said("no new token") {
+        let told = ["meaning", "cure", "fault"].map(|name| line[name].as_str().unwrap().to_owned());
+        assert_eq!(told, [entry.meaning, entry.fix, "gateway"], "{line}");
+    }
+    let own = "503 overloaded gateway";
+    for path in ["/by-address", "/by-name"] {
+        assert_eq!(call(path, "x-api-key", KEY).await, own, "{path}");
+    }
+    let bearer = format!("Bearer {token}");
+    assert_eq!(call("/by-address", "authorization", &bearer).await, own);
+    let status = house.app.status();
+    for number in 0..2 {
+        let shown = &status["credentials"][number]["trouble"];
+        assert_eq!(shown["reason"], word, "{status}");
+        assert_eq!(shown["cure"], entry.fix, "{status}");
+    }
+    assert_eq!(status["key_sets"][0]["trouble"], word, "{status}");
+    drop(taken);
+    tokio::time::timeout(std::time::Duration::from_mins(2), async {
+        while call("/by-address", "x-api-key", KEY).await != provider {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("with descriptors again, the provider that does not answer is told");
 }

@@ -162,10 +162,10 @@ fn every_reason_has_the_same_words_in_the_report_in_commands_and_in_the_refusals
         let refusal = Refusal::Credential(failure);
         assert_eq!(refusal.fix(), explained.fix);
         assert_eq!(refusal.explain(), Some(explained));
-        let code = if reason.is_own() {
-            Code::CredentialUnavailable
-        } else {
-            Code::TokenUnavailable
+        let code = match reason {
+            Reason::NoSocket => Code::Overloaded,
+            reason if reason.is_own() => Code::CredentialUnavailable,
+            _ => Code::TokenUnavailable,
         };
         assert_eq!(refusal.code(), code, "{reason}");
     }

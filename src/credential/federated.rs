@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
@@ -27,13 +28,16 @@ pub(super) struct Prover {
     file: PathBuf,
     /// Held while the file is being read: one that hangs is enough, for each takes a thread.
     reading: Arc<Mutex<()>>,
+    /// Longest wait for the file.
+    patience: Duration,
 }
 
 impl Prover {
-    pub(super) fn new(settings: &FederatedSettings) -> Self {
+    pub(super) fn new(settings: &FederatedSettings, patience: Duration) -> Self {
         Self {
             file: settings.file.clone(),
             reading: Arc::default(),
+            patience,
         }
     }
 
@@ -41,16 +45,27 @@ impl Prover {
         &self,
         application: &Application,
     ) -> Result<Presented, AttemptError> {
-        let file = self.file.clone();
-        // Whoever waits here takes no thread, and gives up when the attempt's time is over.
-        let reading = Arc::clone(&self.reading).lock_owned().await;
-        let token = tokio::task::spawn_blocking(move || {
-            let _reading = reading;
-            read(&file)
-        });
-        let token = token.await.ok().and_then(Result::ok);
-        let token = token.ok_or(AttemptError::unavailable(Reason::SecretUnreadable, None))?;
+        let token = self.token().await?;
         Ok(assertion::presented(&application.client_id, token))
+    }
+
+    /// The file's token, within the time there is.
+    async fn token(&self) -> Result<Secret<String>, AttemptError> {
+        let file = self.file.clone();
+        // Whoever waits here takes no thread.
+        let lock = Arc::clone(&self.reading).lock_owned();
+        let token = async {
+            let reading = lock.await;
+            let token = tokio::task::spawn_blocking(move || {
+                let _reading = reading;
+                read(&file)
+            });
+            token.await.ok()?.ok()
+        };
+        // A file system that does not answer is ours, and not the silence of the provider.
+        let token = tokio::time::timeout(self.patience, token).await;
+        let unreadable = AttemptError::unavailable(Reason::SecretUnreadable, None);
+        token.ok().flatten().ok_or(unreadable)
     }
 }
 
@@ -60,4 +75,25 @@ pub fn read(file: &Path) -> Result<Secret<String>, Unreadable> {
     // A file needs no variable.
     let text = source.read(&Environment::fixed::<String, String>([]))?;
     Ok(Secret::new(text.expose().trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_not_read_in_time_is_the_gateways_own_trouble() {
+        let settings = FederatedSettings {
+            file: PathBuf::from("/nowhere"),
+        };
+        let prover = Prover::new(&settings, Duration::from_secs(10));
+        let reading = Arc::clone(&prover.reading).lock_owned().await;
+        let outcome = tokio::time::timeout(Duration::from_mins(1), prover.token()).await;
+        let outcome = outcome.expect("it waits no longer than it may");
+        assert_eq!(
+            outcome.err().map(|error| error.failure.reason()),
+            Some(Reason::SecretUnreadable)
+        );
+        drop(reading);
+    }
 }

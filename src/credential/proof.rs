@@ -61,7 +61,10 @@ impl Prover {
             Proof::Certificate(settings) => {
                 Self::Certificate(client_certificate::Prover::new(settings, context))
             }
-            Proof::Federated(settings) => Self::Federated(federated::Prover::new(settings)),
+            Proof::Federated(settings) => Self::Federated(federated::Prover::new(
+                settings,
+                context.outbound.token_timeout(),
+            )),
             Proof::Nothing => Self::Nothing,
         }
     }

@@ -391,7 +391,9 @@ impl Inner {
                 .map(|record| Ok((locked.pending()?, record)))
                 .transpose()
         });
-        let prepared = prepared.await?;
+        // A file system that does not answer is ours, and not the silence of the provider.
+        let prepared = tokio::time::timeout(patience, prepared).await;
+        let prepared = prepared.unwrap_or(Err(StoreError::Io))?;
         let (pending, record) = prepared.ok_or_else(|| person(Reason::NeverSignedIn))?;
         Ok((Opened::File(pending), record))
     }

@@ -199,7 +199,7 @@ reasons! {
         "the credential's own secret cannot be read from its vault"
         "see the lines of that secret"
     SecretUnreadable "secret_unreadable" Configuration
-        "the file of its token or secret is gone, empty or may not be read"
+        "the file of its token or secret is gone, empty or may not be read, or its file system does not answer"
         "see that the file is there, is not empty, and that the gateway's user may read it"
     CertificateInvalid "certificate_invalid" Configuration
         "what it was given is no certificate with its key, or the passphrase is another"
@@ -355,6 +355,7 @@ impl Reason {
             self,
             Self::SecretUnreadable
                 | Self::CertificateInvalid
+                | Self::IdentityChallenge
                 | Self::TokenExpired
                 | Self::TokenInvalid
                 | Self::RequestInvalid

@@ -626,10 +626,10 @@ impl Code {
                         "credential_unavailable",
                         Gateway,
                         10,
-                        "A secret cannot be read",
-                        "Something the gateway needs for this request cannot be read from its vault, or cannot be read or kept on its own machine.",
-                        "Send again after Retry-After; if it stays so, have the gateway's operator look at the log: it names the reason and the cure.",
-                        "See `reason`: the file, secret or key that it names cannot be used.",
+                        "A credential or key cannot be used",
+                        "Something the gateway needs for this request cannot be read from its vault, cannot be read or kept on its own machine, or has expired.",
+                        "Nothing is wrong with the request: have the gateway's operator look at the log, which names the reason and the cure, then send again.",
+                        "See `reason`: the file, secret, key or fixed token that it names cannot be used.",
                     )
                 }
             }

@@ -107,7 +107,7 @@ impl Asker {
         {
             let key = arc::key(&response, keys)
                 .await
-                .ok_or(AttemptError::unavailable(Reason::IdentityChallenge, None))?;
+                .map_err(|reason| AttemptError::unavailable(reason, None))?;
             response = self.get(Some(key)).await?;
         }
         self.read(&response)

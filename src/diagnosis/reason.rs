@@ -211,7 +211,10 @@ reasons! {
         "the platform's endpoint for managed identities is being updated"
         "nothing to change: it is tried again, and takes up to 70 seconds"
     IdentityChallenge "identity_challenge" Configuration
-        "the agent of Azure Arc demanded a key file that is not in its folder or cannot be read"
+        "the agent of Azure Arc demanded a file that is no key in its own folder, and nothing else is read for it"
+        "see that `IDENTITY_ENDPOINT` is the address of the Azure Arc agent, and that the agent is up to date"
+    IdentityKeyUnreadable "identity_challenge" Configuration
+        "the key file that the agent of Azure Arc demanded cannot be read"
         "let the gateway's user read the Azure Arc agent's keys: add it to the group `himds`"
     TokenExpired "token_expired" Configuration
         "its fixed token has expired"
@@ -355,7 +358,7 @@ impl Reason {
             self,
             Self::SecretUnreadable
                 | Self::CertificateInvalid
-                | Self::IdentityChallenge
+                | Self::IdentityKeyUnreadable
                 | Self::TokenExpired
                 | Self::TokenInvalid
                 | Self::RequestInvalid

@@ -9,17 +9,23 @@ use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Response};
 
+use crate::diagnosis::Reason;
+
 /// Largest key file, in bytes.
 const LIMIT: u64 = 4096;
 
-/// The answer to a challenge; `None` when it names another place, or the file cannot be read.
-pub(super) async fn key(response: &Response<Bytes>, folder: &Path) -> Option<HeaderValue> {
-    let path = named(response, folder)?;
-    let about = tokio::fs::symlink_metadata(&path).await.ok()?;
+/// The answer to a challenge. Refuses when it names another place, or the file cannot be read.
+pub(super) async fn key(response: &Response<Bytes>, folder: &Path) -> Result<HeaderValue, Reason> {
+    let path = named(response, folder).ok_or(Reason::IdentityChallenge)?;
+    read(&path).await.ok_or(Reason::IdentityKeyUnreadable)
+}
+
+async fn read(path: &Path) -> Option<HeaderValue> {
+    let about = tokio::fs::symlink_metadata(path).await.ok()?;
     if !about.is_file() || about.len() > LIMIT {
         return None;
     }
-    let key = tokio::fs::read_to_string(&path).await.ok()?;
+    let key = tokio::fs::read_to_string(path).await.ok()?;
     if key.len() as u64 > LIMIT {
         return None;
     }

@@ -107,6 +107,36 @@ async fn a_fixed_token_that_has_expired_is_the_gateways_own_trouble() {
     assert_eq!(ask(&house).await.0, 200, "another token mends it");
 }
 
+#[tokio::test]
+async fn a_store_that_is_no_file_is_the_gateways_own_trouble() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::create_dir(&file).unwrap();
+    let shut = closed().await;
+    let yaml = yaml(&format!(
+        "refresh_token: {{ token_url: \"http://{shut}/token\", client_id: g, scope: s, store: {{ file: \"{}\" }}, store_key: {{ env: STORE_KEY }} }}",
+        file.display()
+    ))
+    .await;
+    let key = [("STORE_KEY", "c".repeat(64))];
+    let key = key.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let diagnostics = Diagnostics::capture(Level::INFO);
+    let simulator = House::simulator().await;
+    let variables = variables(&simulator, &key);
+    let house = House::around(simulator, &yaml, &key).await;
+    let said = places(&house, &yaml, &variables, &diagnostics).await;
+    let wrong = disagreements(Reason::StoreIsNoFile, "", CALLER, &said);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    std::fs::remove_dir(&file).unwrap();
+    tokio::time::timeout(std::time::Duration::from_mins(1), async {
+        while ask(&house).await.1 != "sign_in_required" {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("without it, somebody can sign in");
+}
+
 /// Runs `without_descriptors` in a process of its own, for the limit counts for the whole process.
 #[test]
 fn a_gateway_without_a_free_descriptor_blames_neither_provider_nor_issuer() {

@@ -262,19 +262,30 @@ fn every_reason_of_a_401_stands_in_its_page() {
 #[test]
 fn every_reason_for_which_something_did_not_come_stands_in_its_page() {
     let document = read("docs/metrics.md");
-    let meant: Vec<Vec<String>> = flowgate::diagnosis::Reason::ALL
-        .iter()
-        .map(|reason| {
-            let entry = reason.entry();
-            vec![
-                format!("`{}`", entry.word),
-                format!("`{}`", entry.fault.as_str()),
-                entry.meaning.to_owned(),
-                entry.fix.to_owned(),
-            ]
-        })
-        .collect();
-    assert_eq!(rows(&document, "### Why there is no token"), meant);
+    let known = flowgate::diagnosis::Reason::ALL;
+    let (tokens, vaults) = (
+        flowgate::diagnosis::Reason::TOKENS,
+        flowgate::diagnosis::Reason::VAULTS,
+    );
+    assert_eq!([tokens, vaults].concat(), known);
+    for (heading, reasons) in [
+        ("### Why there is no token", tokens),
+        ("### Why a secret cannot be read", vaults),
+    ] {
+        let meant: Vec<Vec<String>> = reasons
+            .iter()
+            .map(|reason| {
+                let entry = reason.entry();
+                vec![
+                    format!("`{}`", entry.word),
+                    format!("`{}`", entry.fault.as_str()),
+                    entry.meaning.to_owned(),
+                    entry.fix.to_owned(),
+                ]
+            })
+            .collect();
+        assert_eq!(rows(&document, heading), meant);
+    }
 }
 
 #[test]

@@ -81,12 +81,12 @@ pub fn read(file: &Path) -> Result<Secret<String>, Unreadable> {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_file_that_is_not_read_in_time_is_the_gateways_own_trouble() {
         let settings = FederatedSettings {
             file: PathBuf::from("/nowhere"),
         };
-        let prover = Prover::new(&settings, Duration::from_secs(10));
+        let prover = Prover::new(&settings, Duration::from_millis(10));
         let reading = Arc::clone(&prover.reading).lock_owned().await;
         let outcome = tokio::time::timeout(Duration::from_mins(1), prover.token()).await;
         let outcome = outcome.expect("it waits no longer than it may");

@@ -23,21 +23,25 @@ pub struct Entry {
 }
 
 macro_rules! reasons {
-    ($($name:ident $word:literal $fault:ident $meaning:literal $fix:literal)*) => {
+    ($($(#[$about:meta])* $group:ident { $($name:ident $word:literal $fault:ident $meaning:literal $fix:literal)* })*) => {
         /// A fixed word for why something did not come.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[expect(missing_docs, reason = "the table says what each is")]
-        pub enum Reason { $($name,)* }
+        pub enum Reason { $($($name,)*)* }
 
         impl Reason {
             /// Every reason, in the order of the table.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+            pub const ALL: &'static [Self] = &[$($(Self::$name,)*)*];
+            $(
+                $(#[$about])*
+                pub const $group: &'static [Self] = &[$(Self::$name,)*];
+            )*
 
             /// Its row.
             #[must_use]
             pub const fn entry(self) -> &'static Entry {
                 match self {
-                    $(Self::$name => &Entry { word: $word, fault: Fault::$fault, meaning: $meaning, fix: $fix },)*
+                    $($(Self::$name => &Entry { word: $word, fault: Fault::$fault, meaning: $meaning, fix: $fix },)*)*
                 }
             }
         }
@@ -45,6 +49,8 @@ macro_rules! reasons {
 }
 
 reasons! {
+/// Why there is no token or no key set.
+TOKENS {
     // No connection.
     Dns "dns" Network
         "the host's name cannot be resolved"
@@ -308,6 +314,56 @@ reasons! {
     Unfinished "unfinished" Network
         "the fetch did not end in time"
         "see whether the issuer is slow, and whether a firewall swallows packets"
+}
+
+/// Why a secret in a vault cannot be read or written, where the reason is the vault's own.
+VAULTS {
+    VaultForbidden "forbidden" Vault
+        "the reading credential may not read this secret"
+        "give the reading identity the role `Key Vault Secrets User` on the vault, or the access policy `get`; a new grant takes minutes to count"
+    VaultWriteForbidden "write_forbidden" Vault
+        "the reading credential may not write this secret"
+        "give the identity that reads the vault the role `Key Vault Secrets Officer` on this one secret, or the access policy `set` beside `get`; a new grant takes minutes to count"
+    VaultDeleted "deleted" Vault
+        "the secret is deleted, and its name is blocked until it is recovered or purged"
+        "recover the deleted secret (az keyvault secret recover), or purge it if nobody needs it"
+    VaultBusy "busy" Vault
+        "others are writing this secret at the moment"
+        "the vault has a problem: try again in a minute; a running gateway does so by itself"
+    VaultFirewall "firewall" Vault
+        "the vault's firewall keeps the gateway out"
+        "allow the gateway's address in the vault's networking settings, or use a private endpoint"
+    VaultDisabled "disabled" Vault
+        "the secret is disabled"
+        "enable the secret's version in the vault"
+    VaultNotFound "not_found" Vault
+        "there is no such secret in the vault"
+        "check the name; a deleted secret can be recovered for 7 to 90 days, and blocks its name as long"
+    VaultUnauthorized "unauthorized" Configuration
+        "the vault does not accept the token"
+        "check the reading credential's tenant: a vault takes tokens of its own tenant only"
+    VaultChallenge "challenge_mismatch" Configuration
+        "the vault's challenge asks for a token of another audience"
+        "check the vault's address and `cloud:` of the reading credential: a token is sent to its own vault only"
+    VaultToken "token_unavailable" Configuration
+        "the credential that reads the vault has no token"
+        "see the log lines and `flowgate token` of that credential"
+    VaultNoReader "no_reader" Configuration
+        "nobody reads this vault"
+        "name the reading credential under `secrets.key_vault`"
+    VaultThrottled "throttled" Vault
+        "the vault throttles"
+        "read fewer secrets from one vault, or raise `secrets.key_vault.refresh`"
+    VaultService "vault_error" Vault
+        "the vault has a problem"
+        "the vault has a problem: try again in a minute; a running gateway does so by itself"
+    VaultAnswer "answer_invalid" Vault
+        "the vault's answer cannot be used"
+        "a secret has to be text, not empty and at most 64 KiB, and what is written at most 25 KB; an answer of another kind is not the vault's: see what is between"
+    VaultTimeout "timeout" Network
+        "the vault did not answer in time"
+        "see whether the vault is slow, and whether a firewall swallows packets"
+}
 }
 
 impl Reason {

@@ -4,6 +4,7 @@
 //! its own ([`keep`]): the latest version is read again on a schedule, and at once when a provider refuses the secret; the last good
 //! value stays (facts B4). What the gateway itself writes is a [`VaultWriter`]. Refuses with a [`VaultError`], a fixed word with its fix; never quotes an answer.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use http::HeaderValue;
 
 use super::Secret;
 use crate::client::Outbound;
-use crate::diagnosis::{Explanation, Fault, Reason};
+use crate::diagnosis::{Explanation, Reason, explain};
 
 mod fetch;
 mod keep;
@@ -102,162 +103,100 @@ pub struct Reading {
 }
 
 /// Why a secret cannot be read, or written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VaultError {
     /// The configuration in force names no such reader any more.
-    #[error("nobody reads this vault")]
     NoReader,
     /// The reading credential has no token.
-    #[error("the credential that reads the vault has no token ({0})")]
     Token(Reason),
     /// The challenge names another audience than the vault's.
-    #[error("the vault's challenge asks for a token of another audience")]
     Challenge,
     /// No answer, or not an HTTP one.
-    #[error("the vault cannot be reached ({})", .0.word())]
     Unreachable(Reason),
     /// 401 in spite of a token.
-    #[error("the vault does not accept the token")]
     Unauthorized,
     /// 403 for want of a role or an access policy.
-    #[error("the reading credential may not read this secret")]
     Forbidden,
     /// The same for a write.
-    #[error("the reading credential may not write this secret")]
     WriteForbidden,
     /// 403 of the vault's firewall.
-    #[error("the vault's firewall keeps the gateway out")]
     Firewall,
     /// 403 because the secret is switched off.
-    #[error("the secret is disabled")]
     Disabled,
     /// 404.
-    #[error("there is no such secret in the vault")]
     NotFound,
     /// 409 for a write: the name belongs to a deleted secret.
-    #[error("the secret is deleted, and its name is blocked until it is recovered or purged")]
     Deleted,
     /// Others in this process renew, or others write each time in between.
-    #[error("others are writing this secret at the moment")]
     Busy,
     /// 429.
-    #[error("the vault throttles")]
     Throttled,
     /// 5xx.
-    #[error("the vault has a problem")]
     Service,
     /// An answer without a usable value.
-    #[error("the vault's answer cannot be used")]
     Invalid,
     /// Not done in time.
-    #[error("the vault did not answer in time")]
     Timeout,
     /// A mistake of this program or its libraries.
-    #[error("reading failed by a mistake of this program")]
     Panicked,
 }
 
 impl VaultError {
+    /// The row that says whose fault it is and what to change.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::NoReader => Reason::VaultNoReader,
+            Self::Token(_) => Reason::VaultToken,
+            Self::Challenge => Reason::VaultChallenge,
+            Self::Unreachable(reason) => reason,
+            Self::Unauthorized => Reason::VaultUnauthorized,
+            Self::Forbidden => Reason::VaultForbidden,
+            Self::WriteForbidden => Reason::VaultWriteForbidden,
+            Self::Firewall => Reason::VaultFirewall,
+            Self::Disabled => Reason::VaultDisabled,
+            Self::NotFound => Reason::VaultNotFound,
+            Self::Deleted => Reason::VaultDeleted,
+            Self::Busy => Reason::VaultBusy,
+            Self::Throttled => Reason::VaultThrottled,
+            Self::Service => Reason::VaultService,
+            Self::Invalid => Reason::VaultAnswer,
+            Self::Timeout => Reason::VaultTimeout,
+            Self::Panicked => Reason::Panicked,
+        }
+    }
+
     /// As metrics and logs write it.
     #[must_use]
     pub const fn word(self) -> &'static str {
-        match self {
-            Self::NoReader => "no_reader",
-            Self::Token(_) => "token_unavailable",
-            Self::Challenge => "challenge_mismatch",
-            Self::Unreachable(reason) => reason.word(),
-            Self::Unauthorized => "unauthorized",
-            Self::Forbidden => "forbidden",
-            Self::WriteForbidden => "write_forbidden",
-            Self::Firewall => "firewall",
-            Self::Disabled => "disabled",
-            Self::NotFound => "not_found",
-            Self::Deleted => "deleted",
-            Self::Busy => "busy",
-            Self::Throttled => "throttled",
-            Self::Service => "vault_error",
-            Self::Invalid => "answer_invalid",
-            Self::Timeout => "timeout",
-            Self::Panicked => "panicked",
-        }
+        self.reason().word()
     }
 
     /// What to change.
     #[must_use]
     pub const fn fix(self) -> &'static str {
-        match self {
-            Self::NoReader => "name the reading credential under `secrets.key_vault`",
-            Self::Token(_) => "see the log lines and `flowgate token` of that credential",
-            Self::Challenge => {
-                "check the vault's address and `cloud:` of the reading credential: a token is sent to its own vault only"
-            }
-            Self::Unreachable(reason) => reason.entry().fix,
-            Self::Unauthorized => {
-                "check the reading credential's tenant: a vault takes tokens of its own tenant only"
-            }
-            Self::Forbidden => {
-                "give the reading identity the role `Key Vault Secrets User` on the vault, or the access policy `get`; a new grant takes minutes to count"
-            }
-            Self::WriteForbidden => {
-                "give the identity that reads the vault the role `Key Vault Secrets Officer` on this one secret, or the access policy `set` beside `get`; a new grant takes minutes to count"
-            }
-            Self::Firewall => {
-                "allow the gateway's address in the vault's networking settings, or use a private endpoint"
-            }
-            Self::Disabled => "enable the secret's version in the vault",
-            Self::NotFound => {
-                "check the name; a deleted secret can be recovered for 7 to 90 days, and blocks its name as long"
-            }
-            Self::Deleted => {
-                "recover the deleted secret (az keyvault secret recover), or purge it if nobody needs it"
-            }
-            Self::Throttled => {
-                "read fewer secrets from one vault, or raise `secrets.key_vault.refresh`"
-            }
-            Self::Invalid => {
-                "a secret has to be text, not empty and at most 64 KiB, and what is written at most 25 KB; an answer of another kind is not the vault's: see what is between"
-            }
-            Self::Busy | Self::Service => {
-                "the vault has a problem: try again in a minute; a running gateway does so by itself"
-            }
-            Self::Timeout => Reason::Timeout.entry().fix,
-            Self::Panicked => Reason::Panicked.entry().fix,
-        }
-    }
-
-    /// Who has to change something.
-    #[must_use]
-    pub const fn fault(self) -> Fault {
-        match self {
-            Self::Unreachable(reason) => reason.entry().fault,
-            Self::Timeout => Fault::Network,
-            Self::Forbidden
-            | Self::WriteForbidden
-            | Self::Deleted
-            | Self::Firewall
-            | Self::Disabled
-            | Self::NotFound
-            | Self::Busy
-            | Self::Throttled
-            | Self::Service
-            | Self::Invalid => Fault::Vault,
-            Self::NoReader | Self::Token(_) | Self::Challenge | Self::Unauthorized => {
-                Fault::Configuration
-            }
-            Self::Panicked => Fault::Gateway,
-        }
+        self.reason().entry().fix
     }
 
     /// What it means, whose fault it is and what to change.
     #[must_use]
     pub fn explain(self) -> Explanation {
         Explanation {
-            reason: self.word(),
-            fault: self.fault(),
             meaning: self.to_string().into(),
-            fix: self.fix().into(),
-            evidence: None,
-            signs_in: false,
+            ..explain(self.reason(), &[], None, None)
         }
     }
 }
+
+impl fmt::Display for VaultError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let meaning = self.reason().entry().meaning;
+        match self {
+            Self::Unreachable(reason) => write!(f, "the vault cannot be reached ({reason})"),
+            Self::Token(reason) => write!(f, "{meaning} ({reason})"),
+            _ => f.write_str(meaning),
+        }
+    }
+}
+
+impl std::error::Error for VaultError {}

@@ -44,7 +44,7 @@ pub async fn read(
     };
     let fault = match error {
         VaultError::Token(_) => readers(reader, bench).await,
-        error => error.fault().into(),
+        error => error.reason().entry().fault.into(),
     };
     let change = match error {
         VaultError::Token(_) => format!("see credential {reader}, which reads it"),
@@ -70,7 +70,7 @@ pub async fn unwritten(section: &mut Section, credential: &str, bench: &Bench<'_
     let unwritten = bench.live.unwritten().await.into_iter();
     for (secret, error) in unwritten.filter(|(secret, _)| *secret == own.display()) {
         section.blame(
-            error.fault().into(),
+            error.reason().entry().fault.into(),
             format!("the renewed refresh token cannot be written to {secret}: {error}"),
             error.fix(),
         );

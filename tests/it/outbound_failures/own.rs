@@ -200,9 +200,9 @@ flows:
     // The connection to the gateway is kept, so that it needs no other one.
     let provider = "503 token_unavailable identity_provider";
     assert_eq!(call("/by-address", "x-api-key", KEY).await, provider);
-    let mut taken = Vec::new();
+    let mut files = Vec::new();
     while let Ok(file) = std::fs::File::open("/dev/null") {
-        taken.push(file);
+        files.push(file);
     }
     let word = Reason::NoSocket.word();
     let said = |message: &str| {
@@ -239,7 +239,7 @@ flows:
         assert_eq!(shown["cure"], entry.fix, "{status}");
     }
     assert_eq!(status["key_sets"][0]["trouble"], word, "{status}");
-    drop(taken);
+    drop(files);
     tokio::time::timeout(std::time::Duration::from_mins(2), async {
         while call("/by-address", "x-api-key", KEY).await != provider {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::diagnosis::entra::Suberror;
-use crate::diagnosis::{Evidence, Explanation, Reason, explain};
+use crate::diagnosis::{Evidence, Explanation, ProviderError, Reason, explain};
 use crate::policy::Permitted;
 use crate::secret::vault;
 
@@ -185,16 +185,10 @@ impl Credentialed {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The provider says the gateway's credential is wrong: somebody has to change something.
-    #[error("the identity provider refuses the gateway's credential ({error})")]
+    #[error("the identity provider refuses the gateway's credential ({})", provider.error)]
     Rejected {
-        /// OAuth's `error`, or `http_401` or `http_403` where the answer names none.
-        error: String,
-        /// AADSTS numbers; empty for other providers.
-        codes: Vec<u32>,
-        /// Entra ID's word for how to go on, where it gave one that is known.
-        suberror: Option<&'static Suberror>,
-        /// What the provider's support wants to know.
-        trace_id: Option<String>,
+        /// What it said.
+        provider: ProviderError,
         /// Who said it, and with which status.
         evidence: Option<Arc<Evidence>>,
     },
@@ -206,10 +200,8 @@ pub enum Failure {
     Caller {
         /// What is wanted.
         need: Need,
-        /// AADSTS numbers.
-        codes: Vec<u32>,
-        /// What the provider's support wants to know.
-        trace_id: Option<String>,
+        /// What a provider said, where one was asked.
+        provider: Option<ProviderError>,
     },
     /// The provider is unreachable, slow, throttling or broken; worth another try after `retry_after`.
     #[error("no token is available ({reason})")]
@@ -232,14 +224,8 @@ pub enum Failure {
     SignInRequired {
         /// A fixed word for log and metrics.
         reason: Reason,
-        /// OAuth's `error`, where a provider gave one.
-        error: Option<String>,
-        /// AADSTS numbers.
-        codes: Vec<u32>,
-        /// Entra ID's word for how to go on, where it gave one that is known.
-        suberror: Option<&'static Suberror>,
-        /// What the provider's support wants to know.
-        trace_id: Option<String>,
+        /// What a provider said, where one was asked.
+        provider: Option<ProviderError>,
         /// Who said it, and with which status.
         evidence: Option<Arc<Evidence>>,
     },
@@ -265,39 +251,40 @@ impl Failure {
         self.reason().word()
     }
 
+    /// What the provider said, where one was asked and refused.
+    #[must_use]
+    pub const fn provider(&self) -> Option<&ProviderError> {
+        match self {
+            Self::Rejected { provider, .. } => Some(provider),
+            Self::Caller { provider, .. } | Self::SignInRequired { provider, .. } => {
+                provider.as_ref()
+            }
+            Self::SecretUnavailable(_) | Self::Unavailable { .. } | Self::Unusable { .. } => None,
+        }
+    }
+
     /// What it means, whose fault it is and what to change: the same words for log, pages and commands.
     #[must_use]
     pub fn explain(&self) -> Explanation {
-        match self {
-            Self::SecretUnavailable(error) => Explanation {
-                reason: self.word(),
-                ..error.explain()
-            },
-            Self::Unavailable { evidence, .. } => {
-                explain(self.reason(), &[], None, evidence.clone())
+        let evidence = match self {
+            Self::SecretUnavailable(trouble) => {
+                return Explanation {
+                    reason: self.word(),
+                    ..trouble.explain()
+                };
             }
-            Self::Rejected { evidence, .. } | Self::SignInRequired { evidence, .. } => explain(
-                self.reason(),
-                self.codes(),
-                self.suberror(),
-                evidence.clone(),
-            ),
-            Self::Caller { .. } | Self::Unusable { .. } => {
-                explain(self.reason(), self.codes(), None, None)
-            }
-        }
+            Self::Unavailable { evidence, .. }
+            | Self::Rejected { evidence, .. }
+            | Self::SignInRequired { evidence, .. } => evidence.clone(),
+            Self::Caller { .. } | Self::Unusable { .. } => None,
+        };
+        explain(self.reason(), self.provider(), evidence)
     }
 
     /// What the provider's `suberror` says about how to go on, where it gave one that is known.
     #[must_use]
-    pub const fn suberror(&self) -> Option<&'static Suberror> {
-        match self {
-            Self::Rejected { suberror, .. } | Self::SignInRequired { suberror, .. } => *suberror,
-            Self::SecretUnavailable(_)
-            | Self::Caller { .. }
-            | Self::Unavailable { .. }
-            | Self::Unusable { .. } => None,
-        }
+    pub fn suberror(&self) -> Option<&'static Suberror> {
+        self.provider().and_then(|said| said.suberror)
     }
 
     /// The same; where the caller has to sign in and the provider does not say with what, with what the upstream demands.
@@ -306,12 +293,10 @@ impl Failure {
         match self {
             Self::Caller {
                 need: Need::SignIn(None),
-                codes,
-                trace_id,
+                provider,
             } => Self::Caller {
                 need: Need::SignIn(claims.cloned()),
-                codes,
-                trace_id,
+                provider,
             },
             other => other,
         }
@@ -320,27 +305,17 @@ impl Failure {
     /// AADSTS numbers, where the provider gave any.
     #[must_use]
     pub fn codes(&self) -> &[u32] {
-        match self {
-            Self::Rejected { codes, .. }
-            | Self::Caller { codes, .. }
-            | Self::SignInRequired { codes, .. } => codes,
-            Self::SecretUnavailable(_) | Self::Unavailable { .. } | Self::Unusable { .. } => &[],
-        }
+        self.provider().map_or(&[], |said| &said.codes)
     }
 
     /// OAuth's `error` and the trace id, where the provider gave any.
     #[must_use]
     pub fn said(&self) -> (Option<&str>, Option<&str>) {
         match self {
-            Self::Rejected {
-                error, trace_id, ..
-            } => (Some(error), trace_id.as_deref()),
-            Self::SignInRequired {
-                error, trace_id, ..
-            } => (error.as_deref(), trace_id.as_deref()),
-            Self::Caller { trace_id, .. } => (None, trace_id.as_deref()),
-            Self::SecretUnavailable(error) => (Some(error.word()), None),
-            Self::Unavailable { .. } | Self::Unusable { .. } => (None, None),
+            Self::SecretUnavailable(trouble) => (Some(trouble.word()), None),
+            other => other.provider().map_or((None, None), |said| {
+                (Some(&said.error), said.trace_id.as_deref())
+            }),
         }
     }
 }

@@ -8,8 +8,10 @@
 pub mod compare;
 pub mod entra;
 mod explain;
+mod provider;
 mod reason;
 pub mod service;
 
 pub use explain::{Evidence, Explanation, Fault, chain, explain};
+pub use provider::{ProviderError, Subject};
 pub use reason::{Entry, Reason};

@@ -181,10 +181,10 @@ impl Refusal {
         match self {
             Self::Credential(failure) => Some(failure.explain()),
             Self::Upstream(upstream::Failure::Unreachable(error)) => {
-                Some(diagnosis::explain(error.reason(), &[], None, None))
+                Some(diagnosis::explain(error.reason(), None, None))
             }
             Self::Upstream(upstream::Failure::NoSocket) => {
-                Some(diagnosis::explain(Reason::NoSocket, &[], None, None))
+                Some(diagnosis::explain(Reason::NoSocket, None, None))
             }
             _ => None,
         }

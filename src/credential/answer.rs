@@ -20,7 +20,7 @@ use super::source::{AttemptError, Grant};
 use super::{Claims, Failure};
 use crate::client::{answered, is_page};
 use crate::diagnosis::entra::suberror;
-use crate::diagnosis::{Evidence, Reason};
+use crate::diagnosis::{Evidence, ProviderError, Reason, Subject};
 use crate::secret::Secret;
 
 /// Largest answer, in bytes (rule 21).
@@ -186,27 +186,30 @@ fn error(
     let Some(error) = text(answer, "error") else {
         return unreadable(response, retry_after);
     };
-    let word = harmless(error);
-    let oauth = |word: &String| word.starts_with("invalid_") || word.starts_with("unauthorized_");
-    if nothing_there(response.status()) && !word.as_ref().is_some_and(oauth) {
+    let codes = answer.get("error_codes").and_then(Value::as_array);
+    let provider = ProviderError {
+        error: harmless(error).unwrap_or_else(|| "unreadable".to_owned()),
+        codes: codes
+            .into_iter()
+            .flatten()
+            .filter_map(|code| number(Some(code)))
+            .filter_map(|code| u32::try_from(code.as_secs()).ok())
+            .take(8)
+            .collect(),
+        suberror: text(answer, "suberror").and_then(suberror::find),
+        trace_id: text(answer, "trace_id").and_then(harmless),
+    };
+    let word = &provider.error;
+    let oauth = word.starts_with("invalid_") || word.starts_with("unauthorized_");
+    if nothing_there(response.status()) && !oauth {
         return unreadable(response, retry_after);
     }
-    if matches!(error, "temporarily_unavailable" | "server_error") {
+    if provider.subject() == Subject::Outage {
         return AttemptError::unavailable(Reason::ProviderError, retry_after);
     }
-    let codes = answer.get("error_codes").and_then(Value::as_array);
     AttemptError {
         failure: Failure::Rejected {
-            error: word.unwrap_or_else(|| "unreadable".to_owned()),
-            codes: codes
-                .into_iter()
-                .flatten()
-                .filter_map(|code| number(Some(code)))
-                .filter_map(|code| u32::try_from(code.as_secs()).ok())
-                .take(8)
-                .collect(),
-            suberror: text(answer, "suberror").and_then(suberror::find),
-            trace_id: text(answer, "trace_id").and_then(harmless),
+            provider,
             evidence: None,
         },
         retry_after,
@@ -229,10 +232,10 @@ fn unreadable(response: &Response<Bytes>, retry_after: Option<Duration>) -> Atte
     if let Some(error) = refused {
         return AttemptError {
             failure: Failure::Rejected {
-                error: error.to_owned(),
-                codes: Vec::new(),
-                suberror: None,
-                trace_id: None,
+                provider: ProviderError {
+                    error: error.to_owned(),
+                    ..ProviderError::default()
+                },
                 evidence: None,
             },
             retry_after,

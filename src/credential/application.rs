@@ -15,35 +15,10 @@ use super::proof::{Presented, Proof, Prover};
 use super::source::{AttemptError, Context, Wish};
 use super::{Ask, Claims, Failure, answer};
 use crate::client::{Limits, Reach};
-use crate::diagnosis::Reason;
+use crate::diagnosis::{Reason, Subject};
 
 /// AADSTS numbers of a secret that is wrong or has expired, and of a certificate that is not known (facts B2).
 const PROOF_REFUSED: [u32; 3] = [7_000_215, 7_000_222, 700_027];
-
-/// OAuth's words for a client that is refused (RFC 6749 section 5.2), and those that some servers have in their place.
-pub(super) const CLIENT_REFUSED: [&str; 6] = [
-    "invalid_client",
-    "unauthorized_client",
-    "invalid_client_id",
-    "invalid_client_secret",
-    "invalid_client_credentials",
-    "incorrect_client_credentials",
-];
-
-/// Words about what is asked for, or about the user, whatever status they come with: Keycloak refuses a wrong password with 401.
-const NOT_THE_CLIENT: [&str; 11] = [
-    "invalid_grant",
-    "invalid_scope",
-    "invalid_target",
-    "unsupported_grant_type",
-    "interaction_required",
-    "login_required",
-    "consent_required",
-    "authorization_pending",
-    "slow_down",
-    "expired_token",
-    "authorization_declined",
-];
 
 /// Most proofs of one attempt: two secrets in two spellings.
 const PROOFS: usize = 4;
@@ -179,16 +154,31 @@ impl Client {
         let Err(error) = answer::read(response, self.context.clock.since_epoch()) else {
             return false;
         };
-        let Failure::Rejected { error, codes, .. } = &error.failure else {
+        let Failure::Rejected { provider, .. } = &error.failure else {
             return false;
         };
-        if !codes.is_empty() {
-            return codes.iter().any(|code| PROOF_REFUSED.contains(code));
+        if !provider.codes.is_empty() {
+            return provider
+                .codes
+                .iter()
+                .any(|code| PROOF_REFUSED.contains(code));
         }
         let user = grant.iter().any(|(name, _)| *name == "password");
-        CLIENT_REFUSED.contains(&error.as_str())
-            || !NOT_THE_CLIENT.contains(&error.as_str())
-                && (status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN && !user)
+        match provider.subject() {
+            Subject::Client => true,
+            Subject::Unknown | Subject::Outage => {
+                status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN && !user
+            }
+            // About what is asked for, or the user, whatever status it comes with: Keycloak refuses a wrong password with 401.
+            Subject::Grant
+            | Subject::Request
+            | Subject::Person
+            | Subject::Consent
+            | Subject::Pending
+            | Subject::SlowDown
+            | Subject::Late
+            | Subject::Declined => false,
+        }
     }
 
     async fn post(

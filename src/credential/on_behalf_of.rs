@@ -23,7 +23,7 @@ use super::claims::Claims;
 use super::source::{Attempt, AttemptError, Context, Source, Wish};
 use super::token_cache_entry::{Deps, Owner, TokenCacheEntry};
 use super::{Ask, Failure, answer};
-use crate::diagnosis::Reason;
+use crate::diagnosis::{ProviderError, Reason, Subject};
 use crate::identity::Assertion;
 
 #[cfg(test)]
@@ -233,8 +233,7 @@ fn needed(need: Need) -> AttemptError {
     AttemptError {
         failure: Failure::Caller {
             need,
-            codes: Vec::new(),
-            trace_id: None,
+            provider: None,
         },
         retry_after: None,
     }
@@ -242,18 +241,10 @@ fn needed(need: Need) -> AttemptError {
 
 /// An error that the caller can fix as such; every other as it is. `ended`: whether the assertion has run out by now.
 fn explained(refused: AttemptError, response: &Response<Bytes>, ended: bool) -> AttemptError {
-    let Failure::Rejected {
-        error,
-        codes,
-        suberror,
-        trace_id,
-        ..
-    } = &refused.failure
-    else {
+    let Failure::Rejected { provider, .. } = &refused.failure else {
         return refused;
     };
-    let suberror = suberror.map_or("", |known| known.word);
-    match need(error, suberror, codes, ended) {
+    match need(provider, ended) {
         None => refused,
         Some(need) => AttemptError {
             failure: Failure::Caller {
@@ -261,8 +252,11 @@ fn explained(refused: AttemptError, response: &Response<Bytes>, ended: bool) -> 
                     Need::SignIn(_) => Need::SignIn(answer::demand(response)),
                     other => other,
                 },
-                codes: codes.clone(),
-                trace_id: trace_id.clone(),
+                provider: Some(ProviderError {
+                    // It advises whoever runs the gateway, and this is the caller's to mend.
+                    suberror: None,
+                    ..provider.clone()
+                }),
             },
             retry_after: refused.retry_after,
         },
@@ -273,9 +267,10 @@ fn explained(refused: AttemptError, response: &Response<Bytes>, ended: bool) -> 
 /// (facts B1.11, B2.1). What is not named here is the gateway's: 500131 (the assertion is for another application than the credential's
 /// client id) and 50013 (the provider does not know the assertion we verified) come from a configuration that names two applications
 /// or two tenants.
-fn need(error: &str, suberror: &str, codes: &[u32], ended: bool) -> Option<Need> {
-    let any = |numbers: &[u32]| codes.iter().any(|code| numbers.contains(code));
-    let consent = error == "consent_required" || suberror == "consent_required";
+fn need(provider: &ProviderError, ended: bool) -> Option<Need> {
+    let any = |numbers: &[u32]| provider.codes.iter().any(|code| numbers.contains(code));
+    let consent =
+        provider.subject() == Subject::Consent || provider.suggests(&["consent_required"]);
     // 65004: the user declined; 90094: an administrator's consent is needed; 50105: the user is not assigned to the application.
     if consent || any(&[65_001, 65_004, 90_094, 50_105]) {
         return Some(Need::Consent);
@@ -286,8 +281,8 @@ fn need(error: &str, suberror: &str, codes: &[u32], ended: bool) -> Option<Need>
     if any(&[500_133]) || (any(&[50_013]) && ended) {
         return Some(Need::Fresh);
     }
-    let interactive = matches!(error, "interaction_required" | "login_required")
-        || matches!(suberror, "basic_action" | "additional_action");
+    let interactive = provider.subject() == Subject::Person
+        || provider.suggests(&["basic_action", "additional_action"]);
     // The account is locked, disabled or gone, its password has expired, or its sessions were ended: a sign-in tells the user.
     let account = [
         50_034, 50_053, 50_055, 50_057, 50_132, 50_133, 50_144, 50_173,

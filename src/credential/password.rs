@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use super::application::{Application, CLIENT_REFUSED, Client};
+use super::application::{Application, Client};
 use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
-use crate::diagnosis::Reason;
+use crate::diagnosis::{Reason, Subject};
 use crate::secret::{Secret, Value};
 
 mod refused;
@@ -121,7 +121,7 @@ impl Password {
 /// section 5.2); an answer nobody can read may well have been a refusal.
 fn counts(failure: &Failure) -> bool {
     match failure {
-        Failure::Rejected { error, .. } => !CLIENT_REFUSED.contains(&error.as_str()),
+        Failure::Rejected { provider, .. } => provider.subject() != Subject::Client,
         Failure::Unavailable { reason, .. } => {
             matches!(reason, Reason::AnswerInvalid | Reason::WebPage)
         }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::application::{Application, Client};
 use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
-use crate::diagnosis::Reason;
+use crate::diagnosis::{Reason, Subject};
 use crate::metrics::{About, Reporter};
 use crate::secret::vault::Address;
 use crate::secret::{Secret, Value};
@@ -515,7 +515,8 @@ async fn blocking<T: Send + 'static>(
 
 /// The token itself is refused: used up, expired, revoked.
 fn worn_out(failure: &Failure) -> bool {
-    matches!(failure, Failure::Rejected { error, codes, .. } if error == "invalid_grant" && !codes.contains(&LOOP))
+    matches!(failure, Failure::Rejected { provider, .. }
+        if provider.subject() == Subject::Grant && !provider.codes.contains(&LOOP))
 }
 
 /// AADSTS50196: asked too often, which passes by itself.
@@ -523,24 +524,15 @@ const LOOP: u32 = 50_196;
 
 /// A refusal that only a person can fix (facts B1.8, B2.2): the token is refused, or the account has to do something first.
 fn for_a_person(refused: AttemptError) -> AttemptError {
-    let interaction = ["interaction_required", "login_required", "consent_required"];
+    let fixable = [Subject::Grant, Subject::Person, Subject::Consent];
     match refused.failure {
-        Failure::Rejected {
-            error,
-            codes,
-            suberror,
-            trace_id,
-            evidence,
-        } if !codes.contains(&LOOP)
-            && (error == "invalid_grant" || interaction.contains(&error.as_str())) =>
+        Failure::Rejected { provider, evidence }
+            if !provider.codes.contains(&LOOP) && fixable.contains(&provider.subject()) =>
         {
             AttemptError {
                 failure: Failure::SignInRequired {
                     reason: Reason::SignInEnded,
-                    error: Some(error),
-                    codes,
-                    suberror,
-                    trace_id,
+                    provider: Some(provider),
                     evidence,
                 },
                 retry_after: refused.retry_after,
@@ -553,10 +545,7 @@ fn for_a_person(refused: AttemptError) -> AttemptError {
 fn person(reason: Reason) -> AttemptError {
     AttemptError::from(Failure::SignInRequired {
         reason,
-        error: None,
-        codes: Vec::new(),
-        suberror: None,
-        trace_id: None,
+        provider: None,
         evidence: None,
     })
 }

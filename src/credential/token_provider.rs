@@ -99,10 +99,9 @@ fn assertion(permitted: &Permitted) -> Result<&Assertion, Failure> {
         .identity()
         .assertion
         .as_deref()
-        .ok_or_else(|| Failure::Caller {
+        .ok_or(Failure::Caller {
             need: Need::User,
-            codes: Vec::new(),
-            trace_id: None,
+            provider: None,
         })
 }
 

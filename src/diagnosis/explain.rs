@@ -1,14 +1,14 @@
 //! One explanation for everybody who asks why there is no token, no secret or no key set.
 //!
-//! In: a [`Reason`], the provider's AADSTS numbers and `suberror`, where there were any, and the [`Evidence`]. Out: an [`Explanation`]. It is for
+//! In: a [`Reason`], what the provider said, where it said something, and the [`Evidence`]. Out: an [`Explanation`]. It is for
 //! operators: it names hosts and repeats errors of the network and of TLS, never a path, a query, a secret or an answer's text.
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;
 
-use super::Reason;
-use super::entra::{self, Suberror};
+use super::entra;
+use super::{ProviderError, Reason};
 
 /// Longest text of an error that is repeated, in characters: a certificate's names are whatever its owner wrote.
 const LONGEST: usize = 400;
@@ -144,10 +144,11 @@ impl Explanation {
 #[must_use]
 pub fn explain(
     reason: Reason,
-    codes: &[u32],
-    suberror: Option<&'static Suberror>,
+    provider: Option<&ProviderError>,
     evidence: Option<Arc<Evidence>>,
 ) -> Explanation {
+    let codes = provider.map_or(&[][..], |said| &said.codes);
+    let suberror = provider.and_then(|said| said.suberror);
     let entry = reason.entry();
     let mut explanation = Explanation {
         reason: entry.word,
@@ -209,7 +210,11 @@ mod tests {
 
     #[test]
     fn a_number_that_nobody_knows_leads_to_the_providers_own_page() {
-        let explanation = explain(Reason::Rejected, &[9_999_991], None, None);
+        let said = ProviderError {
+            codes: vec![9_999_991],
+            ..ProviderError::default()
+        };
+        let explanation = explain(Reason::Rejected, Some(&said), None);
         assert!(
             explanation
                 .fix

@@ -183,7 +183,7 @@ impl VaultError {
     pub fn explain(self) -> Explanation {
         Explanation {
             meaning: self.to_string().into(),
-            ..explain(self.reason(), &[], None, None)
+            ..explain(self.reason(), None, None)
         }
     }
 }

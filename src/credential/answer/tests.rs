@@ -179,10 +179,12 @@ fn a_refusal_keeps_error_codes_and_trace_id_and_nothing_else() {
     assert_eq!(
         error.failure,
         Failure::Rejected {
-            error: "invalid_client".into(),
-            codes: vec![7_000_215, 7_000_222],
-            suberror: suberror::find("message_only"),
-            trace_id: Some("0f8fad5b-d9cb-469f-a165-70867728950e".into()),
+            provider: ProviderError {
+                error: "invalid_client".into(),
+                codes: vec![7_000_215, 7_000_222],
+                suberror: suberror::find("message_only"),
+                trace_id: Some("0f8fad5b-d9cb-469f-a165-70867728950e".into()),
+            },
             evidence: None,
         }
     );
@@ -218,22 +220,21 @@ fn a_providers_text_cannot_forge_or_flood_a_log_line() {
     ] {
         let body = json!({"error": text, "trace_id": text, "suberror": text, "error_codes": vec![1; 1000]});
         let Err(AttemptError {
-            failure:
-                Failure::Rejected {
-                    error,
-                    codes,
-                    suberror: None,
-                    trace_id,
-                    ..
-                },
+            failure: Failure::Rejected { provider, .. },
             ..
         }) = answered(400, &[], body.to_string())
         else {
             panic!("not refused");
         };
+        let ProviderError {
+            error,
+            codes,
+            suberror,
+            trace_id,
+        } = provider;
         assert_eq!(
-            (error.as_str(), trace_id, codes.len()),
-            ("unreadable", None, 8)
+            (error.as_str(), trace_id, codes.len(), suberror),
+            ("unreadable", None, 8, None)
         );
     }
 }

@@ -164,21 +164,15 @@ async fn a_wrong_secret_is_a_refusal_with_the_providers_numbers() {
         proof: proof("wrong", ClientAuth::Post),
         ..settings(&simulator)
     };
-    let error = fetched(&settings, scope()).await.err().unwrap();
-    let Failure::Rejected {
-        error,
-        codes,
-        trace_id,
-        ..
-    } = error.failure
-    else {
-        panic!("{:?}", error.failure);
+    let denial = fetched(&settings, scope()).await.err().unwrap();
+    let Failure::Rejected { provider, .. } = denial.failure else {
+        panic!("{:?}", denial.failure);
     };
     assert_eq!(
-        (error.as_str(), codes.as_slice()),
+        (provider.error.as_str(), provider.codes.as_slice()),
         ("invalid_client", [7_000_215].as_slice())
     );
-    assert!(trace_id.is_some());
+    assert!(provider.trace_id.is_some());
 }
 
 #[tokio::test]

@@ -118,7 +118,9 @@ impl Bench {
 
     async fn need(&self, assertion: &Assertion) -> (Need, Vec<u32>) {
         match self.exchange.entry(assertion).token().await {
-            Err(Failure::Caller { need, codes, .. }) => (need, codes),
+            Err(Failure::Caller { need, provider }) => {
+                (need, provider.map(|said| said.codes).unwrap_or_default())
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -325,8 +327,8 @@ async fn what_the_caller_can_mend_is_told_apart_from_what_the_gateway_has_to() {
         let assertion = bench.assertion(|spec| spec.claim("jti", code));
         let failure = bench.exchange.entry(&assertion).token().await.unwrap_err();
         match (failure, expected) {
-            (Failure::Caller { need, codes, .. }, Some(expected)) => {
-                assert_eq!(codes, [code], "{code}");
+            (Failure::Caller { need, provider }, Some(expected)) => {
+                assert_eq!(provider.unwrap().codes, [code], "{code}");
                 let plain = match need {
                     Need::SignIn(_) => Need::SignIn(None),
                     other => other,

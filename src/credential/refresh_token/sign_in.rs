@@ -17,6 +17,7 @@ use super::{Account, RefreshTokenSettings, StoreError};
 use crate::credential::application::Client;
 use crate::credential::source::{AttemptError, Context, Wish};
 use crate::credential::{Ask, Failure, answer};
+use crate::diagnosis::{ProviderError, Subject};
 use crate::secret::Secret;
 use crate::secret::vault;
 
@@ -309,16 +310,19 @@ impl SignIn {
             match outcome {
                 Ok(response) => return self.signed(&response, None),
                 Err(refused) => match &refused.failure {
-                    Failure::Rejected { error, codes, .. } => match error.as_str() {
-                        "authorization_pending" => {}
-                        "slow_down" => interval += SLOWER,
-                        "expired_token" | "code_expired" => return Err(Error::Late),
-                        "authorization_declined" | "access_denied" => {
-                            let (error, codes) = (error.clone(), codes.clone());
-                            return Err(Error::Ended { error, codes });
+                    // Some servers have words of their own beside OAuth's.
+                    Failure::Rejected { provider, .. } => {
+                        match (provider.subject(), &*provider.error) {
+                            (Subject::Pending, _) => {}
+                            (Subject::SlowDown, _) => interval += SLOWER,
+                            (Subject::Late, _) | (_, "code_expired") => return Err(Error::Late),
+                            (Subject::Declined, _) | (_, "access_denied") => {
+                                let ProviderError { error, codes, .. } = provider.clone();
+                                return Err(Error::Ended { error, codes });
+                            }
+                            _ => return Err(refused.into()),
                         }
-                        _ => return Err(refused.into()),
-                    },
+                    }
                     // The person is still typing: an outage of a moment is no reason to begin anew.
                     Failure::Unavailable { reason, .. } if !reason.is_of_the_token() => {}
                     _ => return Err(refused.into()),

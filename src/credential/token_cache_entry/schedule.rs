@@ -152,10 +152,11 @@ mod tests {
     #[test]
     fn a_refused_credential_is_tried_every_five_minutes_unless_somebody_asks() {
         let refused = Failure::Rejected {
-            error: "invalid_client".into(),
-            codes: vec![7_000_215],
-            suberror: None,
-            trace_id: None,
+            provider: crate::diagnosis::ProviderError {
+                error: "invalid_client".into(),
+                codes: vec![7_000_215],
+                ..Default::default()
+            },
             evidence: None,
         };
         let (held, unasked) = hold(&refused, 9, None, 0.999);

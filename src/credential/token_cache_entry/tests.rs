@@ -83,10 +83,11 @@ fn down() -> Step {
 fn refused() -> Step {
     Step::Fail(AttemptError {
         failure: Failure::Rejected {
-            error: "invalid_client".into(),
-            codes: vec![7_000_215],
-            suberror: None,
-            trace_id: None,
+            provider: crate::diagnosis::ProviderError {
+                error: "invalid_client".into(),
+                codes: vec![7_000_215],
+                ..Default::default()
+            },
             evidence: None,
         },
         retry_after: None,

@@ -127,7 +127,7 @@ impl Fault {
     /// What it means, whose fault it is and what to change.
     #[must_use]
     pub fn explain(&self) -> Explanation {
-        explain(self.reason, &[], None, self.evidence.clone())
+        explain(self.reason, None, self.evidence.clone())
     }
 }
 

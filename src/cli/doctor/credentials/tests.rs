@@ -8,7 +8,7 @@ use super::{Question, block, denied, title};
 use crate::cli::doctor::report::{Fault, Section};
 use crate::cli::live;
 use crate::credential::{Ask, Failure};
-use crate::diagnosis::{Evidence, Reason};
+use crate::diagnosis::{Evidence, ProviderError, Reason};
 use crate::refusal::{Code, Refusal};
 use crate::secret::vault::VaultError;
 
@@ -21,10 +21,12 @@ fn reported(failure: &Failure) -> (Section, Fault) {
 
 fn rejected(codes: &[u32]) -> Failure {
     Failure::Rejected {
-        error: "invalid_client".to_owned(),
-        codes: codes.to_vec(),
-        suberror: None,
-        trace_id: Some("5d4c".to_owned()),
+        provider: ProviderError {
+            error: "invalid_client".to_owned(),
+            codes: codes.to_vec(),
+            trace_id: Some("5d4c".to_owned()),
+            ..ProviderError::default()
+        },
         evidence: None,
     }
 }
@@ -91,10 +93,7 @@ fn a_vault_that_cannot_be_used_is_not_the_identity_providers_trouble() {
 fn whoever_has_to_sign_in_is_told_how() {
     let (section, _) = reported(&Failure::SignInRequired {
         reason: Reason::NeverSignedIn,
-        error: None,
-        codes: Vec::new(),
-        suberror: None,
-        trace_id: None,
+        provider: None,
         evidence: None,
     });
     let text = section.to_string();

@@ -117,13 +117,10 @@ async fn an_ended_session_needs_a_person_and_says_which_end() {
     ] {
         let (_folder, simulator, settings) = filled(Rotation::Lenient).await;
         simulator.end_sessions(directory::SERVICE_USER, ended);
-        let error = fetched(&settings).await.err().unwrap();
-        assert_eq!(reason(&error), "sign_in_ended");
-        assert_eq!(error.failure.codes(), [code]);
-        let Failure::SignInRequired { error, .. } = error.failure else {
-            panic!();
-        };
-        assert_eq!(error.as_deref(), Some("invalid_grant"));
+        let denial = fetched(&settings).await.err().unwrap();
+        assert_eq!(reason(&denial), "sign_in_ended");
+        assert_eq!(denial.failure.codes(), [code]);
+        assert_eq!(denial.failure.said().0, Some("invalid_grant"));
     }
 }
 

@@ -105,12 +105,12 @@ pub enum Error {
     #[error("the outbound client cannot be built")]
     Outbound(#[from] crate::client::Error),
     /// A new certificate cannot be used, and the old one can.
-    #[error("{place}: the new certificate {problem}, and the one in use is still good")]
+    #[error("{place}: the new certificate {}, and the one in use is still good", if *expired { "has expired" } else { "is not valid yet" })]
     Certificate {
         /// The key path of its file.
         place: Arc<str>,
-        /// `has expired` or `is not valid yet`.
-        problem: &'static str,
+        /// It has expired; else it is not valid yet.
+        expired: bool,
         /// From when on it is taken, in Unix seconds.
         from: u64,
     },
@@ -205,15 +205,10 @@ impl App {
             // One of this very minute, for a clock that is a little behind, is good.
             let usable = new.valid.at(now) || new.valid.at(now + SKEW);
             if !usable && current.summary.certificates.iter().any(|old| good(&old)) {
-                let expired = new.valid.until < now;
                 return Err(Error::Certificate {
                     place: Arc::clone(&new.place),
                     from: new.valid.from.saturating_sub(SKEW),
-                    problem: if expired {
-                        "has expired"
-                    } else {
-                        "is not valid yet"
-                    },
+                    expired: new.valid.until < now,
                 });
             }
         }

@@ -269,7 +269,7 @@ impl Failure {
         let evidence = match self {
             Self::SecretUnavailable(trouble) => {
                 return Explanation {
-                    reason: self.word(),
+                    reason: self.reason(),
                     ..trouble.explain()
                 };
             }

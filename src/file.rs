@@ -3,6 +3,7 @@
 //! In: a path and the largest size. Out: what the file holds. Refuses everything but a regular file, links followed: to open or read a pipe or a
 //! device may wait for ever. A file system that does not answer is waited for: whoever must not wait reads in a thread of its own.
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,22 +12,17 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 /// Why a file cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// Nothing is there.
-    #[error("the file does not exist")]
     NotFound,
     /// The process may not read it.
-    #[error("the file may not be read by this user")]
     Denied,
     /// A folder, pipe, socket or device.
-    #[error("this is not a regular file")]
     NotRegular,
     /// It is larger than allowed.
-    #[error("the file is too large")]
     TooLarge,
     /// Something else went wrong.
-    #[error("the file cannot be read")]
     Unreadable,
 }
 
@@ -43,6 +39,14 @@ impl Error {
         }
     }
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for Error {}
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {

@@ -135,7 +135,7 @@ impl App {
         if let Some(report) = self.last_reload().as_ref().filter(|report| !report.good()) {
             reasons.push(format!(
                 "configuration: not reloaded ({}, problems: {}), the last good one is in force",
-                report.result,
+                report.result.word(),
                 report.problems.len()
             ));
         }
@@ -227,7 +227,7 @@ impl App {
                     "token_before_change": entry.changed,
                     "trouble": entry.error.map(|error| {
                         let mut shown = json!({
-                            "reason": error.explanation.reason,
+                            "reason": error.explanation.reason.word(),
                             "codes": error.codes,
                             "suberror": error.suberror.map(|known| known.word),
                             "since": error.since,

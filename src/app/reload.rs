@@ -39,11 +39,44 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Reloads that may wait for the one before.
 const WAITING: usize = 8;
 
+/// What reading the configuration again came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A changed one is in force.
+    Reloaded,
+    /// It is the one in force.
+    Unchanged,
+    /// It cannot be used.
+    Failed,
+    /// It could not be read in time.
+    Unreadable,
+}
+
+impl Outcome {
+    /// As pages show it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Reloaded => "reloaded",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// Whether what the files say is in force.
+    #[must_use]
+    pub const fn good(self) -> bool {
+        matches!(self, Self::Reloaded | Self::Unchanged)
+    }
+}
+
 /// What came of reading the configuration again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// `reloaded`, `unchanged`, `failed` or `unreadable`.
-    pub result: &'static str,
+    /// What it came to.
+    pub result: Outcome,
     /// The hash of the configuration that is in force now.
     pub hash: String,
     /// What is wrong, a line each, without values.
@@ -56,7 +89,7 @@ impl Report {
     /// Whether what the files say is in force.
     #[must_use]
     pub fn good(&self) -> bool {
-        matches!(self.result, "reloaded" | "unchanged")
+        self.result.good()
     }
 
     /// Whether it says the same as another one, at another time.
@@ -195,7 +228,7 @@ impl Reloader {
             let over = self
                 .last
                 .as_ref()
-                .is_some_and(|last| last.result == "unreadable");
+                .is_some_and(|last| last.result == Outcome::Unreadable);
             let due = self
                 .retry
                 .is_some_and(|from| self.ambient.clock.unix() >= from);
@@ -218,7 +251,7 @@ impl Reloader {
             .within(move || read(&paths, known, &ambient, &app))
             .await;
         let (result, problems) = match read {
-            Err(reason) => ("unreadable", vec![reason.to_owned()]),
+            Err(reason) => (Outcome::Unreadable, vec![reason.to_owned()]),
             Ok(read) => {
                 self.seen = read.seen;
                 self.files = read.files;
@@ -228,8 +261,8 @@ impl Reloader {
                     Err(problems) => Err(self.explain(&problems)),
                 };
                 match result {
-                    Ok(word) => (word, Vec::new()),
-                    Err(problems) => ("failed", problems),
+                    Ok(outcome) => (outcome, Vec::new()),
+                    Err(problems) => (Outcome::Failed, problems),
                 }
             }
         };
@@ -241,9 +274,9 @@ impl Reloader {
         };
         // Files are read again until they have rested for a while; that finds the same as before, and then there is nothing to say.
         let news = match result {
-            "reloaded" => true,
-            "unchanged" => self.last.as_ref().is_some_and(|last| !last.good()),
-            _ => !report.repeats(self.last.as_ref()),
+            Outcome::Reloaded => true,
+            Outcome::Unchanged => self.last.as_ref().is_some_and(|last| !last.good()),
+            Outcome::Failed | Outcome::Unreadable => !report.repeats(self.last.as_ref()),
         };
         if cause == Cause::Asked || news {
             self.report(&report);
@@ -259,7 +292,7 @@ impl Reloader {
         &mut self,
         config: &Config,
         outbound: Option<Result<Outbound, Error>>,
-    ) -> Result<&'static str, Vec<String>> {
+    ) -> Result<Outcome, Vec<String>> {
         // An emptied file is one that somebody is still writing. A gateway that should serve nothing can be stopped.
         if config.flows.is_empty() {
             return Err(vec!["it has no flows".to_owned()]);
@@ -267,7 +300,7 @@ impl Reloader {
         let text_changed = config.hash != self.hash;
         let values_changed = config.values.as_ref() != self.values;
         if !text_changed && !values_changed {
-            return Ok("unchanged");
+            return Ok(Outcome::Unchanged);
         }
         let applied = outbound
             .unwrap_or_else(|| self.app.outbound(config))
@@ -290,7 +323,7 @@ impl Reloader {
             values_changed,
             "configuration reloaded"
         );
-        Ok("reloaded")
+        Ok(Outcome::Reloaded)
     }
 
     /// Every problem in a line, those first that keep the configuration from being used.
@@ -307,15 +340,15 @@ impl Reloader {
     /// Says what came of it, in the log and in the metrics.
     fn report(&self, report: &Report) {
         let word = match report.result {
-            "reloaded" => "ok",
-            "unchanged" => {
+            Outcome::Reloaded => "ok",
+            Outcome::Unchanged => {
                 tracing::info!(
                     hash = report.hash,
                     "configuration unchanged: text, secrets and certificates are those in force"
                 );
                 "ok"
             }
-            other => {
+            Outcome::Failed | Outcome::Unreadable => {
                 // One mistake is in the same line, several in lines of their own before it.
                 let (several, error) = match report.problems.as_slice() {
                     [one] => (&[] as &[String], Some(one)),
@@ -330,7 +363,7 @@ impl Reloader {
                     error,
                     "configuration not reloaded: the last good one stays in force"
                 );
-                other
+                report.result.word()
             }
         };
         let reloads = &self.metrics.config_reloads_total;

@@ -92,8 +92,8 @@ impl Evidence {
 /// Why something did not come, in words for an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// The fixed word, for metrics and searches.
-    pub reason: &'static str,
+    /// Why.
+    pub reason: Reason,
     /// Who has to change something.
     pub fault: Fault,
     /// What it means.
@@ -151,7 +151,7 @@ pub fn explain(
     let suberror = provider.and_then(|said| said.suberror);
     let entry = reason.entry();
     let mut explanation = Explanation {
-        reason: entry.word,
+        reason,
         fault: entry.fault,
         meaning: entry.meaning.into(),
         fix: entry.fix.into(),

@@ -5,6 +5,7 @@
 //! unless binary ones are wanted: those come in base64. The reason is a fixed word and never quotes the value. What is in a vault is read while the
 //! gateway runs, by [`super::vault`], not here.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -36,34 +37,25 @@ pub enum Source {
 }
 
 /// Why a secret has no value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
     /// No such variable, or it is not Unicode.
-    #[error("the environment variable is not set")]
     NotSet,
     /// No such file.
-    #[error("the file does not exist")]
     NotFound,
     /// The process may not read the file.
-    #[error("the file may not be read by this user")]
     Denied,
     /// A folder, pipe, socket or device.
-    #[error("this is not a regular file")]
     NotRegular,
     /// Something else went wrong while reading.
-    #[error("the file cannot be read")]
     Unreadable,
     /// Not UTF-8.
-    #[error("the file is not text")]
     NotText,
     /// Over 64 KiB.
-    #[error("the value is over 64 KiB")]
     TooLarge,
     /// Nothing there.
-    #[error("the value is empty")]
     Empty,
     /// In a vault, whose values are not there before the gateway runs.
-    #[error("this cannot come from Key Vault")]
     InVault,
 }
 
@@ -141,6 +133,14 @@ impl Source {
         Ok(Secret::new(value))
     }
 }
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for Unreadable {}
 
 impl From<file::Error> for Unreadable {
     fn from(error: file::Error) -> Self {

@@ -8,6 +8,9 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::diagnosis::Reason;
+use crate::refusal::Code;
+
 /// Time between two lines of one kind.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -15,12 +18,12 @@ const PAUSE: Duration = Duration::from_secs(10);
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Kind {
     pub flow: Arc<str>,
-    pub code: &'static str,
+    pub code: Code,
     pub fault: &'static str,
     /// The service's own code and the catalogue's fix, where they are known.
     pub finding: Option<(&'static str, &'static str)>,
     /// Why something did not come.
-    pub reason: Option<&'static str>,
+    pub reason: Option<Reason>,
 }
 
 /// The kinds that are failing now.
@@ -79,7 +82,7 @@ impl Failures {
             let Some(last) = more.last else { continue };
             tracing::warn!(
                 flow = &*kind.flow,
-                code = kind.code,
+                code = kind.code.as_str(),
                 calls = more.calls,
                 seconds = PAUSE.as_secs(),
                 request_id = last.request_id,

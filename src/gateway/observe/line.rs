@@ -182,7 +182,7 @@ impl Line<'_> {
         let exact = compared.and_then(|found| found.fix.as_deref());
         let kind = Kind {
             flow: Arc::from(flow),
-            code: entry.name,
+            code: refusal.code(),
             fault: self.fault,
             finding: match refusal {
                 Refusal::Upstream(upstream::Failure::Service { finding, .. }) => {
@@ -209,7 +209,7 @@ impl Line<'_> {
             code = entry.name,
             fault = self.fault,
             run = refusal.run().as_str(),
-            reason = explanation.as_ref().map(|explanation| explanation.reason),
+            reason = explanation.as_ref().map(|explanation| explanation.reason.word()),
             codes = ?codes,
             host = explanation.as_ref().and_then(Explanation::host),
             cause,

@@ -120,7 +120,7 @@ fn log(state: &State, slot: &Slot, fault: Option<&Fault>) {
     tracing::warn!(
         %key_set,
         version,
-        reason = explanation.reason,
+        reason = explanation.reason.word(),
         host = explanation.host(),
         cause = explanation.cause(),
         meaning = &*explanation.meaning,

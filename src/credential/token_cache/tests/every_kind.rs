@@ -477,7 +477,12 @@ async fn each_survives_the_providers_outage_as_long_as_its_token_is_valid() {
             .until("notices", |scene| scene.entry().health().error.is_some())
             .await;
         let error = scene.entry().health().error.unwrap();
-        assert_eq!(error.explanation.reason, "provider_error", "{}", row.kind);
+        assert_eq!(
+            error.explanation.reason.word(),
+            "provider_error",
+            "{}",
+            row.kind
+        );
         let still = scene.token().await;
         assert_eq!(still.generation, first.generation, "{}", row.kind);
         scene.advance(300);

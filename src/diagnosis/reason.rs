@@ -329,7 +329,7 @@ VAULTS {
         "recover the deleted secret (az keyvault secret recover), or purge it if nobody needs it"
     VaultBusy "busy" Vault
         "others are writing this secret at the moment"
-        "the vault has a problem: try again in a minute; a running gateway does so by itself"
+        "try again in a minute; a running gateway does so by itself"
     VaultFirewall "firewall" Vault
         "the vault's firewall keeps the gateway out"
         "allow the gateway's address in the vault's networking settings, or use a private endpoint"

@@ -173,6 +173,7 @@ credentials:
 flows:
   by-address: {{ url: "http://{flow}/api", kind: other, methods: [GET], who_can_trigger: [erp, app], credential: by-address }}
   by-name: {{ url: "http://{flow}/api", kind: other, methods: [GET], who_can_trigger: [erp], credential: by-name }}
+  direct: {{ url: "http://{shut}/api", kind: other, methods: [GET], who_can_trigger: [erp], credential: none }}
 "#
     );
     let part = |json: &str| BASE64_URL_SAFE_NO_PAD.encode(json);
@@ -227,9 +228,10 @@ flows:
         assert_eq!(told, [entry.meaning, entry.fix, "gateway"], "{line}");
     }
     let own = "503 overloaded gateway";
-    for path in ["/by-address", "/by-name"] {
+    for path in ["/by-address", "/by-name", "/direct"] {
         assert_eq!(call(path, "x-api-key", KEY).await, own, "{path}");
     }
+    assert_eq!(said("a call failed").len(), 3);
     let bearer = format!("Bearer {token}");
     assert_eq!(call("/by-address", "authorization", &bearer).await, own);
     let status = house.app.status();

@@ -6,6 +6,7 @@
 //! at every call; while it cannot be, a key that nobody has is not refused but unknown (503).
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderName;
 
 use super::CallerId;
@@ -77,6 +78,12 @@ impl Digest {
                 "cannot be carried by any request: it has a comma, a control character or a blank at an end",
                 "make another with `flowgate hash-key --generate`, and put it into the vault",
             )),
+            Self::InVault(_) if of_hex(held).is_some_and(|digest| is_of_nothing(&digest)) => {
+                Some((
+                    "is the SHA-256 of an empty text, so nobody is recognised by it",
+                    "make a key with `flowgate hash-key --generate`, and put its line into the vault",
+                ))
+            }
             Self::InVault(_) if of_hex(held).is_none() => Some((
                 "is no SHA-256 in hex, so nobody is recognised by it",
                 "put the line that `flowgate hash-key` prints into the vault, or write `plain` where the vault holds the key itself",
@@ -92,12 +99,8 @@ impl Digest {
             Self::OfVault(value) => {
                 let key = secrets.peek(value).ok()?;
                 let key = key.expose().as_bytes();
-                let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key);
-                digest
-                    .as_ref()
-                    .try_into()
-                    .ok()
-                    .filter(|_| key.len() >= SHORTEST)
+                let digest = digest(&SHA256, key).as_ref().try_into().ok();
+                digest.filter(|_| key.len() >= SHORTEST)
             }
             Self::InVault(value) => of_hex(secrets.peek(value).ok()?.expose()),
         }
@@ -117,6 +120,12 @@ pub fn of_hex(text: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
     Some(digest)
+}
+
+/// Whether this is the SHA-256 of an empty text, as a pipe from an unset variable makes it.
+#[must_use]
+pub fn is_of_nothing(known: &[u8; 32]) -> bool {
+    digest(&SHA256, b"").as_ref() == known
 }
 
 impl Key {
@@ -182,6 +191,10 @@ impl Keys {
         let mut owners = Vec::new();
         let mut reason = Reason::KeyUnknown;
         let mut unreadable = false;
+        // An empty header is nobody's key, whatever was hashed for the configuration.
+        if is_of_nothing(digest) {
+            return Err(reason);
+        }
         for (caller, key) in &self.all {
             let Some(known) = key.digest.current(&self.secrets) else {
                 unreadable = true;
@@ -265,6 +278,18 @@ mod tests {
             Keys::default().owners(&[0; 32], 150),
             Err(Reason::KeyUnknown)
         );
+    }
+
+    #[test]
+    fn an_empty_key_has_no_owner_although_its_digest_is_configured() {
+        let nothing: [u8; 32] = digest(&SHA256, b"").as_ref().try_into().unwrap();
+        let mut keys = keys();
+        let configured = Key {
+            digest: Digest::Fixed(nothing),
+            ..key(1, None, None)
+        };
+        keys.add(CallerId(2), &[configured]);
+        assert_eq!(keys.owners(&nothing, 150), Err(Reason::KeyUnknown));
     }
 
     #[test]

@@ -178,6 +178,16 @@ fn key(
                     safe_text!("`flowgate hash-key` prints the line for a key"),
                 );
             }
+            if digest.as_ref().is_some_and(api_key::is_of_nothing) {
+                context.reader.error_at(
+                    &sha256.location,
+                    safe_text!(
+                        "this is the SHA-256 of an empty text: there was no key when it was made"
+                    ),
+                    safe_text!("`flowgate hash-key --generate` makes a key and its line"),
+                );
+                return None;
+            }
             (digest?, sha256.location)
         }
         (Field::Absent, Field::Given(plain)) => {

@@ -5,6 +5,7 @@
 //! meant and not read.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,7 +42,10 @@ pub fn read(paths: &[PathBuf], problems: &mut Problems) -> (Vec<File>, Vec<PathB
             }
             continue;
         }
-        let (found, skipped) = yaml_in(path);
+        let Ok((found, skipped)) = yaml_in(path) else {
+            problems.push(problem(path, &safe_text!("this directory cannot be read")));
+            continue;
+        };
         for path in skipped {
             problems.push(Problem {
                 severity: Severity::Warning,
@@ -99,21 +103,19 @@ fn first<'p>(
     false
 }
 
-/// The files of a directory that are read, and those that look as if they were meant to be.
-fn yaml_in(folder: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return (Vec::new(), Vec::new());
-    };
-    let mut found: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            let hidden = path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-            !hidden && path.is_file()
-        })
-        .collect();
+/// The files of a directory that are read, and those that look as if they were meant to be. A link that leads nowhere and a pipe are among
+/// the first: without what they stand for the configuration is another one.
+fn yaml_in(folder: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden && !path.is_dir() {
+            found.push(path);
+        }
+    }
     found.sort();
     let ends = |path: &Path, end: &str| path.extension().is_some_and(|have| have == end);
     let skipped = found.iter().filter(|path| {
@@ -125,7 +127,7 @@ fn yaml_in(folder: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     });
     let skipped = skipped.cloned().collect();
     found.retain(|path| ends(path, "yaml"));
-    (found, skipped)
+    Ok((found, skipped))
 }
 
 fn file(path: &Path, problems: &mut Problems) -> Option<File> {

@@ -50,6 +50,41 @@ fn a_directory_is_its_yaml_files_and_nothing_else() {
 }
 
 #[test]
+fn a_member_of_a_directory_that_cannot_be_read_is_an_error_and_never_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (callers, rest) = SMALL.split_once("credentials:").unwrap();
+    fs::write(
+        folder.path().join("20-rest.yaml"),
+        format!("credentials:{rest}"),
+    )
+    .unwrap();
+    let member = folder.path().join("10-callers.yaml");
+    let place = |target: &str| std::os::unix::fs::symlink(target, &member).unwrap();
+    for (target, why) in [
+        ("nowhere", "does not exist"),
+        ("10-callers.yaml", "cannot be read"),
+        ("/dev/null", "not a regular file"),
+    ] {
+        place(target);
+        let outcome = at(&[folder.path().to_owned()]);
+        let problems = outcome.problems.to_string();
+        assert!(
+            problems.contains("10-callers.yaml: "),
+            "{target}: {problems}"
+        );
+        assert!(problems.contains(why), "{target}: {problems}");
+        assert!(outcome.finish().is_err(), "{target}");
+        fs::remove_file(&member).unwrap();
+    }
+    // As Kubernetes mounts it.
+    let versions = folder.path().join("..data");
+    fs::create_dir(&versions).unwrap();
+    fs::write(versions.join("callers"), callers).unwrap();
+    place("..data/callers");
+    good(&[folder.path().to_owned()]);
+}
+
+#[test]
 fn a_file_that_is_not_read_or_read_twice_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();

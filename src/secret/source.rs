@@ -1,7 +1,7 @@
 //! Where secrets come from.
 //!
 //! In: an environment variable's name, a file's path, or the text itself. Out: the value as a [`Secret`], without one trailing newline
-//! (editors and Kubernetes put one there). Refuses empty values, values over 64 KiB, pipes and devices, and files that are not UTF-8 text,
+//! (editors and Kubernetes put one there) and without a byte order mark (editors and shells of Windows do). Refuses empty values, values over 64 KiB, pipes and devices, and files that are not UTF-8 text,
 //! unless binary ones are wanted: those come in base64. The reason is a fixed word and never quotes the value. What is in a vault is read while the
 //! gateway runs, by [`super::vault`], not here.
 
@@ -75,7 +75,7 @@ impl Unreadable {
             Self::Denied => file::Error::Denied.reason(),
             Self::NotRegular => file::Error::NotRegular.reason(),
             Self::Unreadable => file::Error::Unreadable.reason(),
-            Self::NotText => "the file is not text",
+            Self::NotText => "the file is not UTF-8 text",
             Self::TooLarge => "the value is over 64 KiB",
             Self::Empty => "the value is empty",
             Self::InVault => "this cannot come from Key Vault",
@@ -115,7 +115,11 @@ impl Source {
             Self::File(path) => {
                 let bytes = file::read(path, LIMIT)?;
                 match String::from_utf8(bytes) {
-                    Ok(text) => text,
+                    // A byte order mark says how the file is written and is no part of what it says.
+                    Ok(text) => match text.strip_prefix('\u{feff}') {
+                        Some(text) => text.to_owned(),
+                        None => text,
+                    },
                     Err(other) => return binary(other.as_bytes()).map(Secret::new),
                 }
             }
@@ -197,7 +201,11 @@ mod tests {
         assert_eq!(read(&file("binary"), &[]), Err(Unreadable::NotText));
         let any = file("binary").read_any(&Environment::fixed([("A", "b")]));
         assert_eq!(any.unwrap().expose(), "//4=");
-        std::fs::write(folder.path().join("good"), "value\n").unwrap();
-        assert_eq!(read(&file("good"), &[]).as_deref(), Ok("value"));
+        for text in ["value\n", "\u{feff}value\r\n"] {
+            std::fs::write(folder.path().join("good"), text).unwrap();
+            assert_eq!(read(&file("good"), &[]).as_deref(), Ok("value"));
+        }
+        std::fs::write(folder.path().join("mark"), "\u{feff}\n").unwrap();
+        assert_eq!(read(&file("mark"), &[]), Err(Unreadable::Empty));
     }
 }

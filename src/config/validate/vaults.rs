@@ -71,13 +71,20 @@ impl ValidationContext<'_> {
         defaults: &Defaults,
     ) -> Option<Value> {
         let value = self.value(at, true, defaults)?;
-        if let Value::Fixed(text) = &value
-            && text.expose().trim() != text.expose()
-        {
+        let Value::Fixed(text) = &value else {
+            return Some(value);
+        };
+        if text.expose().trim() != text.expose() {
             self.reader.warn_at(
                 &at.location,
                 safe_text!("the value begins or ends with a blank or an empty line, and is used with it"),
                 safe_text!("take it out if it is a slip; printf %s writes a value without a line's end (one line's end is dropped)"),
+            );
+        } else if text.expose().chars().any(char::is_control) {
+            self.reader.warn_at(
+                &at.location,
+                safe_text!("the value has a line's end or another control character in it, and is used with it"),
+                safe_text!("give the value alone, in one line"),
             );
         }
         Some(value)

@@ -3,7 +3,9 @@
 //! In: arguments. Out: what was asked for on standard output, diagnostics on standard error, an exit code. No secret is taken by argument:
 //! arguments are visible to every process of the machine.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -124,10 +126,21 @@ fn reported(problems: &Problems) -> ExitCode {
 /// Exit code for a bad configuration or a missing secret.
 pub const BAD_CONFIGURATION: u8 = 2;
 
+/// Whether standard output has not taken everything.
+static UNWRITTEN: AtomicBool = AtomicBool::new(false);
+
 /// Runs the command that the process's arguments name.
 #[must_use]
 pub fn run() -> ExitCode {
-    match Cli::parse().command {
+    let code = execute(Cli::parse().command);
+    if code == ExitCode::SUCCESS && UNWRITTEN.load(Ordering::Relaxed) {
+        return ExitCode::FAILURE;
+    }
+    code
+}
+
+fn execute(command: Command) -> ExitCode {
+    match command {
         Command::Init(args) => init::run(*args),
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args),
@@ -176,8 +189,7 @@ pub(crate) fn complain(error: &(dyn std::error::Error + 'static)) {
 
 /// Text on standard output, whole or not at all.
 fn deliver(text: &[u8]) -> ExitCode {
-    use std::io::Write as _;
-    match std::io::stdout().lock().write_all(text) {
+    match io::stdout().lock().write_all(text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
@@ -186,20 +198,17 @@ fn deliver(text: &[u8]) -> ExitCode {
     }
 }
 
-/// One line on standard error.
-#[expect(
-    clippy::print_stderr,
-    reason = "commands talk to people; serve logs instead"
-)]
+/// One line on standard error. Where nobody takes it there is nobody to tell.
 pub(crate) fn say(line: &str) {
-    eprintln!("{line}");
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// One line on standard output.
-#[expect(
-    clippy::print_stdout,
-    reason = "what was asked for goes to standard output"
-)]
+/// One line on standard output. What could not be written makes the command fail at its end: until then it goes on, for it may be about
+/// to keep something that is nowhere else.
 pub(crate) fn print(line: &str) {
-    println!("{line}");
+    if let Err(error) = writeln!(io::stdout().lock(), "{line}")
+        && !UNWRITTEN.swap(true, Ordering::Relaxed)
+    {
+        complain(&error);
+    }
 }

@@ -66,8 +66,7 @@ fn check(
     if args.strict {
         problems.strict();
     }
-    let _ = match args.format {
-        // A closed stream changes nothing about the verdict.
+    let written = match args.format {
         Format::Text => write!(err, "{problems}"),
         Format::Json => writeln!(out, "{:#}", document(&problems, counts)),
         Format::Github => problems
@@ -76,6 +75,9 @@ fn check(
     };
     let code = if problems.fatal() {
         ExitCode::from(BAD_CONFIGURATION)
+    } else if written.is_err() && args.format != Format::Text {
+        // A program would take half a document for all of it. For people the verdict is enough.
+        ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     };

@@ -1,5 +1,7 @@
 //! The commands' own manners: the configuration they find by themselves, forms for programs, completions, manual, version.
 
+use std::process::{Command, Stdio};
+
 use crate::check::run_in;
 
 const SOUND: &str =
@@ -47,6 +49,46 @@ fn commands_find_the_configuration_of_the_folder_by_themselves() {
     assert_eq!(code, Some(0));
     let (code, ..) = run_in(folder.path(), &["check", "--config", "other.yaml"], &[]);
     assert_eq!(code, Some(0));
+}
+
+#[test]
+fn an_output_that_nobody_takes_is_a_failure_and_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("flowgate.yaml"), SOUND).unwrap();
+    let init = [
+        "init",
+        "--url",
+        "https://graph.microsoft.com/v1.0/users",
+        "--tenant",
+        "8f3b0000-0000-0000-0000-000000000001",
+        "--caller",
+        "key",
+        "--output",
+        "new.yaml",
+    ];
+    for arguments in [
+        &["check", "--format", "json"][..],
+        &["why", "--offline", "a"],
+        &["schema"],
+        &["hash-key", "--generate"],
+        &["demo", "--once"],
+        &init,
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_flowgate"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+    }
 }
 
 #[test]

@@ -302,10 +302,11 @@ fn of_entra(
 ) -> Vec<String> {
     let members = &token.claims;
     let mut lines = Vec::new();
-    let normal = |value: &str| value.to_ascii_lowercase();
     let meets = |wanted: &[String], name: &str| {
-        let carried: Vec<String> = texts(members, name).iter().map(|one| normal(one)).collect();
-        wanted.iter().any(|one| carried.contains(&normal(one)))
+        let carried = texts(members, name);
+        let carried: Vec<_> = carried.into_iter().map(entra::normal_one).collect();
+        let mut wanted = wanted.iter().map(|one| entra::normal_one(one));
+        wanted.any(|one| carried.contains(&one))
     };
     if !meets(&settings.audience, "aud") {
         lines.push(unmet(members, "aud", "audience", &settings.audience));
@@ -326,10 +327,12 @@ fn of_entra(
     if given().next().is_none() && application && !settings.apps {
         lines.push("it is an application's token, and without a filter only users are recognised: name the application in `client_ids`, or give it a role and list that in `roles`".to_owned());
     }
+    // Beside filters that all have to match, a client id is met by a user of the application, too.
+    let itself = given().count() == 1 || settings.require == entra::Require::Any;
     for (claim, key, wanted) in given() {
         if !meets(wanted, claim) {
             lines.push(unmet(members, claim, key, wanted));
-        } else if *key == "client_ids" && !application {
+        } else if *key == "client_ids" && itself && !application {
             lines.push("it is a user's token, and `client_ids` alone recognise the application itself: add a filter that the user meets, e.g. `scopes` or `object_ids`".to_owned());
         }
     }
@@ -384,9 +387,16 @@ fn of_jwt(settings: &jwt::JwtSettings, token: &Unverified<'_>) -> Vec<String> {
 }
 
 fn unmet(members: &Map<String, Value>, claim: &str, key: &str, wanted: &[String]) -> String {
+    let carried = texts(members, claim);
+    let alike = |one: &String| carried.iter().any(|other| one.eq_ignore_ascii_case(other));
+    let hint = if wanted.iter().any(alike) {
+        ": capital and small letters differ"
+    } else {
+        ""
+    };
     let wanted: Vec<String> = wanted.iter().map(|one| format!("{one:?}")).collect();
     format!(
-        "the token's `{claim}` is {}, the caller's `{key}` wants {}",
+        "the token's `{claim}` is {}, the caller's `{key}` wants {}{hint}",
         shown(members, claim),
         wanted.join(" or ")
     )

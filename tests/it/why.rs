@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use flowgate::clock::{Clock, Random};
-use flowgate::simulator::directory::{DEMO_TENANT, PARTNER_TENANT};
+use flowgate::simulator::directory::{self, DEMO_TENANT, PARTNER_TENANT};
 use flowgate::simulator::{Simulator, TokenSpec};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
@@ -357,6 +357,37 @@ async fn an_entra_token_is_explained_filter_by_filter() {
             assert!(said.text.contains(part), "no {part:?} in\n{}", said.text);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_filters_that_a_token_does_not_meet_are_named_and_case_is_one_reason() {
+    let (simulator, issuer) = (House::simulator().await, Issuer::start().await);
+    let variables = variables(&simulator, &issuer);
+    let filters = |text: &str| BASE.replace("client_ids: [\"${CALLER_APP}\"]", text);
+    let explained = |filter: &str, spec: &TokenSpec| {
+        let token = simulator.issue(spec);
+        let said = why(
+            &filters(filter),
+            &["--caller", "billing"],
+            &variables,
+            &token,
+        );
+        assert_eq!(said.code, 1, "{}", said.text);
+        said.text
+    };
+    let spec = TokenSpec::app().claim("roles", json!(["orders.send"]));
+    let text = explained("roles: [Orders.Send]", &spec);
+    let line = "the caller's `roles` wants \"Orders.Send\": capital and small letters differ";
+    assert!(text.contains(line), "{text}");
+    // Beside another filter a client id is met by a user of the application, too.
+    let filter =
+        "client_ids: [\"${CALLER_APP}\"], object_ids: [66660000-0000-0000-0000-00000000000a]";
+    let spec = TokenSpec::user().client(directory::CALLER_APP);
+    let text = explained(filter, &spec);
+    assert!(text.contains("`object_ids` wants"), "{text}");
+    assert!(!text.contains("`client_ids` alone"), "{text}");
+    let text = explained("client_ids: [\"${CALLER_APP}\"]", &spec);
+    assert!(text.contains("`client_ids` alone"), "{text}");
 }
 
 #[tokio::test]

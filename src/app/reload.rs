@@ -174,7 +174,8 @@ impl Reloader {
             metrics,
             asking: Asking(asking),
             asked,
-            seen: Seen::look(&files, SystemTime::now()),
+            // Nothing yet: what changed between the first reading and now is found by reading once more.
+            seen: Seen::default(),
             files,
             hash: config.hash.clone(),
             values: config.values.as_ref().to_vec(),
@@ -293,14 +294,14 @@ impl Reloader {
         config: &Config,
         outbound: Option<Result<Outbound, Error>>,
     ) -> Result<Outcome, Vec<String>> {
-        // An emptied file is one that somebody is still writing. A gateway that should serve nothing can be stopped.
-        if config.flows.is_empty() {
-            return Err(vec!["it has no flows".to_owned()]);
-        }
         let text_changed = config.hash != self.hash;
         let values_changed = config.values.as_ref() != self.values;
         if !text_changed && !values_changed {
             return Ok(Outcome::Unchanged);
+        }
+        // An emptied file is one that somebody is still writing. A gateway that should serve nothing can be stopped.
+        if config.flows.is_empty() {
+            return Err(vec!["it has no flows".to_owned()]);
         }
         let applied = outbound
             .unwrap_or_else(|| self.app.outbound(config))

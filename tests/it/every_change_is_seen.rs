@@ -322,6 +322,24 @@ fn the_admin_port_reloads_where_it_may_and_says_what_came_of_it() {
     );
 }
 
+#[test]
+fn a_gateway_that_was_started_without_flows_has_not_failed_to_reload() {
+    let yaml = "server: { listen: \"${LISTEN}\" }\nadmin: { listen: \"${ADMIN}\", reload: true }\n";
+    let gateway = Gateway::start(yaml, &[]);
+    let answer = post(gateway.admin, POST);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains(r#""result":"unchanged""#), "{answer}");
+    // To lose the last flow is another matter.
+    let flow =
+        "flows: { a: { url: 'https://x.example/a', who_can_trigger: anyone, credential: none } }\n";
+    std::fs::write(&gateway.file, format!("{yaml}{flow}")).unwrap();
+    assert!(post(gateway.admin, POST).contains("reloaded"));
+    std::fs::write(&gateway.file, yaml).unwrap();
+    let answer = post(gateway.admin, POST);
+    assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
+    assert!(answer.contains("it has no flows"), "{answer}");
+}
+
 /// An address of this machine that is not loopback; nothing is sent.
 fn own_address() -> Option<std::net::IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;

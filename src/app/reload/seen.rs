@@ -28,6 +28,15 @@ struct Stamp {
     nameless: bool,
 }
 
+impl Stamp {
+    /// When its state changed last: a file that was moved into place is dated by this alone.
+    fn renamed(self) -> Option<SystemTime> {
+        let (seconds, fraction) = self.changed;
+        let since = Duration::new(seconds.try_into().ok()?, fraction.try_into().ok()?);
+        SystemTime::UNIX_EPOCH.checked_add(since)
+    }
+}
+
 impl Seen {
     /// How all of these look.
     pub fn all(files: &[PathBuf]) -> Self {
@@ -60,12 +69,12 @@ impl Seen {
         for (path, stamp) in Self::all(files).0 {
             self.0.entry(path).or_insert(stamp);
         }
+        let began = *reading.start();
+        // A date in the future says nothing of when it was written.
+        let lately = |at: SystemTime| at + TICK >= began && at <= *reading.end();
         self.0.retain(|_, stamp| {
-            let modified = stamp.and_then(|stamp| stamp.modified);
-            // A date in the future says nothing of when it was written.
-            modified.is_none_or(|modified| {
-                modified + TICK < *reading.start() || modified > *reading.end()
-            })
+            let dates = stamp.map(|stamp| [stamp.modified, stamp.renamed()]);
+            !dates.into_iter().flatten().flatten().any(lately)
         });
     }
 
@@ -161,5 +170,19 @@ mod tests {
         ] {
             assert_eq!(Seen::look(&files, now) == Seen::all(&files), whole);
         }
+    }
+
+    #[test]
+    fn an_old_file_that_was_moved_into_place_just_now_is_not_taken_as_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [folder.path().join("flowgate.yaml")];
+        write(&files[0], "flows: {}");
+        let now = SystemTime::now();
+        let file = std::fs::File::options().write(true).open(&files[0]);
+        file.unwrap()
+            .set_modified(now - Duration::from_hours(1))
+            .unwrap();
+        let later = now + Duration::from_secs(1);
+        assert_ne!(Seen::look(&files, later), Seen::all(&files));
     }
 }

@@ -111,8 +111,12 @@ pub(crate) fn is_id_token(token: &Unverified<'_>) -> bool {
         || says("token_use", "id")
 }
 
-/// Refuses a token that is bound to a key (RFC 7800 section 3): a bearer does not show the key.
-pub(crate) fn unbound(token: &Unverified<'_>) -> Result<(), Reason> {
+/// Refuses a token that is bound to a key (RFC 7800 section 3): a bearer does not show the key. And a token that reports events (RFC 8417
+/// section 2.2), such as a sign-out: it is a message and gives no right, whatever its `typ` says.
+pub(crate) fn usable(token: &Unverified<'_>) -> Result<(), Reason> {
+    if token.claims.contains_key("events") {
+        return Err(Reason::Header);
+    }
     if token.claims.contains_key("cnf") {
         return Err(Reason::ProofOfPossession);
     }

@@ -110,7 +110,7 @@ impl Claims {
         if claims::is_id_token(token) {
             return Err(Reason::IdToken);
         }
-        claims::unbound(token)?;
+        claims::usable(token)?;
         let tid = token.text("tid")?.ok_or(Reason::Claim)?;
         if !tid.eq_ignore_ascii_case(tenant) {
             return Err(Reason::Issuer);
@@ -293,7 +293,7 @@ fn normal(values: &[String]) -> impl Iterator<Item = Arc<str>> + '_ {
 }
 
 /// GUIDs are compared whatever their case, everything else exactly.
-fn normal_one(value: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn normal_one(value: &str) -> std::borrow::Cow<'_, str> {
     if guid(value) {
         value.to_ascii_lowercase().into()
     } else {

@@ -76,7 +76,7 @@ impl Claims {
         if id_token && !filter.id_tokens {
             return Err(Reason::IdToken);
         }
-        claims::unbound(token)?;
+        claims::usable(token)?;
         let known = |one: &str| filter.audience.get(one).cloned();
         let audience =
             claims::audience(token)?.map(|named| named.into_iter().filter_map(known).collect());

@@ -129,7 +129,7 @@ impl Reason {
                 "send the access token as it was issued: three parts in base64url, joined by dots. An opaque token cannot be verified here"
             }
             Self::Header => {
-                "send an access token: the header has a `typ` of another kind of token, or asks for rules that are not supported"
+                "send an access token: by `typ` or `events` this is another kind of token, or its header asks for rules that are not supported"
             }
             Self::Algorithm => {
                 "let the issuer sign with an algorithm that the caller's `algorithms` lists and the key allows; Entra ID's tokens are RS256"

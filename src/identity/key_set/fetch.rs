@@ -36,9 +36,11 @@ impl Fetch {
         Self(Arc::new(answer))
     }
 
-    /// The document at `address`.
+    /// The document at `address`, without the byte order mark that it may begin with (RFC 8259 section 8.1).
     pub(crate) async fn get(&self, address: Url, reach: Reach) -> Result<Bytes, Fault> {
-        (self.0)(address, reach).await
+        let document = (self.0)(address, reach).await?;
+        let unmarked = document.strip_prefix(b"\xef\xbb\xbf");
+        Ok(unmarked.map_or_else(|| document.clone(), |rest| document.slice_ref(rest)))
     }
 }
 

@@ -100,6 +100,8 @@ pub enum Proof {
     ClientCertificate,
     /// The identity that Azure gives the machine, app or container.
     ManagedIdentity,
+    /// A token of the cluster, or of another platform, that the application trusts.
+    WorkloadIdentity,
     /// Nothing but the URL's own signature.
     None,
 }
@@ -153,6 +155,12 @@ impl Plan {
     /// Whether the gateway proves itself as an application.
     #[must_use]
     pub fn has_application(&self) -> bool {
+        self.has_secret() || self.proof == Proof::WorkloadIdentity
+    }
+
+    /// Whether that application has a secret of its own.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
         matches!(self.proof, Proof::ClientSecret | Proof::ClientCertificate)
     }
 }
@@ -325,6 +333,7 @@ fn plan(args: Args, dialogue: &mut Dialogue<'_>) -> Result<Plan, Refused> {
                     Proof::ClientSecret,
                     Proof::ClientCertificate,
                     Proof::ManagedIdentity,
+                    Proof::WorkloadIdentity,
                 ],
             )
             .unwrap_or(Proof::ClientSecret),
@@ -337,7 +346,10 @@ fn plan(args: Args, dialogue: &mut Dialogue<'_>) -> Result<Plan, Refused> {
     }
     let caller_client_id = client_of_caller(args.caller_client_id, who, &target, dialogue)?;
     let entra = matches!(who, Who::Users | Who::Application)
-        || matches!(proof, Proof::ClientSecret | Proof::ClientCertificate);
+        || matches!(
+            proof,
+            Proof::ClientSecret | Proof::ClientCertificate | Proof::WorkloadIdentity
+        );
     let tenant = match args.tenant.or_else(|| target.tenant.clone()) {
         Some(tenant) => Some(tenant),
         None if entra => Some(

@@ -47,7 +47,7 @@ pub fn write(plan: &Plan, random: &Random) -> Written {
     flows(&mut yaml, plan, &mut secrets);
     Written {
         yaml,
-        folder: !secrets.is_empty() || plan.has_application(),
+        folder: !secrets.is_empty() || plan.has_secret(),
         secrets,
         key,
     }
@@ -145,6 +145,12 @@ fn credentials(yaml: &mut String, plan: &Plan) {
             let _ = write!(
                 yaml,
                 "\ncredentials:\n  flows:\n    client_certificate:\n      client_id: {id}   # Application (client) ID\n      certificate: {{ file: {CERTIFICATE} }}   # certificate and private key; the printed commands write it\n"
+            );
+        }
+        Proof::WorkloadIdentity => {
+            let _ = write!(
+                yaml,
+                "\ncredentials:\n  flows:\n    # AZURE_FEDERATED_TOKEN_FILE names the token, which Azure Workload Identity sets; elsewhere add token_file: …\n    workload_identity: {{ client_id: {id} }}   # Application (client) ID\n"
             );
         }
         Proof::ManagedIdentity => {

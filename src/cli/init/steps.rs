@@ -31,7 +31,7 @@ pub fn text(plan: &Plan, written: &Written) -> String {
         );
     }
     if plan.target.simulated {
-        if plan.has_application() {
+        if plan.has_secret() {
             heading(
                 &mut text,
                 "The simulator's application: its secret is among the variables that `flowgate simulate` printed.",
@@ -44,13 +44,20 @@ pub fn text(plan: &Plan, written: &Written) -> String {
             Language::Terraform => terraform(&mut text, plan),
             shell => commands(&mut text, plan, shell),
         }
-    } else if plan.has_application() {
+    } else if plan.has_secret() {
         heading(&mut text, "The application's secret");
         let _ = writeln!(
             text,
             "# Put it into {}, readable by you alone.",
             secret_path(plan).display()
         );
+    }
+    if plan.proof == Proof::WorkloadIdentity && !plan.target.simulated {
+        heading(
+            &mut text,
+            "Let the application trust the platform's tokens. Issuer and subject are those of a service account in AKS; replace them for another platform.",
+        );
+        federation(&mut text, plan);
     }
     if plan.proof == Proof::ManagedIdentity && !plan.target.simulated {
         heading(&mut text, "The identity's object id, for the flow");
@@ -180,7 +187,7 @@ fn commands(text: &mut String, plan: &Plan, shell: Language) {
                 "(umask 077; mv \"$({reset} --create-cert --query fileWithCertAndPrivateKey --output tsv)\" {path})"
             );
         }
-        (Proof::ManagedIdentity | Proof::None, _) => {}
+        (Proof::ManagedIdentity | Proof::WorkloadIdentity | Proof::None, _) => {}
     }
     let export = match shell {
         Language::PowerShell => format!("$env:{CLIENT_ID} = $APP_ID\n"),
@@ -202,6 +209,68 @@ fn azure_cloud(cloud: Cloud) -> Option<&'static str> {
         Cloud::GccHigh | Cloud::Dod => Some("AzureUSGovernment"),
         Cloud::China => Some("AzureChinaCloud"),
     }
+}
+
+/// What the tokens that prove a workload are for (facts B1.5).
+fn exchange_audience(cloud: Cloud) -> &'static str {
+    match cloud {
+        Cloud::Public | Cloud::Gcc => "api://AzureADTokenExchange",
+        Cloud::GccHigh | Cloud::Dod => "api://AzureADTokenExchangeUSGov",
+        Cloud::China => "api://AzureADTokenExchangeChina",
+    }
+}
+
+/// The federated credential of the application.
+fn federation(text: &mut String, plan: &Plan) {
+    const ISSUER: &str = "az aks show --name \"$CLUSTER\" --resource-group \"$GROUP\" --query oidcIssuerProfile.issuerUrl --output tsv";
+    const SUBJECT: &str = "system:serviceaccount:default:flowgate";
+    const CREATE: &str =
+        "az ad app federated-credential create --id \"$APP_ID\" --parameters federated.json";
+    let audience = exchange_audience(plan.target.cloud);
+    let known = plan.client_id.as_deref();
+    match plan.shell {
+        Language::Posix => {
+            if let Some(id) = known {
+                let _ = writeln!(text, "APP_ID='{id}'");
+            }
+            let _ = write!(
+                text,
+                "CLUSTER='name'\nGROUP='resource group'\nISSUER=$({ISSUER})\nSUBJECT='{SUBJECT}'\n\
+                 printf '{{\"name\":\"flowgate\",\"issuer\":\"%s\",\"subject\":\"%s\",\"audiences\":[\"{audience}\"]}}' \"$ISSUER\" \"$SUBJECT\" > federated.json\n{CREATE}\n"
+            );
+        }
+        Language::PowerShell => {
+            if let Some(id) = known {
+                let _ = writeln!(text, "$APP_ID = '{id}'");
+            }
+            // A file: how PowerShell hands quotes on to programs depends on its version.
+            let _ = write!(
+                text,
+                "$CLUSTER = 'name'\n$GROUP = 'resource group'\n$ISSUER = {ISSUER}\n$SUBJECT = '{SUBJECT}'\n\
+                 @{{ name = 'flowgate'; issuer = $ISSUER; subject = $SUBJECT; audiences = @('{audience}') }} | ConvertTo-Json | Set-Content -Encoding ascii federated.json\n{CREATE}\n"
+            );
+        }
+        Language::Terraform => {
+            let application = known.map_or_else(
+                || "azuread_application_registration.flowgate.id".to_owned(),
+                |_| "data.azuread_application.flowgate.id".to_owned(),
+            );
+            if let Some(id) = known {
+                let _ = write!(
+                    text,
+                    "data \"azuread_application\" \"flowgate\" {{\n  client_id = \"{id}\"\n}}\n\n"
+                );
+            }
+            let _ = write!(
+                text,
+                "variable \"cluster_issuer\" {{\n  description = \"The cluster's OIDC issuer\"\n  type        = string\n}}\n\n\
+                 resource \"azuread_application_federated_identity_credential\" \"flowgate\" {{\n  application_id = {application}\n  display_name   = \"flowgate\"\n  audiences      = [\"{audience}\"]\n  issuer         = var.cluster_issuer\n  subject        = \"{SUBJECT}\"\n}}\n"
+            );
+        }
+    }
+    text.push_str(
+        "# The pod needs the label azure.workload.identity/use: \"true\", and its service account the annotation\n# azure.workload.identity/client-id with the application's id.\n",
+    );
 }
 
 fn managed_identity(text: &mut String, shell: Language) {
@@ -226,30 +295,31 @@ fn terraform(text: &mut String, plan: &Plan) {
     let _ = write!(
         text,
         "provider \"azuread\" {{\n  tenant_id   = {}\n  environment = \"{environment}\"\n}}\n\n\
-         resource \"azuread_application\" \"flowgate\" {{\n  display_name     = {name}\n  sign_in_audience = \"AzureADMyOrg\"\n}}\n\n\
-         resource \"azuread_service_principal\" \"flowgate\" {{\n  client_id = azuread_application.flowgate.client_id\n}}\n",
+         resource \"azuread_application_registration\" \"flowgate\" {{\n  display_name     = {name}\n  sign_in_audience = \"AzureADMyOrg\"\n}}\n\n\
+         resource \"azuread_service_principal\" \"flowgate\" {{\n  client_id = azuread_application_registration.flowgate.client_id\n}}\n",
         for_shell(tenant, Language::Terraform)
     );
     if matches!(plan.who, Who::Users | Who::Application) {
         text.push_str(
-            "\nresource \"azuread_application_identifier_uri\" \"flowgate\" {\n  application_id = azuread_application.flowgate.id\n  identifier_uri = \"api://${azuread_application.flowgate.client_id}\"\n}\n",
+            "\nresource \"azuread_application_identifier_uri\" \"flowgate\" {\n  application_id = azuread_application_registration.flowgate.id\n  identifier_uri = \"api://${azuread_application_registration.flowgate.client_id}\"\n}\n",
         );
     }
     match plan.proof {
         Proof::ClientSecret => text.push_str(
-            "\nresource \"azuread_application_password\" \"flowgate\" {\n  application_id = azuread_application.flowgate.id\n  display_name   = \"flowgate\"\n}\n\n\
+            "\nresource \"azuread_application_password\" \"flowgate\" {\n  application_id = azuread_application_registration.flowgate.id\n  display_name   = \"flowgate\"\n}\n\n\
              output \"flowgate_secret\" {\n  value     = azuread_application_password.flowgate.value\n  sensitive = true\n}\n",
         ),
         Proof::ClientCertificate => {
+            let path = for_shell(&secret_path(plan).display().to_string(), Language::Posix);
             let _ = write!(
                 text,
-                "\n# The certificate alone; {CERTIFICATE} holds it together with its private key.\nresource \"azuread_application_certificate\" \"flowgate\" {{\n  application_id = azuread_application.flowgate.id\n  type           = \"AsymmetricX509Cert\"\n  value          = file(\"flowgate.crt\")\n}}\n"
+                "\n# Make the certificate first, in a shell:\n# (umask 077; openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=flowgate -keyout {path} -out flowgate.crt && cat flowgate.crt >> {path})\nresource \"azuread_application_certificate\" \"flowgate\" {{\n  application_id = azuread_application_registration.flowgate.id\n  type           = \"AsymmetricX509Cert\"\n  value          = file(\"flowgate.crt\")\n}}\n"
             );
         }
-        Proof::ManagedIdentity | Proof::None => {}
+        Proof::ManagedIdentity | Proof::WorkloadIdentity | Proof::None => {}
     }
     text.push_str(
-        "\noutput \"flowgate_client_id\" {\n  value = azuread_application.flowgate.client_id\n}\n\n\
+        "\noutput \"flowgate_client_id\" {\n  value = azuread_application_registration.flowgate.client_id\n}\n\n\
          output \"flowgate_enterprise_object_id\" {\n  value = azuread_service_principal.flowgate.object_id\n}\n",
     );
     text.push_str("\n# and then, in a shell:\n");

@@ -148,6 +148,13 @@ async fn only_a_token_that_is_one_is_sent_on() {
     for (what, fault) in [
         ("1 MiB and more", Fault::Padded(1024 * 1024)),
         ("another type", member("token_type", Some("mac".into()))),
+        ("a bound type", member("token_type", Some("DPoP".into()))),
+        ("no access token", member("token_type", Some("N_A".into()))),
+        ("a foreign type", member("token_type", Some("saml2".into()))),
+        (
+            "a type that is a number",
+            member("token_type", Some(1.into())),
+        ),
         (
             "a type that is a list",
             member("token_type", Some(json!(["Bearer"]))),
@@ -361,15 +368,13 @@ async fn plain_http_goes_to_loopback_literals_only() {
         let before = "{ authority: \"${AUTHORITY}\", client_id";
         BASE.replace(before, &format!("{{ {with}, client_id"))
     };
-    let refused = |yaml: String| {
+    let refused_as = |reason: &str, yaml: String| {
         let problems = check(&simulator, &yaml).err();
         let problems = problems.unwrap_or_else(|| panic!("this is accepted:\n{yaml}"));
         let why = problems.to_string();
-        assert!(
-            why.contains("http") || why.contains("no server can have"),
-            "{why}"
-        );
+        assert!(why.contains(reason), "{why}");
     };
+    let refused = |yaml: String| refused_as("use https://", yaml);
     for host in [
         "localhost",
         "localhost.localdomain",
@@ -388,11 +393,12 @@ async fn plain_http_goes_to_loopback_literals_only() {
         refused(BASE.replacen("entra: { authority: \"${AUTHORITY}\"", &authority, 1));
         let partner =
             format!("  partner:\n    jwt: {{ issuer: \"{origin}\", audience: a }}\n  staff:");
-        refused(BASE.replace("  staff:", &partner));
+        let why = "this issuer is no https:// address";
+        refused_as(why, BASE.replace("  staff:", &partner));
     }
     // Other spellings of loopback are names to the resolver that a call would ask.
     for host in ["127.1", "2130706433", "0x7f.0.0.1"] {
-        refused(flow(host));
+        refused_as("no server can have this host name", flow(host));
     }
     for host in ["127.0.0.1", "127.9.9.9", "[::1]"] {
         let yaml = flow(host);

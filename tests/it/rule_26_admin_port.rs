@@ -45,6 +45,33 @@ fn watched(house: &House) -> Canaries {
     canaries
 }
 
+/// A page without the hosts of providers in trouble, which may be named, and which the simulated flows share: each where it belongs, so
+/// that the host of a flow is found anywhere else.
+fn without_providers(path: &str, body: &str, address: &str) -> String {
+    let host = format!("(host {address}: ");
+    match path {
+        "/readyz" => {
+            let line = |line: &str| match line.strip_prefix("degraded: credential ") {
+                Some(credential) => credential.replacen(&host, "", 1),
+                None => line.to_owned(),
+            };
+            body.lines().map(line).collect::<Vec<_>>().join("\n")
+        }
+        "/status" | "/status?x" => {
+            let Ok(mut status) = serde_json::from_str::<serde_json::Value>(body) else {
+                return body.to_owned();
+            };
+            for credential in status["credentials"].as_array_mut().into_iter().flatten() {
+                if let Some(trouble) = credential["trouble"].as_object_mut() {
+                    trouble.remove("host");
+                }
+            }
+            status.to_string()
+        }
+        _ => body.to_owned(),
+    }
+}
+
 #[tokio::test]
 async fn no_page_shows_a_secret_or_a_url_whatever_has_happened() {
     let house = House::standard().await;
@@ -96,11 +123,8 @@ async fn no_page_shows_a_secret_or_a_url_whatever_has_happened() {
     let canaries = watched(&house);
     for path in PAGES {
         let page = house.page(path).await;
-        // A provider in trouble is named by its host, which the simulated flows share; theirs must not stand anywhere else.
-        let address = house.simulator.address();
-        let body = String::from_utf8_lossy(&page.body)
-            .replace(&format!("\"host\":\"{address}\""), "")
-            .replace(&format!("(host {address}"), "");
+        let address = house.simulator.address().to_string();
+        let body = without_providers(path, &String::from_utf8_lossy(&page.body), &address);
         canaries.absent_from(path, &format!("{:?}\n{body}", page.headers));
     }
     let status = house.page("/status").await;

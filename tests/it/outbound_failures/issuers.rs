@@ -115,9 +115,10 @@ async fn a_private_address_for_keys_is_cured_by_jwks_url_as_the_fix_says() {
     let secure = https(&inside, json_of(KEYS)).await;
     let open = answering(json_of(KEYS)).await;
     // As a cluster does: its issuer is a name, its keys are at an address that is not public; or they come without TLS.
-    for keys in [
-        format!("https://{secure}/keys"),
-        format!("http://{open}/keys"),
+    // An address that was tried is named; one that was not even tried is its publisher's fault.
+    for (keys, tried) in [
+        (format!("https://{secure}/keys"), Some(secure)),
+        (format!("http://{open}/keys"), None),
     ] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
@@ -128,14 +129,10 @@ async fn a_private_address_for_keys_is_cured_by_jwks_url_as_the_fix_says() {
         let trusted = |certificate: &Certificate| format!(", {}", certificate.trusted());
         let broken = yaml(&issuer, "", &trusted(&at_home));
         let (lines, _, ready) = said(&broken).await;
-        // Where an address was tried it is named, else who published it.
-        let hosts = [
-            url::Url::parse(&keys).unwrap().authority().to_owned(),
-            format!("localhost:{}", address.port()),
-        ];
-        let named = |line: &&Value| hosts.iter().any(|host| line["host"] == *host);
-        let line = lines.iter().find(named);
-        let line = line.unwrap_or_else(|| panic!("{hosts:?}: {lines:?}"));
+        let publisher = format!("localhost:{}", address.port());
+        let host = tried.map_or(publisher, |address| address.to_string());
+        let line = lines.iter().find(|line| line["host"] == host);
+        let line = line.unwrap_or_else(|| panic!("{host}: {lines:?}"));
         let entry = Reason::DiscoveredAddress.entry();
         assert_eq!(line["reason"], "refused_address", "{line}");
         assert_eq!(line["cure"], entry.fix, "{line}");

@@ -73,11 +73,9 @@ fn host(call: &Call, hosts: &[String]) -> Result<(), Malformed> {
     if !plain(named, parsed.host()) {
         return Err(Malformed::Host);
     }
-    if hosts.is_empty()
-        || hosts
-            .iter()
-            .any(|ours| ours.eq_ignore_ascii_case(parsed.host()))
-    {
+    // The dot of the root names the same host.
+    let host = parsed.host().strip_suffix('.').unwrap_or(parsed.host());
+    if hosts.is_empty() || hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host)) {
         Ok(())
     } else {
         Err(Malformed::Host)

@@ -540,6 +540,24 @@ fn small_files_cannot_grow_into_large_trees() {
 }
 
 #[test]
+fn hosts_are_kept_as_requests_name_them() {
+    let yaml = format!("server: {{ hosts: [GW.example., '[0:0:0:0:0:0:0:1]'] }}\n{SMALL}");
+    let config = good(&yaml);
+    assert_eq!(config.limits.hosts, ["gw.example", "[::1]"]);
+    let yaml = format!("outbound: {{ no_proxy: [.corp., x.example] }}\n{SMALL}");
+    assert_eq!(good(&yaml).outbound.no_proxy, [".corp", "x.example"]);
+}
+
+#[test]
+fn the_last_day_of_the_calendar_is_a_date() {
+    let hash = "{ sha256: { env: KEY_HASH }, expires: 9999-12-31 }";
+    good(&SMALL.replace(
+        "{ sha256: { env: KEY_HASH } }",
+        &format!("{{ keys: [{hash}] }}"),
+    ));
+}
+
+#[test]
 fn line_ends_and_marks_of_other_systems_are_read() {
     good(&SMALL.replace('\n', "\r\n"));
     good(&format!("\u{feff}{SMALL}"));

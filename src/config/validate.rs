@@ -450,6 +450,14 @@ impl ValidationContext<'_> {
             );
             return None;
         }
+        if url.fragment().is_some() {
+            self.reader.error_at(
+                &at.location,
+                safe_text!("the URL has a fragment, which is never sent"),
+                safe_text!("leave everything from # on out"),
+            );
+            return None;
+        }
         let host = url.host_str().unwrap_or_default();
         if !target::reachable(self, &at.location, host, url.port()) {
             return None;
@@ -486,11 +494,15 @@ impl ValidationContext<'_> {
     /// A GUID in lower case.
     fn guid(&mut self, at: &At<Text>, fix: SafeText) -> Option<String> {
         let guid = super::values::guid(at.value.0.trim());
-        if guid.is_none() {
-            self.reader
-                .error_at(&at.location, safe_text!("this is not a GUID"), fix);
-        }
-        guid
+        let message = match &guid {
+            None => safe_text!("this is not a GUID"),
+            Some(guid) if guid.bytes().all(|byte| matches!(byte, b'0' | b'-')) => {
+                safe_text!("this GUID is a placeholder")
+            }
+            Some(_) => return guid,
+        };
+        self.reader.error_at(&at.location, message, fix);
+        None
     }
 
     /// GUIDs in lower case; empty when the key is absent.

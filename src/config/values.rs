@@ -323,8 +323,10 @@ fn moment(text: &str) -> Option<u64> {
     if let Ok(date) = text.parse::<jiff::civil::Date>()
         && text.len() == 10
     {
-        let start = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-        return start.timestamp().as_second().try_into().ok();
+        // The last day that dates can have is beyond what instants can be, and is written for "never".
+        let start = date.to_zoned(jiff::tz::TimeZone::UTC);
+        let start = start.map_or(jiff::Timestamp::MAX, |start| start.timestamp());
+        return start.as_second().try_into().ok();
     }
     let stamp: jiff::Timestamp = text.parse().ok()?;
     stamp.as_second().try_into().ok()

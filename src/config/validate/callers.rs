@@ -293,7 +293,9 @@ fn one_version(context: &mut ValidationContext<'_>, list: &OneOrMore<Text>) {
 fn audiences(context: &mut ValidationContext<'_>, list: OneOrMore<Text>) -> Option<Vec<String>> {
     let mut kept = Some(Vec::new());
     for at in list.0 {
-        if at.value.0.ends_with("/.default") {
+        if padded(context, &at) {
+            kept = None;
+        } else if at.value.0.ends_with("/.default") {
             context.reader.error_at(
                 &at.location,
                 safe_text!("no token carries this as `aud`: it is how a token is asked for"),
@@ -314,6 +316,19 @@ fn audiences(context: &mut ValidationContext<'_>, list: OneOrMore<Text>) -> Opti
         }
     }
     kept
+}
+
+/// Refuses a text with a blank at an end: it is compared to the letter.
+fn padded(context: &mut ValidationContext<'_>, at: &At<Text>) -> bool {
+    let padded = at.value.0.trim() != at.value.0;
+    if padded {
+        context.reader.error_at(
+            &at.location,
+            safe_text!("this begins or ends with a blank, and no token has that"),
+            safe_text!("leave the blank out"),
+        );
+    }
+    padded
 }
 
 fn jwt_settings(
@@ -365,7 +380,10 @@ fn jwt_settings(
         return None;
     }
     let audience = listed(context, audience).and_then(|list| audiences(context, list));
-    let client_ids = listed(context, client_ids);
+    let client_ids = listed(context, client_ids).filter(|list| {
+        let padded: Vec<bool> = list.0.iter().map(|at| padded(context, at)).collect();
+        !padded.contains(&true)
+    });
     let algorithms = algorithms
         .or(&defaults.jwt.algorithms)
         .given()
@@ -373,7 +391,7 @@ fn jwt_settings(
     let claims = match claims {
         Field::Absent => Some(BTreeMap::new()),
         Field::Broken => None,
-        Field::Given(at) => claims_of(context, at),
+        Field::Given(at) => claims_of(context, at, accept_id_tokens == Some(true)),
     };
     Some(jwt::JwtSettings {
         issuer: issuer?,
@@ -390,17 +408,55 @@ fn jwt_settings(
 fn issuer_of(context: &mut ValidationContext<'_>, at: At<Text>, fetched: bool) -> Option<String> {
     let url = url::Url::parse(&at.value.0).ok();
     let host = url.as_ref().and_then(url::Url::host_str);
-    if host.is_some_and(clouds::issues_entra_tokens) {
-        context.reader.warn_at(
-            &at.location,
-            safe_text!("this issuer is Entra ID, and `jwt` does not know its rules: any application of the tenant may get such a token"),
-            safe_text!("use `entra`, with client_ids, roles or object_ids for applications"),
-        );
-    }
-    if !fetched {
-        return Some(at.value.0);
-    }
-    let address = url.as_ref().is_some_and(|url| {
+    let text = at.value.0.as_str();
+    let (message, fix) = if text.trim() != text {
+        (
+            safe_text!("the issuer begins or ends with a blank, and no token has that"),
+            safe_text!("leave the blank out"),
+        )
+    } else if text.contains("/.well-known/") {
+        (
+            safe_text!("this is the address of the issuer's metadata, not its name"),
+            safe_text!("leave everything from /.well-known/ on out"),
+        )
+    } else if text.contains("{tenantid}") || shared_by_tenants(url.as_ref()) {
+        (
+            safe_text!("no token carries this as `iss`: Entra ID puts the tenant's id in"),
+            safe_text!("use `entra` with `tenant`, or write the issuer as the tokens have it"),
+        )
+    } else {
+        if host.is_some_and(clouds::issues_entra_tokens) {
+            context.reader.warn_at(
+                &at.location,
+                safe_text!("this issuer is Entra ID, and `jwt` does not know its rules: any application of the tenant may get such a token"),
+                safe_text!("use `entra`, with client_ids, roles or object_ids for applications"),
+            );
+        }
+        return if fetched {
+            address_of(context, at, url.as_ref())
+        } else {
+            Some(at.value.0)
+        };
+    };
+    context.reader.error_at(&at.location, message, fix);
+    None
+}
+
+/// Whether an issuer of Entra ID stands for any tenant.
+fn shared_by_tenants(url: Option<&url::Url>) -> bool {
+    let entra = url.filter(|url| url.host_str().is_some_and(clouds::issues_entra_tokens));
+    let first = entra.and_then(|url| url.path_segments()?.next());
+    first.is_some_and(|first| ["common", "organizations", "consumers"].contains(&first))
+}
+
+/// The issuer, where its keys can be looked for below it.
+fn address_of(
+    context: &mut ValidationContext<'_>,
+    at: At<Text>,
+    url: Option<&url::Url>,
+) -> Option<String> {
+    let host = url.and_then(url::Url::host_str);
+    let address = url.is_some_and(|url| {
         url.scheme() == "https"
             || url.scheme() == "http" && host.is_some_and(|host| context.plain_allowed(host))
     });
@@ -442,6 +498,7 @@ const VALIDATED: [(&str, &str); 9] = [
 fn claims_of(
     context: &mut ValidationContext<'_>,
     at: At<Free<OneOrMore<Text>>>,
+    id_tokens: bool,
 ) -> Option<BTreeMap<String, Vec<String>>> {
     let Free(claims) = at.value;
     if claims.is_empty() {
@@ -483,6 +540,20 @@ fn claims_of(
                     safe_text!("list each scope by itself"),
                 );
             }
+        }
+        let only_id = at
+            .value
+            .0
+            .iter()
+            .all(|one| one.value.0.eq_ignore_ascii_case("id"));
+        if !id_tokens && only_id && matches!(claim.as_str(), "token_use" | "typ") {
+            context.reader.error_at(
+                &at.location,
+                safe_text!("this wants an ID token, and ID tokens are refused"),
+                safe_text!("let callers send access tokens, or set `accept_id_tokens: true`"),
+            );
+            kept = None;
+            continue;
         }
         let values = distinct(context, at.value);
         match (values, &mut kept) {

@@ -100,7 +100,7 @@ pub fn admin(
     let callers = server.map(|server| server.settings.listen);
     // Port 0 is another one each time.
     let shared = callers.is_some_and(|callers| {
-        let (one, other) = (callers.ip(), address.ip());
+        let (one, other) = (callers.ip().to_canonical(), address.ip().to_canonical());
         let same = one == other || one.is_unspecified() || other.is_unspecified();
         same && callers.port() == address.port() && address.port() != 0
     });
@@ -182,10 +182,21 @@ fn host_names(context: &mut ValidationContext<'_>, list: Any<Text>) -> Option<Ve
                     safe_text!("write the name alone, e.g. gateway.example, without a port and without *; an IPv6 address in brackets, e.g. [::1]"),
                 );
             }
-            fits.then_some(name)
+            fits.then(|| requested(name))
         })
         .collect();
     names.into_iter().collect()
+}
+
+/// As requests name it: without the dot of the root, and an IPv6 address in its one canonical form (RFC 5952).
+fn requested(name: String) -> String {
+    let address = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    match address.and_then(|address| address.parse::<std::net::Ipv6Addr>().ok()) {
+        Some(address) => format!("[{address}]"),
+        None => name.strip_suffix('.').map(str::to_owned).unwrap_or(name),
+    }
 }
 
 fn networks(context: &mut ValidationContext<'_>, list: Any<Text>) -> Option<Vec<ipnet::IpNet>> {

@@ -228,6 +228,13 @@ pub fn distinct(
             );
             whole = false;
         }
+        if text.contains('*') {
+            context.reader.warn_at(
+                &at.location,
+                safe_text!("this is compared to the letter, and * stands for nothing but itself"),
+                safe_text!("list every value that is accepted"),
+            );
+        }
     }
     whole.then_some(list)
 }

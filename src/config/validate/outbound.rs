@@ -100,13 +100,22 @@ pub fn host_name(text: &str) -> bool {
         let address = address.strip_suffix(']').unwrap_or_default();
         return address.parse::<std::net::Ipv6Addr>().is_ok();
     }
+    // RFC 1035 section 2.3.4.
     let label = |label: &str| {
-        !label.is_empty()
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
             && label
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
-    text.strip_suffix('.').unwrap_or(text).split('.').all(label)
+    let name = text.strip_suffix('.').unwrap_or(text);
+    // What ends in a number is an address or nothing.
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let numeric = last.bytes().all(|byte| byte.is_ascii_digit());
+    name.len() <= 253
+        && name.split('.').all(label)
+        && (!numeric || name.parse::<std::net::Ipv4Addr>().is_ok())
 }
 
 /// What is reached without the proxy: a name or `.suffix`, an address, a network, or `*`. What can never match is refused.
@@ -117,7 +126,8 @@ fn exceptions(context: &mut ValidationContext<'_>, list: Any<Text>) -> Option<Ve
         .map(|at| {
             let text = at.value.0.trim();
             if exception(text) {
-                return Some(text.to_owned());
+                // The dot of the root names the same host.
+                return Some(text.strip_suffix('.').unwrap_or(text).to_owned());
             }
             let fix = if text.contains(',') {
                 safe_text!("give each of them an entry of its own")
@@ -245,6 +255,7 @@ fn proxy_url(text: &str) -> Option<url::Url> {
         url::Url::parse(&format!("http://{text}")).ok()?
     };
     let fits = url.scheme() == "http"
+        && url.port() != Some(0)
         && url.host_str().is_some()
         && matches!(url.path(), "" | "/")
         && url.query().is_none()

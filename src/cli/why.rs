@@ -4,7 +4,7 @@
 //! not fit, on standard output; exit code 0 when some caller of the flow is recognised, 1 when none is, 2 for a bad configuration. Keys are
 //! fetched from the issuers unless that is forbidden. Never prints the token or its signature, and sends it nowhere.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
 use super::live::Live;
@@ -61,6 +61,9 @@ pub fn run(args: &Args) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let mut input = Vec::new();
+    if std::io::stdin().is_terminal() {
+        say("Paste the token, then press Enter and Ctrl-D.");
+    }
     if let Err(error) = std::io::stdin().lock().take(MOST).read_to_end(&mut input) {
         complain(&error);
         return ExitCode::FAILURE;

@@ -16,22 +16,29 @@ use crate::identity::api_key::{self, Digest, SHORTEST};
 use crate::secret::Value;
 
 /// Headers that cannot carry an API key because they mean something else on the way.
-const TAKEN: [&str; 16] = [
+const TAKEN: [&str; 23] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
     "authorization",
     "connection",
     "content-encoding",
     "content-length",
     "content-type",
     "cookie",
+    "date",
     "expect",
     "forwarded",
     "host",
     "keep-alive",
     "origin",
+    "range",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "user-agent",
+    "via",
     "x-request-id",
 ];
 

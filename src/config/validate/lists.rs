@@ -62,6 +62,13 @@ pub fn query_of(
                 safe_text!("leave it out"),
             );
             kept = None;
+        } else if at.value.0.contains(['%', '&', '=', '?', '#']) {
+            context.reader.error_at(
+                &at.location,
+                safe_text!("this is not the name of one query parameter"),
+                safe_text!("write the name alone and decoded, e.g. $select"),
+            );
+            kept = None;
         } else if let Some(kept) = &mut kept {
             kept.push(at.value.0);
         }
@@ -185,7 +192,9 @@ fn header_names(
     let names: Vec<Option<HeaderName>> = list
         .iter()
         .map(|at| {
-            let name = HeaderName::from_bytes(at.value.0.as_bytes()).ok();
+            let name = HeaderName::from_bytes(at.value.0.as_bytes());
+            // RFC 9110 allows it, and it was meant for any name.
+            let name = name.ok().filter(|name| !name.as_str().contains('*'));
             if name.is_none() {
                 context.reader.error_at(
                     &at.location,

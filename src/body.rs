@@ -66,9 +66,6 @@ pub trait Tail: Send + Sync + 'static {
 
 /// What a streamed body comes over. Dropped with it.
 pub trait Carrier: Send + Sync + 'static {
-    /// Moves what can be moved now; called before each look for more bytes.
-    fn drive(&mut self, cx: &mut Context<'_>);
-
     /// The body is at its end: read to it, or else refused. What is dropped without this word was given up.
     fn ended(&mut self, whole: bool);
 }

@@ -25,7 +25,9 @@ pub mod address;
 pub mod connect;
 pub mod error;
 pub mod flows;
-mod link;
+mod handshakes;
+mod http1;
+mod http2;
 mod pool;
 #[cfg(test)]
 mod tests;

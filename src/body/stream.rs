@@ -108,9 +108,6 @@ impl Stream {
     }
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        if let Some(carrier) = &mut self.carrier {
-            carrier.drive(cx);
-        }
         self.polled = true;
         loop {
             let Some(incoming) = &mut self.incoming else {

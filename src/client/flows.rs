@@ -6,19 +6,18 @@
 //! differently (rule 11); an HTTP/1.1 connection is kept only after an answer that was read to its end and leads nowhere else.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::{HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::connect::ConnectError;
-use super::link::Link;
-use super::pool::{Given, Origin, Pool, Taken};
+use super::http1::Lease;
+use super::pool::{Origin, Pool, Taken};
 use super::upload::Sending;
 use super::{CallError, Connector};
 use crate::body::{Body, Carrier};
@@ -63,41 +62,35 @@ impl FlowClient {
         within: Duration,
     ) -> Result<Response<Body>, CallError> {
         let began = Instant::now();
-        let left = || within.saturating_sub(began.elapsed());
+        let deadline = began + within;
         // hyper keeps a queue of 32 requests for each connection, in place: what is in them is paid 32 times.
         let mut request = request.map(Box::new);
         let asks = request.method() != Method::HEAD;
         let uri = request.uri().clone();
         let origin = self.0.origin(flow, &uri).map_err(Arc::new)?;
-        // Calls that came in together leave together (docs/decisions/calls-leave-together.md).
-        yield_now().await;
         loop {
-            let given = match origin.take() {
-                Some(taken) => Given { taken, new: false },
-                // Boxed: rare.
-                None => timeout(left(), Box::pin(self.0.open(&origin)))
-                    .await
-                    .map_err(|_| Arc::new(ConnectError::Timeout))??,
-            };
+            let (taken, new) = timeout_at(deadline, origin.connection(began))
+                .await
+                .map_err(|_| Arc::new(ConnectError::Timeout))??;
             let sending = async {
-                match given.taken {
-                    Taken::Http1(link) => exchange(link, &origin, request).await,
-                    Taken::Http2(mut sender, mut place) => {
-                        let request = request.map(|body| place.sending(body));
+                match taken {
+                    Taken::Http1(lease) => exchange(lease, &origin, request).await,
+                    Taken::Http2(mut sender, mut guard) => {
+                        let request = request.map(|body| guard.sending(body));
                         let sent = sender.try_send_request(request).await;
-                        sent.map(|answer| (answer, Some(Box::new(place) as Box<dyn Carrier>)))
+                        sent.map(|answer| (answer, Some(Box::new(guard) as Box<dyn Carrier>)))
                             .map_err(Lost::sending)
                     }
                 }
             };
-            let exchanged = timeout(left(), sending)
+            let exchanged = timeout_at(deadline, sending)
                 .await
                 .map_err(|_| CallError::Late)?;
             match exchanged {
                 Ok((answer, carrier)) => return Ok(carried(answer, asks, carrier)),
                 Err(Lost::Ambiguous) => return Err(CallError::Ambiguous),
                 Err(Lost::Sending(mut error)) => match error.take_message() {
-                    Some(back) if !given.new => {
+                    Some(back) if !new => {
                         request = back.map(|body| Box::new(body.into_body()));
                         request.headers_mut().remove(HOST);
                         *request.uri_mut() = uri.clone();
@@ -115,8 +108,8 @@ impl FlowClient {
 
     /// Looks at idle connections as the rounds do, as if it were so much later.
     #[cfg(test)]
-    pub(super) fn sweep_in(&self, later: std::time::Duration) {
-        self.0.sweep(tokio::time::Instant::now() + later);
+    pub(super) fn sweep_in(&self, later: Duration) {
+        self.0.sweep(Instant::now() + later);
     }
 
     #[cfg(test)]
@@ -125,17 +118,13 @@ impl FlowClient {
     }
 
     #[cfg(test)]
-    pub(super) fn queue(&self) -> (usize, usize) {
-        self.0.queue()
+    pub(super) fn handshakes(&self) -> usize {
+        self.0.handshakes()
     }
 }
 
 /// One exchange over HTTP/1.1, up to the answer's head. The connection is handed on with the answer's body, or closed.
-async fn exchange(
-    mut link: Box<Link>,
-    origin: &Arc<Origin>,
-    mut request: Request<Box<Body>>,
-) -> Exchanged {
+async fn exchange(mut lease: Lease, origin: &Origin, mut request: Request<Box<Body>>) -> Exchanged {
     let headers = request.headers_mut();
     headers.entry(HOST).or_insert_with(|| origin.host.clone());
     let path = request.uri().path_and_query().cloned();
@@ -143,16 +132,16 @@ async fn exchange(
     let headers = request.headers();
     let conditional =
         headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE);
-    let answer = link
-        .send(request.map(Sending::plain))
+    let answer = lease
+        .send(request.map(Sending::over_http1))
         .await
         .map_err(Lost::sending)?;
-    let kept = match link.verdict() {
+    let kept = match lease.verdict() {
         Verdict::Clear => is_kept(answer.status(), conditional),
         Verdict::Leftover => false,
         Verdict::Incomplete | Verdict::Ambiguous => return Err(Lost::Ambiguous),
     };
-    let carrier = kept.then(|| Box::new(origin.lease(link)) as Box<dyn Carrier>);
+    let carrier = kept.then(|| lease.keep());
     Ok((answer, carrier))
 }
 

@@ -1,39 +1,22 @@
 //! Connections to flows' servers, kept from call to call.
 //!
-//! In: a flow's name and a URI. Out: for one call, an HTTP/1.1 connection to its origin, or a [`StreamGuard`] on a shared HTTP/2 connection, each of
-//! which carries fewer calls than servers allow (`docs/decisions/calls-spread-over-connections.md`). Flows share none: an answer that
-//! cannot be decoded ends an HTTP/2 connection, and whoever writes one flow's answers must not end another's calls. A call without a
-//! connection waits in the origin's [`queue`] for whatever comes first: a new one, or room on another. An idle connection is closed
-//! after 50 s.
+//! In: a flow's name and a URI. Out: for one call, a connection to its origin: an HTTP/1.1 one of its own ([`http1`]), or a stream on a shared
+//! HTTP/2 one ([`http2`]), as the origin chooses. Flows share none: an answer that cannot be decoded ends an HTTP/2 connection, and whoever
+//! writes one flow's answers must not end another's calls. An idle connection is closed after 50 s.
 
 use std::collections::HashMap;
-use std::sync::atomic::{
-    AtomicBool, AtomicUsize,
-    Ordering::{Relaxed, SeqCst},
-};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::task::Context;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::uri::Scheme;
 use http::{HeaderValue, Uri};
-use http_body::Body as _;
-use hyper::client::conn::http2::SendRequest;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::IDLE;
 use super::connect::{ConnectError, Connector};
-use super::link::Link;
-use super::upload::{Sending, Upload};
-use crate::body::{Body, Carrier};
-
-mod queue;
-
-pub(super) use queue::Given;
-use queue::Queue;
-
-/// Calls on one HTTP/2 connection. RFC 9113 section 6.5.2 advises servers to allow at least 100 streams.
-const CALLS: usize = 96;
+use super::handshakes::{Handshakes, Missed};
+use super::{IDLE, http1, http2};
 
 /// How often idle connections are looked at: those the other side has closed go then.
 const ROUND: Duration = Duration::from_secs(5);
@@ -48,47 +31,17 @@ pub(super) struct Pool {
 
 /// Connections of one flow to its origin.
 pub(super) struct Origin {
-    uri: Uri,
     /// For HTTP/1.1.
     pub(super) host: HeaderValue,
-    kept: Mutex<Connections>,
-    /// How many calls are in the queue: to be seen without the lock.
-    waiting: AtomicUsize,
-}
-
-struct Connections {
-    /// HTTP/1.1, the one used last at the end.
-    idle: Vec<(Box<Link>, Instant)>,
-    /// HTTP/2.
-    shared: Vec<Shared>,
-    queue: Queue,
-}
-
-struct Shared {
-    sender: SendRequest<Sending>,
-    calls: Arc<AtomicUsize>,
-    used: Instant,
+    pub(super) handshakes: Arc<Handshakes>,
+    http1: http1::Connections,
+    http2: http2::Connections,
 }
 
 /// A connection for one call.
 pub(super) enum Taken {
-    Http1(Box<Link>),
-    Http2(SendRequest<Sending>, StreamGuard),
-}
-
-/// An HTTP/1.1 connection over which an answer's body comes. Goes back when the body has been read to its end; is closed when it is dropped
-/// before.
-pub(super) struct Lease {
-    link: Option<Box<Link>>,
-    origin: Arc<Origin>,
-    finished: bool,
-}
-
-/// A call's place on an HTTP/2 connection. Dropped with the answer, it ends what of the call is still being sent.
-pub(super) struct StreamGuard {
-    calls: Arc<AtomicUsize>,
-    origin: Arc<Origin>,
-    upload: Option<Arc<Upload>>,
+    Http1(http1::Lease),
+    Http2(http2::Sender, http2::StreamGuard),
 }
 
 impl Pool {
@@ -101,13 +54,18 @@ impl Pool {
     }
 
     /// A flow's connections to a URI's origin.
-    pub(super) fn origin(&self, flow: Arc<str>, uri: &Uri) -> Result<Arc<Origin>, ConnectError> {
+    pub(super) fn origin(
+        self: &Arc<Self>,
+        flow: Arc<str>,
+        uri: &Uri,
+    ) -> Result<Arc<Origin>, ConnectError> {
         let known = self.origins.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(origin) = known.get(&flow).filter(|origin| origin.is_of(uri)) {
             return Ok(Arc::clone(origin));
         }
         drop(known);
-        let origin = Arc::new(Origin::new(uri)?);
+        self.watch();
+        let origin = Arc::new(Origin::new(&self.connector, uri)?);
         let mut known = self.origins.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(other) = known.get(&flow).filter(|origin| origin.is_of(uri)) {
             // Somebody else was faster.
@@ -116,15 +74,6 @@ impl Pool {
         // The first call of a flow, or of one that a reload has moved: its old connections end with the calls that are on them.
         known.insert(flow, Arc::clone(&origin));
         Ok(origin)
-    }
-
-    /// A new connection, or room on another, whatever comes first.
-    pub(super) async fn open(
-        self: &Arc<Self>,
-        origin: &Arc<Origin>,
-    ) -> Result<Given, Arc<ConnectError>> {
-        self.watch();
-        origin.wait(&self.connector).await
     }
 
     /// Starts the rounds, once. They end with the pool.
@@ -155,28 +104,29 @@ impl Pool {
     pub(super) fn census(&self) -> (usize, Vec<usize>) {
         let (mut idle, mut calls) = (0, Vec::new());
         for origin in self.origins.read().unwrap().values() {
-            let kept = origin.kept();
-            idle += kept.idle.len();
-            calls.extend(kept.shared.iter().map(|one| one.calls.load(Relaxed)));
+            let mut count = |connection: &http1::Connection| {
+                idle += usize::from(connection.is_idle());
+                true
+            };
+            origin.http1.retain(&mut count);
+            calls.extend(origin.http2.census());
         }
         (idle, calls)
     }
 
-    /// Calls that wait, and handshakes in progress.
+    /// Handshakes in progress.
     #[cfg(test)]
-    pub(super) fn queue(&self) -> (usize, usize) {
-        let (mut waiting, mut handshakes) = (0, 0);
-        for origin in self.origins.read().unwrap().values() {
-            let (calls, begun) = origin.kept().queue.census();
-            waiting += calls;
-            handshakes += begun;
-        }
-        (waiting, handshakes)
+    pub(super) fn handshakes(&self) -> usize {
+        let origins = self.origins.read().unwrap();
+        let in_progress = origins
+            .values()
+            .map(|origin| origin.handshakes.in_progress());
+        in_progress.sum()
     }
 }
 
 impl Origin {
-    fn new(uri: &Uri) -> Result<Self, ConnectError> {
+    pub(super) fn new(connector: &Connector, uri: &Uri) -> Result<Self, ConnectError> {
         let host = uri.host().ok_or(ConnectError::Address)?;
         let usual = if uri.scheme() == Some(&Scheme::HTTPS) {
             443
@@ -187,146 +137,77 @@ impl Origin {
             Some(port) => HeaderValue::try_from(format!("{host}:{port}")),
             None => HeaderValue::from_str(host),
         };
+        let handshakes = Handshakes::new(connector.clone(), uri.clone());
+        let http1 = Arc::clone(&handshakes);
         Ok(Self {
-            uri: uri.clone(),
             host: host.map_err(|_| ConnectError::Address)?,
-            kept: Mutex::new(Connections {
-                idle: Vec::new(),
-                shared: Vec::new(),
-                // Without TLS there is nothing that could choose HTTP/2.
-                queue: Queue::new(uri.scheme() != Some(&Scheme::HTTPS)),
+            http1: http1::Connections::new(move || {
+                let handshakes = Arc::clone(&http1);
+                Box::pin(async move { handshakes.http1().await })
             }),
-            waiting: AtomicUsize::new(0),
+            http2: http2::Connections::default(),
+            handshakes,
         })
     }
 
     fn is_of(&self, uri: &Uri) -> bool {
-        self.uri.authority() == uri.authority() && self.uri.scheme() == uri.scheme()
+        let own = self.handshakes.uri();
+        own.authority() == uri.authority() && own.scheme() == uri.scheme()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Connections> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A connection that is there already, unless others wait for one.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Taken> {
-        let mut kept = self.kept();
-        if !kept.queue.is_empty() {
-            return None;
-        }
-        kept.free(self)
-    }
-
-    /// Gives a connection to an answer's body.
-    pub(super) fn lease(self: &Arc<Self>, link: Box<Link>) -> Lease {
-        Lease {
-            link: Some(link),
-            origin: Arc::clone(self),
-            finished: false,
-        }
-    }
-
-    fn keep(self: &Arc<Self>, link: Box<Link>) {
-        self.kept().idle.push((link, Instant::now()));
-        self.freed();
-    }
-
-    /// After something has become free.
-    fn freed(self: &Arc<Self>) {
-        if self.waiting.load(SeqCst) > 0 {
-            self.serve(false);
+    /// A connection, and whether it was opened just now: a call that fails on one is not tried on yet another. Fails when `connect_timeout`
+    /// has passed since the call began without any handshake that ended well.
+    pub(super) async fn connection(
+        &self,
+        began: Instant,
+    ) -> Result<(Taken, bool), Arc<ConnectError>> {
+        let mut taking = pin!(self.take(began));
+        let mut since = began;
+        loop {
+            let late = timeout_at(since + self.handshakes.timeout(), &mut taking).await;
+            if let Ok(taken) = late {
+                return taken;
+            }
+            // Where connections are being made, a long queue is no failure.
+            match self.handshakes.succeeded() {
+                Some(last) if last > since => since = last,
+                _ => return Err(Arc::new(ConnectError::Timeout)),
+            }
         }
     }
 
-    fn place(self: &Arc<Self>, calls: &Arc<AtomicUsize>) -> StreamGuard {
-        calls.fetch_add(1, Relaxed);
-        StreamGuard {
-            calls: Arc::clone(calls),
-            origin: Arc::clone(self),
-            upload: None,
+    async fn take(&self, now: Instant) -> Result<(Taken, bool), Arc<ConnectError>> {
+        let mut switched = false;
+        loop {
+            let taken = if self.handshakes.is_http1() {
+                self.http1.take().await.map(|mut lease| {
+                    let new = lease.is_new();
+                    (Taken::Http1(lease), new)
+                })
+            } else {
+                let taken = self.http2.take(&self.handshakes, now).await;
+                taken.map(|(sender, guard, new)| (Taken::Http2(sender, guard), new))
+            };
+            match taken {
+                Ok(taken) => {
+                    if switched {
+                        self.handshakes.close_spare();
+                    }
+                    return Ok(taken);
+                }
+                Err(Missed::OtherProtocol) => switched = true,
+                Err(Missed::Failed(error)) => return Err(error),
+            }
         }
     }
 
     /// Whether connections are left.
     fn sweep(&self, now: Instant) -> bool {
-        let mut kept = self.kept();
-        kept.idle
-            .retain_mut(|(link, since)| now.duration_since(*since) < IDLE && link.is_free());
-        kept.shared.retain(|one| {
-            let idle = one.calls.load(Relaxed) == 0 && now.duration_since(one.used) >= IDLE;
-            !idle && !one.sender.is_closed()
-        });
-        !kept.idle.is_empty() || !kept.shared.is_empty()
+        self.handshakes.close_spare();
+        let mut fresh = |connection: &http1::Connection| {
+            connection.is_idle() && now.duration_since(connection.idle_since()) < IDLE
+        };
+        let http1 = self.http1.retain(&mut fresh);
+        self.http2.sweep(now, IDLE) || http1
     }
-}
-
-impl Connections {
-    fn free(&mut self, origin: &Arc<Origin>) -> Option<Taken> {
-        if let Some((link, _)) = self.idle.pop() {
-            return Some(Taken::Http1(link));
-        }
-        self.shared.retain(|one| !one.sender.is_closed());
-        let free = self.shared.iter_mut().find(|one| one.has_room())?;
-        free.used = Instant::now();
-        Some(Taken::Http2(free.sender.clone(), origin.place(&free.calls)))
-    }
-}
-
-impl Shared {
-    fn has_room(&self) -> bool {
-        self.calls.load(SeqCst) < CALLS
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(mut link) = self.link.take()
-            && self.finished
-            && link.is_free()
-        {
-            self.origin.keep(link);
-        }
-    }
-}
-
-impl Carrier for Lease {
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(link) = &mut self.link {
-            link.drive(cx);
-        }
-    }
-
-    fn ended(&mut self, whole: bool) {
-        self.finished = whole;
-    }
-}
-
-impl StreamGuard {
-    /// A body as it is sent from this place.
-    pub(super) fn sending(&mut self, body: Box<Body>) -> Sending {
-        if body.is_end_stream() {
-            return Sending::plain(body);
-        }
-        let upload = self.upload.insert(Arc::default());
-        Sending::until(body, Arc::clone(upload))
-    }
-}
-
-impl Drop for StreamGuard {
-    fn drop(&mut self) {
-        if let Some(upload) = &self.upload {
-            upload.end();
-        }
-        // In one order with the queue: a call that joins it and does not see this room is seen here.
-        self.calls.fetch_sub(1, SeqCst);
-        self.origin.freed();
-    }
-}
-
-impl Carrier for StreamGuard {
-    // hyper's own task does.
-    fn drive(&mut self, _: &mut Context<'_>) {}
-
-    // Its place is free when it is dropped, in any case.
-    fn ended(&mut self, _: bool) {}
 }

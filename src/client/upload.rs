@@ -1,19 +1,19 @@
 //! A call's body on its way to a flow's server, let go of when the answer is over.
 //!
-//! In: a body, and word from the answer that the exchange is over. Out: the same bytes. Over HTTP/2 hyper sends a body in a task of its own,
-//! which knows nothing of the answer: it would go on reading the caller's body, or wait for a window that never opens. Here that task ends
-//! with the answer, which resets the stream. Over HTTP/1.1 the connection is closed, and the body goes with it.
+//! In: a body, and word from the answer that the exchange is over. Out: the same bytes, and whether hyper has taken all of them. Over HTTP/2
+//! hyper sends a body in a task of its own, which knows nothing of the answer: it would go on reading the caller's body, or wait for a
+//! window that never opens. Here that task is aborted with the answer, which resets the stream. Over HTTP/1.1 the connection is closed,
+//! and the body goes with it.
 
-use std::cell::Cell;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
-use http_body::{Frame, SizeHint};
+use futures_util::future::{AbortHandle, Abortable};
+use http_body::{Body as _, Frame, SizeHint};
 
 use crate::body::{Body, Error};
 
@@ -22,27 +22,38 @@ use crate::body::{Body, Error};
 const PIECE: usize = 16 * 1024;
 
 tokio::task_local! {
-    /// The upload whose body was polled in this task.
-    static POLLED: Cell<Option<Arc<Upload>>>;
+    /// Ends the task of hyper's that runs.
+    static TASK: AbortHandle;
 }
 
-/// A body being sent over HTTP/2, as its answer knows it.
+/// A body being sent, as its answer knows it.
 #[derive(Default)]
 pub(super) struct Upload {
     over: AtomicBool,
-    task: AtomicWaker,
+    task: OnceLock<AbortHandle>,
 }
 
 impl Upload {
+    /// Whether hyper has taken all of it: then it drops the body, which holds the other reference.
+    pub(super) fn is_sent(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1
+    }
+
     /// The answer is complete, or nobody wants it: what has not been sent is not sent any more.
     pub(super) fn end(&self) {
         self.over.store(true, SeqCst);
-        self.task.wake();
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
     }
 
-    fn poll_over(&self, cx: &Context<'_>) -> bool {
-        self.task.register(cx.waker());
-        self.over.load(SeqCst)
+    /// It is sent by this task.
+    fn found(&self, task: &AbortHandle) {
+        let _ = self.task.set(task.clone());
+        // It may have ended before there was anything to abort.
+        if self.over.load(SeqCst) {
+            task.abort();
+        }
     }
 }
 
@@ -51,31 +62,36 @@ pub(super) struct Sending {
     body: Box<Body>,
     /// What of the last piece has not been handed on.
     rest: Bytes,
-    /// Over HTTP/2.
+    /// `None`: there is nothing to send.
     upload: Option<Arc<Upload>>,
-    /// The task that sends it has been found, or need not be.
-    watched: bool,
+    /// Most bytes handed on at once.
+    piece: usize,
+    /// Over HTTP/2, until the task that sends it is found.
+    task_unknown: bool,
 }
 
 impl Sending {
-    /// Over HTTP/1.1.
-    pub(super) fn plain(body: Box<Body>) -> Self {
+    pub(super) fn over_http1(body: Box<Body>) -> Self {
         Self {
+            upload: (!body.is_end_stream()).then(Arc::default),
             body,
             rest: Bytes::new(),
-            upload: None,
-            watched: true,
+            piece: usize::MAX,
+            task_unknown: false,
         }
     }
 
-    /// Over HTTP/2, until `upload` is over.
-    pub(super) fn until(body: Box<Body>, upload: Arc<Upload>) -> Self {
+    pub(super) fn over_http2(body: Box<Body>) -> Self {
         Self {
-            body,
-            rest: Bytes::new(),
-            upload: Some(upload),
-            watched: false,
+            piece: PIECE,
+            task_unknown: true,
+            ..Self::over_http1(body)
         }
+    }
+
+    /// What its answer is to know of it.
+    pub(super) fn upload(&self) -> Option<Arc<Upload>> {
+        self.upload.clone()
     }
 
     /// The body of a request that hyper gave back.
@@ -83,19 +99,13 @@ impl Sending {
         *self.body
     }
 
-    /// Makes the task that polls this body known to [`watch`]. False: hyper looks whether the body can go with the head; a body that
-    /// can be long waits until it has a task.
-    fn find_task(&mut self) -> bool {
-        let Some(upload) = &self.upload else {
-            return true;
-        };
-        let known = POLLED.try_with(|polled| polled.set(Some(Arc::clone(upload))));
-        let short = self
-            .body
-            .declared()
-            .is_some_and(|length| length <= PIECE as u64);
-        self.watched = known.is_ok();
-        known.is_ok() || short
+    /// Makes the task that polls this body known to its answer. False: hyper looks whether the body can go with the head; a body that can
+    /// be long waits until it has a task.
+    fn find_task(&mut self, upload: &Upload) -> bool {
+        let found = TASK.try_with(|task| upload.found(task)).is_ok();
+        self.task_unknown = !found;
+        let length = self.body.declared();
+        found || length.is_some_and(|length| length <= PIECE as u64)
     }
 }
 
@@ -107,7 +117,10 @@ impl http_body::Body for Sending {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if !self.watched && !self.find_task() {
+        if self.task_unknown
+            && let Some(upload) = self.upload()
+            && !self.find_task(&upload)
+        {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -120,11 +133,7 @@ impl http_body::Body for Sending {
                 ended => return Poll::Ready(ended),
             }
         }
-        let length = if self.upload.is_some() {
-            self.rest.len().min(PIECE)
-        } else {
-            self.rest.len()
-        };
+        let length = self.rest.len().min(self.piece);
         let piece = self.rest.split_to(length);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
@@ -141,7 +150,7 @@ impl http_body::Body for Sending {
     }
 }
 
-/// Runs hyper's tasks of one HTTP/2 connection.
+/// Runs hyper's tasks of one HTTP/2 connection, each with what aborts it.
 #[derive(Clone, Copy)]
 pub(super) struct Tasks;
 
@@ -150,28 +159,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, task: F) {
-        tokio::spawn(watch(task));
+        let (abort, registration) = AbortHandle::new_pair();
+        tokio::spawn(TASK.scope(abort, Abortable::new(task, registration)));
     }
-}
-
-/// Runs a task of hyper's to its end or, if it sends a body, to the end of that body's exchange.
-async fn watch<F: Future<Output = ()>>(task: F) {
-    let mut task = pin!(task);
-    let mut upload: Option<Arc<Upload>> = None;
-    poll_fn(|cx| {
-        if upload.as_ref().is_some_and(|upload| upload.poll_over(cx)) {
-            return Poll::Ready(());
-        }
-        let (polled, found) = POLLED.sync_scope(Cell::new(None), || {
-            (task.as_mut().poll(cx), POLLED.with(Cell::take))
-        });
-        if polled.is_pending()
-            && let Some(found) = found
-            && upload.insert(found).poll_over(cx)
-        {
-            return Poll::Ready(());
-        }
-        polled
-    })
-    .await;
 }

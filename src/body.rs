@@ -89,6 +89,7 @@ pub struct Body {
     broken: bool,
     done: bool,
     tail: Option<Box<dyn Tail>>,
+    held: Option<Box<dyn Send + Sync>>,
 }
 
 enum Source {
@@ -131,6 +132,7 @@ impl Body {
             broken: false,
             done: false,
             tail: None,
+            held: None,
         }
     }
 
@@ -204,6 +206,13 @@ impl Body {
         self
     }
 
+    /// Keeps `held` until the body has ended or is dropped, and drops it before that is reported.
+    #[must_use]
+    pub fn holding(mut self, held: impl Send + Sync + 'static) -> Self {
+        self.held = Some(Box::new(held));
+        self
+    }
+
     /// The length that was declared, in bytes; `None` for a chunked or open-ended body.
     #[must_use]
     pub fn declared(&self) -> Option<u64> {
@@ -272,6 +281,7 @@ impl Body {
     }
 
     fn finish(&mut self, end: End) {
+        self.held = None;
         if let Some(tail) = self.tail.take() {
             tail.ended(end, self.sent);
         }

@@ -146,8 +146,6 @@ pub struct RequestLogFields {
     pub diagnosis: Option<Box<Compared>>,
     /// The token was refused and the call was sent once more (design decision 5).
     pub replayed: bool,
-    /// The request's place among those in flight, given back when the notes go.
-    pub slot: Option<Box<dyn Send>>,
 }
 
 /// A token, compared with what its flow is known to want.

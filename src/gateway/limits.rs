@@ -90,7 +90,7 @@ impl Shed {
     }
 }
 
-/// A place, held until the answer's last byte has gone.
+/// One request in flight. The body of its answer holds it until the last byte has gone.
 struct InFlightSlot {
     slots: InFlightSlots,
     anyone: bool,
@@ -140,7 +140,52 @@ where
         if full {
             return Err(Refusal::Overloaded);
         }
-        permitted.call().log.fields().slot = Some(Box::new(slot));
-        next.call(permitted).await
+        let response = next.call(permitted).await?;
+        Ok(response.map(|body| body.holding(slot)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::body::{End, Tail};
+
+    /// Sees how many requests are in flight when the body ends.
+    struct Seen(InFlightSlots, Arc<Mutex<Vec<usize>>>);
+
+    impl Tail for Seen {
+        fn ended(self: Box<Self>, _: End, _: u64) {
+            self.1.lock().unwrap().push(self.0.taken());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slot_is_free_when_the_body_of_the_answer_ends_before_that_is_reported() {
+        let (slots, seen) = (InFlightSlots::default(), Arc::default());
+        let body = || {
+            slots.0.all.fetch_add(1, Ordering::Relaxed);
+            let slot = InFlightSlot {
+                slots: slots.clone(),
+                anyone: false,
+                flow: None,
+                _admitted: None,
+            };
+            let tail = Seen(slots.clone(), Arc::clone(&seen));
+            Body::full("answer").holding(slot).with_tail(Box::new(tail))
+        };
+        let mut read = body();
+        assert!(read.frame().await.unwrap().is_ok());
+        assert_eq!(slots.taken(), 1);
+        assert!(read.frame().await.is_none());
+        assert_eq!(slots.taken(), 0);
+        let unread = body();
+        assert_eq!(slots.taken(), 1);
+        drop(unread);
+        assert_eq!(slots.taken(), 0);
+        assert_eq!(*seen.lock().unwrap(), [0, 0]);
     }
 }

@@ -139,12 +139,7 @@ impl Watch {
             .as_ref()
             .and_then(|answer| answer.refused.as_ref())
             .map(|refused| &*refused.0);
-        // The place among those in flight is given back before anybody can read the counters.
-        let fields = {
-            let mut fields = self.log.fields();
-            fields.slot = None;
-            std::mem::take(&mut *fields)
-        };
+        let fields = std::mem::take(&mut *self.log.fields());
         let (outcome, fault, run) = match (&answer, refusal) {
             (_, Some(refusal)) => {
                 let code = refusal.code();

@@ -1,17 +1,19 @@
 //! What takes too long or is too large is refused with a code that says whose fault it was and whether the flow ran; and before anything is
 //! spent on it, where that can be known before.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use flowgate::simulator::{Fate, Fault, FaultPoint, Gate, Simulator, Times};
 use http::{Request, StatusCode};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::frames;
 use crate::house::{BASE, House, KEY, eventually};
 use crate::secure::Authority;
-use crate::stub::soon;
+use crate::stub::{self, Stub, soon};
 use crate::wire::Line;
 
 const MIB: usize = 1 << 20;
@@ -310,6 +312,45 @@ async fn calls_beyond_the_places_are_refused_at_once_and_strangers_take_none() {
     assert_eq!(long.answer().await.unwrap().status, StatusCode::OK);
     eventually(|| house.app.in_flight() == 0).await;
     assert_eq!(house.send(order("{}")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_call_is_in_flight_until_the_body_of_its_answer_has_ended() {
+    let rest = Arc::new(Notify::new());
+    let go = Arc::clone(&rest);
+    let stub = Stub::serving(move |mut peer, _| {
+        let go = Arc::clone(&go);
+        async move {
+            while peer.request().await.is_some() {
+                peer.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+                    .await;
+                go.notified().await;
+                peer.write("k").await;
+            }
+        }
+    })
+    .await;
+    let base = BASE.replace("8080\" }", "8080\", max_in_flight: 1 }");
+    let house = House::around(
+        House::simulator().await,
+        &format!("{base}{}", stub::FLOW),
+        &[("STUB_URL", &stub.url())],
+    )
+    .await;
+    let call =
+        format!("POST /stub HTTP/1.1\r\nHost: a\r\nX-Api-Key: {KEY}\r\nContent-Length: 0\r\n\r\n");
+    let mut first = Line::open(house.address).await;
+    first.write(&call).await;
+    let head = soon(first.head()).await.unwrap();
+    assert!(head.starts_with(b"HTTP/1.1 200"));
+    let mut second = Line::open(house.address).await;
+    second.write(&call).await;
+    assert_eq!(second.answer().await.unwrap().code(), "overloaded");
+    rest.notify_one();
+    eventually(|| house.app.in_flight() == 0).await;
+    rest.notify_one();
+    second.write(&call).await;
+    assert_eq!(second.answer().await.unwrap().body, "ok");
 }
 
 #[tokio::test]

@@ -6,17 +6,15 @@
 //! the assertion's SHA-256 (security rule 22). What only the user can fix becomes a [`Need`], which the caller gets. A pause that the
 //! provider asks for holds back every caller's exchange ([`Throttle`]), and no token that is still valid.
 
-use std::convert::Infallible;
-use std::hash::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::Response;
-use quick_cache::UnitWeighter;
-use quick_cache::sync::{Cache, DefaultLifecycle};
+use moka::Expiry;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
 
 use super::application::{Application, Client};
 use super::claims::Claims;
@@ -35,9 +33,6 @@ pub use throttle::Throttle;
 /// Most callers whose tokens one exchange keeps; those not used of late leave first. A user's token with its claims takes about 10 KB,
 /// so this is 100 MB at most; a caller who has left costs one more request when they come back.
 const CALLERS: u64 = 10_000;
-
-/// After so many new callers those are let go whose assertion has ended.
-const SWEEP: u64 = 1_000;
 
 /// An assertion with less life than this is not exchanged.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -78,9 +73,8 @@ pub struct Exchange {
     /// Longest duration of one attempt.
     attempt: Duration,
     deps: Deps,
-    token_cache: Cache<[u8; 32], Arc<TokenCacheEntry>, UnitWeighter, RandomState>,
-    /// New callers so far.
-    newcomers: AtomicU64,
+    /// By their assertions' digests; each leaves when its assertion ends.
+    token_cache: Cache<[u8; 32], Arc<TokenCacheEntry>>,
 }
 
 impl Exchange {
@@ -112,15 +106,12 @@ impl Exchange {
             ask: ask.clone(),
             attempt,
             deps,
-            token_cache: Cache::with(
-                // Grows from here.
-                256,
-                callers,
-                UnitWeighter,
-                RandomState::new(),
-                DefaultLifecycle::default(),
-            ),
-            newcomers: AtomicU64::new(0),
+            token_cache: Cache::builder()
+                .max_capacity(callers)
+                // A newcomer always gets a place, so that their calls share one exchange.
+                .eviction_policy(EvictionPolicy::lru())
+                .expire_after(ByAssertion)
+                .build(),
         }
     }
 
@@ -129,7 +120,9 @@ impl Exchange {
     pub(super) fn adopt(&self, application: &Application, context: &Context) {
         self.client
             .store(Arc::new(Client::new(application, context)));
-        self.token_cache.retain(|_, entry| !entry.fails());
+        for (digest, _) in self.token_cache.iter().filter(|(_, entry)| entry.fails()) {
+            self.token_cache.invalidate(&*digest);
+        }
     }
 
     /// What it shares with the other exchanges of its credential.
@@ -140,21 +133,9 @@ impl Exchange {
     /// The entry of this caller's token, fetching already when it is new. Needs a tokio runtime.
     #[must_use]
     pub fn entry(&self, assertion: &Assertion) -> Arc<TokenCacheEntry> {
-        if let Some(entry) = self.token_cache.get(assertion.digest()) {
-            return entry;
-        }
-        if self.newcomers.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
-            let now = self.deps.clock.since_epoch();
-            self.token_cache.retain(|_, entry| !entry.ended(now));
-        }
-        // One entry for each assertion, however many calls bring it at once.
-        let made: Result<_, Infallible> = self
-            .token_cache
-            .get_or_insert_with(assertion.digest(), || Ok(self.fresh(assertion)));
-        match made {
-            Ok(entry) => entry,
-            Err(never) => match never {},
-        }
+        // One for each assertion, however many calls bring it at once.
+        self.token_cache
+            .get_with(*assertion.digest(), || self.fresh(assertion))
     }
 
     fn fresh(&self, assertion: &Assertion) -> Arc<TokenCacheEntry> {
@@ -173,6 +154,20 @@ impl Exchange {
                 until: assertion.expires(),
             },
         )
+    }
+}
+
+/// An entry can be of no use once its assertion has ended.
+struct ByAssertion;
+
+impl Expiry<[u8; 32], Arc<TokenCacheEntry>> for ByAssertion {
+    fn expire_after_create(
+        &self,
+        _: &[u8; 32],
+        entry: &Arc<TokenCacheEntry>,
+        _: Instant,
+    ) -> Option<Duration> {
+        entry.left()
     }
 }
 

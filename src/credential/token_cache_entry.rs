@@ -287,10 +287,13 @@ impl TokenCacheEntry {
         }
     }
 
-    /// Whether nothing can come of it any more: it is a caller's, and what it exchanges has ended.
+    /// For how long something can come of it; `None`: for ever.
     #[must_use]
-    pub fn ended(&self, now: Duration) -> bool {
-        matches!(self.shared.owner, Owner::Caller { until } if until <= now)
+    pub(super) fn left(&self) -> Option<Duration> {
+        match self.shared.owner {
+            Owner::Gateway => None,
+            Owner::Caller { until } => Some(until.saturating_sub(self.shared.now())),
+        }
     }
 
     /// Whether at least one attempt has ended.

@@ -47,6 +47,12 @@ impl Times {
         Duration::from_secs(u64::try_from(self.expires).unwrap_or_default())
     }
 
+    /// From when on it counts no longer, since the Unix epoch.
+    pub(crate) fn until(self) -> Duration {
+        let until = self.expires.saturating_add(LEEWAY);
+        Duration::from_secs(u64::try_from(until).unwrap_or_default())
+    }
+
     /// Whether the token counts at `now`, Unix seconds by our clock.
     pub(crate) fn check(self, now: u64) -> Result<(), Reason> {
         let now = i64::try_from(now).unwrap_or(i64::MAX);

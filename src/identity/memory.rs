@@ -2,15 +2,15 @@
 //!
 //! In: the SHA-256 of a token. Out: what was verified about it, never whose it is or what it may. An entry speaks only for the verifier
 //! that made it, and proves nothing by itself: at every hit the time, the very key and the filters are checked anew (design
-//! decision 2, security rule 3). Successes only, at most ten minutes, a fixed number, a fresh memory with each configuration. An entry that
-//! is too old counts for nothing and gives its room to a newer one.
+//! decision 2, security rule 3). Successes only, until the token ends and for ten minutes at most, a fixed number, a fresh memory with each
+//! configuration. The cache's own clock decides when an entry gives its room back; whether it still counts is decided by ours.
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use quick_cache::UnitWeighter;
-use quick_cache::sync::{Cache, DefaultLifecycle};
+use moka::Expiry;
+use moka::sync::Cache;
 
 use super::verifier::Verified;
 
@@ -20,8 +20,8 @@ const LONGEST: Duration = Duration::from_mins(10);
 /// SHA-256 of a token.
 pub(crate) type Digest = [u8; 32];
 
-/// Verified tokens. A hit marks the entry as used and moves nothing: with many tokens every line of memory that is touched counts.
-pub(crate) struct Memory(Cache<Digest, Arc<Entry>, UnitWeighter, BuildHasherDefault<Prefix>>);
+/// Verified tokens. Where there are more than fit, those used most often stay.
+pub(crate) struct Memory(Cache<Digest, Arc<Entry>, BuildHasherDefault<Prefix>>);
 
 /// The beginning of a digest: it is a hash already, of a token that was verified.
 #[derive(Default)]
@@ -48,19 +48,15 @@ pub(crate) struct Entry {
     pub(crate) verified: Box<[Verified]>,
     /// When, since the Unix epoch.
     since: Duration,
+    /// For how long it can be of use.
+    life: Duration,
 }
 
 impl Memory {
     /// Room for `tokens`.
     pub(crate) fn new(tokens: u64) -> Self {
-        Self(Cache::with(
-            // Grows from here.
-            256,
-            tokens,
-            UnitWeighter,
-            BuildHasherDefault::default(),
-            DefaultLifecycle::default(),
-        ))
+        let cache = Cache::builder().max_capacity(tokens).expire_after(ByLife);
+        Self(cache.build_with_hasher(BuildHasherDefault::default()))
     }
 
     /// What was verified about the token not more than ten minutes ago, by the cache's clock and by ours.
@@ -86,10 +82,26 @@ impl Memory {
 impl Entry {
     /// What was verified at `now`, since the Unix epoch.
     pub(crate) fn new(verified: Vec<Verified>, now: Duration) -> Self {
+        let ends = verified.iter().map(|one| one.times.until()).max();
         Self {
             verified: verified.into(),
             since: now,
+            life: life(ends, now),
         }
+    }
+}
+
+/// For how long an entry can be of use whose token counts until `ends`.
+fn life(ends: Option<Duration>, now: Duration) -> Duration {
+    ends.map_or(LONGEST, |ends| ends.saturating_sub(now).min(LONGEST))
+}
+
+/// An entry's memory is given back when it can be of no use any more.
+struct ByLife;
+
+impl Expiry<Digest, Arc<Entry>> for ByLife {
+    fn expire_after_create(&self, _: &Digest, entry: &Arc<Entry>, _: Instant) -> Option<Duration> {
+        Some(entry.life)
     }
 }
 
@@ -122,13 +134,50 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_kept_until_its_token_ends_and_for_ten_minutes_at_most() {
+        let now = Duration::from_secs(1_000);
+        for (ends, kept) in [
+            (Some(1_030), 30),
+            (Some(1_600), 600),
+            (Some(99_999), 600),
+            (Some(999), 0),
+            (None, 600),
+        ] {
+            let kept = Duration::from_secs(kept);
+            assert_eq!(life(ends.map(Duration::from_secs), now), kept, "{ends:?}");
+        }
+    }
+
+    #[test]
+    fn the_memory_of_an_entry_that_can_be_of_no_use_any_more_is_given_back() {
+        let memory = Memory::new(10);
+        let now = Duration::from_secs(1_000);
+        memory.keep(digest(1), Vec::new(), now);
+        let entry = Arc::new(Entry {
+            life: Duration::from_millis(1),
+            ..Entry::new(Vec::new(), now)
+        });
+        let gone = Arc::downgrade(&entry);
+        memory.0.insert(digest(2), entry);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while gone.strong_count() > 0 && Instant::now() < deadline {
+            memory.0.run_pending_tasks();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(gone.strong_count(), 0);
+        assert!(memory.recall(&digest(2), now).is_none());
+        assert!(memory.recall(&digest(1), now).is_some());
+    }
+
+    #[test]
     fn no_more_than_so_many_are_remembered_however_many_come() {
         let memory = Memory::new(1_000);
         let now = Duration::from_secs(1);
         for number in 0..10_000 {
             memory.keep(digest(number), Vec::new(), now);
         }
+        memory.0.run_pending_tasks();
         let known = (0..10_000).filter(|number| memory.recall(&digest(*number), now).is_some());
-        assert!((500..=1_000).contains(&known.count()));
+        assert_eq!(known.count(), 1_000);
     }
 }

@@ -17,7 +17,6 @@ use crate::diagnosis::{Explanation, Reason, explain};
 
 mod fetch;
 mod keep;
-mod transport;
 mod writer;
 
 #[cfg(test)]

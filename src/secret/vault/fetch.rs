@@ -1,29 +1,32 @@
-//! One read or write of one secret, through Azure's own client.
+//! One read or write of one secret: `GET` and `PUT /secrets/{name}` (facts B4).
 //!
-//! In: an [`Address`] and a [`Reader`]. Out: the [`Reading`], or the [`VaultError`] that the answer means (facts B4). The first question is
-//! asked twice, as the service wants it: once without a token to learn the audience, once with one. Nothing is repeated: that is the
-//! keeper's business.
+//! In: an [`Address`] and a [`Reader`]. Out: the [`Reading`], or the [`VaultError`] that the answer means. The first request carries no
+//! token and no value; its answer has to ask for a token of the configured audience, and chooses nothing by that (security rule 21). The
+//! way out follows no redirect and bounds time and bytes. Nothing is repeated: that is the keeper's business.
 
-use std::sync::Arc;
-
-use azure_core::error::ErrorKind;
-use azure_core::http::{ClientOptions, RetryOptions, Transport};
-use azure_security_keyvault_secrets::models::{SecretClientGetSecretOptions, SetSecretParameters};
-use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::transport::VaultRequest;
-use super::{Address, Earlier, Reader, Reading, VaultError};
+use super::{Address, Earlier, Reader, Reading, VaultError, VaultToken};
+use crate::client::{Limits, Reach};
 use crate::secret::Secret;
 
-/// The service's version of this call; documented and generally available.
-const API_VERSION: &str = "7.6";
+/// The service's version of these calls; documented and generally available.
+const API_VERSION: &str = "api-version=7.6";
 
 /// Largest secret, in bytes, as for the other places secrets come from.
 const LIMIT: usize = 64 << 10;
 
+/// Largest answer, in bytes: a secret of 25 KB with room to spare.
+const ANSWER: usize = 256 << 10;
+
 /// What is written says what it is, to whoever finds it in the vault.
-const CONTENT_TYPE: &str = "application/vnd.flowgate.sealed";
+const SEALED: &str = "application/vnd.flowgate.sealed";
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// One version of a secret.
 #[derive(Clone)]
@@ -43,18 +46,12 @@ pub(super) enum Replaced {
 
 /// Reads the secret once.
 pub(super) async fn read(address: &Address, reader: &Reader) -> Result<Reading, VaultError> {
-    let request = VaultRequest::new(reader, address);
-    let got = async {
-        let secret = get(&client(address, &request)?, address).await?;
-        let expires = secret.attributes.as_ref();
-        let expires = expires.and_then(|attributes| attributes.expires);
-        Ok(Reading {
-            expires: expires.and_then(|instant| u64::try_from(instant.unix_timestamp()).ok()),
-            value: value(secret)?,
-        })
-    };
-    got.await
-        .map_err(|error| request.explained(&error, Step::Read))
+    let secret = Session::new(address, reader)?.get().await?;
+    let expires = secret.attributes.exp;
+    Ok(Reading {
+        expires: expires.and_then(|instant| u64::try_from(instant).ok()),
+        value: secret.value()?,
+    })
 }
 
 /// The latest version; `None`: there is no such secret.
@@ -62,9 +59,7 @@ pub(super) async fn latest(
     address: &Address,
     reader: &Reader,
 ) -> Result<Option<Version>, VaultError> {
-    let request = VaultRequest::new(reader, address);
-    let got = async { newest(&client(address, &request)?, address).await };
-    found(&request, got.await)
+    Session::new(address, reader)?.latest().await
 }
 
 /// Makes this value the latest version, if `base` still is, if an `earlier` one of the same chain is again, or if there is none. Of a secret that
@@ -76,11 +71,8 @@ pub(super) async fn replace(
     new: &Secret<String>,
     earlier: &Earlier,
 ) -> Result<Replaced, VaultError> {
-    let request = VaultRequest::new(reader, address);
-    let client =
-        client(address, &request).map_err(|error| request.explained(&error, Step::Read))?;
-    let there = found(&request, newest(&client, address).await)?;
-    match there {
+    let mut vault = Session::new(address, reader)?;
+    match vault.latest().await? {
         // An answer that never came.
         Some(there) if there.value == *new => return Ok(Replaced::By(there)),
         Some(there) if Some(&there.id) != base.map(|one| &one.id) && !earlier(&there.value) => {
@@ -88,148 +80,181 @@ pub(super) async fn replace(
         }
         _ => {}
     }
-    let put = async {
-        let parameters = SetSecretParameters {
-            content_type: Some(CONTENT_TYPE.to_owned()),
-            value: Some(new.expose().clone()),
-            ..SetSecretParameters::default()
+    let written = vault.set(new).await?;
+    written.version().map(Replaced::By)
+}
+
+/// Requests about one secret, with one token.
+struct Session<'a> {
+    reader: &'a Reader,
+    audience: &'a str,
+    uri: Uri,
+    token: Option<VaultToken>,
+}
+
+impl<'a> Session<'a> {
+    fn new(address: &'a Address, reader: &'a Reader) -> Result<Self, VaultError> {
+        let mut url = address.vault.clone();
+        url.path_segments_mut()
+            .map_err(|()| VaultError::Invalid)?
+            .clear()
+            .push("secrets")
+            .push(&address.name)
+            .extend(&address.version);
+        url.set_query(Some(API_VERSION));
+        Ok(Self {
+            reader,
+            audience: &address.audience,
+            uri: url.as_str().parse().map_err(|_| VaultError::Invalid)?,
+            token: None,
+        })
+    }
+
+    async fn get(&mut self) -> Result<Bundle, VaultError> {
+        self.ask(Method::GET, Bytes::new()).await
+    }
+
+    /// There is one, there is none, or nobody knows.
+    async fn latest(&mut self) -> Result<Option<Version>, VaultError> {
+        match self.get().await {
+            Ok(secret) => secret.version().map(Some),
+            Err(VaultError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn set(&mut self, value: &Secret<String>) -> Result<Bundle, VaultError> {
+        let new = New {
+            value: value.expose(),
+            content_type: SEALED,
         };
-        let secret = client
-            .set_secret(&address.name, parameters.try_into()?, None)
-            .await?
-            .into_model()?;
-        version_of(secret)
-    };
-    let put = put.await;
-    put.map(Replaced::By)
-        .map_err(|error| request.explained(&error, Step::Write))
-}
-
-fn client(address: &Address, request: &Arc<VaultRequest>) -> azure_core::Result<SecretClient> {
-    let options = SecretClientOptions {
-        api_version: API_VERSION.to_owned(),
-        client_options: ClientOptions {
-            retry: RetryOptions::none(),
-            transport: Some(Transport::new(Arc::clone(request) as _)),
-            ..ClientOptions::default()
-        },
-        // The request compares the whole audience, which is stricter than comparing hosts.
-        verify_challenge_resource: Some(false),
-    };
-    // A client for each request: the library's own would keep a second copy of the token.
-    SecretClient::new(
-        &secure(&address.vault),
-        Arc::clone(request) as _,
-        Some(options),
-    )
-}
-
-async fn get(
-    client: &SecretClient,
-    address: &Address,
-) -> azure_core::Result<azure_security_keyvault_secrets::models::Secret> {
-    let options = SecretClientGetSecretOptions {
-        secret_version: address.version.clone(),
-        ..SecretClientGetSecretOptions::default()
-    };
-    client
-        .get_secret(&address.name, Some(options))
-        .await?
-        .into_model()
-}
-
-async fn newest(client: &SecretClient, address: &Address) -> azure_core::Result<Version> {
-    version_of(get(client, address).await?)
-}
-
-/// There is one, there is none, or nobody knows.
-fn found(
-    request: &VaultRequest,
-    outcome: azure_core::Result<Version>,
-) -> Result<Option<Version>, VaultError> {
-    let outcome = outcome.map_err(|error| request.explained(&error, Step::Read));
-    match outcome {
-        Ok(version) => Ok(Some(version)),
-        Err(VaultError::NotFound) => Ok(None),
-        Err(vault_error) => Err(vault_error),
+        let new = serde_json::to_vec(&new).map_err(|_| VaultError::Invalid)?;
+        self.ask(Method::PUT, new.into()).await
     }
-}
 
-fn version_of(
-    mut secret: azure_security_keyvault_secrets::models::Secret,
-) -> azure_core::Result<Version> {
-    let id = secret.id.take().filter(|id| !id.is_empty());
-    let id = id.ok_or_else(unusable)?;
-    let value = value(secret)?;
-    Ok(Version { id, value })
-}
-
-fn value(
-    secret: azure_security_keyvault_secrets::models::Secret,
-) -> azure_core::Result<Secret<String>> {
-    let mut value = secret.value.unwrap_or_default();
-    let line_end = ["\r\n", "\n"].into_iter().find(|end| value.ends_with(end));
-    value.truncate(value.len() - line_end.map_or(0, str::len));
-    if value.trim().is_empty() || value.len() > LIMIT {
-        return Err(unusable());
-    }
-    Ok(Secret::new(value))
-}
-
-fn unusable() -> azure_core::Error {
-    azure_core::Error::with_message(ErrorKind::DataConversion, VaultError::Invalid.word())
-}
-
-/// What was being done.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Read,
-    Write,
-}
-
-impl VaultRequest {
-    /// What an error of the library's means.
-    fn explained(&self, error: &azure_core::Error, step: Step) -> VaultError {
-        if let Some(vault_error) = self.error() {
-            return vault_error;
+    /// Asks for a token first, where there is none yet.
+    async fn ask(&mut self, method: Method, body: Bytes) -> Result<Bundle, VaultError> {
+        if self.token.is_none() {
+            let unknown = self.send(&method, Bytes::new()).await?;
+            let challenged = unknown.headers().contains_key(WWW_AUTHENTICATE);
+            if unknown.status() != StatusCode::UNAUTHORIZED || !challenged {
+                // A value, too: who gives one to a stranger is no vault.
+                return Err(vault_error(&unknown, &method));
+            }
+            if !asks_for(unknown.headers(), self.audience) {
+                return Err(VaultError::Challenge);
+            }
+            let token = self.reader.tokens.token().await;
+            self.token = Some(token.map_err(VaultError::Token)?);
         }
-        let vault_error = vault_error(error, step);
-        if vault_error == VaultError::Unauthorized {
-            self.token_refused();
+        let answer = self.send(&method, body).await?;
+        if answer.status() == StatusCode::OK {
+            return serde_json::from_slice(answer.body()).map_err(|_| VaultError::Invalid);
         }
-        vault_error
+        let error = vault_error(&answer, &method);
+        if let (VaultError::Unauthorized, Some(token)) = (error, &self.token) {
+            self.reader.tokens.refused(token);
+        }
+        Err(error)
+    }
+
+    async fn send(&self, method: &Method, body: Bytes) -> Result<Response<Bytes>, VaultError> {
+        let mut request = Request::new(body);
+        request.method_mut().clone_from(method);
+        request.uri_mut().clone_from(&self.uri);
+        let filled = !request.body().is_empty();
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, JSON);
+        if filled {
+            headers.insert(CONTENT_TYPE, JSON);
+        }
+        if let Some(token) = &self.token {
+            headers.insert(AUTHORIZATION, token.authorization.clone());
+        }
+        let outbound = &self.reader.outbound;
+        let limits = Limits {
+            within: outbound.token_timeout(),
+            bytes: ANSWER,
+        };
+        let answer = outbound.fetch(request, Reach::Configured, limits).await;
+        answer.map_err(|error| VaultError::Unreachable(error.reason()))
     }
 }
 
-/// The vault's address as the library accepts it; the request knows how it is really reached.
-fn secure(vault: &url::Url) -> String {
-    let url = vault.as_str();
-    url.strip_prefix("http:")
-        .map_or_else(|| url.to_owned(), |rest| format!("https:{rest}"))
+/// A secret to be written.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct New<'a> {
+    value: &'a str,
+    content_type: &'static str,
 }
 
-fn vault_error(error: &azure_core::Error, step: Step) -> VaultError {
-    let ErrorKind::HttpResponse {
-        status,
-        raw_response,
-        ..
-    } = error.kind()
-    else {
-        return VaultError::Invalid;
-    };
-    let body = raw_response.as_ref().map(|response| response.body());
-    let answer: Value =
-        serde_json::from_slice(body.map(AsRef::as_ref).unwrap_or_default()).unwrap_or_default();
-    let error = answer.get("error");
-    match u16::from(*status) {
+/// A secret as the vault gives it. No `Debug`: it holds the value.
+#[derive(Deserialize)]
+struct Bundle {
+    id: Option<String>,
+    value: Option<String>,
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+#[derive(Default, Deserialize)]
+struct Attributes {
+    exp: Option<i64>,
+}
+
+impl Bundle {
+    fn version(mut self) -> Result<Version, VaultError> {
+        let id = self.id.take().filter(|id| !id.is_empty());
+        Ok(Version {
+            id: id.ok_or(VaultError::Invalid)?,
+            value: self.value()?,
+        })
+    }
+
+    fn value(self) -> Result<Secret<String>, VaultError> {
+        let mut value = self.value.unwrap_or_default();
+        let line_end = ["\r\n", "\n"].into_iter().find(|end| value.ends_with(end));
+        value.truncate(value.len() - line_end.map_or(0, str::len));
+        if value.trim().is_empty() || value.len() > LIMIT {
+            return Err(VaultError::Invalid);
+        }
+        Ok(Secret::new(value))
+    }
+}
+
+/// Whether a challenge wants a token of this audience: `resource="…"`, or `scope="…/.default"`.
+fn asks_for(headers: &HeaderMap, audience: &str) -> bool {
+    let challenges = headers.get_all(WWW_AUTHENTICATE).iter();
+    let parameters = challenges.filter_map(|one| one.to_str().ok()?.split_once(' '));
+    let mut named = parameters
+        .flat_map(|(_, all)| all.split(','))
+        .filter_map(|one| {
+            let (name, value) = one.trim().split_once('=')?;
+            let value = value.trim_matches('"');
+            match name {
+                "resource" => Some(value),
+                "scope" => Some(value.strip_suffix("/.default").unwrap_or_default()),
+                _ => None,
+            }
+        });
+    named.next() == Some(audience) && named.all(|other| other == audience)
+}
+
+/// What an answer without a secret means.
+fn vault_error(answer: &Response<Bytes>, method: &Method) -> VaultError {
+    let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let error = body.get("error");
+    let writes = *method == Method::PUT;
+    match answer.status().as_u16() {
         401 => VaultError::Unauthorized,
         403 => match forbidden(error) {
-            VaultError::Forbidden if step == Step::Write => VaultError::WriteForbidden,
+            VaultError::Forbidden if writes => VaultError::WriteForbidden,
             other => other,
         },
         // Anything in between may say 404 too, and knows nothing of the secret.
         404 if code(error) == Some("SecretNotFound") => VaultError::NotFound,
-        409 if step == Step::Write => VaultError::Deleted,
+        409 if writes => VaultError::Deleted,
         429 => VaultError::Throttled,
         500.. => VaultError::Service,
         _ => VaultError::Invalid,

@@ -25,6 +25,8 @@ struct Canned {
     status: u16,
     body: String,
     challenge: Option<String>,
+    /// Answers whoever asks.
+    open: bool,
     tokens: Vec<String>,
     paths: Vec<String>,
 }
@@ -42,7 +44,7 @@ async fn vault(canned: Shared) -> url::Url {
                 let token = request.headers().get(AUTHORIZATION).cloned();
                 canned.paths.push(request.uri().to_string());
                 let answer = match token {
-                    None => {
+                    None if !canned.open => {
                         let challenge = canned.challenge.clone().unwrap_or_else(|| {
                             format!(r#"Bearer authorization="https://login.example/t", resource="{AUDIENCE}""#)
                         });
@@ -51,8 +53,9 @@ async fn vault(canned: Shared) -> url::Url {
                             .header(WWW_AUTHENTICATE, challenge)
                             .body(Full::default())
                     }
-                    Some(token) => {
-                        canned.tokens.push(token.to_str().unwrap().to_owned());
+                    token => {
+                        let token = token.map(|token| token.to_str().unwrap().to_owned());
+                        canned.tokens.extend(token);
                         let body = Full::new(Bytes::from(canned.body.clone()));
                         Response::builder().status(canned.status).body(body)
                     }
@@ -458,11 +461,43 @@ mod rule_21_outbound_trust {
     use super::*;
 
     #[tokio::test]
+    async fn a_challenge_may_name_the_audience_as_resource_or_as_scope() {
+        for challenge in [
+            r#"Bearer authorization="https://login.example/t", resource="https://vault.azure.net""#,
+            r#"Bearer authorization="https://login.example/t", scope="https://vault.azure.net/.default""#,
+        ] {
+            let canned = Canned {
+                status: 200,
+                body: value("v"),
+                challenge: Some(challenge.to_owned()),
+                ..Canned::default()
+            };
+            let stage = Stage::with(canned, Purse::default()).await;
+            assert_eq!(stage.read().await.as_deref(), Ok("v"), "{challenge}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_answers_without_a_token_is_no_vault_and_gets_none() {
+        let canned = Canned {
+            status: 200,
+            body: value("v"),
+            open: true,
+            ..Canned::default()
+        };
+        let stage = Stage::with(canned, Purse::default()).await;
+        assert_eq!(stage.read().await, Err(VaultError::Invalid));
+        assert_eq!(stage.reads(), 0);
+    }
+
+    #[tokio::test]
     async fn a_challenge_chooses_neither_audience_nor_authority() {
         for challenge in [
             r#"Bearer authorization="https://evil.example/t", resource="https://graph.microsoft.com""#,
             r#"Bearer authorization="https://evil.example/t", scope="https://vault.azure.net.evil.example/.default""#,
             r#"Bearer authorization="https://evil.example/t", resource="https://vault.azure.net/""#,
+            r#"Bearer resource="https://vault.azure.net", scope="https://evil.example/.default""#,
+            r#"Bearer scope="https://vault.azure.net""#,
             "Bearer",
         ] {
             let canned = Canned {

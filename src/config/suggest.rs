@@ -60,25 +60,5 @@ fn distance(one: &str, other: &str) -> usize {
     if one.len() > 64 {
         return usize::MAX;
     }
-    levenshtein(&fold(one), &fold(other))
-}
-
-fn levenshtein(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (index, left) in one.chars().enumerate() {
-        let mut diagonal = index;
-        let mut previous = index + 1;
-        for (cell, right) in row.iter_mut().skip(1).zip(&other) {
-            let above = *cell;
-            let changed = diagonal + usize::from(left != *right);
-            previous = changed.min(above + 1).min(previous + 1);
-            diagonal = above;
-            *cell = previous;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = index + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
+    strsim::levenshtein(&fold(one), &fold(other))
 }

@@ -380,13 +380,9 @@ pub fn path_advice(path: &Path, file: &str) -> SafeText {
 /// A GUID in lower case, if the text is one.
 #[must_use]
 pub fn guid(text: &str) -> Option<String> {
-    let lower = text.to_ascii_lowercase();
-    let groups: Vec<&str> = lower.split('-').collect();
-    let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
-    let hex = groups
-        .iter()
-        .all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    (lengths == [8, 4, 4, 4, 12] && hex).then_some(lower)
+    // Without braces, and with its hyphens.
+    let id = uuid::Uuid::try_parse(text).ok()?;
+    (text.len() == 36).then(|| id.to_string())
 }
 
 /// Bytes in lower-case hex.

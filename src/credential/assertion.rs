@@ -57,7 +57,7 @@ pub(super) fn signed(
         "aud": audience.as_str(),
         "iss": client_id,
         "sub": client_id,
-        "jti": guid(random.bytes()),
+        "jti": uuid::Builder::from_random_bytes(random.bytes()).into_uuid().to_string(),
         "nbf": now.saturating_sub(BEFORE),
         "iat": now.saturating_sub(BEFORE),
         "exp": now + LIFE,
@@ -95,21 +95,6 @@ fn header(certified: &Certified, signing: SigningOptions) -> Option<serde_json::
             .insert("x5c".to_owned(), json!(chain));
     }
     Some(header)
-}
-
-/// Random bytes as a version 4 UUID (RFC 9562 section 5.4).
-fn guid(mut bytes: [u8; 16]) -> String {
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let value = u128::from_be_bytes(bytes);
-    format!(
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        value >> 96,
-        (value >> 80) & 0xffff,
-        (value >> 64) & 0xffff,
-        (value >> 48) & 0xffff,
-        value & 0xffff_ffff_ffff
-    )
 }
 
 #[cfg(test)]

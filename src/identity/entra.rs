@@ -303,9 +303,5 @@ pub(crate) fn normal_one(value: &str) -> std::borrow::Cow<'_, str> {
 
 /// Whether this is a GUID in its usual spelling of 36 characters.
 fn guid(value: &str) -> bool {
-    value.len() == 36
-        && value.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
+    value.len() == 36 && uuid::Uuid::try_parse(value).is_ok()
 }

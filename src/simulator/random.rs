@@ -18,13 +18,8 @@ pub(crate) fn bytes<const N: usize>() -> [u8; N] {
 
 /// A random GUID (version 4) in lower case.
 pub(crate) fn guid() -> String {
-    let mut hex = hex(&bytes::<16>());
-    hex.replace_range(12..13, "4");
-    hex.replace_range(16..17, "8");
-    for at in [8, 13, 18, 23] {
-        hex.insert(at, '-');
-    }
-    hex
+    let id = uuid::Builder::from_random_bytes(bytes());
+    id.into_uuid().to_string()
 }
 
 /// `count` decimal digits.

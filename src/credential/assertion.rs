@@ -6,6 +6,7 @@
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::Header;
 use serde_json::json;
 
 use super::certificate::{Algorithm, Certified};
@@ -62,37 +63,22 @@ pub(super) fn signed(
         "iat": now.saturating_sub(BEFORE),
         "exp": now + LIFE,
     });
-    let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
-    let header = header(certified, signing)?.to_string();
-    let mut token = format!(
-        "{}.{}",
-        encode(header.as_bytes()),
-        encode(claims.to_string().as_bytes())
-    );
-    let signature = certified.sign(signing.algorithm, token.as_bytes())?;
-    token.push('.');
-    token.push_str(&encode(&signature));
-    Some(Secret::new(token))
+    let header = header(certified, signing)?;
+    certified.encode(&header, &claims).map(Secret::new)
 }
 
 /// By which the provider finds the certificate: its SHA-256, or its SHA-1 with the older algorithm.
-fn header(certified: &Certified, signing: SigningOptions) -> Option<serde_json::Value> {
+fn header(certified: &Certified, signing: SigningOptions) -> Option<Header> {
     let leaf = certified.chain().first()?;
-    let (name, hash) = match signing.algorithm {
-        Algorithm::Rs256 => ("x5t", &SHA1_FOR_LEGACY_USE_ONLY),
-        Algorithm::Ps256 | Algorithm::Es256 => ("x5t#S256", &SHA256),
-    };
-    let print = BASE64_URL_SAFE_NO_PAD.encode(digest(hash, leaf));
-    let mut header = json!({ "alg": signing.algorithm.name(), "typ": "JWT", name: print });
+    let print = |hash| BASE64_URL_SAFE_NO_PAD.encode(digest(hash, leaf));
+    let mut header = Header::new(signing.algorithm.into());
+    match signing.algorithm {
+        Algorithm::Rs256 => header.x5t = Some(print(&SHA1_FOR_LEGACY_USE_ONLY)),
+        Algorithm::Ps256 | Algorithm::Es256 => header.x5t_s256 = Some(print(&SHA256)),
+    }
     if signing.send_chain {
-        let chain: Vec<String> = certified
-            .chain()
-            .iter()
-            .map(|one| BASE64_STANDARD.encode(one))
-            .collect();
-        header
-            .as_object_mut()?
-            .insert("x5c".to_owned(), json!(chain));
+        let chain = certified.chain().iter();
+        header.x5c = Some(chain.map(|one| BASE64_STANDARD.encode(one)).collect());
     }
     Some(header)
 }

@@ -4,11 +4,12 @@
 //! and a passphrase. Out: the chain, the certificate of the key first, and signatures (facts B1.4). Refuses what does not hold both,
 //! a key that is not the certificate's, and keys other than RSA of 2048 bits or more and EC on P-256.
 
-use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
-    RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RsaKeyPair,
 };
+use jsonwebtoken::{AlgorithmFamily, EncodingKey, Header};
+use pkcs8::PrivateKeyInfoRef;
+use serde::Serialize;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::secret::Secret;
@@ -85,9 +86,19 @@ pub struct Certified {
     valid: Option<Validity>,
 }
 
-enum Key {
-    Rsa(RsaKeyPair),
-    Ec(EcdsaKeyPair),
+struct Key {
+    signing: EncodingKey,
+    public: Vec<u8>,
+}
+
+impl From<Algorithm> for jsonwebtoken::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Ps256 => Self::PS256,
+            Algorithm::Rs256 => Self::RS256,
+            Algorithm::Es256 => Self::ES256,
+        }
+    }
 }
 
 impl Certified {
@@ -140,65 +151,50 @@ impl Certified {
 
     /// Whether this key can sign so.
     #[must_use]
-    pub const fn signs(&self, algorithm: Algorithm) -> bool {
-        match self.key {
-            Key::Rsa(_) => matches!(algorithm, Algorithm::Ps256 | Algorithm::Rs256),
-            Key::Ec(_) => matches!(algorithm, Algorithm::Es256),
-        }
+    pub fn signs(&self, algorithm: Algorithm) -> bool {
+        jsonwebtoken::Algorithm::from(algorithm).family() == self.key.signing.family()
     }
 
     /// Whether the key is an RSA key.
     #[must_use]
-    pub const fn rsa(&self) -> bool {
-        matches!(self.key, Key::Rsa(_))
+    pub fn rsa(&self) -> bool {
+        self.key.signing.family() == AlgorithmFamily::Rsa
     }
 
-    /// The signature, as a JWS carries it. `None`: the key cannot sign so.
+    /// A signed JWT. `None`: the key cannot sign so.
     #[must_use]
-    pub fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Option<Vec<u8>> {
-        let random = SystemRandom::new();
-        match (&self.key, algorithm) {
-            (Key::Rsa(key), Algorithm::Ps256 | Algorithm::Rs256) => {
-                let mut signature = vec![0; key.public_modulus_len()];
-                let padding: &'static dyn aws_lc_rs::signature::RsaEncoding =
-                    if algorithm == Algorithm::Ps256 {
-                        &RSA_PSS_SHA256
-                    } else {
-                        &RSA_PKCS1_SHA256
-                    };
-                key.sign(padding, &random, message, &mut signature).ok()?;
-                Some(signature)
-            }
-            (Key::Ec(key), Algorithm::Es256) => {
-                Some(key.sign(&random, message).ok()?.as_ref().to_vec())
-            }
-            (Key::Rsa(_), Algorithm::Es256) | (Key::Ec(_), Algorithm::Ps256 | Algorithm::Rs256) => {
-                None
-            }
-        }
+    pub fn encode(&self, header: &Header, claims: &impl Serialize) -> Option<String> {
+        jsonwebtoken::encode(header, claims, &self.key.signing).ok()
     }
 }
 
 impl Key {
     /// PKCS#8, PKCS#1 or SEC1.
     fn read(der: &[u8]) -> Result<Self, Invalid> {
-        if let Ok(key) = RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der)) {
-            return Ok(Self::Rsa(key));
+        if let Ok(pair) = RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der)) {
+            // Signed with as PKCS#1, which PKCS#8 has inside.
+            let inner = PrivateKeyInfoRef::try_from(der);
+            let inner = inner
+                .as_ref()
+                .map_or(der, |info| info.private_key.as_bytes());
+            return Ok(Self {
+                signing: EncodingKey::from_rsa_der(inner),
+                public: pair.public_key().as_ref().to_vec(),
+            });
         }
-        EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, der)
-            .map(Self::Ec)
-            .map_err(|_| Invalid::Key)
+        let pair = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, der)
+            .map_err(|_| Invalid::Key)?;
+        let inner = pair.to_pkcs8v1().map_err(|_| Invalid::Key)?;
+        Ok(Self {
+            signing: EncodingKey::from_ec_der(inner.as_ref()),
+            public: pair.public_key().as_ref().to_vec(),
+        })
     }
 
     fn belongs_to(&self, certificate: &[u8]) -> bool {
-        let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
-            return false;
-        };
-        let public = match self {
-            Self::Rsa(key) => key.public_key().as_ref(),
-            Self::Ec(key) => key.public_key().as_ref(),
-        };
-        certificate.public_key().subject_public_key.data.as_ref() == public
+        X509Certificate::from_der(certificate).is_ok_and(|(_, certificate)| {
+            *certificate.public_key().subject_public_key.data == *self.public
+        })
     }
 }
 

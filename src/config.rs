@@ -15,11 +15,12 @@ use crate::validity::Validity;
 use crate::{client, credential, flow, identity, policy, server, telemetry};
 
 mod foreign;
-mod grammar;
+pub mod key_index;
 mod merge;
 pub mod problem;
 pub mod raw;
 pub mod read;
+mod section;
 mod source;
 mod suggest;
 pub mod tree;
@@ -447,11 +448,11 @@ fn find_over(
     if found.problems.fatal() {
         return found;
     }
-    let Some(mut root) = merge::unite(trees) else {
+    let Some(mut root) = merge::unite(trees, <raw::Document as read::Document>::UNITED) else {
         return found;
     };
     merge::underlay(&mut root, defaults);
-    let mut reader = read::Reader::new(environment.clone());
+    let mut reader = read::Reader::new::<raw::Document>(environment.clone());
     if let Some(document) = <raw::Document as read::Shape>::read(&mut reader, &root) {
         found.counts = counts(&document);
         let hash = hash(files);

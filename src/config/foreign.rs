@@ -1,9 +1,8 @@
-//! What other tools write where a secret belongs: `$NAME`, `%NAME%`, `~/path`, `@Microsoft.KeyVault(…)`.
+//! What other tools write where a secret belongs: `$NAME`, `%NAME%`, `~/path`.
 //!
 //! In: a text where a secret, the name of a variable or a path is expected. Out: what was probably meant. Taken literally, such a text would be
 //! the secret itself, and nobody would notice before the provider refuses it. Nothing of the text is repeated: it may be a secret after all.
 
-use super::problem::{SafeText, safe_text};
 use crate::clock::Environment;
 
 /// The name in `${NAME}`, where the text is nothing else.
@@ -43,27 +42,6 @@ pub fn for_a_shell(path: &str) -> bool {
         .nth(1)
         .is_some_and(|name| is_variable(name) && path.matches('%').count() >= 2);
     path == "~" || path.starts_with("~/") || path.starts_with('$') || percent
-}
-
-/// What to write for a secret in a vault, where the text is the address of one.
-#[must_use]
-pub fn vault(text: &str) -> Option<SafeText> {
-    let text = text.trim();
-    let reference = text.starts_with("@Microsoft.KeyVault(");
-    let address = url::Url::parse(text).ok().is_some_and(|url| {
-        let host = url.host_str().unwrap_or_default();
-        url.path().starts_with("/secrets/")
-            && [
-                ".vault.azure.net",
-                ".vault.azure.cn",
-                ".vault.usgovcloudapi.net",
-            ]
-            .iter()
-            .any(|end| host.ends_with(end))
-    });
-    (reference || address).then(|| {
-        safe_text!("write {{ key_vault: https://<vault>.vault.azure.net/secrets/<name> }}")
-    })
 }
 
 /// Whether this can be the name of an environment variable, as shells write them.

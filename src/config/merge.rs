@@ -1,16 +1,13 @@
 //! Several files to one document, with the defaults underneath.
 //!
-//! In: the trees of the user's files and of `config/default.yaml`. Out: one tree. `callers`, `credentials` and `flows` unite; any other
+//! In: the trees of the user's files and of the defaults. Out: one tree. The sections that the document names unite; any other
 //! section belongs to one file. What occurs twice is kept twice, so that the reader reports it with both places.
 
 use super::tree::{Entry, Node, Value};
 
-/// The sections whose entries unite.
-pub const UNITED: [&str; 3] = ["callers", "credentials", "flows"];
-
-/// One tree of several files.
+/// One tree of several files; `united`: the sections whose entries unite.
 #[must_use]
-pub fn unite(files: Vec<Node>) -> Option<Node> {
+pub fn unite(files: Vec<Node>, united: &[&str]) -> Option<Node> {
     let mut files = files.into_iter();
     let mut root = files.next()?;
     for file in files {
@@ -25,12 +22,12 @@ pub fn unite(files: Vec<Node>) -> Option<Node> {
         let mut seen = Vec::new();
         for entry in entries {
             // Only what came from earlier files unites: the same key twice in one file is a mistake.
-            let unites = UNITED.contains(&entry.key.as_str()) && !seen.contains(&entry.key);
+            let merges = united.contains(&entry.key.as_str()) && !seen.contains(&entry.key);
             seen.push(entry.key.clone());
             let there = into
                 .iter_mut()
                 .take(earlier)
-                .find(|known| unites && known.key == entry.key);
+                .find(|known| merges && known.key == entry.key);
             match (there.map(|known| &mut known.value.value), entry) {
                 (
                     Some(Value::Map(known)),

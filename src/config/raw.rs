@@ -1,12 +1,13 @@
 //! The file's grammar, section by section: each struct mirrors one section, key by key.
 //!
 //! In: nodes. Out: what the file says, still unjudged; [`super::validate`] destructures each struct exhaustively, so that a key added here
-//! and validated nowhere does not compile. The same list of keys makes the JSON Schema (`flowgate schema`), so the two cannot drift apart.
-//! Keys under `later` are documented in the contract and refused by name until they are built.
+//! and validated nowhere does not compile. The same list of keys makes the JSON Schema (`flowgate schema`).
 
-use serde_json::{Value as Json, json};
+use std::sync::LazyLock;
 
-use super::read::{Field, Named};
+use super::key_index::KeyIndex;
+use super::read::{Named, Shape};
+use super::section::section;
 use super::values::{Any, Choice, Delay, Flag, OneOrMore, Size, Span, Text, Whole};
 
 mod callers;
@@ -21,111 +22,11 @@ pub use credentials::{
     RefreshToken, Store, WorkloadIdentity,
 };
 pub use flows::{Flow, ResponseHeaders, Trigger};
-pub use reference::{SecretReference, Source, beside, resolves};
+pub use reference::{SecretReference, Source, beside, resolves, vault_reference};
 pub use words::{
     Algorithm, ClientAuth, Cloud, Endpoint, Format, Kind, Level, Method, Mode, Require, Responds,
     Scheme,
 };
-
-/// Makes a section: a struct with a [`Field`] for each key, its reader and its schema.
-macro_rules! section {
-    (
-        $(#[doc = $about:literal])+
-        $name:ident {
-            $( $(#[doc = $doc:literal])+ $key:ident: $shape:ty, )*
-        }
-        $( required { $( $required:ident, )+ } )?
-        $( rules $rules:block )?
-        $( later { $( $later:ident, )+ } )?
-    ) => {
-        $(#[doc = $about])+
-        #[derive(Clone)]
-        pub struct $name {
-            $( $(#[doc = $doc])+ pub $key: Field<$shape>, )*
-        }
-
-        impl $name {
-            /// The keys that are read.
-            pub const KEYS: &'static [&'static str] = &[$( stringify!($key), )*];
-            /// The keys that have to be there.
-            pub const REQUIRED: &'static [&'static str] = &[$( $( stringify!($required), )+ )?];
-            /// The keys that are documented and not built yet.
-            pub const LATER: &'static [&'static str] = &[$( $( stringify!($later), )+ )?];
-
-            /// A section with no key given.
-            #[must_use]
-            pub fn silent() -> Self {
-                Self { $( $key: Field::Absent, )* }
-            }
-        }
-
-        impl $crate::config::read::Shape for $name {
-            #[allow(unused_variables, reason = "a section may have only keys that are not built yet")]
-            fn read(
-                reader: &mut $crate::config::read::Reader,
-                node: &$crate::config::tree::Node,
-            ) -> Option<Self> {
-                let before = reader.noted();
-                let keys = reader.section(node, Self::KEYS, Self::LATER)?;
-                let read = Self { $( $key: keys.take(reader, stringify!($key)), )* };
-                // Only wrong keys: that they leave the section empty needs no report.
-                let empty = true $( && read.$key.absent() )*;
-                (!empty || reader.noted() == before).then_some(read)
-            }
-
-            fn keys() -> &'static [&'static str] {
-                Self::KEYS
-            }
-
-            fn schema() -> serde_json::Value {
-                #[allow(unused_mut, reason = "a section may have only keys that are not built yet")]
-                let mut keys = serde_json::Map::new();
-                $( keys.insert(
-                    stringify!($key).to_owned(),
-                    $crate::config::raw::described(&[$( $doc ),+], <$shape as $crate::config::read::Shape>::schema()),
-                ); )*
-                #[allow(unused_mut, reason = "few sections have rules between their keys")]
-                let mut section = serde_json::json!({
-                    "type": "object",
-                    "properties": keys,
-                    "required": Self::REQUIRED,
-                    "additionalProperties": false,
-                });
-                $( $crate::config::raw::ruled(&mut section, $rules); )?
-                $crate::config::raw::described(&[$( $about ),+], section)
-            }
-        }
-    };
-}
-
-use section;
-
-fn described(lines: &[&str], mut schema: Json) -> Json {
-    let text: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
-    if let Json::Object(keys) = &mut schema {
-        keys.insert("description".to_owned(), json!(text.join(" ")));
-    }
-    schema
-}
-
-/// Adds what a section's keys have to do with one another.
-fn ruled(section: &mut Json, rules: Json) {
-    if let (Json::Object(section), Json::Object(rules)) = (section, rules) {
-        section.extend(rules);
-    }
-}
-
-/// Exactly one key of the section.
-fn one_key() -> Json {
-    json!({ "minProperties": 1, "maxProperties": 1 })
-}
-
-/// Exactly one of these keys, whatever is beside it.
-fn one_of(keys: &[&str]) -> Json {
-    let required = |key: &&str| json!({ "required": [key] });
-    let each: Vec<Json> = keys.iter().map(required).collect();
-    json!({ "oneOf": each })
-}
 
 section! {
     /// The configuration of a flowgate gateway.
@@ -148,6 +49,16 @@ section! {
         credentials: Named<Credential>,
         /// A short stable name for each trigger URL, and who may use it.
         flows: Named<Flow>,
+    }
+}
+
+impl super::read::Document for Document {
+    const UNITED: &'static [&'static str] = &["callers", "credentials", "flows"];
+
+    fn index() -> &'static KeyIndex {
+        static INDEX: LazyLock<KeyIndex> =
+            LazyLock::new(|| KeyIndex::of(&<Document as Shape>::schema()));
+        &INDEX
     }
 }
 

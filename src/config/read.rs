@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::merge::UNITED;
+use super::foreign;
+use super::key_index::{Belongs, KeyIndex};
 use super::problem::{
     Name, Problem, Problems, SafeKey, SafeText, Severity, SourceLocation, safe_text,
 };
 use super::suggest::{closest, listed, slip};
 use super::tree::{Entry, Node, Position, Value};
-use super::{foreign, grammar};
 use crate::clock::Environment;
 
 /// Something that a configuration can contain.
@@ -29,6 +29,14 @@ pub trait Shape: Sized {
     fn keys() -> &'static [&'static str] {
         &[]
     }
+}
+
+/// The whole of what the files say.
+pub trait Document: Shape {
+    /// The sections whose entries unite where several files have them; any other belongs to one file.
+    const UNITED: &'static [&'static str];
+    /// Where each of its keys belongs; made once, and only where a key is in the wrong place.
+    fn index() -> &'static KeyIndex;
 }
 
 /// A value and the place it came from.
@@ -105,6 +113,8 @@ struct Step {
 /// Where the reader is and what was wrong so far.
 pub struct Reader {
     environment: Environment,
+    united: &'static [&'static str],
+    index: fn() -> &'static KeyIndex,
     steps: Vec<Step>,
     problems: Problems,
 }
@@ -112,9 +122,11 @@ pub struct Reader {
 impl Reader {
     /// Nothing read, nothing wrong.
     #[must_use]
-    pub fn new(environment: Environment) -> Self {
+    pub fn new<D: Document>(environment: Environment) -> Self {
         Self {
             environment,
+            united: D::UNITED,
+            index: D::index,
             steps: Vec::new(),
             problems: Problems::default(),
         }
@@ -389,10 +401,7 @@ impl Reader {
             return self.error_at(&location, safe_text!("a key that is not known here"), fix);
         }
         let belongs = self.belongs(&entry.key, entries);
-        let near = matches!(
-            belongs,
-            Some(grammar::Belongs::Below(_) | grammar::Belongs::Above(..))
-        );
+        let near = matches!(belongs, Some(Belongs::Below(_) | Belongs::Above(..)));
         let meant = closest(&entry.key, known.iter().chain(later));
         if let (Some(belongs), Some(key)) = (belongs, slip(&entry.key))
             && (near || meant.is_none())
@@ -433,7 +442,7 @@ impl Reader {
     }
 
     /// Where this key of another section belongs, seen from here.
-    fn belongs(&self, key: &str, entries: &[Entry]) -> Option<grammar::Belongs> {
+    fn belongs(&self, key: &str, entries: &[Entry]) -> Option<Belongs> {
         let path: Vec<&str> = self
             .steps
             .iter()
@@ -441,7 +450,7 @@ impl Reader {
             .filter(|key| !key.is_empty())
             .collect();
         let there: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
-        grammar::belongs(key, &path, &there)
+        (self.index)().belongs(key, &path, &there)
     }
 
     fn once<'n, K: Copy + Eq + std::hash::Hash>(
@@ -464,7 +473,7 @@ impl Reader {
         }
         let elsewhere = location.file != earlier.file;
         // What unites is in several files; here it is in one of them twice.
-        let sole = |key: &str| !(self.steps.is_empty() && UNITED.contains(&key));
+        let sole = |key: &str| !(self.steps.is_empty() && self.united.contains(&key));
         let (message, fix) = match safe_key {
             SafeKey::Key(key) if elsewhere && sole(key) => (
                 safe_text!("`{}` may stand in one file only", *key),

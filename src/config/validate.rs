@@ -11,7 +11,7 @@ use aws_lc_rs::digest;
 use super::problem::{Name, SafeText, SourceLocation, safe_text};
 use super::read::{At, Field, Named, Reader};
 use super::values::{Choice, OneOrMore, Text, path_advice, variable_advice};
-use super::{Certificate, EXPIRES_SOON, Parts, Problems, Secrets, Severity, foreign, raw};
+use super::{Certificate, EXPIRES_SOON, Parts, Problems, Secrets, Severity, raw};
 use crate::secret::{Secret, Source, Unreadable};
 use crate::validity::Validity;
 use crate::{client, file};
@@ -225,8 +225,8 @@ impl ValidationContext<'_> {
         let raw::Source(source) = &at.value;
         match source {
             Source::File(path) => self.files.push(path.clone()),
-            Source::Plain(text) if sensitive && foreign::vault(text.expose()).is_some() => {
-                let fix = foreign::vault(text.expose())?;
+            Source::Plain(text) if sensitive && raw::vault_reference(text.expose()).is_some() => {
+                let fix = raw::vault_reference(text.expose())?;
                 self.reader.error_at(
                     &at.location,
                     safe_text!("this is the address of a secret, and would itself be the secret"),

@@ -1,7 +1,7 @@
 //! The grammar of `callers:`.
 
-use super::{Cloud, Require, Scheme, Source, one_key, one_of, ruled, section};
-use crate::config::read::Field;
+use super::{Cloud, Require, Scheme, Source};
+use crate::config::section::{one_key, one_of, ruled, section};
 use crate::config::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
 
 section! {

@@ -1,8 +1,8 @@
 //! The grammar of `credentials:`.
 
 use super::reference::with_key_vault;
-use super::{Algorithm, ClientAuth, Cloud, Endpoint, Source, one_key, one_of, section};
-use crate::config::read::Field;
+use super::{Algorithm, ClientAuth, Cloud, Endpoint, Source};
+use crate::config::section::{one_key, one_of, section};
 use crate::config::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
 
 section! {

@@ -1,7 +1,7 @@
 //! The grammar of `flows:`.
 
-use super::{Kind, Method, Mode, Responds, Source, section};
-use crate::config::read::Field;
+use super::{Kind, Method, Mode, Responds, Source};
+use crate::config::section::section;
 use crate::config::values::{Any, Choice, Flag, OneOrMore, Size, Span, Text};
 
 section! {

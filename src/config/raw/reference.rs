@@ -2,10 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{one_of, ruled, section};
 use crate::config::foreign;
-use crate::config::problem::{Severity, safe_text};
+use crate::config::problem::{SafeText, Severity, safe_text};
 use crate::config::read::{At, Field, Reader, Shape};
+use crate::config::section::{one_of, ruled, section};
 use crate::config::tree::{Node, Value};
 use crate::config::values::Text;
 use crate::secret::{self, Secret};
@@ -116,6 +116,27 @@ fn elsewhere(reader: &mut Reader, text: &str) -> Option<Option<Source>> {
         ),
     );
     Some(None)
+}
+
+/// What to write for a secret in a vault, where the text is the address of one.
+#[must_use]
+pub fn vault_reference(text: &str) -> Option<SafeText> {
+    let text = text.trim();
+    let reference = text.starts_with("@Microsoft.KeyVault(");
+    let address = url::Url::parse(text).ok().is_some_and(|url| {
+        let host = url.host_str().unwrap_or_default();
+        url.path().starts_with("/secrets/")
+            && [
+                ".vault.azure.net",
+                ".vault.azure.cn",
+                ".vault.usgovcloudapi.net",
+            ]
+            .iter()
+            .any(|end| host.ends_with(end))
+    });
+    (reference || address).then(|| {
+        safe_text!("write {{ key_vault: https://<vault>.vault.azure.net/secrets/<name> }}")
+    })
 }
 
 /// Whether a path can be found as it is written.

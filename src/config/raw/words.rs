@@ -1,19 +1,6 @@
 //! The words that a value may be one of.
 
-use crate::config::values::Vocabulary;
-
-/// Makes a choice of words.
-macro_rules! words {
-    ( $(#[doc = $about:literal])+ $name:ident { $( $(#[doc = $doc:literal])+ $variant:ident = $word:literal, )+ } ) => {
-        $(#[doc = $about])+
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $( $(#[doc = $doc])+ $variant, )+ }
-
-        impl Vocabulary for $name {
-            const WORDS: &'static [(&'static str, Self)] = &[$( ($word, Self::$variant), )+];
-        }
-    };
-}
+use crate::config::section::words;
 
 words! {
     /// The five clouds of Entra ID and Power Automate.

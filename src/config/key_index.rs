@@ -1,11 +1,10 @@
 //! Where a known key belongs.
 //!
 //! In: a key that is not known at its place, and that place. Out: the sections that have it: below, above, or elsewhere. The sections
-//! come from the JSON Schema, which is made of the same list of keys that is read. Nothing of the user's is repeated: a key that is
+//! come from the document's JSON Schema, which is made of the same list of keys that is read. Nothing of the user's is repeated: a key that is
 //! found here is a word of our own.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
 use serde_json::Value as Json;
 
@@ -46,42 +45,6 @@ impl Belongs {
     }
 }
 
-/// Where `key` belongs, seen from the section at `path`; `there`: the section's keys, of which one is preferred.
-#[must_use]
-pub fn belongs(key: &str, path: &[&str], there: &[&str]) -> Option<Belongs> {
-    let places = sections().get(key)?;
-    let below: Vec<String> = places
-        .iter()
-        .filter(|place| place.len() == path.len() + 1 && agree(path, place))
-        .filter_map(|place| place.last().cloned())
-        .filter(|section| section != ANY)
-        .collect();
-    let present: Vec<String> = below
-        .iter()
-        .filter(|section| there.contains(&section.as_str()))
-        .cloned()
-        .collect();
-    if !present.is_empty() {
-        return Some(Belongs::Below(present));
-    }
-    if !below.is_empty() {
-        return Some(Belongs::Below(below));
-    }
-    let above = places
-        .iter()
-        .filter(|place| place.len() < path.len() && agree(path, place))
-        .max_by_key(|place| place.len());
-    if let Some(place) = above {
-        let levels = path.len() - place.len();
-        return Some(Belongs::Above(levels, place.join(".")));
-    }
-    let few = (1..=MOST).contains(&places.len());
-    few.then(|| {
-        let dotted = |place: &SectionPath| place.join(".").replace(ANY, "<name>");
-        Belongs::Elsewhere(places.iter().map(dotted).collect())
-    })
-}
-
 /// Whether one of the two begins with the other.
 fn agree(path: &[&str], place: &[String]) -> bool {
     path.iter()
@@ -106,18 +69,57 @@ fn quoted(sections: &[String]) -> SafeText {
 /// The path of a section; [`ANY`] represents a name.
 type SectionPath = Vec<String>;
 
-/// Each key of the grammar, with the sections that have it.
-fn sections() -> &'static BTreeMap<String, Vec<SectionPath>> {
-    static SECTIONS: OnceLock<BTreeMap<String, Vec<SectionPath>>> = OnceLock::new();
-    SECTIONS.get_or_init(|| {
+/// Each key of a document, with the sections that have it.
+pub struct KeyIndex(BTreeMap<String, Vec<SectionPath>>);
+
+impl KeyIndex {
+    /// The keys of the document that has this JSON Schema.
+    #[must_use]
+    pub fn of(schema: &Json) -> Self {
         let mut found = BTreeMap::new();
-        collect(&super::json_schema(), &mut Vec::new(), &mut found);
+        collect(schema, &mut Vec::new(), &mut found);
         for places in found.values_mut() {
             places.sort();
             places.dedup();
         }
-        found
-    })
+        Self(found)
+    }
+
+    /// Where `key` belongs, seen from the section at `path`; `there`: the section's keys, of which one is preferred.
+    #[must_use]
+    pub fn belongs(&self, key: &str, path: &[&str], there: &[&str]) -> Option<Belongs> {
+        let places = self.0.get(key)?;
+        let below: Vec<String> = places
+            .iter()
+            .filter(|place| place.len() == path.len() + 1 && agree(path, place))
+            .filter_map(|place| place.last().cloned())
+            .filter(|section| section != ANY)
+            .collect();
+        let present: Vec<String> = below
+            .iter()
+            .filter(|section| there.contains(&section.as_str()))
+            .cloned()
+            .collect();
+        if !present.is_empty() {
+            return Some(Belongs::Below(present));
+        }
+        if !below.is_empty() {
+            return Some(Belongs::Below(below));
+        }
+        let above = places
+            .iter()
+            .filter(|place| place.len() < path.len() && agree(path, place))
+            .max_by_key(|place| place.len());
+        if let Some(place) = above {
+            let levels = path.len() - place.len();
+            return Some(Belongs::Above(levels, place.join(".")));
+        }
+        let few = (1..=MOST).contains(&places.len());
+        few.then(|| {
+            let dotted = |place: &SectionPath| place.join(".").replace(ANY, "<name>");
+            Belongs::Elsewhere(places.iter().map(dotted).collect())
+        })
+    }
 }
 
 fn collect(schema: &Json, path: &mut SectionPath, found: &mut BTreeMap<String, Vec<SectionPath>>) {

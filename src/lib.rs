@@ -12,7 +12,7 @@
 //! Imports form a line too (`tests/architecture.rs` holds it): upstream → credential → policy → identity → flow, call;
 //! the leaves (client, body, heads, metrics, telemetry, secret, file, validity, clock) import nothing of ours but other leaves; config depends on the stages' settings,
 //! never the reverse; only `refusal` knows HTTP statuses; `diagnosis` is data that imports nothing of ours, for credential and whatever is
-//! above it to look up; `simulator` shares no code with what it checks.
+//! above it to look up.
 
 pub mod app;
 pub mod body;
@@ -33,7 +33,6 @@ pub mod policy;
 pub mod refusal;
 pub mod secret;
 pub mod server;
-pub mod simulator;
 pub mod telemetry;
 pub mod upstream;
 pub mod validity;

@@ -64,6 +64,7 @@ fn every_rule_names_tests_that_exist() {
 
     let mut written = BTreeSet::new();
     tests(&root().join("src"), &mut written);
+    tests(&root().join("crates"), &mut written);
     tests(&root().join("tests"), &mut written);
     let mut missing = Vec::new();
     for (number, named) in rules {

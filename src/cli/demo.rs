@@ -18,8 +18,8 @@ use crate::clock::Environment;
 use crate::config;
 use crate::metrics::Metrics;
 use crate::server::{self, Server};
-use crate::simulator::{self, Simulator, directory};
 use crate::telemetry;
+use simulator::{self, Simulator, directory};
 
 /// Arguments of `demo`.
 #[derive(clap::Args)]

@@ -12,14 +12,14 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::simulator::directory::{
+use crate::telemetry::{self, Stream};
+use simulator::directory::{
     API_APP, CALLER_APP, DEMO_TENANT, DEMO_USER, GATEWAY_APP, GATEWAY_OBJECT, PARTNER_APP,
     PARTNER_TENANT, SERVICE_USER,
 };
-use crate::simulator::flow::FLOW_AUDIENCE;
-use crate::simulator::vault::SecretVersion;
-use crate::simulator::{Authority, Flow, FlowState, Mode, Options, Reply, Simulator};
-use crate::telemetry::{self, Stream};
+use simulator::flow::FLOW_AUDIENCE;
+use simulator::vault::SecretVersion;
+use simulator::{Authority, Flow, FlowState, Mode, Options, Reply, Simulator};
 
 /// Simulate Entra ID and flows, to test a caller or a configuration without a tenant.
 #[derive(Debug, clap::Args)]

@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{FetchError, Limits, Outbound, OutboundSettings, Reach};
 use crate::body::Body;
-use crate::simulator::{Options, Simulator};
+use simulator::{Options, Simulator};
 
 /// A name no resolver knows: it is reached through a proxy or not at all.
 const ELSEWHERE: &str = "idp.flowgate.test";

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use flowgate::simulator::{Fate, Fault, FaultPoint, Gate, Simulator, Times};
 use http::{Request, StatusCode};
+use simulator::{Fate, Fault, FaultPoint, Gate, Simulator, Times};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;

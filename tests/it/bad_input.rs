@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use flowgate::simulator::{Fault, FaultPoint, Flow, Mode, Signer, Times, TokenSpec, directory};
 use http::{HeaderValue, Request, StatusCode, Version};
+use simulator::{Fault, FaultPoint, Flow, Mode, Signer, Times, TokenSpec, directory};
 
 use crate::canaries::Canaries;
 use crate::house::{Answer, House, KEY};

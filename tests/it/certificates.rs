@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use flowgate::simulator::{Certificate, Federated, OutsideToken, Simulator, directory};
 use http::{Request, StatusCode};
+use simulator::{Certificate, Federated, OutsideToken, Simulator, directory};
 
 use crate::house::{Answer, House, KEY, eventually};
 use crate::provider::Provider;

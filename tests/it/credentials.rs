@@ -8,18 +8,16 @@ use std::time::Duration;
 use flowgate::clock::{Clock, Random};
 use flowgate::credential::Kind;
 use flowgate::credential::managed_identity::{ARC_KEYS, ManagedIdentitySettings, Platform};
-use flowgate::simulator::directory::{
-    DEMO_TENANT, DEMO_USER, GATEWAY_APP, GATEWAY_OBJECT, PUBLIC_APP,
-};
-use flowgate::simulator::flow::FLOW_AUDIENCE;
-use flowgate::simulator::{
-    ClientSecret, Fault, FaultPoint, Federated, Gate, ManagedIdentity, Options, OutsideToken,
-    Service, Simulator, Times, TokenSpec,
-};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use simulator::directory::{DEMO_TENANT, DEMO_USER, GATEWAY_APP, GATEWAY_OBJECT, PUBLIC_APP};
+use simulator::flow::FLOW_AUDIENCE;
+use simulator::{
+    ClientSecret, Fault, FaultPoint, Federated, Gate, ManagedIdentity, Options, OutsideToken,
+    Service, Simulator, Times, TokenSpec,
+};
 
 use crate::certificates::{RSA, Workshop};
 use crate::house::{Answer, House, KEY, eventually};

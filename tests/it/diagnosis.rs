@@ -5,9 +5,9 @@
 
 use bytes::Bytes;
 use flowgate::diagnosis::{entra, service};
-use flowgate::simulator::{Fault, FaultPoint, Flow, Mode, Reply, Simulator, Times, directory};
 use http::Request;
 use serde_json::json;
+use simulator::{Fault, FaultPoint, Flow, Mode, Reply, Simulator, Times, directory};
 use tracing::Level;
 
 use crate::diagnostics::Diagnostics;

@@ -2,8 +2,8 @@
 //!
 //! Each time it must name the one thing, end with the right code, start no run, and show nothing secret.
 
-use flowgate::simulator::vault::SecretVersion;
-use flowgate::simulator::{FlowState, Mode, Simulator, directory};
+use simulator::vault::SecretVersion;
+use simulator::{FlowState, Mode, Simulator, directory};
 
 use super::canaries::Canaries;
 use super::certificates::Workshop;

@@ -2,11 +2,11 @@
 //!
 //! Each report names the one thing in words that say whose it is and what to change; nothing secret stands in any of them.
 
-use flowgate::simulator::directory::{
+use simulator::directory::{
     DEMO_TENANT, DEMO_USER, GATEWAY_APP, GATEWAY_OBJECT, PUBLIC_APP, SERVICE_USER,
 };
-use flowgate::simulator::flow::FLOW_AUDIENCE;
-use flowgate::simulator::{
+use simulator::flow::FLOW_AUDIENCE;
+use simulator::{
     Ended, Fault, FaultPoint, Federated, Mode, Person, Service, Simulator, Times, TokenSpec,
     UserState,
 };
@@ -240,7 +240,7 @@ async fn told(cases: &[Case<'_>]) {
     }
 }
 
-fn app(ward: &Ward, change: impl FnOnce(&mut flowgate::simulator::App)) {
+fn app(ward: &Ward, change: impl FnOnce(&mut simulator::App)) {
     ward.simulator.set_app(DEMO_TENANT, GATEWAY_APP, change);
 }
 

@@ -3,11 +3,9 @@
 //! One thing is wrong at a time; the report names it, whose it is, and what to change, and shows nothing of what was read.
 
 use flowgate::clock::Clock;
-use flowgate::simulator::directory::{DEMO_TENANT, GATEWAY_APP, PARTNER_TENANT};
-use flowgate::simulator::vault::{Access, SecretVersion};
-use flowgate::simulator::{
-    ClientSecret, Fault, FaultPoint, ManagedIdentity, Service, Simulator, Times,
-};
+use simulator::directory::{DEMO_TENANT, GATEWAY_APP, PARTNER_TENANT};
+use simulator::vault::{Access, SecretVersion};
+use simulator::{ClientSecret, Fault, FaultPoint, ManagedIdentity, Service, Simulator, Times};
 
 use crate::canaries::Canaries;
 use crate::certificates::{RSA, Workshop};
@@ -220,7 +218,7 @@ async fn each_way_a_vault_refuses_is_told_with_fault_and_cure() {
         identity.tenant = PARTNER_TENANT.into();
         bank.simulator.set_identities(vec![identity]);
     };
-    let both = |bank: &Bank, change: fn(&mut flowgate::simulator::vault::VaultSecret)| {
+    let both = |bank: &Bank, change: fn(&mut simulator::vault::VaultSecret)| {
         for name in ["app-secret", "api-key", "api-digest"] {
             bank.simulator.set_secret(name, change);
         }

@@ -1,10 +1,10 @@
 //! Microsoft Graph as an upstream: Planner's tasks as an application and as the user who calls, with Graph's own headers, queries and errors.
 
-use flowgate::simulator::directory::{API_APP, DEMO_TENANT};
+use simulator::directory::{API_APP, DEMO_TENANT};
 
-use flowgate::simulator::{ClientSecret, Fault, FaultPoint, Received, Service, Times, TokenSpec};
 use http::{Method, Request};
 use serde_json::{Value, json};
+use simulator::{ClientSecret, Fault, FaultPoint, Received, Service, Times, TokenSpec};
 
 use crate::house::{Answer, House, KEY};
 

@@ -13,13 +13,13 @@ use flowgate::clock::{Clock, Environment, Random};
 use flowgate::config;
 use flowgate::metrics::Metrics;
 use flowgate::server::{self, Outcome, Server, Trigger};
-use flowgate::simulator::{self, Simulator, TokenSpec, directory};
 use flowgate::telemetry::{AccessLog, Flush, Format};
 use http::{HeaderMap, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use simulator::{self, Simulator, TokenSpec, directory};
 use tokio::task::JoinHandle;
 
 /// The key of caller `erp`.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use flowgate::clock::Clock;
-use flowgate::simulator::TokenSpec;
-use flowgate::simulator::directory::{API_APP, CALLER_OBJECT, DEMO_TENANT, PARTNER_TENANT};
-use flowgate::simulator::token::Signer;
 use http::{Request, StatusCode};
+use simulator::TokenSpec;
+use simulator::directory::{API_APP, CALLER_OBJECT, DEMO_TENANT, PARTNER_TENANT};
+use simulator::token::Signer;
 
 use crate::house::{Answer, BASE, House};
 use crate::provider::{self, Provider};

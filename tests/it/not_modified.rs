@@ -1,8 +1,8 @@
 //! A 304 is an answer where it was asked for, and a redirect everywhere else (docs/decisions/not-modified.md).
 
 use bytes::Bytes;
-use flowgate::simulator::{Fault, FaultPoint, Times};
 use http::{Method, Request, StatusCode};
+use simulator::{Fault, FaultPoint, Times};
 
 use crate::house::{Answer, BASE, House, KEY};
 

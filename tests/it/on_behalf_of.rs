@@ -4,12 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use flowgate::simulator::directory::{API_APP, DEMO_TENANT, DEMO_USER};
-use flowgate::simulator::{
-    ClientSecret, Fault, FaultPoint, Simulator, Times, TokenSpec, User, UserState,
-};
 use http::Request;
 use serde_json::{Value, json};
+use simulator::directory::{API_APP, DEMO_TENANT, DEMO_USER};
+use simulator::{ClientSecret, Fault, FaultPoint, Simulator, Times, TokenSpec, User, UserState};
 
 use crate::house::{Answer, House, KEY};
 use crate::stub::{Asked, Stub};
@@ -128,7 +126,7 @@ impl Scene {
     }
 
     /// Exchanges that were asked for.
-    fn exchanges(&self) -> Vec<flowgate::simulator::TokenRequest> {
+    fn exchanges(&self) -> Vec<simulator::TokenRequest> {
         let mut all = self.house.simulator.token_requests();
         all.retain(|asked| asked.field("assertion").is_some());
         all

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
-use flowgate::simulator::{Gate, directory as d};
+use simulator::{Gate, directory as d};
 
 use crate::canaries::Canaries;
 use crate::house::{BASE, House, KEY, environment};

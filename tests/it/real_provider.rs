@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use flowgate::simulator::Simulator;
 use http::{Request, StatusCode};
 use serde_json::Value;
+use simulator::Simulator;
 
 use crate::house::{Answer, House};
 use crate::provider::{ES256, OTHER_AUDIENCE, PS256, Provider, RS256};

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use flowgate::simulator::{Fault, FaultPoint, Flow, Mode, Reply, Times};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use http::{Request, StatusCode};
 use http_body_util::StreamBody;
+use simulator::{Fault, FaultPoint, Flow, Mode, Reply, Times};
 
 use crate::frames;
 use crate::house::{Answer, BASE, House, KEY};
@@ -204,7 +204,7 @@ async fn the_one_safe_replay_heals_and_sends_the_same_body_with_another_token() 
         second.header("authorization")
     );
     assert_eq!(first.target, second.target);
-    let but_token = |seen: &flowgate::simulator::Received| {
+    let but_token = |seen: &simulator::Received| {
         let mut headers = seen.headers.clone();
         headers.retain(|(name, _)| name != "authorization" && name != "traceparent");
         headers

@@ -1,7 +1,7 @@
 //! `Host`, `:authority` and the absolute form never choose anything and never travel on (security rule 2).
 
-use flowgate::simulator::Received;
 use http::{Method, Request, StatusCode, Version};
+use simulator::Received;
 
 use crate::house::{BASE, House, KEY};
 use crate::secure::Authority;

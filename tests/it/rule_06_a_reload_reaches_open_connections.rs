@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flowgate::app::reload::Reloader;
 use flowgate::config::{self, Secrets};
-use flowgate::simulator::{Fault, FaultPoint, Gate, Times};
 use http::{Request, StatusCode};
+use simulator::{Fault, FaultPoint, Gate, Times};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::frames;
@@ -327,14 +327,14 @@ async fn the_binary_reads_its_configuration_again_on_sighup_and_survives_a_bad_o
     for secret in [
         KEY,
         OTHER_KEY,
-        &simulator.client_secret(flowgate::simulator::directory::GATEWAY_APP),
+        &simulator.client_secret(simulator::directory::GATEWAY_APP),
     ] {
         assert!(!gateway.process.said().contains(secret));
     }
 }
 
 /// The house's variables as a process takes them.
-fn variables(simulator: &flowgate::simulator::Simulator) -> Vec<(String, String)> {
+fn variables(simulator: &simulator::Simulator) -> Vec<(String, String)> {
     let environment = environment(simulator, &[]);
     [
         "AUTHORITY",

@@ -6,12 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use flowgate::simulator::{
-    Fault, FaultPoint, Flow, Mode, Received, Reply, Times, TokenSpec, directory,
-};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use simulator::{Fault, FaultPoint, Flow, Mode, Received, Reply, Times, TokenSpec, directory};
 use tokio::runtime::Runtime;
 
 use crate::house::{Answer, BASE, House, KEY};

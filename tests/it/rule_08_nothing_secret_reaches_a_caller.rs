@@ -6,9 +6,9 @@
 
 use bytes::Bytes;
 use flowgate::diagnosis::service;
-use flowgate::simulator::{Fault, FaultPoint, Reply, Simulator, Times};
 use futures_util::{StreamExt, stream};
 use http::{Request, StatusCode};
+use simulator::{Fault, FaultPoint, Reply, Simulator, Times};
 
 use crate::house::{Answer, BASE, House, KEY};
 use crate::stub::{self, Stub, soon};
@@ -25,7 +25,7 @@ impl Secrets {
         let flow = simulator.flow(flow).unwrap();
         let mut always = vec![
             flow.sig.clone(),
-            simulator.client_secret(flowgate::simulator::directory::GATEWAY_APP),
+            simulator.client_secret(simulator::directory::GATEWAY_APP),
         ];
         for seen in simulator.received() {
             always.extend(
@@ -246,7 +246,7 @@ async fn header_names_reveal_nothing_either() {
 #[tokio::test]
 async fn a_refusal_of_the_identity_provider_reveals_nothing() {
     let simulator = House::simulator().await;
-    let secret = simulator.client_secret(flowgate::simulator::directory::GATEWAY_APP);
+    let secret = simulator.client_secret(simulator::directory::GATEWAY_APP);
     let body = format!(
         "{{\"error\":\"{secret}\",\"error_description\":\"AADSTS7000215: {secret}\",\"error_codes\":[7000215]}}"
     );

@@ -2,8 +2,8 @@
 //!
 //! The pairs themselves are tabled in `tests/conformance`; here they go through the whole gateway, and what counts is what the flow saw.
 
-use flowgate::simulator::TokenSpec;
 use http::{Request, StatusCode};
+use simulator::TokenSpec;
 
 use crate::house::{Answer, House, KEY};
 use crate::wire::raw;
@@ -83,10 +83,10 @@ fn credentials(house: &House) -> Vec<Credential> {
         method: "-",
     };
     let partner = |spec: TokenSpec| {
-        let spec = spec.tenant(flowgate::simulator::directory::PARTNER_TENANT);
+        let spec = spec.tenant(simulator::directory::PARTNER_TENANT);
         house
             .simulator
-            .issue(&spec.client(flowgate::simulator::directory::PARTNER_APP))
+            .issue(&spec.client(simulator::directory::PARTNER_APP))
     };
     vec![
         good(format!("X-Api-Key: {KEY}"), "erp", "api_key"),

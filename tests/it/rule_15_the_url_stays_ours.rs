@@ -1,12 +1,12 @@
 //! Whatever subpath and query a caller sends, scheme, host, port, path prefix and reserved parameters stay as configured, byte for byte
 //! (security rule 15; design decision 8). The property over the builder itself stands beside it in `src/flow/url`.
 
-use flowgate::simulator::{Flow, Mode};
 use http::StatusCode;
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
+use simulator::{Flow, Mode};
 
 use crate::house::{Answer, House, KEY};
 use crate::wire::Line;

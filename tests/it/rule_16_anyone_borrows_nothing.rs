@@ -189,19 +189,10 @@ async fn forged_identity_headers_never_arrive() {
             format!("Authorization: {token}\r\n"),
             pairs(&[
                 ("flowgate-caller", "billing"),
-                (
-                    "flowgate-client-id",
-                    flowgate::simulator::directory::CALLER_APP,
-                ),
+                ("flowgate-client-id", simulator::directory::CALLER_APP),
                 ("flowgate-method", "entra"),
-                (
-                    "flowgate-subject",
-                    flowgate::simulator::directory::CALLER_OBJECT,
-                ),
-                (
-                    "flowgate-tenant",
-                    flowgate::simulator::directory::DEMO_TENANT,
-                ),
+                ("flowgate-subject", simulator::directory::CALLER_OBJECT),
+                ("flowgate-tenant", simulator::directory::DEMO_TENANT),
             ]),
         ),
     ];

@@ -12,14 +12,14 @@ use flowgate::credential::refresh_token::seal::{Key, Owner, Seal};
 use flowgate::credential::refresh_token::store::Store;
 use flowgate::refusal::Code;
 use flowgate::secret::Secret;
-use flowgate::simulator::directory::{API_APP, DEMO_TENANT, DEMO_USER};
-use flowgate::simulator::vault::SecretVersion;
-use flowgate::simulator::{
+use flowgate::telemetry;
+use http::Request;
+use simulator::directory::{API_APP, DEMO_TENANT, DEMO_USER};
+use simulator::vault::SecretVersion;
+use simulator::{
     ClientSecret, Fault, FaultPoint, Flow, Gate, Mode, Received, Service, Signer, Simulator, Times,
     TokenSpec, UserState,
 };
-use flowgate::telemetry;
-use http::Request;
 use tracing::Level;
 
 use crate::canaries::Canaries;
@@ -335,7 +335,7 @@ fn dice(panic: &Arc<AtomicBool>) -> Random {
 
 fn canaries(simulator: &Simulator) -> Canaries {
     let mut canaries = Canaries::default();
-    let secret = simulator.client_secret(flowgate::simulator::directory::GATEWAY_APP);
+    let secret = simulator.client_secret(simulator::directory::GATEWAY_APP);
     for (what, text) in [
         ("an API key", KEY),
         ("a bearer key", BEARER_KEY),
@@ -491,8 +491,8 @@ async fn strangers(scene: &mut Scene) {
 /// Every kind of caller, served.
 async fn callers(scene: &mut Scene) {
     let partner = scene.house.token(|spec| {
-        spec.tenant(flowgate::simulator::directory::PARTNER_TENANT)
-            .client(flowgate::simulator::directory::PARTNER_APP)
+        spec.tenant(simulator::directory::PARTNER_TENANT)
+            .client(simulator::directory::PARTNER_APP)
     });
     let billing = scene.house.token(|spec| spec);
     for token in [&partner, &billing] {

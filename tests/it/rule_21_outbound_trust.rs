@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use flowgate::clock::Clock;
 use flowgate::config;
-use flowgate::simulator::vault::SecretVersion;
-use flowgate::simulator::{Fault, FaultPoint, Service, Simulator, Times};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
+use simulator::vault::SecretVersion;
+use simulator::{Fault, FaultPoint, Service, Simulator, Times};
 
 use crate::certificates::{RSA, Workshop};
 use crate::house::{Answer, BASE, House, KEY, environment};

@@ -3,7 +3,6 @@
 use std::process::{Command, Output, Stdio};
 
 use flowgate::client::SIMULATED;
-use flowgate::simulator;
 use http::{Request, StatusCode};
 
 use crate::house::{BASE, House, KEY};

@@ -1,8 +1,8 @@
 //! The admin port shows no secret and no URL of a flow, whatever has happened, and the callers' port shows none of its pages (security rule
 //! 26). The port's own manners are held in `listener::rule_26_admin_port`.
 
-use flowgate::simulator::{Fault, FaultPoint, Times, directory};
 use http::{Request, StatusCode};
+use simulator::{Fault, FaultPoint, Times, directory};
 
 use crate::canaries::Canaries;
 use crate::house::{BASE, House, KEY};

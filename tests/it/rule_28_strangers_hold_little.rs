@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flowgate::simulator::{Fault, FaultPoint, Gate, Times};
 use http::{Request, StatusCode};
+use simulator::{Fault, FaultPoint, Gate, Times};
 use tokio::time::Instant;
 
 use crate::house::{BASE, House, KEY};

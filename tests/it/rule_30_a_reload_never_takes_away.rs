@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flowgate::simulator::{Fault, FaultPoint, Gate, Times};
 use http::{Request, StatusCode};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
+use simulator::{Fault, FaultPoint, Gate, Times};
 
 use crate::house::{BASE, House, KEY};
 use crate::process::{Gateway, text};

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowgate::clock::Clock;
-use flowgate::simulator::directory::{
+use http::{Request, StatusCode};
+use simulator::directory::{
     API_APP, CALLER_APP, DEMO_TENANT, GATEWAY_APP, PARTNER_TENANT, SERVICE_USER,
 };
-use flowgate::simulator::{
+use simulator::{
     ClientSecret, Fault, FaultPoint, Gate, Options, OutsideToken, Person, Simulator, Times,
     TokenSpec,
 };
-use http::{Request, StatusCode};
 
 use crate::certificates::{RSA, Workshop};
 use crate::credentials::{PASSWORD, SECRET, provision};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use flowgate::simulator::{Options, Simulator};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use simulator::{Options, Simulator};
 
 /// A certificate authority and the folder with its certificate.
 pub struct Authority {

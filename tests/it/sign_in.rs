@@ -5,20 +5,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flowgate::simulator::directory::{
-    CALLER_APP, DEMO_TENANT, DEMO_USER, DEMO_USER_NAME, GATEWAY_APP, PUBLIC_APP, SERVICE_USER,
-    SERVICE_USER_NAME,
-};
-use flowgate::simulator::vault::SecretVersion;
-use flowgate::simulator::{
-    Fault, FaultPoint, Federated, OutsideToken, Person, Service, Simulator, Times, TokenRequest,
-    UserState, grant,
-};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use simulator::directory::{
+    CALLER_APP, DEMO_TENANT, DEMO_USER, DEMO_USER_NAME, GATEWAY_APP, PUBLIC_APP, SERVICE_USER,
+    SERVICE_USER_NAME,
+};
+use simulator::vault::SecretVersion;
+use simulator::{
+    Fault, FaultPoint, Federated, OutsideToken, Person, Service, Simulator, Times, TokenRequest,
+    UserState, grant,
+};
 use url::Url;
 
 use crate::certificates::{RSA, Workshop};

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowgate::simulator::directory::{CALLER_APP, SERVICE_USER, SERVICE_USER_NAME};
-use flowgate::simulator::vault::Access;
-use flowgate::simulator::{Fault, FaultPoint, Gate, Person, Rotation, Times, grant};
 use http::StatusCode;
+use simulator::directory::{CALLER_APP, SERVICE_USER, SERVICE_USER_NAME};
+use simulator::vault::Access;
+use simulator::{Fault, FaultPoint, Gate, Person, Rotation, Times, grant};
 use tracing::Level;
 
 use crate::canaries::Canaries;
@@ -253,7 +253,7 @@ async fn gives_way(
     let later =
         flowgate::clock::Clock::manual(flowgate::clock::Clock::system().unix() + 2 * 86_400);
     let meanwhile = async {
-        let renews = |simulator: &flowgate::simulator::Simulator| {
+        let renews = |simulator: &simulator::Simulator| {
             let requests = simulator.token_requests();
             requests
                 .iter()
@@ -319,7 +319,7 @@ async fn a_vault_that_is_down_at_the_start_costs_its_own_flow_alone_until_it_is_
     let service = Person::User(SERVICE_USER.into());
     let (exit, said) = desk.through_the_browser(service, &[]).await;
     assert_eq!(exit, 0, "{said}");
-    let place = FaultPoint::At(flowgate::simulator::Service::KeyVault);
+    let place = FaultPoint::At(simulator::Service::KeyVault);
     desk.simulator
         .fault(place, Fault::Unavailable, Times::Always);
     let house = desk.gateway(YAML).await;

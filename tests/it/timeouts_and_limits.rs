@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flowgate::simulator::{Fate, Fault, FaultPoint, Gate, Simulator, Times};
 use http::{Request, StatusCode};
+use simulator::{Fate, Fault, FaultPoint, Gate, Simulator, Times};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 

@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use flowgate::diagnosis::entra::suberror;
-use flowgate::simulator::directory::{DEMO_TENANT, DEMO_USER, PUBLIC_APP};
-use flowgate::simulator::{Fault, FaultPoint, Times, UserState};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
+use simulator::directory::{DEMO_TENANT, DEMO_USER, PUBLIC_APP};
+use simulator::{Fault, FaultPoint, Times, UserState};
 use tracing::Level;
 
 use crate::canaries::Canaries;

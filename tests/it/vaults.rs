@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use flowgate::clock::Clock;
-use flowgate::simulator::directory::{
+use http::{Request, StatusCode};
+use simulator::directory::{
     CALLER_APP, DEMO_TENANT, DEMO_USER, GATEWAY_APP, GATEWAY_OBJECT, PARTNER_TENANT, PUBLIC_APP,
 };
-use flowgate::simulator::flow::FLOW_AUDIENCE;
-use flowgate::simulator::vault::{Access, SecretVersion};
-use flowgate::simulator::{
+use simulator::flow::FLOW_AUDIENCE;
+use simulator::vault::{Access, SecretVersion};
+use simulator::{
     Certificate, ClientSecret, Fault, FaultPoint, ManagedIdentity, Options, Service, Simulator,
     Times, TokenSpec,
 };
-use http::{Request, StatusCode};
 use tracing::Level;
 
 use crate::canaries::Canaries;
@@ -113,7 +113,7 @@ impl Bank {
 
     fn change_password(&self, password: &str) {
         self.put("password", password);
-        let change = |user: &mut flowgate::simulator::User| user.password = password.into();
+        let change = |user: &mut simulator::User| user.password = password.into();
         self.simulator.set_user(DEMO_TENANT, DEMO_USER, change);
     }
 
@@ -188,7 +188,7 @@ async fn whatever_a_vault_holds_works_whoever_reads_it() {
         let read: Vec<_> = simulator.requests_to(Service::KeyVault);
         // Each of the seven once without a token, to be told the audience, and once with the reader's.
         assert_eq!(read.len(), 14, "{reader}");
-        let with = |seen: &&flowgate::simulator::Received| seen.header("authorization").is_some();
+        let with = |seen: &&simulator::Received| seen.header("authorization").is_some();
         assert_eq!(read.iter().filter(with).count(), 7, "{reader}");
         let machine = simulator.requests_to(Service::Imds).len();
         assert_eq!(machine, usize::from(reader == MACHINE));

@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use flowgate::clock::{Clock, Random};
-use flowgate::simulator::directory::{self, DEMO_TENANT, PARTNER_TENANT};
-use flowgate::simulator::{Simulator, TokenSpec};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
+use simulator::directory::{self, DEMO_TENANT, PARTNER_TENANT};
+use simulator::{Simulator, TokenSpec};
 use tracing::Level;
 
 use crate::canaries::Canaries;

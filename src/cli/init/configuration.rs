@@ -105,7 +105,7 @@ fn callers(
         }
         Who::Users | Who::Application => {
             let id = if plan.target.simulated {
-                crate::simulator::directory::API_APP.to_owned()
+                simulator::directory::API_APP.to_owned()
             } else {
                 plan.client_id
                     .clone()

@@ -8,7 +8,7 @@ use crate::config::clouds;
 use crate::config::raw::{Cloud, Method};
 use crate::config::values::{Vocabulary as _, guid};
 use crate::flow::TriggerUrl;
-use crate::simulator::directory::{CALLER_APP, DEMO_TENANT, GATEWAY_APP};
+use simulator::directory::{CALLER_APP, DEMO_TENANT, GATEWAY_APP};
 
 /// The application that calls, in the simulator's directory.
 pub const SIMULATED_CALLER: &str = CALLER_APP;

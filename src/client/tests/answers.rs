@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use super::*;
-use crate::simulator::{Fault, FaultPoint, Times, directory};
+use simulator::{Fault, FaultPoint, Times, directory};
 
 fn metadata(simulator: &Simulator) -> String {
     let tenant = directory::DEMO_TENANT;

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::simulator::{Fault, FaultPoint, Times};
+use simulator::{Fault, FaultPoint, Times};
 
 /// A simulator behind TLS, the client, and a flow's address.
 async fn behind(protocol: &str) -> (Simulator, Outbound, String) {

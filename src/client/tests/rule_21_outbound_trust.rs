@@ -1,7 +1,7 @@
 //! Rule 21: whom the gateway talks to, and how.
 
 use super::*;
-use crate::simulator::{Fault, FaultPoint, Times, directory};
+use simulator::{Fault, FaultPoint, Times, directory};
 
 #[tokio::test]
 async fn tls_is_verified_against_the_configured_authority_and_the_hosts_name() {

@@ -12,7 +12,7 @@ use crate::credential::client_secret::{self, ClientAuth};
 use crate::credential::proof::Proof;
 use crate::credential::{Failure, source::AttemptError, source::Grant};
 use crate::secret::{Secret, Secrets, Value};
-use crate::simulator::{App, Fault, FaultPoint, Options, Simulator, Times, directory};
+use simulator::{App, Fault, FaultPoint, Options, Simulator, Times, directory};
 
 mod assertions;
 mod rolling_over;

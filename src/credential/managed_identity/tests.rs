@@ -223,7 +223,7 @@ async fn where_nothing_answers_there_is_no_managed_identity_and_the_cure_says_so
 
 #[tokio::test]
 async fn the_simulated_agent_of_an_arc_server_takes_the_key_it_wrote() {
-    use crate::simulator::{Options, Service, Simulator};
+    use simulator::{Options, Service, Simulator};
     let simulator = Simulator::start(Options::default()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     simulator.arc_directory(folder.path());

@@ -10,8 +10,8 @@ use crate::credential::proof::Proof;
 use crate::credential::token_cache_entry::Renewal;
 use crate::metrics::Metrics;
 use crate::secret::{Secret, Secrets, Value};
-use crate::simulator::directory::{API_APP, ClientSecret, DEMO_TENANT, DEMO_USER, UserState};
-use crate::simulator::{Fault, FaultPoint, Gate, Options, Simulator, Times, TokenSpec, grant};
+use simulator::directory::{API_APP, ClientSecret, DEMO_TENANT, DEMO_USER, UserState};
+use simulator::{Fault, FaultPoint, Gate, Options, Simulator, Times, TokenSpec, grant};
 
 mod crowds;
 mod proofs;

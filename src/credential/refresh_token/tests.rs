@@ -9,7 +9,7 @@ use crate::clock::{Clock, Random};
 use crate::credential::proof::Proof;
 use crate::metrics::Metrics;
 use crate::secret::Secrets;
-use crate::simulator::{Options, Simulator, directory};
+use simulator::{Options, Simulator, directory};
 
 mod in_a_vault;
 mod in_a_vault_chains;

@@ -12,7 +12,7 @@ use crate::credential::client_secret::{self, ClientAuth};
 use crate::credential::proof::Proof;
 use crate::metrics::Metrics;
 use crate::secret::{Secret, Value};
-use crate::simulator::{Options, Simulator, directory};
+use simulator::{Options, Simulator, directory};
 
 fn token_cache() -> TokenCache {
     TokenCache::new(Deps {
@@ -100,13 +100,9 @@ async fn a_cell_nobody_uses_any_more_is_forgotten_with_its_gauge() {
 #[tokio::test]
 async fn a_cell_is_not_tried_before_its_first_attempt_has_ended() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
-    let gate = crate::simulator::Gate::closed();
-    let held = crate::simulator::Fault::Held(gate.clone());
-    simulator.fault(
-        crate::simulator::FaultPoint::Token,
-        held,
-        crate::simulator::Times::Once,
-    );
+    let gate = simulator::Gate::closed();
+    let held = simulator::Fault::Held(gate.clone());
+    simulator.fault(simulator::FaultPoint::Token, held, simulator::Times::Once);
     let (token_cache, outbound) = (token_cache(), Outbound::new(&outbound_settings()).unwrap());
     let entry = token_cache.entry(&settings(&simulator), &ask(), &outbound);
     simulator

@@ -6,15 +6,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use flowgate::simulator::directory::{API_APP, DEMO_TENANT};
-use flowgate::simulator::{
-    ClientSecret, Fault, FaultPoint, Gate, Options, Simulator, Times, TokenSpec, User,
-};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use simulator::directory::{API_APP, DEMO_TENANT};
+use simulator::{
+    ClientSecret, Fault, FaultPoint, Gate, Options, Simulator, Times, TokenSpec, User,
+};
 
 use crate::house::House;
 use crate::secure::Authority;

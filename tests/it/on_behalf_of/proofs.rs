@@ -1,8 +1,8 @@
 //! Every way in which the application can prove itself when it exchanges a caller's token, from the configuration's text to Graph's answer.
 
-use flowgate::simulator::directory::{API_APP, DEMO_TENANT, DEMO_USER};
-use flowgate::simulator::{ClientSecret, Federated, OutsideToken, TokenRequest, TokenSpec};
 use http::Request;
+use simulator::directory::{API_APP, DEMO_TENANT, DEMO_USER};
+use simulator::{ClientSecret, Federated, OutsideToken, TokenRequest, TokenSpec};
 
 use crate::certificates::{RSA, Workshop};
 use crate::house::House;

@@ -5,10 +5,8 @@ use std::process::Command;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use flowgate::diagnosis::Reason;
-use flowgate::simulator::{
-    Fault, FaultPoint, Federated, OutsideToken, Simulator, Times, directory,
-};
 use http::Request;
+use simulator::{Fault, FaultPoint, Federated, OutsideToken, Simulator, Times, directory};
 use tracing::Level;
 
 use super::{NOWHERE, ask, disagreements, places};

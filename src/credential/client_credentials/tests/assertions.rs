@@ -7,7 +7,7 @@ use super::*;
 use crate::credential::assertion::SigningOptions;
 use crate::credential::certificate::Algorithm;
 use crate::credential::{client_certificate, federated};
-use crate::simulator::{Certificate, Federated, OutsideToken};
+use simulator::{Certificate, Federated, OutsideToken};
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 

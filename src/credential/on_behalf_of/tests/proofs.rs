@@ -4,7 +4,7 @@ use super::*;
 use crate::credential::assertion::SigningOptions;
 use crate::credential::certificate::Algorithm;
 use crate::credential::{client_certificate, federated};
-use crate::simulator::{Certificate, Federated, OutsideToken};
+use simulator::{Certificate, Federated, OutsideToken};
 
 const RIGHT: &str = "api~secret+/%&=";
 
@@ -30,7 +30,7 @@ impl Bench {
         }
     }
 
-    fn last(&self) -> crate::simulator::TokenRequest {
+    fn last(&self) -> simulator::TokenRequest {
         self.simulator.token_requests().pop().unwrap()
     }
 }
@@ -108,8 +108,7 @@ async fn a_secret_is_rolled_over_for_all_callers_at_once() {
     assert_eq!(bench.exchanged("1").await, DEMO_USER);
     let sent = |bench: &Bench| -> Vec<String> {
         let all = bench.simulator.token_requests();
-        let secret =
-            |one: &crate::simulator::TokenRequest| one.field("client_secret").unwrap().to_owned();
+        let secret = |one: &simulator::TokenRequest| one.field("client_secret").unwrap().to_owned();
         all.iter().map(secret).collect()
     };
     assert_eq!(sent(&bench), ["of-old", RIGHT]);
@@ -139,7 +138,7 @@ async fn a_v1_endpoint_is_asked_by_resource() {
         assert_eq!(claims["oid"], DEMO_USER);
         assert_eq!(claims["aud"], "https://graph.microsoft.com");
         let asked = bench.last();
-        assert_eq!(asked.version, crate::simulator::directory::Version::V1);
+        assert_eq!(asked.version, simulator::directory::Version::V1);
         let wanted = Some("https://graph.microsoft.com");
         assert_eq!(
             (asked.field("resource"), asked.field("scope")),

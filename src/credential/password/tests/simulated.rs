@@ -2,10 +2,8 @@
 
 use super::*;
 use crate::diagnosis::entra;
-use crate::simulator::directory::{
-    DEMO_TENANT, DEMO_USER, DEMO_USER_NAME, GATEWAY_APP, PUBLIC_APP,
-};
-use crate::simulator::{Options, Simulator, UserState};
+use simulator::directory::{DEMO_TENANT, DEMO_USER, DEMO_USER_NAME, GATEWAY_APP, PUBLIC_APP};
+use simulator::{Options, Simulator, UserState};
 
 async fn simulator() -> Simulator {
     Simulator::start(Options::default()).await.unwrap()
@@ -74,7 +72,7 @@ async fn each_reason_of_a_refusal_has_its_own_number_meaning_and_cure() {
         assert!(!known.fix.is_empty());
         meanings.push(known.meaning);
     }
-    let active = |user: &mut crate::simulator::User| user.state = UserState::Active;
+    let active = |user: &mut simulator::User| user.state = UserState::Active;
     simulator.set_user(DEMO_TENANT, DEMO_USER, active);
     let mut wrong = demo(&simulator, true);
     wrong.password = value("wrong");

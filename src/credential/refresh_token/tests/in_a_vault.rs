@@ -13,8 +13,8 @@ use crate::credential::TokenCache;
 use crate::credential::token_cache_entry::Deps;
 use crate::secret::store;
 use crate::secret::vault::{self, Reader, Tokens, VaultToken};
-use crate::simulator::vault::{Access, VAULT_AUDIENCE};
-use crate::simulator::{Fault, FaultPoint as At, Gate, Rotation, Service, Times, TokenSpec, grant};
+use simulator::vault::{Access, VAULT_AUDIENCE};
+use simulator::{Fault, FaultPoint as At, Gate, Rotation, Service, Times, TokenSpec, grant};
 
 pub(super) const NOW: u64 = 1_800_000_000;
 pub(super) const SECRET: &str = "planner-token";
@@ -254,7 +254,7 @@ async fn rule_24_what_is_not_this_credentials_record_is_refused_and_stays() {
         ("no Base64", "store_damaged"),
         ("bm9uZSBvZiBvdXJz", "store_damaged"),
     ] {
-        let version = crate::simulator::vault::SecretVersion::new(value);
+        let version = simulator::vault::SecretVersion::new(value);
         office.simulator.put_secret(SECRET, version);
         let error = office.gateway().fetched(&office).await.err().unwrap();
         assert_eq!(reason(&error), word);

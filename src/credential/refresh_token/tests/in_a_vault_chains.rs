@@ -5,7 +5,7 @@ use super::in_a_vault::{DAY, NOW, Office, held_up, wanted};
 use super::sign_in::{Error, SignIn, Signed};
 use super::*;
 use crate::secret::vault;
-use crate::simulator::{Fault, FaultPoint as At, Rotation, Service, Times, grant};
+use simulator::{Fault, FaultPoint as At, Rotation, Service, Times, grant};
 
 fn provider() -> At {
     At::Grant(grant::REFRESH_TOKEN.into())

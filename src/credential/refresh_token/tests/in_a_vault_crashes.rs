@@ -5,7 +5,7 @@
 
 use super::in_a_vault::{Gateway, Office, held_up};
 use super::*;
-use crate::simulator::{Fault, FaultPoint as At, Rotation, Service, Times, grant};
+use simulator::{Fault, FaultPoint as At, Rotation, Service, Times, grant};
 
 /// A step of a renewal and how it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

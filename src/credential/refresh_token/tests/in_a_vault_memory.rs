@@ -5,8 +5,8 @@ use super::in_a_vault::{Gateway, Office, SECRET, held_up, wanted};
 use super::sign_in::{Error, SignIn, Signed};
 use super::*;
 use crate::secret::vault;
-use crate::simulator::vault::{Access, SecretVersion};
-use crate::simulator::{Fault, FaultPoint as At, Rotation, Times};
+use simulator::vault::{Access, SecretVersion};
+use simulator::{Fault, FaultPoint as At, Rotation, Times};
 
 /// A gateway whose vault has not taken the token of its last renewal.
 async fn in_memory(office: &Office) -> Gateway {
@@ -20,7 +20,7 @@ async fn in_memory(office: &Office) -> Gateway {
 }
 
 fn deleted(office: &Office, deleted: bool) {
-    let change = |secret: &mut crate::simulator::vault::VaultSecret| secret.deleted = deleted;
+    let change = |secret: &mut simulator::vault::VaultSecret| secret.deleted = deleted;
     office.simulator.set_secret(SECRET, change);
 }
 

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::simulator::Rotation;
+use simulator::Rotation;
 
 const STEPS: [Step; 9] = [
     Step::Locked,

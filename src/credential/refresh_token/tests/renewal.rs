@@ -3,7 +3,7 @@
 use super::*;
 use crate::credential::TokenCache;
 use crate::credential::token_cache_entry::Deps;
-use crate::simulator::{Ended, Fault, FaultPoint, Rotation, Times, grant};
+use simulator::{Ended, Fault, FaultPoint, Rotation, Times, grant};
 
 async fn filled(rotation: Rotation) -> (tempfile::TempDir, Simulator, RefreshTokenSettings) {
     let folder = tempfile::tempdir().unwrap();
@@ -205,7 +205,7 @@ async fn an_answer_for_another_account_is_not_taken() {
 #[tokio::test]
 async fn a_renewal_that_nobody_waits_for_any_more_is_finished_all_the_same() {
     let (_folder, simulator, settings) = filled(Rotation::Strict).await;
-    let gate = crate::simulator::Gate::closed();
+    let gate = simulator::Gate::closed();
     let held_back = Fault::Held(gate.clone());
     simulator.fault(
         FaultPoint::Grant(grant::REFRESH_TOKEN.into()),

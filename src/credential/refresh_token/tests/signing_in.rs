@@ -3,7 +3,7 @@
 
 use super::sign_in::{Browser, Error, SignIn, Signed};
 use super::*;
-use crate::simulator::{Fault, FaultPoint, Times, grant};
+use simulator::{Fault, FaultPoint, Times, grant};
 
 fn signed(subject: &str) -> Signed {
     Signed::of(

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 
 use crate::body::Budget;
 use crate::client::{self, Outbound};
-use crate::clock::{Clock, Environment, Random};
+use crate::clock::{Clock, Random};
 use crate::config::{Certificate, Config, Entry};
 use crate::credential::{self, TokenCache, TokenProvider};
 use crate::flow::Flows;
@@ -27,6 +27,7 @@ use crate::server;
 use crate::server::process::memory_limit;
 use crate::telemetry::{self, AccessLog};
 use crate::upstream::{self, Upstream};
+use settings::Environment;
 
 pub mod expiry;
 pub mod health;

@@ -1,11 +1,10 @@
-//! Time, randomness and the environment, as parameters.
+//! Time and randomness, as parameters.
 //!
-//! In: nothing. Out: a [`Clock`] that gives wall-clock time and can be waited on, a [`Random`] source, an [`Environment`] of
-//! variables. Production uses the system's; a test sets both itself, so no test sleeps and no test depends on the machine
+//! In: nothing. Out: a [`Clock`] that gives wall-clock time and can be waited on, a [`Random`] source.
+//! Production uses the system's; a test sets both itself, so no test sleeps and no test depends on the machine
 //! (design decision 13).
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -188,46 +187,6 @@ const fn digit(value: u8) -> u8 {
 impl fmt::Debug for Random {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Random")
-    }
-}
-
-/// Environment variables: the process's, or a test's own.
-#[derive(Clone)]
-pub struct Environment(Option<Arc<BTreeMap<String, String>>>);
-
-impl Environment {
-    /// The process's variables, read at each look-up.
-    #[must_use]
-    pub fn process() -> Self {
-        Self(None)
-    }
-
-    /// A fixed set of variables.
-    pub fn fixed<K: Into<String>, V: Into<String>>(
-        variables: impl IntoIterator<Item = (K, V)>,
-    ) -> Self {
-        Self(Some(Arc::new(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        )))
-    }
-
-    /// The variable's value; `None` when it is absent or not Unicode.
-    #[must_use]
-    pub fn value(&self, name: &str) -> Option<String> {
-        match &self.0 {
-            None => std::env::var(name).ok(),
-            Some(fixed) => fixed.get(name).cloned(),
-        }
-    }
-}
-
-impl fmt::Debug for Environment {
-    // Values may be secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Environment")
     }
 }
 

@@ -9,25 +9,17 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-use crate::clock::{Clock, Environment};
+use crate::clock::Clock;
 use crate::secret::vault::Address;
 use crate::validity::Validity;
 use crate::{client, credential, flow, identity, policy, server, telemetry};
+use settings::Environment;
 
-mod foreign;
-pub mod key_index;
-mod merge;
-pub mod problem;
 pub mod raw;
-pub mod read;
-mod section;
 mod source;
-mod suggest;
-pub mod tree;
 mod validate;
-pub mod values;
 
-pub use problem::{Problem, Problems, Severity};
+pub use settings::problem::{Problem, Problems, Severity};
 pub(crate) use validate::clouds;
 
 /// Every default, and the only place where they are.
@@ -420,7 +412,7 @@ fn find(
     clock: &Clock,
     secrets: Secrets,
 ) -> Found {
-    match tree::parse(&Arc::from("config/default.yaml (built in)"), DEFAULTS) {
+    match settings::tree::parse(&Arc::from("config/default.yaml (built in)"), DEFAULTS) {
         Ok(defaults) => find_over(&defaults, files, environment, clock, secrets),
         Err(problem) => Found {
             problems: Problems::from(*problem),
@@ -430,7 +422,7 @@ fn find(
 }
 
 fn find_over(
-    defaults: &tree::Node,
+    defaults: &settings::tree::Node,
     files: &[source::File],
     environment: &Environment,
     clock: &Clock,
@@ -439,7 +431,7 @@ fn find_over(
     let mut found = Found::default();
     let mut trees = Vec::with_capacity(files.len());
     for file in files {
-        match tree::parse(&file.name, &file.text) {
+        match settings::tree::parse(&file.name, &file.text) {
             Ok(tree) => trees.push(tree),
             Err(problem) => found.problems.push(*problem),
         }
@@ -448,12 +440,14 @@ fn find_over(
     if found.problems.fatal() {
         return found;
     }
-    let Some(mut root) = merge::unite(trees, <raw::Document as read::Document>::UNITED) else {
+    let Some(mut root) =
+        settings::merge::unite(trees, <raw::Document as settings::read::Document>::UNITED)
+    else {
         return found;
     };
-    merge::underlay(&mut root, defaults);
-    let mut reader = read::Reader::new::<raw::Document>(environment.clone());
-    if let Some(document) = <raw::Document as read::Shape>::read(&mut reader, &root) {
+    settings::merge::underlay(&mut root, defaults);
+    let mut reader = settings::read::Reader::new::<raw::Document>(environment.clone());
+    if let Some(document) = <raw::Document as settings::read::Shape>::read(&mut reader, &root) {
         found.counts = counts(&document);
         let hash = hash(files);
         let parts = validate::document(document, &mut reader, secrets, clock.unix(), hash);
@@ -466,8 +460,8 @@ fn find_over(
 /// The configuration's JSON Schema (draft 2020-12), from the same list of keys that is read.
 #[must_use]
 pub fn json_schema() -> serde_json::Value {
-    let mut schema = <raw::Document as read::Shape>::schema();
-    if let Ok(defaults) = tree::parse(&Arc::from(""), DEFAULTS) {
+    let mut schema = <raw::Document as settings::read::Shape>::schema();
+    if let Ok(defaults) = settings::tree::parse(&Arc::from(""), DEFAULTS) {
         note_defaults(&mut schema, &defaults);
     }
     if let serde_json::Value::Object(words) = &mut schema {
@@ -483,8 +477,8 @@ pub fn json_schema() -> serde_json::Value {
 }
 
 /// Notes each default in the schema of its key.
-fn note_defaults(schema: &mut serde_json::Value, defaults: &tree::Node) {
-    let tree::Value::Map(entries) = &defaults.value else {
+fn note_defaults(schema: &mut serde_json::Value, defaults: &settings::tree::Node) {
+    let settings::tree::Value::Map(entries) = &defaults.value else {
         return;
     };
     for entry in entries {
@@ -492,7 +486,7 @@ fn note_defaults(schema: &mut serde_json::Value, defaults: &tree::Node) {
             continue;
         };
         match &entry.value.value {
-            tree::Value::Map(_) => note_defaults(below, &entry.value),
+            settings::tree::Value::Map(_) => note_defaults(below, &entry.value),
             _ => {
                 if let serde_json::Value::Object(words) = below {
                     words.insert("default".to_owned(), entry.value.json());
@@ -503,7 +497,7 @@ fn note_defaults(schema: &mut serde_json::Value, defaults: &tree::Node) {
 }
 
 fn counts(document: &raw::Document) -> Counts {
-    fn of<T>(field: &read::Field<read::Named<T>>) -> usize {
+    fn of<T>(field: &settings::read::Field<settings::Named<T>>) -> usize {
         field.as_ref().map_or(0, |named| named.value.0.len())
     }
     Counts {
@@ -520,7 +514,7 @@ fn hash(files: &[source::File]) -> String {
         context.update(&(file.text.len() as u64).to_le_bytes());
         context.update(file.text.as_bytes());
     }
-    values::hex(context.finish().as_ref())
+    settings::values::hex(context.finish().as_ref())
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use flowgate::config::{raw, tree};
+use flowgate::config::raw;
 use flowgate::diagnosis::{entra, service};
 use flowgate::identity::Reason;
 use flowgate::refusal::Code;
+use settings::tree;
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()

@@ -8,8 +8,9 @@ use std::process::ExitCode;
 
 use super::format::{Format, workflow_command};
 use super::{BAD_CONFIGURATION, ConfigArgs};
-use crate::clock::{Clock, Environment};
+use crate::clock::Clock;
 use crate::config::{self, Counts, Outcome, Problem, Problems, Secrets, Severity};
+use settings::Environment;
 
 /// Arguments of `check`.
 #[derive(clap::Args)]

@@ -14,11 +14,11 @@ use serde_json::Value;
 use super::{block_on, complain, print};
 use crate::app::{self, Ambient, App};
 use crate::client::{FetchError, Limits, Outbound, Reach};
-use crate::clock::Environment;
 use crate::config;
 use crate::metrics::Metrics;
 use crate::server::{self, Server};
 use crate::telemetry;
+use settings::Environment;
 use simulator::{self, Simulator, directory};
 
 /// Arguments of `demo`.

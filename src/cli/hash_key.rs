@@ -118,7 +118,7 @@ fn read(input: &mut dyn Read) -> Result<String, Refused> {
 
 fn line(key: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
-    format!("sha256: {}\n", crate::config::values::hex(digest.as_ref()))
+    format!("sha256: {}\n", settings::values::hex(digest.as_ref()))
 }
 
 /// Bits of a key if its characters are random ones of the kinds it uses: an upper bound.

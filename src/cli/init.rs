@@ -13,8 +13,8 @@ use clap::ValueEnum;
 
 use super::{BAD_CONFIGURATION, complain, print, say};
 use crate::clock::Random;
-use crate::config::problem::Name;
-use crate::config::values::guid;
+use settings::problem::Name;
+use settings::values::guid;
 
 mod configuration;
 mod files;

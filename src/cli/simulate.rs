@@ -295,7 +295,7 @@ fn exports(simulator: &Simulator) -> String {
     let _ = writeln!(
         lines,
         "export ERP_KEY_SHA256={}",
-        crate::config::values::hex(digest.as_ref())
+        settings::values::hex(digest.as_ref())
     );
     for flow in simulator.flows() {
         let url = quoted(&simulator.flow_url(&flow.name));

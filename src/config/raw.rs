@@ -5,10 +5,11 @@
 
 use std::sync::LazyLock;
 
-use super::key_index::KeyIndex;
-use super::read::{Named, Shape};
-use super::section::section;
-use super::values::{Any, Choice, Delay, Flag, OneOrMore, Size, Span, Text, Whole};
+use settings::Named;
+use settings::key_index::KeyIndex;
+use settings::read::Shape;
+use settings::section;
+use settings::values::{Any, Choice, Delay, Flag, OneOrMore, Size, Span, Text, Whole};
 
 mod callers;
 mod credentials;
@@ -52,7 +53,7 @@ section! {
     }
 }
 
-impl super::read::Document for Document {
+impl settings::read::Document for Document {
     const UNITED: &'static [&'static str] = &["callers", "credentials", "flows"];
 
     fn index() -> &'static KeyIndex {

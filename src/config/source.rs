@@ -9,8 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::problem::{Problem, Problems, SafeText, Severity, safe_text};
 use crate::file;
+use settings::problem::{Problem, Problems, SafeText, Severity};
+use settings::safe_text;
 
 /// Largest file, in bytes.
 pub const LIMIT: u64 = 8 << 20;

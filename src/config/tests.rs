@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::problem::Severity;
 use super::source::File;
-use super::{
-    Config, DEFAULTS, Outcome, Problems, Secrets, examine_texts, find_over, survey_texts, tree,
-};
-use crate::clock::{Clock, Environment};
+use super::{Config, DEFAULTS, Outcome, Problems, Secrets, examine_texts, find_over, survey_texts};
+use crate::clock::Clock;
 use crate::credential::proof::Proof;
 use crate::credential::{Application, Ask, Kind};
 use crate::secret::Value;
+use settings::Environment;
+use settings::problem::Severity;
+use settings::tree;
 
 mod damage;
 mod files;

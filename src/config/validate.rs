@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-use super::problem::{Name, SafeText, SourceLocation, safe_text};
-use super::read::{At, Field, Named, Reader};
-use super::values::{Choice, OneOrMore, Text, path_advice, variable_advice};
 use super::{Certificate, EXPIRES_SOON, Parts, Problems, Secrets, Severity, raw};
 use crate::secret::{Secret, Source, Unreadable};
 use crate::validity::Validity;
 use crate::{client, file};
+use settings::Named;
+use settings::problem::{Name, SafeText, SourceLocation};
+use settings::read::{At, Field, Reader};
+use settings::safe_text;
+use settings::values::{Choice, OneOrMore, Text, path_advice, variable_advice};
 
 mod api_keys;
 mod asks;
@@ -418,7 +420,7 @@ impl ValidationContext<'_> {
     fn authority_url(&mut self, at: &At<Text>) -> Option<url::Url> {
         let url = self.https(at)?;
         let added = |segment: &str| {
-            super::values::guid(segment).is_some()
+            settings::values::guid(segment).is_some()
                 || ["common", "organizations", "consumers", "oauth2", "v2.0"].contains(&segment)
         };
         if url.path_segments().is_some_and(|mut path| path.any(added)) {
@@ -493,7 +495,7 @@ impl ValidationContext<'_> {
 
     /// A GUID in lower case.
     fn guid(&mut self, at: &At<Text>, fix: SafeText) -> Option<String> {
-        let guid = super::values::guid(at.value.0.trim());
+        let guid = settings::values::guid(at.value.0.trim());
         let message = match &guid {
             None => safe_text!("this is not a GUID"),
             Some(guid) if guid.bytes().all(|byte| matches!(byte, b'0' | b'-')) => {
@@ -576,8 +578,8 @@ fn unknown_name(
     section: &'static str,
     known: &[&Name],
 ) {
-    let meant = super::suggest::closest_name(&at.value.0, known.iter().copied());
-    let typed = meant.and_then(|_| super::suggest::slip(&at.value.0));
+    let meant = settings::suggest::closest_name(&at.value.0, known.iter().copied());
+    let typed = meant.and_then(|_| settings::suggest::slip(&at.value.0));
     let message = match typed {
         Some(typed) => safe_text!("no {} is named `{}`", what, typed),
         None => safe_text!("no {} has this name", what),

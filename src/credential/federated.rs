@@ -13,9 +13,9 @@ use super::application::Application;
 use super::assertion;
 use super::proof::Presented;
 use super::source::AttemptError;
-use crate::clock::Environment;
 use crate::diagnosis::Reason;
 use crate::secret::{self, Secret, Unreadable};
+use settings::Environment;
 
 /// Where the token is.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::Secret;
-use crate::clock::Environment;
 use crate::file;
+use settings::Environment;
 
 /// Largest secret, in bytes: a certificate chain with its key fits.
 const LIMIT: u64 = 64 << 10;
@@ -161,8 +161,8 @@ impl From<file::Error> for Unreadable {
 #[cfg(test)]
 mod tests {
     use super::{Source, Unreadable};
-    use crate::clock::Environment;
     use crate::secret::Secret;
+    use settings::Environment;
 
     fn read(source: &Source, variables: &[(&str, &str)]) -> Result<String, Unreadable> {
         let environment = Environment::fixed(variables.iter().copied());

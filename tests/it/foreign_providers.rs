@@ -701,10 +701,8 @@ fn sign_in(server: &TokenServer, keys: &str) -> SignIn {
         "6f".repeat(32)
     ));
     let text = text.replace("${AUTHORITY}", "https://api.example");
-    let environment = flowgate::clock::Environment::fixed([
-        ("TOKENS", server.origin()),
-        ("ERP_KEY", KEY.to_owned()),
-    ]);
+    let environment =
+        settings::Environment::fixed([("TOKENS", server.origin()), ("ERP_KEY", KEY.to_owned())]);
     let config = config::parse(&text, &environment, &Clock::system());
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     let settings = &config.credentials[0];

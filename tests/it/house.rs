@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flowgate::app::{Ambient, App};
-use flowgate::clock::{Clock, Environment, Random};
+use flowgate::clock::{Clock, Random};
 use flowgate::config;
 use flowgate::metrics::Metrics;
 use flowgate::server::{self, Outcome, Server, Trigger};
@@ -19,6 +19,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use settings::Environment;
 use simulator::{self, Simulator, TokenSpec, directory};
 use tokio::task::JoinHandle;
 

@@ -5,9 +5,11 @@
 
 use std::path::Path;
 
-use flowgate::clock::{Clock, Environment};
-use flowgate::config::{self, Secrets, tree};
+use flowgate::clock::Clock;
+use flowgate::config::{self, Secrets};
 use serde_json::Value as Json;
+use settings::Environment;
+use settings::tree;
 
 /// As the mistakes' own test spells them out.
 const SHORT: [(&str, &str); 8] = [

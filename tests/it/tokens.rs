@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use flowgate::clock::{Clock, Environment};
+use flowgate::clock::Clock;
 use flowgate::config;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
+use settings::Environment;
 use tracing::Level;
 
 use crate::diagnostics::Diagnostics;

@@ -7,9 +7,10 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::app::Ambient;
-use crate::clock::{Clock, Environment, Random};
+use crate::clock::{Clock, Random};
 use crate::config;
 use crate::metrics::Metrics;
+use settings::Environment;
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);

@@ -9,10 +9,10 @@ use serde_json::{Map, Value as Json};
 
 use super::report::{Fault, Mark, Section, Verdict, ending, moment, shown};
 use super::{Bench, live, vault};
-use crate::config::values::guid;
 use crate::config::{EXPIRES_SOON, Part, Problem, Severity};
 use crate::credential::{Ask, Failure, Kind, Token};
 use crate::diagnosis::entra;
+use settings::values::guid;
 
 /// What came of asking for a token.
 #[derive(Clone)]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::clock::{Clock, Environment};
+use crate::clock::Clock;
 use crate::config;
 use crate::flow::Flow;
+use settings::Environment;
 
 /// A flow for anyone with a signed URL, and `more` in its entry.
 pub fn flow(more: &str) -> Arc<Flow> {

@@ -13,7 +13,7 @@ use super::{Plan, Proof, Who, quote};
 use crate::clock::Random;
 use crate::config::clouds;
 use crate::config::raw::Cloud;
-use crate::config::values::hex;
+use settings::values::hex;
 
 /// The variable that represents the application's id until it is registered.
 pub const CLIENT_ID: &str = "FLOWGATE_CLIENT_ID";

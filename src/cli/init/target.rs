@@ -6,8 +6,8 @@
 
 use crate::config::clouds;
 use crate::config::raw::{Cloud, Method};
-use crate::config::values::{Vocabulary as _, guid};
 use crate::flow::TriggerUrl;
+use settings::values::{Vocabulary as _, guid};
 use simulator::directory::{CALLER_APP, DEMO_TENANT, GATEWAY_APP};
 
 /// The application that calls, in the simulator's directory.

@@ -1,8 +1,9 @@
 //! The grammar of `callers:`.
 
 use super::{Cloud, Require, Scheme, Source};
-use crate::config::section::{one_key, one_of, ruled, section};
-use crate::config::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
+use settings::section;
+use settings::section::{one_key, one_of, ruled};
+use settings::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
 
 section! {
     /// One way to prove who knocks: exactly one of the keys.

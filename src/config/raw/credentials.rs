@@ -2,8 +2,9 @@
 
 use super::reference::with_key_vault;
 use super::{Algorithm, ClientAuth, Cloud, Endpoint, Source};
-use crate::config::section::{one_key, one_of, section};
-use crate::config::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
+use settings::section;
+use settings::section::{one_key, one_of};
+use settings::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
 
 section! {
     /// One way for the gateway to prove itself: exactly one of the keys.

@@ -1,8 +1,8 @@
 //! The grammar of `flows:`.
 
 use super::{Kind, Method, Mode, Responds, Source};
-use crate::config::section::section;
-use crate::config::values::{Any, Choice, Flag, OneOrMore, Size, Span, Text};
+use settings::section;
+use settings::values::{Any, Choice, Flag, OneOrMore, Size, Span, Text};
 
 section! {
     /// A short stable name for a trigger URL, and who may use it.

@@ -2,13 +2,15 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::config::foreign;
-use crate::config::problem::{SafeText, Severity, safe_text};
-use crate::config::read::{At, Field, Reader, Shape};
-use crate::config::section::{one_of, ruled, section};
-use crate::config::tree::{Node, Value};
-use crate::config::values::Text;
 use crate::secret::{self, Secret};
+use settings::foreign;
+use settings::problem::{SafeText, Severity};
+use settings::read::{At, Field, Reader, Shape};
+use settings::safe_text;
+use settings::section;
+use settings::section::{one_of, ruled};
+use settings::tree::{Node, Value};
+use settings::values::Text;
 
 /// A secret: `{env: NAME}`, `{file: PATH}`, `{key_vault: URL}` or the text itself.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! The words that a value may be one of.
 
-use crate::config::section::words;
+use settings::words;
 
 words! {
     /// The five clouds of Entra ID and Power Automate.

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use super::NOW;
-use crate::clock::{Clock, Environment};
+use crate::clock::Clock;
 use crate::config::source::File;
-use crate::config::tree::{self, Node};
 use crate::config::{DEFAULTS, Secrets, find_over};
+use settings::Environment;
+use settings::tree::{self, Node};
 
 /// In any case, this word appears in nothing that is printed.
 const WORD: &str = "zqxj";

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{NOW, SMALL, VARIABLES, application, secret_of};
-use crate::clock::{Clock, Environment};
+use crate::clock::Clock;
 use crate::config::{Config, Outcome, Secrets, examine};
+use settings::Environment;
 
 fn at(paths: &[PathBuf]) -> Outcome {
     let environment = Environment::fixed(VARIABLES);

@@ -1,12 +1,13 @@
 //! Kinds of credential whose settings follow from more than their own keys: the environment, the token itself, the flow.
 
 use super::{NOW, VARIABLES, examine, severities};
-use crate::clock::{Clock, Environment};
+use crate::clock::Clock;
 use crate::config::source::File;
 use crate::config::{Outcome, Secrets, examine_texts};
 use crate::credential::managed_identity::{ARC_KEYS, Identity, ManagedIdentitySettings, Platform};
 use crate::credential::proof::Proof;
 use crate::credential::{Ask, Kind};
+use settings::Environment;
 
 /// A configuration with this credential, for a flow at this address.
 fn text(credential: &str, url: &str, flow: &str) -> String {

@@ -5,7 +5,7 @@
 
 use super::examine_files;
 use crate::config::Secrets;
-use crate::config::problem::Severity;
+use settings::problem::Severity;
 
 /// Sound, and enough for a case to refer to.
 const BASE: &str = r"

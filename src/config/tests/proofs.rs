@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use super::{NOW, VARIABLES};
-use crate::clock::{Clock, Environment};
+use crate::clock::Clock;
 use crate::config::{Config, Outcome, Secrets, examine};
 use crate::credential::certificate::Algorithm;
 use crate::credential::proof::Proof;
 use crate::credential::{Application, Kind};
 use crate::secret::Value;
+use settings::Environment;
 
 const TENANT: &str = "8f3b0000-0000-0000-0000-000000000001";
 const ID: &str = "22220000-0000-0000-0000-000000000001";

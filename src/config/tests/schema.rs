@@ -5,8 +5,8 @@ use serde_json::Value as Json;
 use super::examine;
 use crate::config::json_schema;
 use crate::config::raw::{Caller, ClientSecret, Document, Flow, Server};
-use crate::config::read::Shape;
-use crate::config::tree::{self, Node, Value};
+use settings::read::Shape;
+use settings::tree::{self, Node, Value};
 
 /// Where an instance differs from the schema, as far as the schema's words are those this project uses.
 fn differences(schema: &Json, node: &Node, path: &str, found: &mut Vec<String>) {

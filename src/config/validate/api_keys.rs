@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use http::HeaderName;
 
 use super::{Defaults, ValidationContext};
-use crate::config::problem::{Name, SourceLocation, safe_text};
 use crate::config::raw;
-use crate::config::read::{At, Field};
-use crate::config::values::{Choice, Moment, Text};
 use crate::identity::api_key::{self, Digest, SHORTEST};
 use crate::secret::Value;
+use settings::problem::{Name, SourceLocation};
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::{Choice, Moment, Text};
 
 /// Headers that cannot carry an API key because they mean something else on the way.
 const TAKEN: [&str; 23] = [

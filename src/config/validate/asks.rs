@@ -7,11 +7,12 @@
 
 use super::credentials::{Entra, Permissions};
 use super::{ValidationContext, clouds};
-use crate::config::problem::{SourceLocation, safe_text};
 use crate::config::raw::Endpoint;
-use crate::config::read::{At, Field};
-use crate::config::values::{OneOrMore, Text, guid};
 use crate::credential::Ask;
+use settings::problem::SourceLocation;
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::{OneOrMore, Text, guid};
 
 /// What `scope:` or `resource:` say, on a credential or a flow. Outer `None`: a problem was noted. `entra`: how Entra ID is asked, `None` for others.
 #[expect(

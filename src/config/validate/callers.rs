@@ -9,11 +9,13 @@ use std::collections::{BTreeMap, HashMap};
 use super::api_keys::{self, Digests};
 use super::lists::{distinct, listed};
 use super::{Defaults, ValidationContext, clouds};
-use crate::config::problem::{Name, SafeText, Severity, SourceLocation, safe_text};
-use crate::config::read::{At, Field, Named};
-use crate::config::values::{Free, OneOrMore, Text, guid};
 use crate::config::{CallerPart, raw};
 use crate::identity::{self, entra, jwt};
+use settings::Named;
+use settings::problem::{Name, SafeText, Severity, SourceLocation};
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::{Free, OneOrMore, Text, guid};
 
 /// Every caller, in the order of their names.
 pub struct Callers(pub Vec<ValidatedCaller>);

@@ -6,11 +6,13 @@
 
 use super::{Defaults, ValidationContext, asks, clouds};
 use crate::config::Part;
-use crate::config::problem::{Name, SourceLocation, safe_text};
 use crate::config::raw;
-use crate::config::read::{At, Field, Named};
 use crate::credential::refresh_token::StoreLocation;
 use crate::credential::{self, Ask};
+use settings::Named;
+use settings::problem::{Name, SourceLocation};
+use settings::read::{At, Field};
+use settings::safe_text;
 
 mod application;
 mod bearer;

@@ -12,14 +12,16 @@ use super::callers::{self, Callers};
 use super::credentials::{self, Credentials};
 use super::listener::{Server, plain_path};
 use super::{Defaults, ValidationContext, lists, target, unknown_name, wanted};
-use crate::config::problem::{Name, SourceLocation, safe_text};
 use crate::config::raw;
-use crate::config::read::{At, Field, Named};
-use crate::config::values::{Flag, OneOrMore, Size, Span, Text};
 use crate::config::{Entry, Severity};
 use crate::flow::{self, FlowId};
 use crate::identity::CallerId;
 use crate::policy::Rule;
+use settings::Named;
+use settings::problem::{Name, SourceLocation};
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::{Flag, OneOrMore, Size, Span, Text};
 
 /// The service's own limit on a body, in bytes.
 const SERVICE_LIMIT: u64 = 100 << 20;

@@ -11,12 +11,13 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::{ValidationContext, outbound};
 use crate::call::source;
-use crate::config::problem::{SourceLocation, safe_text};
-use crate::config::read::{At, Field};
-use crate::config::values::{Any, Text};
 use crate::config::{Admin, Limits, raw};
 use crate::server::{self, tls};
 use crate::validity::Validity;
+use settings::problem::SourceLocation;
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::{Any, Text};
 
 /// `server:`, validated.
 pub struct Server {

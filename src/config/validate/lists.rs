@@ -7,11 +7,11 @@ use std::collections::HashSet;
 use http::{HeaderName, Method};
 
 use super::ValidationContext;
-use crate::config::problem::safe_text;
 use crate::config::raw;
-use crate::config::read::Field;
-use crate::config::values::{Any, Choice, OneOrMore, Text, guid};
 use crate::flow::belongs_to_one_hop;
+use settings::read::Field;
+use settings::safe_text;
+use settings::values::{Any, Choice, OneOrMore, Text, guid};
 
 /// Query parameters that belong to the URL (facts A1.5).
 const RESERVED_QUERY: [&str; 5] = ["sig", "sp", "sv", "se", "api-version"];

@@ -4,13 +4,13 @@
 //! file, else from `HTTPS_PROXY` and `NO_PROXY` as every tool reads them; its address may carry a password and is a secret.
 
 use super::{ValidationContext, listener};
-use crate::config::problem::safe_text;
 use crate::config::raw;
-use crate::config::read::{At, Field};
-use crate::config::values::{Any, Choice, Text};
 use crate::secret::{Secret, Source};
 use crate::validity::Validity;
 use crate::{client, telemetry};
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::{Any, Choice, Text};
 
 /// Validates `outbound:`. Notes the hosts for which plain http is allowed, which everything validated later needs.
 pub fn outbound(

@@ -9,13 +9,14 @@ use std::net::SocketAddr;
 use super::credentials::{Credentials, Entra, TokenRequestStyle};
 use super::flows::Chosen;
 use super::{Defaults, ValidationContext, asks, clouds};
-use crate::config::problem::{SourceLocation, safe_text};
 use crate::config::raw::{self, Cloud, Endpoint};
-use crate::config::read::{At, Field};
-use crate::config::values::{Choice, OneOrMore, Text};
 use crate::credential::Ask;
 use crate::flow::url::Invalid;
 use crate::flow::{Kind, Trigger, TriggerUrl, trigger};
+use settings::problem::SourceLocation;
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::{Choice, OneOrMore, Text};
 
 /// What a flow's entry says about its target.
 pub struct Wish {
@@ -360,7 +361,7 @@ fn asked(
             ),
             safe_text!(
                 "set cloud: {} on the credential or under defaults.entra",
-                crate::config::suggest::listed(&names)
+                settings::suggest::listed(&names)
             ),
         );
         return None;

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use super::credentials::Credentials;
 use super::{Defaults, ValidationContext, asks, clouds, unknown_name};
-use crate::config::problem::{SourceLocation, safe_text};
-use crate::config::read::{At, Field};
-use crate::config::values::Text;
 use crate::config::{Vaults, raw};
 use crate::credential::Ask;
 use crate::secret::vault::Address;
 use crate::secret::{Source, Value};
+use settings::problem::SourceLocation;
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::Text;
 
 /// One secret that is read from a vault.
 pub struct Use {

@@ -9,11 +9,12 @@ use super::ValidationContext;
 use super::credentials::Credentials;
 use super::flows::Chosen;
 use super::lists::method_of;
-use crate::config::problem::{SourceLocation, safe_text};
 use crate::config::raw;
-use crate::config::read::Field;
-use crate::config::values::guid;
 use crate::flow::{Trigger, trigger};
+use settings::problem::SourceLocation;
+use settings::read::Field;
+use settings::safe_text;
+use settings::values::guid;
 
 /// `trigger:`, validated, with the places at which contradictions are reported.
 pub struct Wanted {

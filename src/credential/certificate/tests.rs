@@ -12,8 +12,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tempfile::TempDir;
 
 use super::*;
-use crate::clock::Environment;
 use crate::secret::Source;
+use settings::Environment;
 
 /// A folder in which OpenSSL works.
 struct Workshop(TempDir);

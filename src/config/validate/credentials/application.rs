@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 
 use super::{Entra, Permissions, TokenRequestStyle, ValidatedKind};
-use crate::config::problem::{SourceLocation, safe_text};
 use crate::config::raw::{Cloud, Endpoint};
-use crate::config::read::{At, Field};
 use crate::config::validate::{Defaults, ValidationContext, asks};
-use crate::config::values::{Choice, Flag, Free, OneOrMore, Text, guid};
 use crate::credential::proof::Proof;
 use crate::credential::{self, Application, Ask};
+use settings::problem::SourceLocation;
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::{Choice, Flag, Free, OneOrMore, Text, guid};
 
 /// Where a key is, if it is given.
 pub fn location_of<T>(field: &Field<T>) -> Option<SourceLocation> {

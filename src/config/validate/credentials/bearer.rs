@@ -4,13 +4,13 @@
 //! other hosts like one that is asked for (security rule 21). Refuses text that cannot be sent as a token; warns of one that has expired.
 
 use super::{PartialCredential, TokenRequestStyle, ValidatedKind};
-use crate::config::problem::safe_text;
 use crate::config::raw;
-use crate::config::read::At;
 use crate::config::validate::{Defaults, ValidationContext};
 use crate::credential::bearer::BearerSettings;
 use crate::credential::{self, Ask, answer};
 use crate::secret::Value;
+use settings::read::At;
+use settings::safe_text;
 
 pub fn validate(
     context: &mut ValidationContext<'_>,

@@ -4,10 +4,10 @@
 //! [`application`] and its [`proof`] refuse.
 
 use super::{PartialCredential, Permissions, application, proof};
-use crate::config::problem::safe_text;
 use crate::config::raw;
-use crate::config::read::{At, Field};
 use crate::config::validate::{Defaults, ValidationContext};
+use settings::read::{At, Field};
+use settings::safe_text;
 
 pub fn validate(
     context: &mut ValidationContext<'_>,

@@ -9,14 +9,15 @@ use url::Url;
 use super::application::location_of;
 use super::{Entra, PartialCredential, Permissions, TokenRequestStyle, ValidatedKind};
 use crate::client::address;
-use crate::config::problem::{SourceLocation, safe_text};
 use crate::config::raw::{self, Endpoint};
-use crate::config::read::{At, Field};
 use crate::config::validate::{Defaults, ValidationContext, asks};
-use crate::config::values::Text;
 use crate::credential;
 use crate::credential::managed_identity::{ARC_KEYS, Identity, ManagedIdentitySettings, Platform};
 use crate::secret::Secret;
+use settings::problem::SourceLocation;
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::Text;
 
 pub fn validate(
     context: &mut ValidationContext<'_>,

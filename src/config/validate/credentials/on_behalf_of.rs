@@ -4,13 +4,14 @@
 //! use it is validated with the flows: only those whose callers all have a user's token, made for that application ([`lent`]).
 
 use super::{PartialCredential, Permissions, ValidatedKind, application, proof};
-use crate::config::problem::{SourceLocation, safe_text};
 use crate::config::raw;
-use crate::config::read::{At, Field};
 use crate::config::validate::callers::Callers;
 use crate::config::validate::{Defaults, ValidationContext};
-use crate::config::values::guid;
 use crate::credential;
+use settings::problem::SourceLocation;
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::guid;
 
 pub fn validate(
     context: &mut ValidationContext<'_>,

@@ -5,14 +5,15 @@
 //! once, describes the kind itself.
 
 use super::{PartialCredential, Permissions, ValidatedKind, application, proof};
-use crate::config::problem::{Severity, SourceLocation, safe_text};
 use crate::config::raw;
-use crate::config::read::At;
 use crate::config::validate::{Defaults, ValidationContext};
-use crate::config::values::Text;
 use crate::credential;
 use crate::credential::password::PasswordSettings;
 use crate::secret::Value;
+use settings::problem::{Severity, SourceLocation};
+use settings::read::At;
+use settings::safe_text;
+use settings::values::Text;
 
 pub fn validate(
     context: &mut ValidationContext<'_>,

@@ -6,14 +6,15 @@
 
 use super::application::location_of;
 use crate::config::Secrets;
-use crate::config::problem::{SourceLocation, safe_text};
 use crate::config::raw;
-use crate::config::read::{At, Field};
 use crate::config::validate::{Defaults, ValidationContext};
-use crate::config::values::{Choice, Flag, Moment, Text, guid};
 use crate::credential::proof::Proof;
 use crate::credential::{client_secret, federated};
 use crate::secret::{Source, Value};
+use settings::problem::SourceLocation;
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::{Choice, Flag, Moment, Text, guid};
 
 mod certificate;
 

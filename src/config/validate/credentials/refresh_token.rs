@@ -6,16 +6,17 @@
 use url::Url;
 
 use super::{PartialCredential, Permissions, ValidatedKind, application, proof};
-use crate::config::problem::{SourceLocation, safe_text};
 use crate::config::raw;
-use crate::config::read::{At, Field};
 use crate::config::validate::{Defaults, ValidationContext};
-use crate::config::values::Text;
 use crate::credential::refresh_token::StoreLocation;
 use crate::credential::refresh_token::seal::Key;
 use crate::credential::refresh_token::sign_in::Endpoints;
 use crate::credential::{self, refresh_token};
 use crate::secret::Value;
+use settings::problem::SourceLocation;
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::Text;
 
 pub fn validate(
     context: &mut ValidationContext<'_>,

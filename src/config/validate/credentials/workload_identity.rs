@@ -5,11 +5,12 @@
 //! authority of another cloud than the credential's.
 
 use super::{PartialCredential, Permissions, application, proof};
-use crate::config::problem::{SourceLocation, safe_text};
 use crate::config::raw;
-use crate::config::read::{At, Field};
 use crate::config::validate::{Defaults, ValidationContext, clouds};
-use crate::config::values::Text;
+use settings::problem::SourceLocation;
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::Text;
 
 pub fn validate(
     context: &mut ValidationContext<'_>,

@@ -4,16 +4,17 @@
 //! key, a key that cannot sign as configured, and for Entra ID anything but RSA (facts B1.4): each would be refused at the first call.
 
 use super::{Keys, ValidatedProof};
-use crate::config::problem::{SafeText, safe_text};
 use crate::config::raw;
-use crate::config::read::{At, Field};
 use crate::config::validate::{Defaults, ValidationContext};
-use crate::config::values::Choice;
 use crate::credential::assertion::SigningOptions;
 use crate::credential::certificate::{Algorithm, Certified, Invalid};
 use crate::credential::client_certificate::ClientCertificateSettings;
 use crate::credential::proof::Proof;
 use crate::secret::Value;
+use settings::problem::SafeText;
+use settings::read::{At, Field};
+use settings::safe_text;
+use settings::values::Choice;
 
 pub fn validate(
     context: &mut ValidationContext<'_>,

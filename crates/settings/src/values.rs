@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::problem::{SafeText, safe_text};
-use super::read::{At, Reader, Shape};
-use super::suggest::closest;
-use super::tree::{Node, Value};
+use crate::problem::SafeText;
+use crate::read::{At, Reader, Shape};
+use crate::safe_text;
+use crate::suggest::closest;
+use crate::tree::{Node, Value};
 
 /// Any text but an empty one.
 #[derive(Clone)]

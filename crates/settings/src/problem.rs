@@ -104,14 +104,14 @@ pub struct Problem {
 pub struct Problems(Vec<Problem>);
 
 /// Makes [`SafeText`] from a literal and [`SafePart`] parts.
+#[macro_export]
 macro_rules! safe_text {
     ($text:literal $(, $part:expr)* $(,)?) => {
-        $crate::config::problem::SafeText::checked(
-            format!($text $(, $crate::config::problem::SafePart::safe_text(&$part))*)
+        $crate::problem::SafeText::checked(
+            format!($text $(, $crate::problem::SafePart::safe_text(&$part))*)
         )
     };
 }
-pub(crate) use safe_text;
 
 impl SafeText {
     /// For `safe_text!` only.
@@ -310,7 +310,7 @@ impl Problems {
     }
 
     /// In reading order, each once: what is together is fixed together. Notes come last: an error may be their cause.
-    pub(crate) fn sort(&mut self) {
+    pub fn sort(&mut self) {
         let key = |problem: &Problem| {
             let place = problem
                 .location

@@ -3,7 +3,7 @@
 //! In: a text where a secret, the name of a variable or a path is expected. Out: what was probably meant. Taken literally, such a text would be
 //! the secret itself, and nobody would notice before the provider refuses it. Nothing of the text is repeated: it may be a secret after all.
 
-use crate::clock::Environment;
+use crate::environment::Environment;
 
 /// The name in `${NAME}`, where the text is nothing else.
 #[must_use]

@@ -3,10 +3,12 @@
 //! In: the keys of a section with their shapes, or the words of a choice. Out: a struct whose fields are the keys, with its reader and its JSON
 //! Schema, so that the two cannot differ; or an enum. Keys under `later` are documented, and refused by name until they are built.
 
-use serde_json::{Value as Json, json};
+pub use serde_json::Value as Json;
+use serde_json::json;
 
 /// Makes a section: a struct with a `Field` for each key, its reader and its schema. `..field: Section` includes the keys of another section, so that
 /// keys that several sections have are declared once.
+#[macro_export]
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
@@ -22,13 +24,13 @@ macro_rules! section {
         #[derive(Clone)]
         pub struct $name {
             $( #[doc = concat!("Keys of [`", stringify!($included), "`].")] pub $group: $included, )*
-            $( $(#[doc = $doc])+ pub $key: $crate::config::read::Field<$shape>, )*
+            $( $(#[doc = $doc])+ pub $key: $crate::read::Field<$shape>, )*
         }
 
         impl $name {
             const OWN: &'static [&'static str] = &[$( stringify!($key), )*];
             /// The keys that are read.
-            pub const KEYS: &'static [&'static str] = &$crate::config::section::joined::<
+            pub const KEYS: &'static [&'static str] = &$crate::section::joined::<
                 { $name::OWN.len() $( + <$included>::KEYS.len() )* },
             >(&[$name::OWN, $( <$included>::KEYS, )*]);
             /// The keys that have to be there.
@@ -41,7 +43,7 @@ macro_rules! section {
             pub fn silent() -> Self {
                 Self {
                     $( $group: <$included>::silent(), )*
-                    $( $key: $crate::config::read::Field::Absent, )*
+                    $( $key: $crate::read::Field::Absent, )*
                 }
             }
 
@@ -55,8 +57,8 @@ macro_rules! section {
             #[doc(hidden)]
             #[allow(unused_variables, reason = "a section may have only keys that are not built yet")]
             pub fn take(
-                keys: &$crate::config::read::Keys<'_>,
-                reader: &mut $crate::config::read::Reader,
+                keys: &$crate::read::Keys<'_>,
+                reader: &mut $crate::read::Reader,
             ) -> Self {
                 Self {
                     $( $group: <$included>::take(keys, reader), )*
@@ -67,12 +69,12 @@ macro_rules! section {
             /// The JSON Schema of each key.
             #[doc(hidden)]
             #[must_use]
-            pub fn properties() -> Vec<(&'static str, serde_json::Value)> {
+            pub fn properties() -> Vec<(&'static str, $crate::section::Json)> {
                 let own = [$( (
                     stringify!($key),
-                    $crate::config::section::described(
+                    $crate::section::described(
                         &[$( $doc ),+],
-                        <$shape as $crate::config::read::Shape>::schema(),
+                        <$shape as $crate::read::Shape>::schema(),
                     ),
                 ), )*];
                 let included: Vec<Vec<_>> = vec![$( <$included>::properties(), )*];
@@ -80,10 +82,10 @@ macro_rules! section {
             }
         }
 
-        impl $crate::config::read::Shape for $name {
+        impl $crate::read::Shape for $name {
             fn read(
-                reader: &mut $crate::config::read::Reader,
-                node: &$crate::config::tree::Node,
+                reader: &mut $crate::read::Reader,
+                node: &$crate::tree::Node,
             ) -> Option<Self> {
                 let before = reader.noted();
                 let keys = reader.section(node, Self::KEYS, Self::LATER)?;
@@ -96,29 +98,28 @@ macro_rules! section {
                 Self::KEYS
             }
 
-            fn schema() -> serde_json::Value {
-                let rules: &[serde_json::Value] = &[$( $rules )?];
+            fn schema() -> $crate::section::Json {
+                let rules: &[$crate::section::Json] = &[$( $rules )?];
                 let keys = Self::properties();
-                $crate::config::section::schema(&[$( $about ),+], keys, Self::REQUIRED, rules)
+                $crate::section::schema(&[$( $about ),+], keys, Self::REQUIRED, rules)
             }
         }
     };
 }
-pub(crate) use section;
 
 /// Makes a choice of words.
+#[macro_export]
 macro_rules! words {
     ( $(#[doc = $about:literal])+ $name:ident { $( $(#[doc = $doc:literal])+ $variant:ident = $word:literal, )+ } ) => {
         $(#[doc = $about])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name { $( $(#[doc = $doc])+ $variant, )+ }
 
-        impl $crate::config::values::Vocabulary for $name {
+        impl $crate::values::Vocabulary for $name {
             const WORDS: &'static [(&'static str, Self)] = &[$( ($word, Self::$variant), )+];
         }
     };
 }
-pub(crate) use words;
 
 /// All keys of a section, for `section!`.
 #[doc(hidden)]

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Span, StrInput};
 
-use super::problem::{Problem, SafeText, Severity, SourceLocation, safe_text};
+use crate::problem::{Problem, SafeText, Severity, SourceLocation};
+use crate::safe_text;
 
 /// Deepest nesting; the grammar needs seven.
 const DEPTH: usize = 24;

@@ -3,7 +3,7 @@
 //! In: the trees of the user's files and of the defaults. Out: one tree. The sections that the document names unite; any other
 //! section belongs to one file. What occurs twice is kept twice, so that the reader reports it with both places.
 
-use super::tree::{Entry, Node, Value};
+use crate::tree::{Entry, Node, Value};
 
 /// One tree of several files; `united`: the sections whose entries unite.
 #[must_use]

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::problem::{SafeText, safe_text};
+use crate::problem::SafeText;
+use crate::safe_text;
 
 /// Most places that are worth listing.
 const MOST: usize = 4;

@@ -3,7 +3,7 @@
 //! In: what was written, and the words or names that are known. Out: the known one that was probably meant. What was written is compared,
 //! and repeated only where one was meant: else it may be a secret in the wrong place.
 
-use super::problem::{Name, SafeText};
+use crate::problem::{Name, SafeText};
 
 /// The known word that was probably meant.
 pub fn closest<'k>(

@@ -60,6 +60,8 @@ pub(super) struct Answer {
     rest: Bytes,
     progress: Option<Arc<Progress>>,
     pace: Pace,
+    /// HTTP/1: how the body broke off, told once what came before it has been written.
+    broken: Option<Error>,
     exchange: Arc<Exchange>,
 }
 
@@ -111,17 +113,27 @@ impl Answer {
                 waited: Duration::ZERO,
                 taken: 0,
             },
+            broken: None,
             exchange,
         }
     }
 
-    /// Over HTTP/1 hyper asks for more when there is room in its buffer again.
+    /// Over HTTP/1 hyper asks for more when there is room in its buffer again. When a body breaks off hyper throws away what it has not
+    /// written yet, the head too; a caller who hears nothing at all may send its call again (rule 1). So the error waits for one turn.
     fn poll_paced(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         if !self.pace.goes_on() {
             self.exchange.flight.stalled();
             return Poll::Ready(Some(Err(Error::TooSlow)));
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Err(error))) = polled {
+            self.broken = Some(error);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             self.pace.hands(frame.data_ref().map_or(0, Bytes::len));
         }
@@ -163,7 +175,7 @@ impl http_body::Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.rest.is_empty() && self.broken.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -127,6 +127,30 @@ enum End {
     Stall,
 }
 
+/// A caller who hears nothing at all takes its connection for one that had been closed before, and some send the call again (rule 1).
+#[tokio::test]
+async fn of_an_answer_that_breaks_off_at_once_the_head_still_comes() {
+    let heads = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nthis is no chunk\r\n",
+    ];
+    let stub = Stub::serving(move |mut peer, _| async move {
+        if let Some(asked) = peer.request().await {
+            let case: usize = asked.header("x-case").unwrap().parse().unwrap();
+            peer.write(heads[case]).await;
+        }
+    })
+    .await;
+    let house = house(&stub.url(), None).await;
+    for (case, head) in heads.iter().enumerate() {
+        for version in [Version::HTTP_10, Version::HTTP_11] {
+            let seen = called(&house, version, case).await;
+            assert_eq!(seen, Seen::Broken, "{version:?} {head}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_an_http1_flow_breaks_off_looks_broken_to_every_caller() {
     let declared = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n";

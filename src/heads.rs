@@ -55,6 +55,12 @@ impl Heads {
         self.trusted
     }
 
+    /// Whether a head has been read that can be read in two ways.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self.at, At::Doubt)
+    }
+
     /// Whether nothing may be handed on any more.
     #[must_use]
     pub fn is_broken(&self) -> bool {

@@ -25,6 +25,8 @@ pub(super) struct Head {
     /// Its first line has ended.
     begun: bool,
     bare_line_feed: bool,
+    /// Bytes of empty lines before it.
+    skipped: usize,
     fields: u32,
     framing: Option<Framing>,
 }
@@ -79,6 +81,9 @@ enum Read {
 
 const CHUNKED: &[u8] = b"chunked";
 
+/// Bytes of empty lines before a head that are nothing to wait for: some clients send one line more than a body has.
+const SKIPPED: usize = 8;
+
 impl Name {
     const fn text(self) -> &'static [u8] {
         match self {
@@ -89,9 +94,9 @@ impl Name {
 }
 
 impl Head {
-    /// Whether any of it has been read; empty lines before it are no part of it.
+    /// Whether any of it has been read; a few empty lines before it are no part of it. hyper keeps them all.
     pub(super) fn has_begun(&self) -> bool {
-        self.begun || self.line.length > 0
+        self.begun || self.line.length > 0 || self.skipped > SKIPPED
     }
 
     /// Takes bytes up to the head's end. Out: how many, and the framing once the head has ended.
@@ -117,7 +122,11 @@ impl Head {
         self.bare_line_feed |= bare;
         if line.length == usize::from(!bare) {
             // Empty lines before a request are skipped by every parser (RFC 9112 section 2.2).
-            return self.begun.then(|| self.framing());
+            if self.begun {
+                return Some(self.framing());
+            }
+            self.skipped = self.skipped.saturating_add(line.length + 1);
+            return None;
         }
         self.begun = true;
         if let Field::Value(value) = line.field {

@@ -37,6 +37,8 @@ pub(super) struct Activity {
     head_begun: AtomicBool,
     /// The number of the first request that another parser could have read differently, on HTTP/1; 0 elsewhere.
     doubtful: AtomicUsize,
+    /// Its head has been read; hyper may still look for the end of it.
+    in_doubt: AtomicBool,
     /// The last write or flush had to wait.
     blocked: AtomicBool,
     writes: AtomicUsize,
@@ -93,7 +95,7 @@ impl Activity {
     /// So many bytes came, and whether a head is incomplete after them.
     pub(super) fn received(&self, bytes: usize, in_head: bool) {
         self.head_begun.store(in_head, Relaxed);
-        if in_head {
+        if in_head || self.awaits_doubtful() {
             self.head_bytes.fetch_add(bytes, Relaxed);
         } else if self.head_bytes.load(Relaxed) > 0 {
             self.head_bytes.store(0, Relaxed);
@@ -188,6 +190,12 @@ impl Activity {
 
     pub(super) fn heads(&self, heads: &Heads) {
         self.doubtful.store(heads.trusted() + 1, Relaxed);
+        self.in_doubt.store(heads.is_in_doubt(), Relaxed);
+    }
+
+    /// Whether hyper has not found the request that is in doubt.
+    fn awaits_doubtful(&self) -> bool {
+        self.in_doubt.load(Relaxed) && self.requests.load(Relaxed) < self.doubtful.load(Relaxed)
     }
 
     pub(super) fn wrote(&self) {
@@ -207,7 +215,7 @@ impl Activity {
     }
 
     pub(super) fn has_head_begun(&self) -> bool {
-        self.head_begun.load(Relaxed)
+        self.head_begun.load(Relaxed) || self.awaits_doubtful()
     }
 
     pub(super) fn has_requests(&self) -> bool {

@@ -208,6 +208,8 @@ async fn serve_http1<S>(
     }
     let parts = connection.into_parts();
     let unparsed = !parts.read_buf.is_empty();
+    // What had been read of a head is not kept while the caller is waited for.
+    drop(parts.read_buf);
     let mut socket = parts.io.into_inner();
     let bytes = slots.limits.discard_bytes;
     let close = Box::pin(close(

@@ -404,6 +404,40 @@ async fn a_head_over_http2_is_due_like_any_other() {
     assert_eq!(listener.errors("timeout"), 1);
 }
 
+/// So many strangers may keep the listener waiting with more in hand than a connection costs.
+const PATIENCE: i64 = 256;
+
+#[tokio::test]
+async fn few_strangers_fill_a_connection_before_a_head_or_behind_one_in_doubt() {
+    // Empty lines before a head, and a head whose end the parser overlooks: it is kept until something else ends it.
+    let empty = ["\r\n".repeat(6000), String::new()];
+    let doubtful = [
+        "GET /a HTTP/1.1\r\nHost: a\r\n".into(),
+        format!("\n{}", "x".repeat(12_000)),
+    ];
+    for pieces in [empty, doubtful] {
+        let listener = start(1000).await;
+        let mut crowd = Vec::new();
+        for _ in 0..300 {
+            let mut stranger = listener.connect().await;
+            stranger
+                .send("GET /stranger HTTP/1.1\r\nHost: a\r\n\r\n")
+                .await;
+            stranger.answer().await;
+            crowd.push(stranger);
+        }
+        for piece in pieces {
+            for stranger in &mut crowd {
+                stranger.send(&piece).await;
+            }
+        }
+        listener
+            .until(|listener| listener.metrics.connections.get() <= PATIENCE)
+            .await;
+        served(&listener).await;
+    }
+}
+
 /// An admin port.
 async fn administered() -> (std::net::SocketAddr, Trigger) {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();

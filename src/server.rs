@@ -31,6 +31,7 @@ mod drain;
 mod exchange;
 mod frames;
 mod handler;
+mod handshake;
 mod limits;
 mod port_limits;
 mod rank;

@@ -16,12 +16,13 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use super::activity::Activity;
 use super::drain::{Stage, reached};
 use super::handler::{Answers, Handler};
+use super::handshake::TlsSocket;
 use super::slots::{ConnectionSlot, ConnectionSlots};
 use super::socket::{Socket, Transport};
 use super::streams::Streams;
@@ -58,7 +59,7 @@ pub(super) async fn serve<S>(
     // Boxed, so that a connection does not keep room for its handshake.
     let opening = Box::pin(async {
         tokio::select! {
-            opened = timeout(settings.head_timeout, open(stream, &settings)) => {
+            opened = timeout(settings.head_timeout, open(stream, &settings, &slots.port_limits.patience)) => {
                 opened.unwrap_or(Err(Some(Reason::Handshake)))
             }
             () = deadline(stage.clone(), &slots.limits) => Err(None),
@@ -139,15 +140,17 @@ async fn deadline(stage: watch::Receiver<Stage>, limits: &Limits) {
 async fn open(
     mut stream: TcpStream,
     settings: &ListenerSettings,
+    patience: &Arc<Semaphore>,
 ) -> Result<(Transport, Protocol, BytesMut), Option<Reason>> {
     // Answers are written whole: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     if let Some(tls) = &settings.tls {
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(tls));
-        let stream = acceptor
-            .accept(stream)
+        let mut stream = acceptor
+            .accept(TlsSocket::new(stream, patience))
             .await
             .map_err(|_| Some(Reason::Tls))?;
+        stream.get_mut().0.secured();
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,

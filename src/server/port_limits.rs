@@ -11,8 +11,8 @@ use futures_util::task::AtomicWaker;
 use http::request::Parts;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// Strangers' connections at a time that may keep us waiting with much of theirs in hand: most of a long head, or answers that they do
-/// not read. Any more are ended at once.
+/// Strangers' connections at a time that may keep us waiting with much of theirs in hand: most of a long head, of a
+/// long handshake, or answers that they do not read. Any more are ended at once.
 const PATIENCE: usize = 256;
 
 /// Memory for strangers' HTTP/2 heads that are large once they are decoded, in KiB: a few bytes may represent many (RFC 7541).

@@ -17,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
 use super::frames::{Frames, Step};
+use super::handshake::TlsSocket;
 use crate::heads::Heads;
 
 /// Most bytes read of a stranger's HTTP/2 connection at once where a frame begins, for what may not go on waits here.
@@ -25,14 +26,14 @@ const GLANCE: usize = 1024;
 /// The transport below HTTP.
 pub(super) enum Transport {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<TlsSocket>>),
 }
 
 impl Transport {
     fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Tls(stream) => &stream.get_ref().0.stream,
         }
     }
 

@@ -100,6 +100,30 @@ async fn alpn_chooses_the_protocol_and_silence_means_http_1() {
 }
 
 #[tokio::test]
+async fn rule_28_few_strangers_hold_much_of_a_handshake() {
+    let server = identity();
+    let patient = ListenerSettings {
+        head_timeout: Duration::from_mins(10),
+        ..config(&server, None)
+    };
+    let listener = Listener::with(patient, limits()).await;
+    // 16,000 bytes of a ClientHello of 60,000.
+    let mut hello = vec![0x16, 3, 1, 0x3e, 0x80, 1, 0, 0xea, 0x60, 3, 3];
+    hello.resize(5 + 16_000, b'x');
+    let mut crowd = Vec::new();
+    for _ in 0..300 {
+        let mut stranger = listener.connect().await;
+        stranger.send(&hello).await;
+        crowd.push(stranger);
+    }
+    listener
+        .until(|listener| listener.errors("tls") == 44)
+        .await;
+    let stream = connect(&listener, &server, None, &["http/1.1"]).await;
+    assert!(ask(stream).await.unwrap().starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
 async fn rule_10_half_a_handshake_is_closed_and_cleartext_is_refused() {
     let server = identity();
     let listener = Listener::with(config(&server, None), limits()).await;

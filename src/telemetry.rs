@@ -1,8 +1,8 @@
 //! Logs: diagnostics on standard error, one access line per request on standard output.
 //!
-//! In: [`LogSettings`]. Out: a `tracing` subscriber and an [`AccessLog`], each over a [`Stream`] that blocks nobody (security rule 29). Refuses to
-//! let dependencies speak below `info`, whatever level is set: hyper and rustls print headers and keys at `trace` (security rule 20). A panic
-//! says where it was, never what it held.
+//! In: [`LogSettings`]. Out: a `tracing` subscriber and an [`AccessLog`], each over a [`Stream`] that blocks nobody (security rule 29). Of dependencies
+//! only errors are logged, whatever level is set: hyper and rustls print headers and keys at `trace` (security rule 20), h2 warns of each
+//! odd frame of a stranger's. A panic says where it was, never what it held.
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Write};
@@ -88,7 +88,7 @@ pub fn unshared<S: AsFd + Write + Send + 'static>(stream: S) -> Box<dyn Write + 
     }
 }
 
-/// Writes diagnostics to `writer`: ours from `level` on, everybody else's from `info` at most.
+/// Writes diagnostics to `writer`: ours from `level` on, of everybody else's errors only.
 pub fn subscriber<W>(
     level: Level,
     format: Format,
@@ -121,12 +121,12 @@ pub fn panicked(panic: &PanicHookInfo<'_>) {
     tracing::error!(place, "a task panicked");
 }
 
-/// Ours at `level`, everybody else's at `info` at most.
+/// Ours at `level`; of everybody else's errors only: libraries warn of what strangers send, each time (rule 28).
 #[must_use]
 pub fn filter(level: Level) -> Targets {
     let own = LevelFilter::from_level(level);
     Targets::new()
-        .with_default(own.min(LevelFilter::INFO))
+        .with_default(own.min(LevelFilter::ERROR))
         .with_target("flowgate", own)
 }
 

@@ -243,3 +243,25 @@ fn strangers_with_closed_windows_cost_little_memory() {
     assert!(cost < 16 * 1024, "{cost} KiB for 300 connections");
     drop(patient);
 }
+
+#[test]
+fn what_a_stranger_sends_makes_no_library_write_log_lines() {
+    let mut gateway = Gateway::start(
+        "server: { listen: \"${LISTEN}\" }\nadmin: { listen: \"${ADMIN}\" }\nlog: { level: trace }\n\
+         flows: { open: { url: \"http://127.0.0.1:9/x\", kind: other, who_can_trigger: anyone, credential: none } }\n",
+        &[],
+    );
+    let mut stranger = TcpStream::connect(gateway.address).unwrap();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(4, 0, 0, &[]));
+    // Answers to pings that nobody has sent, then data on no stream, which ends the connection.
+    bytes.extend(frame(6, 1, 0, &[0; 8]).repeat(1000));
+    bytes.extend(frame(0, 1, 1, b"x"));
+    stranger.write_all(&bytes).unwrap();
+    let mut last = Vec::new();
+    let _ = stranger.read_to_end(&mut last);
+    gateway.process.terminate();
+    gateway.process.ended();
+    let said = gateway.process.said();
+    assert!(!said.contains("\"h2"), "{said}");
+}

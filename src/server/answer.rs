@@ -2,7 +2,7 @@
 //!
 //! In: the service's [`Body`]. Out: the same frames, while the request counts as in flight and, over HTTP/2, [`Progress`] shows whether the
 //! caller takes them: there the socket does not show it, for one slow stream blocks no socket. Refuses to wait: for a stranger, with an answer
-//! that is whole in memory, at all (security rule 28); on HTTP/1 for a caller who takes less than [`SLOWEST`].
+//! that is whole in memory, at all (security rule 28); for a caller who takes less than [`SLOWEST`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub(super) struct Progress {
     waiting: AtomicUsize,
     /// Nobody waits for the caller.
     at_once: AtomicBool,
+    /// The caller takes too little in all.
+    too_slow: AtomicBool,
 }
 
 impl Progress {
@@ -41,6 +43,11 @@ impl Progress {
     /// Whether what the caller does not take at once is not sent at all.
     pub(super) fn is_at_once(&self) -> bool {
         self.at_once.load(Relaxed)
+    }
+
+    /// Whether the caller has taken too little for the time that was waited for it.
+    pub(super) fn is_too_slow(&self) -> bool {
+        self.too_slow.load(Relaxed)
     }
 
     fn wait(&self) {
@@ -65,7 +72,7 @@ pub(super) struct Answer {
     exchange: Arc<Exchange>,
 }
 
-/// How fast an answer over HTTP/1 is taken.
+/// How fast an answer is taken.
 struct Pace {
     /// How long the caller may be slow.
     grace: Duration,
@@ -154,6 +161,10 @@ impl http_body::Body for Answer {
             return answer.poll_paced(cx);
         };
         progress.rest();
+        if !answer.pace.goes_on() {
+            progress.too_slow.store(true, Relaxed);
+            return Poll::Pending;
+        }
         if answer.rest.is_empty() {
             match ready!(Pin::new(&mut answer.body).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -170,6 +181,7 @@ impl http_body::Body for Answer {
         if last && (length > SHORT || length > 1 && progress.is_at_once()) {
             length -= 1;
         }
+        answer.pace.hands(length);
         let piece = answer.rest.split_to(length);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

@@ -58,6 +58,10 @@ async fn watched<F: Future<Output = ()>>(stream: F, streams: Streams) {
         if stream.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
+        if progress.is_too_slow() {
+            slots.count(Reason::WriteTimeout);
+            return Poll::Ready(());
+        }
         let waiting = progress.waiting();
         if waiting.is_none() {
             return Poll::Pending;

@@ -339,9 +339,11 @@ fn stable(segment: &str) -> Option<String> {
 /// A caller's segment, decoded once and encoded anew. It is checked as the reader that decodes it most often sees it.
 fn validated(segment: &str) -> Result<String, Forbidden> {
     let plain = stable(segment).ok_or(Forbidden::Path)?;
-    let hostile = plain.is_empty()
-        || plain.starts_with("..")
-        || plain == "."
+    // Some servers take blanks away before they look.
+    let bare = plain.trim();
+    let hostile = bare.is_empty()
+        || bare.starts_with("..")
+        || bare == "."
         // `;` starts path parameters for some servers, so `..;` climbs there.
         || plain.contains(['/', '\\', ';'])
         || plain.chars().any(char::is_control);

@@ -110,6 +110,11 @@ async fn what_could_climb_split_or_hide_is_refused() {
         "/%e0%80%ae",
         "/...",
         "/..x",
+        // For servers that take blanks away first.
+        "/%20..",
+        "/x/%C2%A0..%20/y",
+        "/.%20",
+        "/%20",
         "/%25%32%65%25%32%65",
     ] {
         if below.contains(' ') {

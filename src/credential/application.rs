@@ -171,7 +171,7 @@ impl Client {
             }
             // About what is asked for, or the user, whatever status it comes with: Keycloak refuses a wrong password with 401.
             Subject::Grant
-            | Subject::Request
+            | Subject::Access
             | Subject::Person
             | Subject::Consent
             | Subject::Pending

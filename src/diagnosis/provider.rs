@@ -25,8 +25,8 @@ pub enum Subject {
     Client,
     /// What was to be exchanged for a token: a code, a refresh token, a password, an assertion.
     Grant,
-    /// What was asked for.
-    Request,
+    /// The access that was asked for.
+    Access,
     /// The person has to sign in.
     Person,
     /// The person or an administrator has to consent.
@@ -58,7 +58,7 @@ impl ProviderError {
             | "invalid_client_credentials"
             | "incorrect_client_credentials" => Subject::Client,
             "invalid_grant" => Subject::Grant,
-            "invalid_scope" | "invalid_target" | "unsupported_grant_type" => Subject::Request,
+            "invalid_scope" | "invalid_target" | "unsupported_grant_type" => Subject::Access,
             "interaction_required" | "login_required" => Subject::Person,
             "consent_required" => Subject::Consent,
             "authorization_pending" => Subject::Pending,

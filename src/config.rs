@@ -82,6 +82,14 @@ pub struct Certificate {
     pub valid: Validity,
 }
 
+impl Certificate {
+    /// The name of the credential it belongs to, where it belongs to one.
+    #[must_use]
+    pub fn credential(&self) -> Option<&str> {
+        self.place.strip_prefix("credentials.")?.split('.').next()
+    }
+}
+
 /// Limits on requests, from `server:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

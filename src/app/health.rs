@@ -152,8 +152,9 @@ impl App {
         let now = self.deps.clock.unix();
         let current = self.current();
         let certificates = current.summary.certificates.iter();
-        let mut reasons: Vec<String> = certificates
-            .filter(|one| !one.valid.at(now))
+        let unusable: Vec<&Certificate> = certificates.filter(|one| !one.valid.at(now)).collect();
+        let mut reasons: Vec<String> = unusable
+            .iter()
             .map(|one| {
                 let (word, day) = if one.valid.until < now {
                     ("expired on", one.valid.until)
@@ -164,8 +165,8 @@ impl App {
             })
             .collect();
         for (credential, expires) in self.deps.metrics.secret_expiry.secrets() {
-            let prefix = format!("certificate of credentials.{credential}.");
-            if expires <= now && !reasons.iter().any(|reason| reason.starts_with(&prefix)) {
+            let of_this = |one: &&Certificate| one.credential() == Some(&*credential);
+            if expires <= now && !unusable.iter().any(of_this) {
                 reasons.push(format!(
                     "credential {credential}: its secret or certificate expired on {}",
                     date(expires)

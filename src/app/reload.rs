@@ -72,6 +72,15 @@ impl Outcome {
     }
 }
 
+/// Why the files could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Unread {
+    #[error("reading its files does not end: a mount or a device does not answer")]
+    Hangs,
+    #[error("reading its files ended in a panic")]
+    Panicked,
+}
+
 /// What came of reading the configuration again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -252,7 +261,7 @@ impl Reloader {
             .within(move || read(&paths, known, &ambient, &app))
             .await;
         let (result, problems) = match read {
-            Err(reason) => (Outcome::Unreadable, vec![reason.to_owned()]),
+            Err(reason) => (Outcome::Unreadable, vec![reason.to_string()]),
             Ok(read) => {
                 self.seen = read.seen;
                 self.files = read.files;
@@ -401,21 +410,20 @@ impl Reloader {
     async fn within<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, &'static str> {
-        const HANGS: &str = "reading its files does not end: a mount or a device does not answer";
+    ) -> Result<T, Unread> {
         // One that hangs is enough: each takes a thread.
         if self.hung.as_ref().is_some_and(|hung| !hung.is_finished()) {
-            return Err(HANGS);
+            return Err(Unread::Hangs);
         }
         let (done, result) = oneshot::channel();
         let task = tokio::task::spawn_blocking(move || {
             let _ = done.send(work());
         });
         if let Ok(result) = tokio::time::timeout(self.patience, result).await {
-            return result.map_err(|_| "reading its files ended in a panic");
+            return result.map_err(|_| Unread::Panicked);
         }
         self.hung = Some(task);
-        Err(HANGS)
+        Err(Unread::Hangs)
     }
 }
 

@@ -56,6 +56,46 @@ pub enum Digest {
     InVault(Value),
 }
 
+/// Why nobody is recognised by what a vault holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// A key that could be guessed.
+    #[error("is shorter than 16 bytes, so it is accepted from nobody")]
+    TooShort,
+    /// A key that fits into no header.
+    #[error(
+        "cannot be carried by any request: it has a comma, a control character or a blank at an end"
+    )]
+    Unsendable,
+    /// The digest of no key at all.
+    #[error("is the SHA-256 of an empty text, so nobody is recognised by it")]
+    OfNothing,
+    /// Not the digest that was announced.
+    #[error("is no SHA-256 in hex, so nobody is recognised by it")]
+    NoDigest,
+}
+
+impl Flaw {
+    /// What to put there instead.
+    #[must_use]
+    pub const fn fix(self) -> &'static str {
+        match self {
+            Self::TooShort => {
+                "make a strong one with `flowgate hash-key --generate`, and put it into the vault"
+            }
+            Self::Unsendable => {
+                "make another with `flowgate hash-key --generate`, and put it into the vault"
+            }
+            Self::OfNothing => {
+                "make a key with `flowgate hash-key --generate`, and put its line into the vault"
+            }
+            Self::NoDigest => {
+                "put the line that `flowgate hash-key` prints into the vault, or write `plain` where the vault holds the key itself"
+            }
+        }
+    }
+}
+
 impl Digest {
     /// Where it is kept, when that is a vault.
     #[must_use]
@@ -66,29 +106,17 @@ impl Digest {
         }
     }
 
-    /// Why nobody is recognised by what the vault holds, and what to put there instead.
+    /// Why nobody is recognised by what the vault holds.
     #[must_use]
-    pub fn flaw(&self, held: &str) -> Option<(&'static str, &'static str)> {
+    pub fn flaw(&self, held: &str) -> Option<Flaw> {
         match self {
-            Self::OfVault(_) if held.len() < SHORTEST => Some((
-                "is shorter than 16 bytes, so it is accepted from nobody",
-                "make a strong one with `flowgate hash-key --generate`, and put it into the vault",
-            )),
-            Self::OfVault(_) if !can_travel(held) => Some((
-                "cannot be carried by any request: it has a comma, a control character or a blank at an end",
-                "make another with `flowgate hash-key --generate`, and put it into the vault",
-            )),
-            Self::InVault(_) if of_hex(held).is_some_and(|digest| is_of_nothing(&digest)) => {
-                Some((
-                    "is the SHA-256 of an empty text, so nobody is recognised by it",
-                    "make a key with `flowgate hash-key --generate`, and put its line into the vault",
-                ))
-            }
-            Self::InVault(_) if of_hex(held).is_none() => Some((
-                "is no SHA-256 in hex, so nobody is recognised by it",
-                "put the line that `flowgate hash-key` prints into the vault, or write `plain` where the vault holds the key itself",
-            )),
-            Self::Fixed(_) | Self::OfVault(_) | Self::InVault(_) => None,
+            Self::OfVault(_) if held.len() < SHORTEST => Some(Flaw::TooShort),
+            Self::OfVault(_) if !can_travel(held) => Some(Flaw::Unsendable),
+            Self::InVault(_) => match of_hex(held) {
+                None => Some(Flaw::NoDigest),
+                Some(digest) => is_of_nothing(&digest).then_some(Flaw::OfNothing),
+            },
+            Self::Fixed(_) | Self::OfVault(_) => None,
         }
     }
 

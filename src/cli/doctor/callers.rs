@@ -52,12 +52,12 @@ async fn kept(
     let Some(read) = vault::read(section, "the API key", address, bench).await else {
         return;
     };
-    if let Some((flaw, fix)) = digest.flaw(read.secret.expose()) {
+    if let Some(flaw) = digest.flaw(read.secret.expose()) {
         let name = address.display();
         section.blame(
             Fault::Vault,
             format!("the API key {name} {flaw}"),
-            format!("{fix} (secret {name})"),
+            format!("{} (secret {name})", flaw.fix()),
         );
     }
 }

@@ -76,6 +76,22 @@ pub struct OutboundSettings {
     pub believe_simulator: bool,
 }
 
+#[cfg(test)]
+impl OutboundSettings {
+    /// Nothing but the deadlines, and the simulator is believed: what a test of loopback servers starts from.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            ca: Vec::new(),
+            proxy: None,
+            no_proxy: Vec::new(),
+            insecure_hosts: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+            token_timeout: Duration::from_secs(10),
+            believe_simulator: true,
+        }
+    }
+}
+
 /// What the simulator puts on every answer. Whoever reaches it can make tokens of anybody, so nothing it says may admit callers from
 /// outside the machine (rule 25).
 pub const SIMULATED: HeaderName = HeaderName::from_static("x-flowgate-simulator");
@@ -118,6 +134,13 @@ struct Clients {
     flows: FlowClient,
     /// Without a pool: to see whether there is somebody at all.
     connector: Connector,
+}
+
+#[cfg(test)]
+impl Outbound {
+    pub(crate) fn for_tests() -> Self {
+        Self::new(&OutboundSettings::for_tests()).unwrap()
+    }
 }
 
 impl Outbound {

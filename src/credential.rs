@@ -21,8 +21,6 @@ pub mod answer;
 pub mod application;
 pub mod assertion;
 pub mod bearer;
-#[cfg(test)]
-mod canned;
 pub mod certificate;
 pub mod claims;
 pub mod client_certificate;

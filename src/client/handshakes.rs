@@ -180,13 +180,8 @@ mod tests {
     #[tokio::test]
     async fn a_call_waits_on_while_connections_are_made_and_no_longer() {
         let settings = OutboundSettings {
-            ca: Vec::new(),
-            proxy: None,
-            no_proxy: Vec::new(),
-            insecure_hosts: Vec::new(),
             connect_timeout: LIMIT,
-            token_timeout: LIMIT,
-            believe_simulator: false,
+            ..OutboundSettings::for_tests()
         };
         let shared = connect::Shared::new(&settings).unwrap();
         let connector = Connector::new(&shared, Reach::Configured);

@@ -28,22 +28,6 @@ const FLOW: &str = "order-created";
 /// For calls whose time to answer does not matter.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-fn settings() -> OutboundSettings {
-    OutboundSettings {
-        ca: Vec::new(),
-        proxy: None,
-        no_proxy: Vec::new(),
-        insecure_hosts: Vec::new(),
-        connect_timeout: Duration::from_secs(5),
-        token_timeout: Duration::from_secs(10),
-        believe_simulator: true,
-    }
-}
-
-fn outbound() -> Outbound {
-    Outbound::new(&settings()).unwrap()
-}
-
 /// A certificate of its own for loopback and [`ELSEWHERE`], and a server that has it.
 struct Identity {
     certificate: CertificateDer<'static>,
@@ -84,7 +68,7 @@ async fn secure(protocols: &[&str]) -> (Simulator, OutboundSettings) {
     };
     let settings = OutboundSettings {
         ca: vec![identity.certificate],
-        ..settings()
+        ..OutboundSettings::for_tests()
     };
     (Simulator::start(options).await.unwrap(), settings)
 }

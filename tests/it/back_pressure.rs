@@ -15,8 +15,9 @@ use tokio::time::timeout;
 
 use crate::frames;
 use crate::house::{BASE, House, KEY, eventually};
-use crate::stub::{self, Stub, soon};
 use crate::wire::Line;
+use testkit::soon;
+use testkit::stub::{self, Stub};
 
 /// Far more than the buffers of four sockets on loopback, which grow to about 4 MiB each.
 const LENGTH: usize = 32 << 20;
@@ -234,7 +235,7 @@ const CALL: &str =
 
 #[tokio::test]
 async fn a_caller_who_hangs_up_cancels_its_call_at_the_flow() {
-    let authority = crate::secure::Authority::fresh();
+    let authority = testkit::Authority::fresh();
     for protocol in ["http/1.1", "h2"] {
         let simulator = authority.simulator(&[protocol]).await;
         let yaml = format!("{BASE}outbound: {{ ca: \"${{CA}}\" }}\n");

@@ -9,7 +9,8 @@ use simulator::{Fault, FaultPoint, Flow, Mode, Signer, Times, TokenSpec, directo
 
 use crate::canaries::Canaries;
 use crate::house::{Answer, House, KEY};
-use crate::wire::{Line, h2, raw, soon};
+use crate::wire::{Line, h2, raw};
+use testkit::soon;
 
 const YAML: &str = r#"
 server: { listen: "127.0.0.1:8080", head_timeout: 200ms, body_idle_timeout: 200ms }

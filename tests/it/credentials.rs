@@ -21,7 +21,7 @@ use simulator::{
 
 use crate::certificates::{RSA, Workshop};
 use crate::house::{Answer, House, KEY, eventually};
-use crate::secure::Authority;
+use testkit::Authority;
 
 pub const SECRET: &str = "odd~secret+/&%= ü\"\\'";
 pub const PASSWORD: &str = "odd pass~word+/&%=ö#";

@@ -12,8 +12,8 @@ use tracing::Level;
 
 use crate::diagnostics::Diagnostics;
 use crate::house::{Answer, House, KEY};
-use crate::secure::Authority;
-use crate::stub::{FLOW, Stub};
+use testkit::Authority;
+use testkit::stub::{FLOW, Stub};
 
 const YAML: &str = r#"
 server: { listen: "127.0.0.1:8080" }

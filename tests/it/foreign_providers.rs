@@ -23,7 +23,7 @@ use url::form_urlencoded;
 use crate::diagnostics::Diagnostics;
 use crate::house::{self, Answer, House, KEY, eventually};
 use crate::process::{Process, text, written};
-use crate::stub::{Asked, Stub};
+use testkit::stub::{Asked, Stub};
 
 /// What a server must never have said of it anywhere.
 const CANARY: &str = "hunter2-of-the-body";

@@ -8,8 +8,9 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::secure::Authority;
-use crate::stub::{TARGET, soon};
+use testkit::Authority;
+use testkit::soon;
+use testkit::stub::TARGET;
 
 /// A flow's server that speaks HTTP/2.
 pub struct Server {

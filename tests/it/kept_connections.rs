@@ -20,8 +20,9 @@ use tokio::net::TcpStream;
 
 use crate::house::{BASE, House, KEY};
 use crate::process::{curl, free, text};
-use crate::stub::{self, Stub, soon};
 use crate::wire::Line;
+use testkit::soon;
+use testkit::stub::{self, Stub};
 
 /// A gateway in front of a flow that reads everything and answers 200.
 pub async fn scene() -> (House, Stub) {

@@ -67,7 +67,6 @@ mod rule_29_a_log_never_blocks;
 mod rule_30_a_reload_never_takes_away;
 mod rule_30_tokens_at_hand;
 mod schema;
-mod secure;
 mod shared_connections;
 mod shared_paths;
 mod sign_in;
@@ -79,7 +78,6 @@ mod sign_in_to_a_vault;
 )]
 mod signing;
 mod spine;
-mod stub;
 mod timeouts_and_limits;
 mod tokens;
 mod told;

@@ -10,7 +10,7 @@ use simulator::directory::{API_APP, DEMO_TENANT, DEMO_USER};
 use simulator::{ClientSecret, Fault, FaultPoint, Simulator, Times, TokenSpec, User, UserState};
 
 use crate::house::{Answer, House, KEY};
-use crate::stub::{Asked, Stub};
+use testkit::stub::{Asked, Stub};
 
 mod crowds;
 mod proofs;

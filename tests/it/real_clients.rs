@@ -8,7 +8,7 @@ use simulator::{Gate, directory as d};
 use crate::canaries::Canaries;
 use crate::house::{BASE, House, KEY, environment};
 use crate::process::{Gateway, Process, Simulated, curl, page, text, written};
-use crate::secure::Authority;
+use testkit::Authority;
 
 /// What the simulator prints, with ports of the test's own.
 fn configuration(simulated: &Simulated, server: &str) -> String {

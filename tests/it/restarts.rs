@@ -19,8 +19,8 @@ use tokio::time::sleep;
 use crate::house::KEY;
 use crate::kept_connections::{Kind, Proxy};
 use crate::process::{Gateway, free};
-use crate::stub::{self, Stub};
 use crate::wire::Line;
+use testkit::stub::{self, Stub};
 
 const YAML: &str = r#"
 server: { listen: "${LISTEN}", drain_delay: 3s }

@@ -11,7 +11,8 @@ use simulator::{Fault, FaultPoint, Flow, Mode, Reply, Times};
 
 use crate::frames;
 use crate::house::{Answer, BASE, House, KEY};
-use crate::stub::{self, Stub, soon};
+use testkit::soon;
+use testkit::stub::{self, Stub};
 
 /// Of the service's own authentication codes: it heals by a fresh token.
 const UNREADABLE: &str = "DirectApiInvalidAuthorizationScheme";

@@ -4,8 +4,8 @@ use http::{Method, Request, StatusCode, Version};
 use simulator::Received;
 
 use crate::house::{BASE, House, KEY};
-use crate::secure::Authority;
 use crate::wire::{h2, raw};
+use testkit::Authority;
 
 /// Hosts that mean something to somebody, and nothing to the gateway.
 const FOREIGN: &[&str] = &[

@@ -13,8 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::frames;
 use crate::house::{BASE, House, KEY, environment, eventually};
 use crate::process::{self, Gateway};
-use crate::stub::soon;
 use crate::wire::Line;
+use testkit::soon;
 
 const OTHER_KEY: &str = "another-key-of-at-least-16-bytes";
 

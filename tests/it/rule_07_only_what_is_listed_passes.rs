@@ -13,9 +13,9 @@ use simulator::{Fault, FaultPoint, Flow, Mode, Received, Reply, Times, TokenSpec
 use tokio::runtime::Runtime;
 
 use crate::house::{Answer, BASE, House, KEY};
-use crate::secure::Authority;
-use crate::stub::soon;
 use crate::wire::{self, h2_with};
+use testkit::Authority;
+use testkit::soon;
 
 /// What the contract keeps back, besides the families of [`FAMILIES`] and what `Connection` names. `accept-encoding`: because an error that
 /// is compressed cannot be judged. `host` and lengths are each hop's own.

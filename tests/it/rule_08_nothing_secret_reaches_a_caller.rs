@@ -11,8 +11,9 @@ use http::{Request, StatusCode};
 use simulator::{Fault, FaultPoint, Reply, Simulator, Times};
 
 use crate::house::{Answer, BASE, House, KEY};
-use crate::stub::{self, Stub, soon};
 use crate::wire;
+use testkit::soon;
+use testkit::stub::{self, Stub};
 
 /// What must not be read: everywhere, and in an answer that is not the flow's own.
 struct Secrets {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::{Request, StatusCode};
 
 use crate::house::{BASE, House, KEY};
-use crate::stub::{FLOW, Peer, Stub};
 use crate::wire::Line;
+use testkit::stub::{FLOW, Peer, Stub};
 
 fn head(more: &str) -> String {
     format!("POST /legacy HTTP/1.1\r\nHost: gateway\r\nX-Api-Key: {KEY}\r\n{more}\r\n")

@@ -19,8 +19,9 @@ use tokio::sync::mpsc;
 
 use crate::frames;
 use crate::house::{BASE, House, KEY};
-use crate::secure::Authority;
-use crate::stub::{self, Stub, soon};
+use testkit::Authority;
+use testkit::soon;
+use testkit::stub::{self, Stub};
 
 /// A body of which the flow got at least the head.
 const BODY: &[u8] = b"half of it";

@@ -8,7 +8,8 @@ use http::StatusCode;
 use tokio::net::TcpSocket;
 
 use crate::house::{BASE, House, KEY};
-use crate::wire::{Line, soon};
+use crate::wire::Line;
+use testkit::soon;
 
 async fn house(trusted: &str) -> House {
     let yaml = BASE

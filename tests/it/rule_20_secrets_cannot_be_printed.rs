@@ -26,8 +26,8 @@ use crate::canaries::Canaries;
 use crate::certificates::{RSA, Workshop};
 use crate::diagnostics::Diagnostics;
 use crate::house::{Answer, House};
-use crate::stub::Stub;
 use crate::wire::{Line, raw};
+use testkit::stub::Stub;
 
 const KEY: &str = "canary-api-key-canary";
 const BEARER_KEY: &str = "canary-bearer-key-canary-canary";

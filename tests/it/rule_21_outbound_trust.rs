@@ -14,7 +14,7 @@ use simulator::{Fault, FaultPoint, Service, Simulator, Times};
 
 use crate::certificates::{RSA, Workshop};
 use crate::house::{Answer, BASE, House, KEY, environment};
-use crate::stub::Stub;
+use testkit::stub::Stub;
 
 /// Somebody the gateway must never contact, and how often it did.
 struct Decoy {

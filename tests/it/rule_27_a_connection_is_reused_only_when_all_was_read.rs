@@ -21,9 +21,10 @@ use tokio_rustls::TlsConnector;
 
 use crate::frames;
 use crate::house::{BASE, House, KEY, eventually};
-use crate::secure::Authority;
-use crate::stub::{self, Stub, soon};
 use crate::wire::Line;
+use testkit::Authority;
+use testkit::soon;
+use testkit::stub::{self, Stub};
 
 /// What flows answer before they have read; some of it the gateway hands on, some it turns into an answer of its own.
 const STATUSES: [u16; 6] = [200, 204, 302, 401, 429, 500];

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::house::{BASE, House, KEY};
 use crate::process::{Gateway, page};
-use crate::stub::soon;
 use crate::wire::Line;
+use testkit::soon;
 
 /// The base with other settings of the server, and a flow for anyone.
 fn yaml(server: &str) -> String {

@@ -12,8 +12,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::house::{Answer, BASE, House, KEY, eventually};
-use crate::secure::Authority;
-use crate::stub::TARGET;
+use testkit::Authority;
+use testkit::stub::TARGET;
 
 /// A head block that begins with `:status: 200` and goes on with what no decoder takes.
 const BROKEN: &[(&str, &[u8])] = &[

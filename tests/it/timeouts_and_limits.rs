@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use crate::frames;
 use crate::house::{BASE, House, KEY, eventually};
-use crate::secure::Authority;
-use crate::stub::{self, Stub, soon};
 use crate::wire::Line;
+use testkit::Authority;
+use testkit::soon;
+use testkit::stub::{self, Stub};
 
 const MIB: usize = 1 << 20;
 
@@ -360,8 +361,8 @@ async fn a_flow_that_cannot_be_reached_has_not_run() {
         .local_addr()
         .unwrap()
         .port();
-    let url = format!("http://127.0.0.1:{port}{}", crate::stub::TARGET);
-    let yaml = format!("{BASE}{}", crate::stub::FLOW);
+    let url = format!("http://127.0.0.1:{port}{}", testkit::stub::TARGET);
+    let yaml = format!("{BASE}{}", testkit::stub::FLOW);
     let house = House::around(House::simulator().await, &yaml, &[("STUB_URL", &url)]).await;
     let request = Request::post("/stub")
         .header("x-api-key", KEY)
@@ -380,8 +381,8 @@ async fn a_flow_without_a_connection_when_its_time_is_over_has_not_run() {
     // The kernel takes connections, nobody ever says a word of TLS, and `outbound.connect_timeout` is 5 s.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    let url = format!("https://127.0.0.1:{port}{}", crate::stub::TARGET);
-    let yaml = format!("{BASE}{}    timeout: 150ms\n", crate::stub::FLOW);
+    let url = format!("https://127.0.0.1:{port}{}", testkit::stub::TARGET);
+    let yaml = format!("{BASE}{}    timeout: 150ms\n", testkit::stub::FLOW);
     let house = House::around(House::simulator().await, &yaml, &[("STUB_URL", &url)]).await;
     let request = Request::post("/stub")
         .header("x-api-key", KEY)

@@ -16,7 +16,7 @@ use tracing::Level;
 use crate::diagnostics::Diagnostics;
 use crate::house::House;
 use crate::signing::{Key, OTHER_RSA, RSA};
-use crate::stub::{Peer, Stub};
+use testkit::stub::{Peer, Stub};
 
 /// An issuer on loopback: discovery at `/.well-known/openid-configuration`, keys at `/jwks`.
 pub struct Issuer {

@@ -4,24 +4,15 @@
 //! headers that contradict each other. Waiting has a deadline that only tells a hang from a slow machine.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use testkit::soon;
+
 use crate::house::Answer;
-
-/// Long enough for any machine; only a hang takes longer.
-const HANG: Duration = Duration::from_secs(20);
-
-/// Waits for what should come soon.
-pub async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(HANG, what)
-        .await
-        .expect("this should have happened long ago")
-}
 
 /// A caller's HTTP/1.1 connection.
 pub struct Line {

@@ -14,16 +14,20 @@ fn metadata(simulator: &Simulator) -> String {
 #[tokio::test]
 async fn a_small_answer_is_read_whole() {
     let simulator = plain().await;
-    let answer = fetch(&outbound(), &metadata(&simulator), Reach::Configured)
-        .await
-        .unwrap();
+    let answer = fetch(
+        &Outbound::for_tests(),
+        &metadata(&simulator),
+        Reach::Configured,
+    )
+    .await
+    .unwrap();
     assert!(answer.status().is_success() && answer.body().starts_with(b"{"));
 }
 
 #[tokio::test]
 async fn an_answer_past_the_limit_is_an_error_whether_its_length_is_declared_or_not() {
     let simulator = plain().await;
-    let outbound = outbound();
+    let outbound = Outbound::for_tests();
     for headers in [
         vec![],
         vec![("transfer-encoding".to_owned(), "chunked".to_owned())],
@@ -48,14 +52,19 @@ async fn an_encoded_answer_is_an_error_because_none_was_asked_for() {
         body: Bytes::from_static(b"\x1f\x8b"),
     };
     simulator.fault(FaultPoint::Metadata, fault, Times::Once);
-    let word = word(&outbound(), &metadata(&simulator), Reach::Configured).await;
+    let word = word(
+        &Outbound::for_tests(),
+        &metadata(&simulator),
+        Reach::Configured,
+    )
+    .await;
     assert_eq!(word, "protocol");
 }
 
 #[tokio::test]
 async fn the_deadline_covers_head_and_body() {
     let simulator = plain().await;
-    let outbound = outbound();
+    let outbound = Outbound::for_tests();
     let soon = Limits {
         within: Duration::from_millis(100),
         ..limits()
@@ -94,7 +103,7 @@ async fn ten_megabytes_of_headers_are_an_error_over_both_protocols() {
 #[tokio::test]
 async fn an_error_never_shows_the_query() {
     let simulator = plain().await;
-    let outbound = outbound();
+    let outbound = Outbound::for_tests();
     simulator.fault(FaultPoint::Metadata, Fault::Garbage, Times::Once);
     for url in [
         metadata(&simulator),

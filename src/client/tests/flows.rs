@@ -83,7 +83,7 @@ async fn a_body_in_many_pieces_comes_whole_and_a_connection_is_closed_with_a_bod
         }
         socket.read(&mut request).await.is_ok_and(|read| read > 0)
     });
-    let outbound = outbound();
+    let outbound = Outbound::for_tests();
     let answer = outbound
         .flows()
         .request(FLOW.into(), post(&url), PATIENCE)
@@ -121,7 +121,7 @@ async fn an_idle_connection_is_closed_in_its_time_and_one_the_other_side_has_clo
         second.write_all(answer).await.unwrap();
         assert_eq!(second.read(&mut request).await.unwrap(), 0);
     });
-    let outbound = outbound();
+    let outbound = Outbound::for_tests();
     let flows = outbound.flows();
     let idle = || flows.census().0;
     let seconds = |count| flows.sweep_in(Duration::from_secs(count));

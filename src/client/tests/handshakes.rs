@@ -44,7 +44,7 @@ impl Door {
             url: format!("https://{}/", listener.local_addr().unwrap()),
             settings: OutboundSettings {
                 ca: vec![identity.certificate],
-                ..settings()
+                ..OutboundSettings::for_tests()
             },
             accepted: Arc::default(),
             arrived: watch::Sender::new(0),
@@ -213,7 +213,7 @@ async fn a_host_that_says_nothing_fails_all_waiting_calls_within_one_connect_tim
 #[tokio::test]
 async fn a_host_that_refuses_and_one_that_cannot_be_trusted_fail_all_waiting_calls_at_once() {
     let door = Door::open("h2", ALL).await;
-    let (reasons, took) = failures(begin(&outbound(), &door.url, 2000)).await;
+    let (reasons, took) = failures(begin(&Outbound::for_tests(), &door.url, 2000)).await;
     assert_eq!(reasons, [Reason::TlsUnknownAuthority; 2000]);
     assert!(took < Duration::from_secs(4), "{took:?}");
     assert!(door.accepted() < 100, "{}", door.accepted());
@@ -221,7 +221,7 @@ async fn a_host_that_refuses_and_one_that_cannot_be_trusted_fail_all_waiting_cal
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", closed.local_addr().unwrap());
     drop(closed);
-    let (reasons, took) = failures(begin(&outbound(), &url, 2000)).await;
+    let (reasons, took) = failures(begin(&Outbound::for_tests(), &url, 2000)).await;
     assert_eq!(reasons, [Reason::Refused; 2000]);
     assert!(took < Duration::from_secs(4), "{took:?}");
 }

@@ -72,7 +72,7 @@ async fn https_goes_through_the_proxy_with_its_credentials_and_is_verified_end_t
     // base64 of `gate:p@ss:word`.
     assert!(heads[0].contains("Proxy-Authorization: Basic Z2F0ZTpwQHNzOndvcmQ=\r\n"));
     // Whoever sits behind the tunnel has to have the host's certificate.
-    let untrusting = Outbound::new(&proxy.settings(&settings(), &[])).unwrap();
+    let untrusting = Outbound::new(&proxy.settings(&OutboundSettings::for_tests(), &[])).unwrap();
     assert_eq!(
         word(&untrusting, &url, Reach::Configured).await,
         "tls_unknown_authority"

@@ -44,7 +44,7 @@ async fn a_request_that_was_received_on_a_reused_connection_is_not_sent_again() 
             sender.send(taken).unwrap();
         }
     });
-    let outbound = outbound();
+    let outbound = Outbound::for_tests();
     let flows = outbound.flows();
     assert_eq!(
         flows
@@ -88,7 +88,7 @@ async fn a_request_that_never_left_the_queue_is_sent_on_another_connection_once(
         assert!(!received(&mut second));
         sender.send("end").unwrap();
     });
-    let outbound = outbound();
+    let outbound = Outbound::for_tests();
     assert_eq!(
         outbound
             .flows()

@@ -39,7 +39,7 @@ async fn a_discovered_address_is_never_fetched_by_plain_http() {
     let simulator = plain().await;
     let settings = OutboundSettings {
         insecure_hosts: vec!["idp.plant".into()],
-        ..settings()
+        ..OutboundSettings::for_tests()
     };
     let outbound = Outbound::new(&settings).unwrap();
     for url in [

@@ -9,7 +9,7 @@ async fn tls_is_verified_against_the_configured_authority_and_the_hosts_name() {
     let port = simulator.address().port();
     let url = format!("https://localhost:{port}/");
     assert_eq!(
-        word(&outbound(), &url, Reach::Configured).await,
+        word(&Outbound::for_tests(), &url, Reach::Configured).await,
         "tls_unknown_authority"
     );
     let (_, other) = secure(&[]).await;
@@ -48,7 +48,7 @@ async fn a_certificate_that_does_not_name_the_host_is_refused() {
     let simulator = Simulator::start(options).await.unwrap();
     let settings = OutboundSettings {
         ca: vec![issued.cert.der().clone()],
-        ..settings()
+        ..OutboundSettings::for_tests()
     };
     let outbound = Outbound::new(&settings).unwrap();
     let url = simulator.origin();
@@ -77,7 +77,7 @@ async fn the_protocol_is_what_both_sides_offer() {
 #[tokio::test]
 async fn no_redirect_is_followed_by_either_client() {
     let (simulator, elsewhere) = (plain().await, plain().await);
-    let outbound = outbound();
+    let outbound = Outbound::for_tests();
     let flow = simulator.flow("legacy").unwrap();
     let tenant = directory::DEMO_TENANT;
     let metadata = format!(
@@ -113,7 +113,7 @@ async fn host_is_always_that_of_the_address() {
     let simulator = plain().await;
     let flow = simulator.flow("legacy").unwrap();
     let url = format!("{}{}", simulator.origin(), flow.target());
-    outbound()
+    Outbound::for_tests()
         .flows()
         .request(FLOW.into(), post(&url), PATIENCE)
         .await
@@ -122,7 +122,7 @@ async fn host_is_always_that_of_the_address() {
         .header("host", "evil.example")
         .body(Bytes::new())
         .unwrap();
-    let _ = outbound()
+    let _ = Outbound::for_tests()
         .fetch(request, Reach::Configured, limits())
         .await
         .unwrap();
@@ -134,36 +134,36 @@ async fn host_is_always_that_of_the_address() {
 
 #[test]
 fn equal_settings_keep_the_clients_and_any_change_makes_new_ones() {
-    let before = outbound();
-    assert!(before.same(&before.with(&settings()).unwrap()));
+    let before = Outbound::for_tests();
+    assert!(before.same(&before.with(&OutboundSettings::for_tests()).unwrap()));
     for changed in [
         OutboundSettings {
             ca: vec![identity(&[]).certificate],
-            ..settings()
+            ..OutboundSettings::for_tests()
         },
         OutboundSettings {
             proxy: Some(crate::secret::Secret::new("http://p:1/".parse().unwrap())),
-            ..settings()
+            ..OutboundSettings::for_tests()
         },
         OutboundSettings {
             no_proxy: vec!["x".into()],
-            ..settings()
+            ..OutboundSettings::for_tests()
         },
         OutboundSettings {
             insecure_hosts: vec!["x".into()],
-            ..settings()
+            ..OutboundSettings::for_tests()
         },
         OutboundSettings {
             connect_timeout: Duration::from_secs(6),
-            ..settings()
+            ..OutboundSettings::for_tests()
         },
         OutboundSettings {
             token_timeout: Duration::from_secs(6),
-            ..settings()
+            ..OutboundSettings::for_tests()
         },
         OutboundSettings {
             believe_simulator: false,
-            ..settings()
+            ..OutboundSettings::for_tests()
         },
     ] {
         assert!(!before.same(&before.with(&changed).unwrap()));
@@ -175,13 +175,13 @@ fn a_proxy_that_is_no_http_url_and_a_certificate_that_is_none_are_refused() {
     for url in ["ftp://p/", "socks5://p:1/", "unix:/run/p"] {
         let settings = OutboundSettings {
             proxy: Some(crate::secret::Secret::new(url.parse().unwrap())),
-            ..settings()
+            ..OutboundSettings::for_tests()
         };
         assert!(Outbound::new(&settings).is_err(), "{url}");
     }
     let settings = OutboundSettings {
         ca: vec![CertificateDer::from(vec![1, 2, 3])],
-        ..settings()
+        ..OutboundSettings::for_tests()
     };
     assert!(Outbound::new(&settings).is_err());
 }

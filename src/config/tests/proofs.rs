@@ -11,6 +11,7 @@ use crate::credential::proof::Proof;
 use crate::credential::{Application, Kind};
 use crate::secret::Value;
 use settings::Environment;
+use testkit::certificate::{KeyKind, application_until};
 
 const TENANT: &str = "8f3b0000-0000-0000-0000-000000000001";
 const ID: &str = "22220000-0000-0000-0000-000000000001";
@@ -53,15 +54,8 @@ fn application(config: &Config) -> &Application {
 
 /// A certificate of an RSA or EC key that expires on this day, with the key.
 pub(super) fn pem(rsa: bool, year: i32, month: u8, day: u8) -> String {
-    let algorithm = if rsa {
-        &rcgen::PKCS_RSA_SHA256
-    } else {
-        &rcgen::PKCS_ECDSA_P256_SHA256
-    };
-    let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
-    let mut wanted = rcgen::CertificateParams::new(vec!["app.example".to_owned()]).unwrap();
-    wanted.not_after = rcgen::date_time_ymd(year, month, day);
-    wanted.self_signed(&key).unwrap().pem() + &key.serialize_pem()
+    let kind = if rsa { KeyKind::Rsa } else { KeyKind::Ec };
+    application_until(kind, year, month, day)
 }
 
 fn certificate(more: &str) -> String {

@@ -3,16 +3,12 @@
 use serde_json::Value;
 
 use super::*;
+use testkit::certificate::{KeyKind, application};
 
 const ID: &str = "22220000-0000-0000-0000-000000000001";
 
 fn certified() -> Certified {
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["app.example".to_owned()])
-        .unwrap()
-        .self_signed(&key)
-        .unwrap();
-    Certified::read(&(certificate.pem() + &key.serialize_pem()), None).unwrap()
+    Certified::read(&application(KeyKind::Rsa), None).unwrap()
 }
 
 fn made(

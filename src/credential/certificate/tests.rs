@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::secret::Source;
 use settings::Environment;
+use testkit::certificate::{KeyKind, application_until};
 
 /// A folder in which OpenSSL works.
 struct Workshop(TempDir);
@@ -130,11 +131,8 @@ fn pem_in_any_order_is_a_chain_with_the_keys_own_certificate_first() {
 
 #[test]
 fn the_expiry_is_the_certificates_own() {
-    let mut wanted = rcgen::CertificateParams::new(vec!["app.example".to_owned()]).unwrap();
-    wanted.not_after = rcgen::date_time_ymd(2030, 1, 2);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = wanted.self_signed(&key).unwrap();
-    let read = Certified::read(&(key.serialize_pem() + &certificate.pem()), None).unwrap();
+    let text = application_until(KeyKind::Ec, 2030, 1, 2);
+    let read = Certified::read(&text, None).unwrap();
     assert_eq!(read.expires(), Some(1_893_542_400));
 }
 

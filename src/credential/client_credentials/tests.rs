@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::client::{self, Outbound};
+use crate::client::{Outbound, OutboundSettings};
 use crate::clock::{Clock, Random};
 use crate::credential::client_secret::{self, ClientAuth};
 use crate::credential::proof::Proof;
@@ -20,14 +20,9 @@ mod rolling_over;
 const SCOPE: &str = "https://service.flow.microsoft.com//.default";
 
 fn outbound(token_timeout: Duration) -> Outbound {
-    Outbound::new(&client::OutboundSettings {
-        ca: Vec::new(),
-        proxy: None,
-        no_proxy: Vec::new(),
-        insecure_hosts: Vec::new(),
-        connect_timeout: Duration::from_secs(5),
+    Outbound::new(&OutboundSettings {
         token_timeout,
-        believe_simulator: true,
+        ..OutboundSettings::for_tests()
     })
     .unwrap()
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::client::{self, Outbound};
+use crate::client::{Outbound, OutboundSettings};
 use crate::clock::{Clock, Random};
 use crate::credential::Failure;
-use crate::credential::canned::{self, Canned, Reply};
 use crate::secret::Secrets;
+use testkit::{Reply, Server};
 
 mod rule_21_outbound_trust;
 
@@ -17,15 +17,10 @@ const START: u64 = 1_800_000_000;
 const FLOWS: &str = "https://service.flow.microsoft.com/";
 
 fn context() -> Context {
-    let settings = client::OutboundSettings {
-        ca: Vec::new(),
+    let settings = OutboundSettings {
         // Nobody listens there: whoever asked it would fail.
         proxy: Some(Secret::new("http://127.0.0.1:9".parse().unwrap())),
-        no_proxy: Vec::new(),
-        insecure_hosts: Vec::new(),
-        connect_timeout: Duration::from_secs(5),
-        token_timeout: Duration::from_secs(10),
-        believe_simulator: true,
+        ..OutboundSettings::for_tests()
     };
     Context {
         credential: "c".into(),
@@ -47,13 +42,13 @@ async fn fetched(platform: Platform, identity: Identity) -> Result<Grant, Attemp
         .await
 }
 
-fn metadata(provider: &Canned) -> Platform {
+fn metadata(provider: &Server) -> Platform {
     Platform::Metadata {
         base: provider.url.clone(),
     }
 }
 
-fn app_service(provider: &Canned) -> Platform {
+fn app_service(provider: &Server) -> Platform {
     Platform::AppService {
         endpoint: provider.at("msi/token"),
         header: Secret::new("the-header".into()),
@@ -62,7 +57,7 @@ fn app_service(provider: &Canned) -> Platform {
 
 /// As the metadata service gives one: all strings.
 fn token() -> Reply {
-    canned::json(
+    testkit::json(
         200,
         &json!({
             "access_token": "token", "client_id": "c", "expires_in": "86399", "expires_on": "1800086399",
@@ -84,7 +79,7 @@ fn named() -> [(Identity, &'static str, &'static str); 4] {
 
 #[tokio::test]
 async fn the_metadata_service_and_app_service_are_asked_each_in_its_own_words() {
-    let provider = Canned::start(|_, _| token()).await;
+    let provider = Server::start(|_, _| token()).await;
     for (identity, at_metadata, at_app_service) in named() {
         let grant = fetched(metadata(&provider), identity.clone()).await;
         assert_eq!(
@@ -101,19 +96,19 @@ async fn the_metadata_service_and_app_service_are_asked_each_in_its_own_words() 
             let mut names = vec!["api-version", "resource"];
             names.extend((!own.is_empty()).then_some(own));
             assert_eq!(
-                (seen.method.as_str(), seen.names()),
+                (seen.method(), seen.names()),
                 ("GET", names.iter().map(|&name| name.to_owned()).collect())
             );
             assert_eq!(seen.field("resource").as_deref(), Some(FLOWS));
             assert!(
-                seen.target
+                seen.target()
                     .contains("resource=https%3A%2F%2Fservice.flow.microsoft.com%2F")
             );
             assert_eq!(seen.header("x-forwarded-for"), None);
         }
         assert!(
             first
-                .target
+                .target()
                 .starts_with("/metadata/identity/oauth2/token?api-version=2018-02-01&")
         );
         assert_eq!(
@@ -122,7 +117,7 @@ async fn the_metadata_service_and_app_service_are_asked_each_in_its_own_words() 
         );
         assert!(
             second
-                .target
+                .target()
                 .starts_with("/msi/token?api-version=2019-08-01&")
         );
         assert_eq!(
@@ -137,9 +132,9 @@ async fn the_metadata_service_and_app_service_are_asked_each_in_its_own_words() 
 
 #[tokio::test]
 async fn app_services_answer_without_expires_in_lives_until_expires_on() {
-    let provider = Canned::start(|_, _| {
+    let provider = Server::start(|_, _| {
         let body = json!({"access_token": "t", "expires_on": "1800003600", "resource": FLOWS, "token_type": "Bearer"});
-        canned::json(200, &body)
+        testkit::json(200, &body)
     })
     .await;
     let grant = fetched(app_service(&provider), Identity::System).await;
@@ -181,7 +176,7 @@ async fn every_way_a_platform_can_fail_ends_in_its_fixed_word_after_one_attempt(
         (302, plain("elsewhere"), "redirected"),
         (200, plain("no token"), "token_missing"),
     ] {
-        let provider = Canned::start(move |_, _| canned::json(status, &body)).await;
+        let provider = Server::start(move |_, _| testkit::json(status, &body)).await;
         for platform in [metadata(&provider), app_service(&provider)] {
             let error = fetched(platform, Identity::System).await.err().unwrap();
             assert_eq!(error.failure.word(), word, "{status}");
@@ -197,7 +192,7 @@ async fn every_way_a_platform_can_fail_ends_in_its_fixed_word_after_one_attempt(
 #[tokio::test]
 async fn where_nothing_answers_there_is_no_managed_identity_and_the_cure_says_so() {
     let closed = {
-        let provider = Canned::start(|_, _| token()).await;
+        let provider = Server::start(|_, _| token()).await;
         provider.url.clone()
     };
     let platform = Platform::Metadata {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::client::{self, Outbound};
+use crate::client::{Outbound, OutboundSettings};
 use crate::clock::{Clock, Random};
 use crate::credential::client_secret::{self, ClientAuth};
 use crate::credential::proof::Proof;
@@ -63,14 +63,10 @@ async fn bench_asking(ask: Ask, callers: u64, change: impl FnOnce(&mut Applicati
     let metrics = Metrics::new().unwrap();
     let context = Context {
         credential: "as-the-caller".into(),
-        outbound: Outbound::new(&client::OutboundSettings {
-            ca: Vec::new(),
-            proxy: None,
-            no_proxy: Vec::new(),
-            insecure_hosts: Vec::new(),
+        outbound: Outbound::new(&OutboundSettings {
             connect_timeout: LONG,
             token_timeout: LONG,
-            believe_simulator: true,
+            ..OutboundSettings::for_tests()
         })
         .unwrap(),
         clock: clock.clone(),

@@ -6,9 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::client::{self, Outbound};
+use crate::client::Outbound;
 use crate::clock::{Clock, Random};
-use crate::credential::canned::{self, Canned};
 use crate::credential::client_secret::{self, ClientAuth};
 use crate::credential::proof::Proof;
 use crate::credential::source::Grant;
@@ -17,24 +16,12 @@ use crate::credential::token_cache_entry::{Deps, TokenCacheEntry};
 use crate::credential::{CredentialSettings as Credential, Kind};
 use crate::metrics::Metrics;
 use crate::secret::{Secret, Secrets};
+use testkit::Server;
 
 mod lockout;
 mod simulated;
 
 const START: u64 = 1_800_000_000;
-
-fn outbound() -> Outbound {
-    Outbound::new(&client::OutboundSettings {
-        ca: Vec::new(),
-        proxy: None,
-        no_proxy: Vec::new(),
-        insecure_hosts: Vec::new(),
-        connect_timeout: Duration::from_secs(5),
-        token_timeout: Duration::from_secs(10),
-        believe_simulator: true,
-    })
-    .unwrap()
-}
 
 fn value(text: &str) -> Value {
     Value::Fixed(Secret::new(text.to_owned()))
@@ -70,7 +57,7 @@ fn graph() -> Ask {
 async fn fetched(settings: &PasswordSettings, ask: &Ask) -> Result<Grant, AttemptError> {
     let context = Context {
         credential: "c".into(),
-        outbound: outbound(),
+        outbound: Outbound::for_tests(),
         clock: Clock::system(),
         random: Random::system(),
         secrets: Secrets::default(),
@@ -84,14 +71,14 @@ async fn fetched(settings: &PasswordSettings, ask: &Ask) -> Result<Grant, Attemp
         .await
 }
 
-fn token() -> canned::Reply {
+fn token() -> testkit::Reply {
     let body = json!({"token_type": "Bearer", "expires_in": "3599", "access_token": "token"});
-    canned::json(200, &body)
+    testkit::json(200, &body)
 }
 
 #[tokio::test]
 async fn name_password_and_secret_arrive_whatever_their_characters() {
-    let provider = Canned::start(|_, _| token()).await;
+    let provider = Server::start(|_, _| token()).await;
     for text in [
         "~a+b/c&d%e=f",
         "100%25 sure? #1;:@",
@@ -104,7 +91,7 @@ async fn name_password_and_secret_arrive_whatever_their_characters() {
         settings.password = value(text);
         assert!(fetched(&settings, &graph()).await.is_ok(), "{text}");
         let request = provider.seen().pop().unwrap();
-        assert_eq!(request.method, "POST");
+        assert_eq!(request.method(), "POST");
         assert_eq!(request.field("grant_type").as_deref(), Some("password"));
         assert_eq!(request.field("username"), Some(settings.username));
         assert_eq!(request.field("password").as_deref(), Some(text));
@@ -114,7 +101,7 @@ async fn name_password_and_secret_arrive_whatever_their_characters() {
 
 #[tokio::test]
 async fn v2_asks_with_scope_v1_with_resource_and_a_public_client_sends_no_secret() {
-    let provider = Canned::start(|_, _| token()).await;
+    let provider = Server::start(|_, _| token()).await;
     let confidential = settings(provider.at("token"), secret("s", ClientAuth::Post));
     let public = settings(provider.at("token"), Proof::Nothing);
     let basic = settings(provider.at("token"), secret("s", ClientAuth::Basic));

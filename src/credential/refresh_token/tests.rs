@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;
-use crate::client::{self, Outbound};
+use crate::client::{Outbound, OutboundSettings};
 use crate::clock::{Clock, Random};
 use crate::credential::proof::Proof;
 use crate::metrics::Metrics;
@@ -60,14 +60,9 @@ fn context() -> Context {
 fn with_clock(clock: Clock) -> Context {
     Context {
         credential: "planner".into(),
-        outbound: Outbound::new(&client::OutboundSettings {
-            ca: Vec::new(),
-            proxy: None,
-            no_proxy: Vec::new(),
-            insecure_hosts: Vec::new(),
-            connect_timeout: Duration::from_secs(5),
+        outbound: Outbound::new(&OutboundSettings {
             token_timeout: Duration::from_secs(5),
-            believe_simulator: true,
+            ..OutboundSettings::for_tests()
         })
         .unwrap(),
         clock,

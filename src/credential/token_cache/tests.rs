@@ -5,7 +5,7 @@ mod every_kind;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::client;
+use crate::client::OutboundSettings;
 use crate::clock::{Clock, Random};
 use crate::credential::Application;
 use crate::credential::client_secret::{self, ClientAuth};
@@ -21,18 +21,6 @@ fn token_cache() -> TokenCache {
         random: Random::system(),
         metrics: Metrics::new().unwrap(),
     })
-}
-
-fn outbound_settings() -> client::OutboundSettings {
-    client::OutboundSettings {
-        ca: Vec::new(),
-        proxy: None,
-        no_proxy: Vec::new(),
-        insecure_hosts: Vec::new(),
-        connect_timeout: Duration::from_secs(5),
-        token_timeout: Duration::from_secs(10),
-        believe_simulator: true,
-    }
 }
 
 fn settings(simulator: &Simulator) -> CredentialSettings {
@@ -70,10 +58,10 @@ fn ask() -> Ask {
 #[tokio::test]
 async fn an_unchanged_credential_stays_warm_across_a_reload() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
-    let (token_cache, outbound) = (token_cache(), Outbound::new(&outbound_settings()).unwrap());
+    let (token_cache, outbound) = (token_cache(), Outbound::for_tests());
     let before = token_cache.entry(&settings(&simulator), &ask(), &outbound);
     before.token().await.unwrap();
-    let outbound = outbound.with(&outbound_settings()).unwrap();
+    let outbound = outbound.with(&OutboundSettings::for_tests()).unwrap();
     let mut reloaded = settings(&simulator);
     reloaded.expires = Some(1_900_000_000);
     let after = token_cache.entry(&reloaded, &ask(), &outbound);
@@ -84,7 +72,7 @@ async fn an_unchanged_credential_stays_warm_across_a_reload() {
 #[tokio::test]
 async fn a_cell_nobody_uses_any_more_is_forgotten_with_its_gauge() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
-    let (token_cache, outbound) = (token_cache(), Outbound::new(&outbound_settings()).unwrap());
+    let (token_cache, outbound) = (token_cache(), Outbound::for_tests());
     let entry = token_cache.entry(&settings(&simulator), &ask(), &outbound);
     entry.token().await.unwrap();
     let health = token_cache.health();
@@ -103,7 +91,7 @@ async fn a_cell_is_not_tried_before_its_first_attempt_has_ended() {
     let gate = simulator::Gate::closed();
     let held = simulator::Fault::Held(gate.clone());
     simulator.fault(simulator::FaultPoint::Token, held, simulator::Times::Once);
-    let (token_cache, outbound) = (token_cache(), Outbound::new(&outbound_settings()).unwrap());
+    let (token_cache, outbound) = (token_cache(), Outbound::for_tests());
     let entry = token_cache.entry(&settings(&simulator), &ask(), &outbound);
     simulator
         .until(|simulator| simulator.token_requests().len() == 1)
@@ -120,13 +108,13 @@ mod rule_21_outbound_trust {
     #[tokio::test]
     async fn a_changed_way_out_is_taken_at_once_and_the_token_at_hand_stays() {
         let simulator = Simulator::start(Options::default()).await.unwrap();
-        let (token_cache, outbound) = (token_cache(), Outbound::new(&outbound_settings()).unwrap());
+        let (token_cache, outbound) = (token_cache(), Outbound::for_tests());
         let entry = token_cache.entry(&settings(&simulator), &ask(), &outbound);
         let first = entry.token().await.unwrap();
         let connections = simulator.connections();
-        let changed = client::OutboundSettings {
+        let changed = OutboundSettings {
             insecure_hosts: vec!["erp.plant".into()],
-            ..outbound_settings()
+            ..OutboundSettings::for_tests()
         };
         let changed = outbound.with(&changed).unwrap();
         assert!(!outbound.same(&changed));
@@ -592,7 +580,7 @@ mod rule_22_keys {
     #[tokio::test]
     async fn a_changed_secret_is_used_at_once_although_the_old_token_is_valid() {
         let simulator = Simulator::start(Options::default()).await.unwrap();
-        let (token_cache, outbound) = (token_cache(), Outbound::new(&outbound_settings()).unwrap());
+        let (token_cache, outbound) = (token_cache(), Outbound::for_tests());
         let old = token_cache.entry(&settings(&simulator), &ask(), &outbound);
         old.token().await.unwrap();
         let mut changed = settings(&simulator);

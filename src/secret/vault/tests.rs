@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
 use super::*;
-use crate::client::{self, Outbound};
+use crate::client::Outbound;
 use crate::clock::{Clock, Random};
 use crate::metrics::{About, Metrics};
 use crate::secret::store::{Deps, Secrets, Value};
@@ -99,19 +99,6 @@ impl Tokens for Purse {
     }
 }
 
-fn outbound() -> Outbound {
-    Outbound::new(&client::OutboundSettings {
-        ca: Vec::new(),
-        proxy: None,
-        no_proxy: Vec::new(),
-        insecure_hosts: Vec::new(),
-        connect_timeout: Duration::from_secs(5),
-        token_timeout: Duration::from_secs(10),
-        believe_simulator: true,
-    })
-    .unwrap()
-}
-
 fn value(text: &str) -> String {
     format!(
         r#"{{"value":"{text}","id":"https://a.vault.azure.net/secrets/s/1","attributes":{{"enabled":true,"exp":1900000000}}}}"#
@@ -180,7 +167,7 @@ impl Stage {
     fn reader(&self) -> Reader {
         Reader {
             tokens: Arc::clone(&self.purse) as _,
-            outbound: outbound(),
+            outbound: Outbound::for_tests(),
         }
     }
 
@@ -447,7 +434,7 @@ async fn a_panic_while_reading_is_a_failed_attempt_and_the_next_one_succeeds() {
         .update_readers(Duration::from_mins(5), &[], used, &[]);
     let reader = Reader {
         tokens: Arc::new(Clumsy(AtomicBool::new(false))),
-        outbound: outbound(),
+        outbound: Outbound::for_tests(),
     };
     stage.secrets.provide("cluster".into(), reader);
     stage.secrets.start();

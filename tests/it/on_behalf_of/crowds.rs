@@ -17,7 +17,7 @@ use simulator::{
 };
 
 use crate::house::House;
-use crate::secure::Authority;
+use testkit::Authority;
 
 const YAML: &str = r#"
 server: { listen: "127.0.0.1:8080", max_in_flight: 20000 }

@@ -8,13 +8,12 @@ use crate::credential::assertion::SigningOptions;
 use crate::credential::certificate::Algorithm;
 use crate::credential::{client_certificate, federated};
 use simulator::{Certificate, Federated, OutsideToken};
+use testkit::certificate::{KeyKind, application};
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 fn certificate() -> String {
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
-    let wanted = rcgen::CertificateParams::new(vec!["app.example".to_owned()]).unwrap();
-    wanted.self_signed(&key).unwrap().pem() + &key.serialize_pem()
+    application(KeyKind::Rsa)
 }
 
 fn certified(simulator: &Simulator, text: &str) -> Application {

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::*;
 
 /// An agent that challenges with this `WWW-Authenticate`, and gives a token to whoever answers with `key`.
-async fn agent(challenges: Vec<String>) -> Canned {
-    Canned::start(move |seen, _| match seen.header("authorization") {
+async fn agent(challenges: Vec<String>) -> Server {
+    Server::start(move |seen, _| match seen.header("authorization") {
         Some("Basic the-key") => token(),
         Some(_) => (403, Vec::new(), String::new()),
         None => {
@@ -113,7 +113,7 @@ async fn plain_http_goes_to_addresses_of_the_platform_only_and_nothing_through_t
         };
         assert_eq!(reason.word(), "refused_address", "{host}");
     }
-    let provider = Canned::start(|_, _| token()).await;
+    let provider = Server::start(|_, _| token()).await;
     let mut named = provider.at("msi/token");
     named.set_host(Some("localhost")).unwrap();
     let platform = Platform::AppService {

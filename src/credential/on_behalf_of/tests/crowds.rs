@@ -1,7 +1,7 @@
 //! Ten thousand callers at once, and more callers than are kept: every one gets their own token, and nobody else's.
 
 use super::*;
-use crate::credential::canned::{self, Canned};
+use testkit::Server;
 
 const CROWD: usize = 10_000;
 
@@ -10,10 +10,10 @@ fn assertion(bench: &Bench, caller: usize) -> Assertion {
 }
 
 /// A provider whose tokens say whose assertion they were given for.
-async fn provider() -> Canned {
-    Canned::start(|seen, _| {
+async fn provider() -> Server {
+    Server::start(|seen, _| {
         let token = format!("for-{}", seen.field("assertion").unwrap());
-        canned::json(
+        testkit::json(
             200,
             &serde_json::json!({ "token_type": "Bearer", "expires_in": 3600, "access_token": token }),
         )
@@ -21,7 +21,7 @@ async fn provider() -> Canned {
     .await
 }
 
-async fn bench_at(provider: &Canned, callers: u64) -> Bench {
+async fn bench_at(provider: &Server, callers: u64) -> Bench {
     bench_for(callers, |application| {
         application.token_url = provider.at("token");
     })
@@ -57,7 +57,7 @@ fn all_their_own(got: &[(usize, String)]) {
 }
 
 /// How often each assertion was exchanged.
-fn exchanges(provider: &Canned) -> BTreeMap<String, usize> {
+fn exchanges(provider: &Server) -> BTreeMap<String, usize> {
     let mut times = BTreeMap::new();
     for seen in provider.seen() {
         *times.entry(seen.field("assertion").unwrap()).or_default() += 1;

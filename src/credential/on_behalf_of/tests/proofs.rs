@@ -5,6 +5,7 @@ use crate::credential::assertion::SigningOptions;
 use crate::credential::certificate::Algorithm;
 use crate::credential::{client_certificate, federated};
 use simulator::{Certificate, Federated, OutsideToken};
+use testkit::certificate::{KeyKind, application};
 
 const RIGHT: &str = "api~secret+/%&=";
 
@@ -37,9 +38,7 @@ impl Bench {
 
 #[tokio::test]
 async fn a_certificate_proves_the_application() {
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
-    let wanted = rcgen::CertificateParams::new(vec!["api.example".to_owned()]).unwrap();
-    let text = wanted.self_signed(&key).unwrap().pem() + &key.serialize_pem();
+    let text = application(KeyKind::Rsa);
     for (algorithm, send_chain) in [(Algorithm::Ps256, false), (Algorithm::Rs256, true)] {
         let bench = bench(|application| {
             application.proof = Proof::Certificate(client_certificate::ClientCertificateSettings {

@@ -12,7 +12,7 @@ const PAGE: u16 = 3;
 const DOWN: u16 = 4;
 
 struct Scene {
-    provider: Canned,
+    provider: Server,
     state: Arc<AtomicU16>,
     clock: Clock,
     token_cache: TokenCache,
@@ -21,10 +21,10 @@ struct Scene {
 async fn scene(first: u16) -> Scene {
     let state = Arc::new(AtomicU16::new(first));
     let shown = Arc::clone(&state);
-    let provider = Canned::start(move |seen, _| {
+    let provider = Server::start(move |seen, _| {
         let right = seen.field("password").as_deref() == Some("right");
         let refused = |status, error, code: u32| {
-            canned::json(status, &json!({"error": error, "error_codes": [code]}))
+            testkit::json(status, &json!({"error": error, "error_codes": [code]}))
         };
         match shown.load(Ordering::SeqCst) {
             _ if right => token(),
@@ -86,7 +86,7 @@ impl Scene {
 #[tokio::test]
 async fn a_storm_of_callers_sends_a_wrong_password_once_in_ten_minutes_and_then_ever_more_rarely() {
     let scene = scene(WRONG).await;
-    let entry = scene.entry("pass", &graph(), &outbound());
+    let entry = scene.entry("pass", &graph(), &Outbound::for_tests());
     let failure = entry.token().await.unwrap_err();
     assert_eq!(failure.codes(), [50_126]);
     assert_eq!(entry.health().error.unwrap().next_try, START + 600);
@@ -105,12 +105,12 @@ async fn a_storm_of_callers_sends_a_wrong_password_once_in_ten_minutes_and_then_
 #[tokio::test]
 async fn other_audiences_and_a_reload_with_another_way_out_do_not_send_it_again() {
     let scene = scene(WRONG).await;
-    let first = scene.entry("pass", &graph(), &outbound());
+    let first = scene.entry("pass", &graph(), &Outbound::for_tests());
     assert!(first.token().await.is_err());
     let flows = Ask::Scope("https://service.flow.microsoft.com//.default".into());
-    let second = scene.entry("pass", &flows, &outbound());
+    let second = scene.entry("pass", &flows, &Outbound::for_tests());
     assert_eq!(second.token().await.unwrap_err().codes(), [50_126]);
-    let reloaded = scene.entry("pass", &graph(), &outbound());
+    let reloaded = scene.entry("pass", &graph(), &Outbound::for_tests());
     assert!(Arc::ptr_eq(&first, &reloaded));
     assert!(reloaded.token().await.is_err());
     scene.storm(&[first, second, reloaded], 500, 1).await;
@@ -120,21 +120,21 @@ async fn other_audiences_and_a_reload_with_another_way_out_do_not_send_it_again(
 #[tokio::test]
 async fn a_corrected_password_is_tried_at_once_and_a_success_ends_the_memory() {
     let scene = scene(WRONG).await;
-    let wrong = scene.entry("pass", &graph(), &outbound());
+    let wrong = scene.entry("pass", &graph(), &Outbound::for_tests());
     assert!(wrong.token().await.is_err());
-    let right = scene.entry("right", &graph(), &outbound());
+    let right = scene.entry("right", &graph(), &Outbound::for_tests());
     assert!(right.token().await.is_ok());
     assert_eq!(scene.tries(), 2);
     // Unlocked at the provider: the next attempt succeeds, and a later refusal starts from ten minutes again.
     let scene = self::scene(WRONG).await;
-    let entry = scene.entry("pass", &graph(), &outbound());
+    let entry = scene.entry("pass", &graph(), &Outbound::for_tests());
     assert!(entry.token().await.is_err());
     scene.state.store(RIGHT, Ordering::SeqCst);
     scene.clock.advance(Duration::from_mins(10));
     assert!(entry.token().await.is_ok());
     drop(entry);
     scene.state.store(WRONG, Ordering::SeqCst);
-    let again = scene.entry("pass", &graph(), &outbound());
+    let again = scene.entry("pass", &graph(), &Outbound::for_tests());
     assert!(again.token().await.is_err());
     assert_eq!(again.health().error.unwrap().next_try, START + 1200);
 }
@@ -144,7 +144,7 @@ async fn a_refused_application_and_an_outage_are_not_held_against_the_password_a
  {
     for (state, seconds) in [(CLIENT, 300), (DOWN, 1), (PAGE, 600)] {
         let scene = scene(state).await;
-        let entry = scene.entry("pass", &graph(), &outbound());
+        let entry = scene.entry("pass", &graph(), &Outbound::for_tests());
         assert!(entry.token().await.is_err());
         let next = entry.health().error.unwrap().next_try;
         assert!(next <= START + seconds, "{state}: {next}");
@@ -155,7 +155,7 @@ async fn a_refused_application_and_an_outage_are_not_held_against_the_password_a
 #[tokio::test]
 async fn a_clock_set_back_does_not_silence_a_credential() {
     let scene = scene(WRONG).await;
-    let entry = scene.entry("pass", &graph(), &outbound());
+    let entry = scene.entry("pass", &graph(), &Outbound::for_tests());
     assert!(entry.token().await.is_err());
     scene.state.store(RIGHT, Ordering::SeqCst);
     scene.clock.set(START - 86_400);

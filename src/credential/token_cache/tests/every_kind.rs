@@ -10,7 +10,6 @@ use serde_json::json;
 
 use super::*;
 use crate::credential::assertion::SigningOptions;
-use crate::credential::canned::{self, Canned, Reply, Seen};
 use crate::credential::certificate::Algorithm;
 use crate::credential::managed_identity::{Identity, Platform};
 use crate::credential::refresh_token::record::Record;
@@ -21,6 +20,8 @@ use crate::credential::{
     Token, bearer, client_certificate, federated, managed_identity, password, refresh_token,
 };
 use crate::identity::Assertion;
+use testkit::certificate::KeyKind;
+use testkit::{Asked, Reply, Server};
 
 mod rule_21_outbound_trust;
 
@@ -33,7 +34,7 @@ const LIFE: u64 = 3600;
 /// A kind, as it is set up against a provider.
 struct Row {
     kind: &'static str,
-    settings: fn(&Canned, &tempfile::TempDir) -> Kind,
+    settings: fn(&Server, &tempfile::TempDir) -> Kind,
     ask: fn() -> Ask,
     /// Requests to the provider for one token; 0: the kind has none to ask.
     requests: usize,
@@ -181,7 +182,7 @@ const ROWS: [Row; 17] = [
     },
 ];
 
-fn application(provider: &Canned, proof: Proof) -> Application {
+fn application(provider: &Server, proof: Proof) -> Application {
     Application {
         token_url: provider.at("token"),
         client_id: "client".into(),
@@ -198,9 +199,7 @@ fn secret() -> Proof {
 
 fn certificate() -> Proof {
     // Made in no time, unlike an RSA key.
-    let key = rcgen::KeyPair::generate().unwrap();
-    let wanted = rcgen::CertificateParams::new(vec!["app.example".to_owned()]).unwrap();
-    let text = wanted.self_signed(&key).unwrap().pem() + &key.serialize_pem();
+    let text = testkit::certificate::application(KeyKind::Ec);
     Proof::Certificate(client_certificate::ClientCertificateSettings {
         certificate: value(&text),
         passphrase: None,
@@ -218,7 +217,7 @@ fn federated(folder: &tempfile::TempDir) -> Proof {
     })
 }
 
-fn account(provider: &Canned, proof: Proof) -> Kind {
+fn account(provider: &Server, proof: Proof) -> Kind {
     Kind::Password(password::PasswordSettings {
         application: application(provider, proof),
         username: "svc@flowgate.example".into(),
@@ -234,7 +233,7 @@ fn machine(platform: Platform) -> Kind {
 }
 
 /// Somebody signed in, and the store has what that left.
-fn signed_in(provider: &Canned, store: &Path) -> Kind {
+fn signed_in(provider: &Server, store: &Path) -> Kind {
     let settings = refresh_token::RefreshTokenSettings {
         credential: "c".into(),
         application: application(provider, Proof::Nothing),
@@ -298,7 +297,7 @@ struct Scene {
     row: &'static Row,
     supply: Supply,
     caller: Assertion,
-    provider: Canned,
+    provider: Server,
     /// What the provider answers instead of a token, if anything.
     instead: Arc<Mutex<Option<Reply>>>,
     up: Arc<AtomicBool>,
@@ -315,18 +314,18 @@ async fn scene(row: &'static Row) -> Scene {
     let state = Arc::clone(&up);
     let instead = Arc::new(Mutex::new(None::<Reply>));
     let other = Arc::clone(&instead);
-    let provider = Canned::start(move |seen: &Seen, before| -> Reply {
+    let provider = Server::start(move |seen: &Asked, before| -> Reply {
         if !state.load(Ordering::SeqCst) {
             return (503, Vec::new(), "down".into());
         }
-        if seen.target.starts_with("/arc") && seen.header("authorization").is_none() {
+        if seen.target().starts_with("/arc") && seen.header("authorization").is_none() {
             let challenge = format!("Basic realm={key}");
             return (401, vec![("www-authenticate", challenge)], String::new());
         }
         if let Some(reply) = other.lock().unwrap().clone() {
             return reply;
         }
-        canned::json(
+        testkit::json(
             200,
             &json!({
                 "token_type": "Bearer",
@@ -352,7 +351,7 @@ async fn scene(row: &'static Row) -> Scene {
         ask: None,
         expires: None,
     };
-    let outbound = Outbound::new(&outbound_settings()).unwrap();
+    let outbound = Outbound::for_tests();
     let supply = token_cache.supply(&settings, &(row.ask)(), &outbound);
     let month = Duration::from_hours(30 * 24);
     Scene {

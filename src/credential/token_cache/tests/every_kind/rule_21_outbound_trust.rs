@@ -4,14 +4,14 @@ use super::*;
 use crate::credential::answer;
 
 /// Answers that are no token, and the fixed word for each. `elsewhere`: where a redirect points to.
-fn worst(elsewhere: &Canned) -> Vec<(&'static str, Reply, &'static str)> {
+fn worst(elsewhere: &Server) -> Vec<(&'static str, Reply, &'static str)> {
     let token = |members: serde_json::Value| {
         let mut answer = json!({
             "token_type": "Bearer", "expires_in": "3600", "access_token": "false-token", "refresh_token": "false-token",
         });
         let members = members.as_object().unwrap().clone();
         answer.as_object_mut().unwrap().extend(members);
-        canned::json(200, &answer)
+        testkit::json(200, &answer)
     };
     let mut all: Vec<_> = [301, 302, 303, 307, 308]
         .map(|status| {
@@ -54,7 +54,7 @@ fn worst(elsewhere: &Canned) -> Vec<(&'static str, Reply, &'static str)> {
             (200, vec![("content-type", "text/html".into())], page),
             "web_page",
         ),
-        ("a list", canned::json(200, &json!([])), "answer_invalid"),
+        ("a list", testkit::json(200, &json!([])), "answer_invalid"),
         (
             "nothing",
             (204, Vec::new(), String::new()),
@@ -66,7 +66,7 @@ fn worst(elsewhere: &Canned) -> Vec<(&'static str, Reply, &'static str)> {
 
 #[tokio::test]
 async fn rule_21_no_kind_takes_an_answer_that_is_none_and_each_recovers_from_it() {
-    let elsewhere = Canned::start(|_, _| canned::json(200, &json!({}))).await;
+    let elsewhere = Server::start(|_, _| testkit::json(200, &json!({}))).await;
     for row in ROWS.iter().filter(|row| row.requests > 0) {
         let scene = scene(row).await;
         let mut last = scene.token().await.generation;
@@ -97,7 +97,7 @@ async fn rule_21_json_is_json_whatever_it_calls_itself() {
     for row in ROWS.iter().filter(|row| row.requests > 0) {
         let scene = scene(row).await;
         scene.token().await;
-        let (status, _, body) = canned::json(
+        let (status, _, body) = testkit::json(
             200,
             &json!({ "token_type": "bearer", "expires_in": 3600, "access_token": "another" }),
         );

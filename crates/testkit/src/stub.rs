@@ -8,8 +8,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
-
-pub use crate::wire::soon;
+use url::form_urlencoded;
 
 /// Path and signature of a trigger's URL.
 pub const TARGET: &str = "/workflows/0123456789abcdef0123456789abcdef/triggers/manual/paths/invoke\
@@ -25,6 +24,7 @@ pub const FLOW: &str = r"
 
 /// A running server.
 pub struct Stub {
+    /// Where it listens.
     pub address: SocketAddr,
     task: JoinHandle<()>,
 }
@@ -68,6 +68,7 @@ impl Stub {
     }
 
     /// Its trigger URL.
+    #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}{TARGET}", self.address)
     }
@@ -82,12 +83,56 @@ impl Drop for Stub {
 /// A request as it stood on the wire.
 #[derive(Debug, Clone)]
 pub struct Asked {
+    /// Everything up to the empty line, with it.
     pub head: String,
+    /// The body.
     pub body: Bytes,
 }
 
 impl Asked {
+    fn word(&self, position: usize) -> &str {
+        let line = self.head.lines().next().unwrap_or_default();
+        line.split(' ').nth(position).unwrap_or_default()
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        self.word(0)
+    }
+
+    /// Path and query.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.word(1)
+    }
+
+    /// The fields of the query and then of the form, in their order.
+    #[must_use]
+    pub fn fields(&self) -> Vec<(String, String)> {
+        let target = self.target();
+        let query = target.split_once('?').map_or("", |(_, query)| query);
+        [query.as_bytes(), &self.body]
+            .into_iter()
+            .flat_map(|part| form_urlencoded::parse(part).into_owned())
+            .collect()
+    }
+
+    /// Their names.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.fields().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// The first of this name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<String> {
+        let mut fields = self.fields().into_iter();
+        fields.find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+
     /// The value of a header that comes once.
+    #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -98,6 +143,7 @@ impl Asked {
 
 /// The server's end of a connection.
 pub struct Peer {
+    /// Its socket, for what is not here.
     pub socket: TcpStream,
     read: BytesMut,
 }
@@ -141,6 +187,7 @@ impl Peer {
     }
 
     /// Bytes that came with what was asked for, and were not.
+    #[must_use]
     pub fn buffered(&self) -> usize {
         self.read.len()
     }

@@ -14,6 +14,7 @@ pub struct Authority {
 
 impl Authority {
     /// Fresh keys.
+    #[must_use]
     pub fn fresh() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         // Unlike the leaf's: equal names look self-signed to OpenSSL.
@@ -28,12 +29,14 @@ impl Authority {
     }
 
     /// Path of the certificate, for `outbound.ca` or `curl --cacert`.
+    #[must_use]
     pub fn path(&self) -> String {
         let path = self.folder.path().join("ca.pem");
         path.to_str().unwrap().to_owned()
     }
 
     /// Paths of a certificate for 127.0.0.1 and of its key.
+    #[must_use]
     pub fn files(&self) -> (String, String) {
         let (certificate, key) = self.leaf();
         let write = |name: &str, text: String| {
@@ -57,6 +60,7 @@ impl Authority {
     }
 
     /// A server's side of TLS that offers these protocols by ALPN.
+    #[must_use]
     pub fn tls(&self, protocols: &[&str]) -> Arc<rustls::ServerConfig> {
         let (certificate, key) = self.leaf();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));

@@ -66,31 +66,35 @@ impl settings::read::Document for Document {
 section! {
     /// Where and how callers reach the gateway.
     Server {
-        /// Address and port, e.g. 127.0.0.1:8080.
+        /// Address and port, e.g. `127.0.0.1:8080`; in a container `0.0.0.0:8080`. A change needs a restart.
         listen: Text,
-        /// Prefix of every flow's path; /-/ below it is reserved for the gateway.
+        /// Prefix of every flow's path. `/-/` below it is reserved for the gateway.
         base_path: Text,
-        /// Answer only these Host names; empty: any.
+        /// The only `Host` names that are answered; empty: any.
         hosts: Any<Text>,
-        /// TLS towards callers; without it the port speaks cleartext.
+        /// TLS towards callers. Without it the port speaks HTTP/1.1 and HTTP/2 over cleartext.
         tls: Tls,
-        /// Proxies whose X-Forwarded-For is believed, as addresses or CIDRs; empty: nobody's.
+        /// Proxies whose `X-Forwarded-For` is trusted, as addresses or CIDRs; empty: none. Hops in the header are addresses, with a port
+        /// or without.
         trusted_proxies: Any<Text>,
-        /// Most connections at a time.
+        /// Connections at a time. At the limit another connection ends for a new one.
         max_connections: Whole,
-        /// Most requests past authorization at a time.
+        /// Requests past authorization at a time; over it 503 `overloaded`. If callers are configured, flows for `anyone` share a quarter
+        /// of it.
         max_in_flight: Whole,
-        /// All buffered bodies together; over it: 503.
+        /// Memory for all buffered bodies together; over it 503 `overloaded`. If callers are configured, flows for `anyone` share a
+        /// quarter of it. Default: `256MiB`, at most a quarter of the memory of the control group (container).
         buffer_memory: Size,
-        /// Caller tokens remembered.
+        /// Caller tokens that are remembered after their signature was verified.
         verified_tokens: Whole,
-        /// Longest wait for a request head.
+        /// Longest wait for a request head, for TLS and for the choice of protocol.
         head_timeout: Span,
-        /// Longest wait for progress on a body.
+        /// Longest wait for progress on a body, in either direction. After that time in all, a caller must also send, or read, 240 bytes
+        /// per second on average.
         body_idle_timeout: Span,
-        /// How long everything is still served after SIGTERM; `0s`: the drain begins at once.
+        /// How long everything is still served after SIGTERM, until proxies and endpoints have noticed; `0s`: not at all.
         drain_delay: Delay,
-        /// Longest wait for calls in flight after that.
+        /// Longest wait for calls in flight after `drain_delay`.
         drain: Span,
     }
 }
@@ -98,9 +102,9 @@ section! {
 section! {
     /// TLS towards callers: 1.2 and 1.3, HTTP/2 and HTTP/1.1.
     Tls {
-        /// File with the certificate and its chain, PEM, the gateway's own first.
+        /// Path of the certificate and its chain, PEM, the gateway's own certificate first.
         certificate: Text,
-        /// File with the certificate's private key, PEM.
+        /// Path of the certificate's private key, PEM, without a passphrase.
         private_key: Text,
     }
     required { certificate, private_key, }
@@ -110,11 +114,11 @@ section! {
 section! {
     /// Where metrics, health and status are; never on the callers' port.
     Admin {
-        /// Address and port, e.g. 127.0.0.1:9090.
+        /// Address and port, e.g. `127.0.0.1:9090`; in a container `0.0.0.0:9090`. A change needs a restart.
         listen: Text,
-        /// DNS names under which the port is asked, besides addresses and names without a dot.
+        /// DNS names that the port answers to, besides addresses and cluster names; without scheme and port.
         hosts: Any<Text>,
-        /// Whether `POST /-/reload` from this machine reads the configuration again.
+        /// Whether `POST /-/reload` from a loopback address reads the configuration again. A change needs a restart.
         reload: Flag,
     }
 }
@@ -122,15 +126,17 @@ section! {
 section! {
     /// How the gateway reaches Entra ID, issuers and the flows.
     Outbound {
-        /// File with certificates trusted besides the system's, PEM.
+        /// Path of PEM certificates that are trusted in addition to the system's.
         ca: Text,
-        /// The corporate proxy, http://host:port; default: `HTTPS_PROXY`.
+        /// The proxy, `http://host:port` or `host:port`, with `user:password@` if it requires them. Default: `HTTPS_PROXY`, else
+        /// `ALL_PROXY`.
         proxy: Source,
-        /// Hosts reached without the proxy: names, .suffixes, addresses, CIDRs; default: `NO_PROXY`.
+        /// Hosts that are reached directly: names, `.suffixes`, addresses, CIDRs, `*`. An entry that can never match is an error
+        /// (`.corp`, not `*.corp`); in the variable `NO_PROXY`, `*.corp` means `.corp`, and ports are ignored. Default: `NO_PROXY`.
         no_proxy: Any<Text>,
-        /// The only non-loopback hosts to which plain http:// is allowed.
+        /// The only hosts besides loopback addresses to which `http://` is allowed.
         insecure_hosts: Any<Text>,
-        /// Longest wait for a connection, TLS included.
+        /// Longest wait for a connection, TLS included. For calls that wait for their turn: without any connection made meanwhile.
         connect_timeout: Span,
         /// Longest wait for a token or key set.
         token_timeout: Span,
@@ -140,7 +146,7 @@ section! {
 section! {
     /// Where secrets come from besides environment and files.
     Secrets {
-        /// Azure Key Vault.
+        /// How Azure Key Vault is read.
         key_vault: KeyVault,
     }
 }
@@ -148,7 +154,7 @@ section! {
 section! {
     /// How `{key_vault: URL}` is read.
     KeyVault {
-        /// The credential that reads it.
+        /// The credential that reads vaults, unless a secret names another one.
         credential: Text,
         /// How often the latest version is read again.
         refresh: Span,
@@ -158,9 +164,9 @@ section! {
 section! {
     /// Logs: access lines to standard output, diagnostics to standard error.
     Log {
-        /// Most detailed level.
+        /// Most detailed level. Libraries log at `info` or above only.
         level: Choice<Level>,
-        /// Shape of every line; default: text on a terminal, else json.
+        /// Format of every line. Default: `text` on a terminal, else `json`.
         format: Choice<Format>,
         /// Whether each request gets a line.
         access: Flag,
@@ -188,15 +194,15 @@ section! {
 section! {
     /// For entra callers and Entra credentials.
     EntraDefaults {
-        /// Tenant id, a GUID.
+        /// Tenant id (a GUID), for `entra` callers and Entra credentials.
         tenant: Text,
-        /// The cloud the tenant is in.
+        /// The cloud of the tenant.
         cloud: Choice<Cloud>,
-        /// A sovereign or simulated Entra ID instead of the cloud's.
+        /// Address of a sovereign or simulated Entra ID, e.g. `http://127.0.0.1:8070`. Default: the cloud's.
         authority: Text,
-        /// Which token endpoint credentials use.
+        /// Token endpoint that credentials use: `v2` requests a scope, `v1` a resource.
         endpoint: Choice<Endpoint>,
-        /// How several filters of an entra caller combine.
+        /// Whether all filters of an `entra` caller have to match, or any one.
         require: Choice<Require>,
     }
 }
@@ -208,9 +214,9 @@ section! {
         credential: Text,
         /// Accepted methods.
         methods: OneOrMore<Choice<Method>>,
-        /// From sending the request to the response head.
+        /// From sending the request to the head of the answer. The service itself answers within 120 s.
         timeout: Span,
-        /// Largest body.
+        /// Largest body. The service's own limit is 100 MiB.
         body_limit: Size,
     }
 }
@@ -218,7 +224,7 @@ section! {
 section! {
     /// For `api_key` callers.
     ApiKeyDefaults {
-        /// The header the key travels in.
+        /// The header that carries API keys.
         header: Text,
     }
 }
@@ -234,7 +240,7 @@ section! {
 section! {
     /// For credentials with a client secret.
     ClientSecretDefaults {
-        /// How id and secret travel.
+        /// How client id and secret are sent: `post` in the form, `basic` by HTTP Basic.
         client_auth: Choice<ClientAuth>,
     }
 }
@@ -244,7 +250,7 @@ section! {
     ClientCertificateDefaults {
         /// How assertions are signed.
         algorithm: Choice<Algorithm>,
-        /// Whether the certificate's chain travels along.
+        /// Whether assertions contain the certificate's chain (`x5c`).
         send_chain: Flag,
     }
 }

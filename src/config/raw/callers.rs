@@ -8,11 +8,11 @@ use settings::values::{Choice, Flag, Free, Moment, OneOrMore, Text};
 section! {
     /// One way to prove who knocks: exactly one of the keys.
     Caller {
-        /// An Entra ID access token.
+        /// An Entra ID access token of one tenant.
         entra: Entra,
         /// A JWT of any OpenID Connect issuer.
         jwt: Jwt,
-        /// A shared key in a header.
+        /// A shared key in a header, for programs that support nothing better.
         api_key: ApiKey,
     }
     rules { one_key() }
@@ -22,27 +22,27 @@ section! {
 section! {
     /// An Entra ID access token. No filter admits users only; `client_ids` alone admit application tokens only.
     Entra {
-        /// Accepted aud values: v1 tokens carry the App ID URI, v2 tokens the GUID; list what you accept.
+        /// Accepted `aud` values: v1 tokens have the App ID URI, v2 tokens the client id.
         audience: OneOrMore<Text>,
-        /// Tenant id, a GUID.
+        /// Tenant id (a GUID, not a domain). Default: `defaults.entra.tenant`.
         tenant: Text,
-        /// The cloud the tenant is in.
+        /// The cloud of the tenant. Default: `defaults.entra.cloud`.
         cloud: Choice<Cloud>,
-        /// A sovereign or simulated Entra ID instead of the cloud's.
+        /// Address of a sovereign or simulated Entra ID. Default: `defaults.entra.authority`, else the cloud's.
         authority: Text,
-        /// Users or service principals by object id (GUIDs).
+        /// Filter: users or service principals, by object id (GUIDs).
         object_ids: OneOrMore<Text>,
-        /// Applications by client id (GUIDs).
+        /// Filter: applications, by client id (GUIDs).
         client_ids: OneOrMore<Text>,
-        /// App roles.
+        /// Filter: app roles.
         roles: OneOrMore<Text>,
-        /// Delegated permissions.
+        /// Filter: delegated permissions.
         scopes: OneOrMore<Text>,
-        /// Groups by object id (GUIDs).
+        /// Filter: groups, by object id (GUIDs).
         groups: OneOrMore<Text>,
-        /// Whether every filter given has to match, or any one.
+        /// Whether all given filters have to match, or any one. Default: `defaults.entra.require`.
         require: Choice<Require>,
-        /// Without a filter: admit every application of the tenant too.
+        /// Without a filter: admit every application of the tenant too. Default: `false`.
         apps: Flag,
     }
     required { audience, }
@@ -51,19 +51,20 @@ section! {
 section! {
     /// A JWT of any OpenID Connect issuer.
     Jwt {
-        /// The issuer, byte for byte as in the tokens; with the key set's address it need not be a URL.
+        /// The issuer, byte for byte as in the tokens. An `https://` address, unless `jwks_url` is given.
         issuer: Text,
-        /// The key set's address; default: from the issuer's discovery document.
+        /// Address of the issuer's keys. With it `issuer` is compared as text and never fetched (AD FS, plain names). Default: from the
+        /// issuer's discovery document.
         jwks_url: Text,
-        /// Accepted aud values; mandatory, unless clients are listed.
+        /// Accepted `aud` values; mandatory, unless `client_ids` are given.
         audience: OneOrMore<Text>,
-        /// Accepted clients, by client id or azp; without an audience for tokens that have no aud.
+        /// Accepted clients, by `client_id` or `azp`. Without `audience` a token must have no `aud` at all (Cognito).
         client_ids: OneOrMore<Text>,
-        /// Accepted signature algorithms, never symmetric ones.
+        /// Accepted signature algorithms, never symmetric ones. Default: `defaults.jwt.algorithms`.
         algorithms: OneOrMore<Text>,
-        /// Claims that must carry one of the listed values; a.b is the member b of the claim a.
+        /// Claims that must have one of the listed values: `{ department: [finance, hr] }`. `a.b` is the member `b` of the claim `a`.
         claims: Free<OneOrMore<Text>>,
-        /// Accept ID tokens for the audience, too: whoever signs in to that client then calls.
+        /// Accept ID tokens for the `audience` too: everyone who can sign in to that client is then admitted. Default: `false`.
         accept_id_tokens: Flag,
     }
     required { issuer, }
@@ -72,15 +73,15 @@ section! {
 section! {
     /// A shared key in a header.
     ApiKey {
-        /// The header the key travels in.
+        /// The header that carries the key. Default: `defaults.api_key.header`.
         header: Text,
-        /// Bearer: the key travels as `Authorization: Bearer`.
+        /// `Bearer`: the key is sent as `Authorization: Bearer …` instead.
         scheme: Choice<Scheme>,
         /// Accepted keys.
         keys: OneOrMore<Key>,
-        /// Short form of one key: its SHA-256 in hex.
+        /// Short form for one key: its SHA-256 in hex.
         sha256: Source,
-        /// Short form of one key: the key itself.
+        /// Short form for one key: the key itself.
         plain: Source,
     }
     rules {
@@ -96,11 +97,11 @@ section! {
     Key {
         /// The key's SHA-256 in hex, as `flowgate hash-key` prints it.
         sha256: Source,
-        /// The key itself.
+        /// The key itself, at least 16 bytes.
         plain: Source,
-        /// From when it counts.
+        /// Date from which the key counts. Default: at once.
         not_before: Moment,
-        /// From when it no longer counts.
+        /// Date from which the key no longer counts; shown as a metric. Default: never.
         expires: Moment,
     }
     rules { one_of(&["sha256", "plain"]) }

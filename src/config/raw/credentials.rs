@@ -11,19 +11,19 @@ section! {
     Credential {
         /// OAuth 2.0 client credentials with a shared secret.
         client_secret: ClientSecret,
-        /// OAuth 2.0 client credentials with a certificate.
+        /// OAuth 2.0 client credentials with a certificate instead of a secret.
         client_certificate: ClientCertificate,
-        /// OAuth 2.0 client credentials with another issuer's token, e.g. that of a Kubernetes service account.
+        /// OAuth 2.0 client credentials with another issuer's token, for example that of a Kubernetes service account.
         workload_identity: WorkloadIdentity,
-        /// A user's name and password (resource owner password credentials): the last resort.
+        /// A user's name and password (resource owner password credentials); only if nothing else works.
         password: Password,
         /// The identity that Azure gives the machine, app or container.
         managed_identity: ManagedIdentity,
-        /// The caller's own token exchanged for one in the same user's name (on-behalf-of).
+        /// The caller's own Entra ID token, exchanged for one in the same user's name.
         on_behalf_of: OnBehalfOf,
-        /// One fixed token.
+        /// One fixed token, sent unchanged and never renewed.
         bearer: Bearer,
-        /// A person's account: signed in once with `flowgate sign-in`, renewed by the gateway.
+        /// The account of a person who signed in once with `flowgate sign-in`; the gateway renews its tokens.
         refresh_token: RefreshToken,
     }
     rules { one_key() }
@@ -33,47 +33,49 @@ section! {
     /// OAuth 2.0 resource owner password credentials: a service account's name and password, from Entra ID or, with `token_url`, from
     /// another server. It cannot do multi-factor authentication.
     Password {
-        /// The application's client id.
+        /// Application (client) ID of the app registration.
         client_id: Text,
-        /// Its client secret; with no proof at all it is a public client.
+        /// Client secret: its *value*, not its ID.
         secret: Source,
-        /// The secret that follows, while it is rolled over.
+        /// The other client secret during a change: tried if the provider refuses the first.
         next_secret: Source,
-        /// When the secret expires: for metrics and warnings.
+        /// Date on which `secret` expires: for the metric, `check` and the log, from 30 days ahead.
         expires: Moment,
-        /// Its certificate with the private key, instead of a secret.
+        /// Certificate, chain and private key, instead of a client secret: PEM or PKCS#12, binary or in Base64.
         certificate: Source,
-        /// Opens the certificate's key.
+        /// Passphrase of the private key or the PKCS#12 file.
         passphrase: Source,
-        /// Signature algorithm of the certificate's assertions.
+        /// How assertions are signed; `ES256` only if the provider is not Entra ID. Default: `defaults.client_certificate.algorithm`.
         algorithm: Choice<Algorithm>,
-        /// Whether the certificate's chain travels along.
+        /// Whether assertions contain the certificate's chain (`x5c`), for applications that trust a certificate's subject and issuer.
+        /// Default: `defaults.client_certificate.send_chain`.
         send_chain: Flag,
-        /// File with another issuer's token, instead of a secret.
+        /// File with a token of another issuer, instead of a client secret; read again for each request.
         federated_token_file: Text,
         /// The account's sign-in name.
         username: Text,
-        /// The account's password.
+        /// The account's password, as it is: the gateway encodes it.
         password: Source,
-        /// Tenant id or domain, or `organizations`.
+        /// Tenant id, one of its domains, or `organizations`; `common` and `consumers` do not work. Default: `defaults.entra.tenant`.
         tenant: Text,
-        /// The cloud the tenant is in.
+        /// The cloud of the tenant. Default: `defaults.entra.cloud`.
         cloud: Choice<Cloud>,
-        /// A sovereign or simulated Entra ID instead of the cloud's.
+        /// Address of a sovereign or simulated Entra ID. Default: `defaults.entra.authority`, else the cloud's.
         authority: Text,
-        /// v2 asks with scope, v1 with resource.
+        /// Token endpoint of Entra ID: `v2` requests `scope`, `v1` requests `resource`. Default: `defaults.entra.endpoint`.
         endpoint: Choice<Endpoint>,
         /// Token endpoint of a server that is not Entra ID.
         token_url: Text,
-        /// How id and secret travel.
+        /// How client id and secret are sent: `post` in the form, `basic` by HTTP Basic. Default: `defaults.client_secret.client_auth`.
         client_auth: Choice<ClientAuth>,
-        /// What to ask for; default: everything consented to at what the flow's host wants.
+        /// Permissions to request, one by one, or one scope that ends in `/.default`: everything that was consented to. Default: the
+        /// scope of the flow's host.
         scope: OneOrMore<Text>,
-        /// What to ask for at a v1 endpoint; default: what the flow's host wants.
+        /// Resource to request at a v1 endpoint. Default: the resource of the flow's host.
         resource: Text,
-        /// Further form fields for a server that is not Entra ID.
+        /// Further form fields for a server that is not Entra ID: `{ audience: … }`.
         parameters: Free<Text>,
-        /// Request Continuous Access Evaluation tokens: Entra ID can revoke them early, and upstreams may challenge them.
+        /// Request Continuous Access Evaluation tokens, which Entra ID can revoke early. Default: `false`.
         cae: Flag,
     }
     required { client_id, username, password, }
@@ -82,15 +84,15 @@ section! {
 section! {
     /// The identity that Azure gives the machine, app or container: the system-assigned one, or a user-assigned one by one of its ids.
     ManagedIdentity {
-        /// A user-assigned identity by its client id.
+        /// A user-assigned identity, by its client id.
         client_id: Text,
-        /// A user-assigned identity by its object (principal) id.
+        /// A user-assigned identity, by its object (principal) id.
         object_id: Text,
-        /// A user-assigned identity by its Azure resource id.
+        /// A user-assigned identity, by its Azure resource id.
         resource_id: Text,
-        /// The cloud: decides the flow service's audience.
+        /// Decides the flow service's audience. Default: `defaults.entra.cloud`.
         cloud: Choice<Cloud>,
-        /// What to ask for; default: what the flow's host wants.
+        /// Resource to request. Default: the resource of the flow's host.
         resource: Text,
     }
 }
@@ -107,33 +109,33 @@ section! {
 section! {
     /// OAuth 2.0 client credentials with a shared secret, from Entra ID or, with `token_url`, from another server.
     ClientSecret {
-        /// The application's client id.
+        /// Application (client) ID of the app registration.
         client_id: Text,
-        /// Its client secret.
+        /// Client secret: its *value*, not its ID.
         secret: Source,
-        /// The other client secret while they are being rolled over: tried when the provider refuses the one.
+        /// The other client secret during a change: tried if the provider refuses the first.
         next_secret: Source,
-        /// When the secret expires: for metrics and warnings.
+        /// Date on which `secret` expires: for the metric, `check` and the log, from 30 days ahead.
         expires: Moment,
-        /// Tenant id or domain.
+        /// Tenant id or one of its domains. Default: `defaults.entra.tenant`.
         tenant: Text,
-        /// The cloud the tenant is in.
+        /// The cloud of the tenant. Default: `defaults.entra.cloud`.
         cloud: Choice<Cloud>,
-        /// A sovereign or simulated Entra ID instead of the cloud's.
+        /// Address of a sovereign or simulated Entra ID. Default: `defaults.entra.authority`, else the cloud's.
         authority: Text,
-        /// v2 asks with scope, v1 with resource.
+        /// Token endpoint of Entra ID: `v2` requests `scope`, `v1` requests `resource`. Default: `defaults.entra.endpoint`.
         endpoint: Choice<Endpoint>,
         /// Token endpoint of a server that is not Entra ID.
         token_url: Text,
-        /// How id and secret travel.
+        /// How client id and secret are sent: `post` in the form, `basic` by HTTP Basic. Default: `defaults.client_secret.client_auth`.
         client_auth: Choice<ClientAuth>,
-        /// What to ask for; default: what the flow's host wants.
+        /// Scope to request at a v2 endpoint; at Entra ID it must end in `/.default`. Default: the scope of the flow's host.
         scope: OneOrMore<Text>,
-        /// What to ask for at a v1 endpoint; default: what the flow's host wants.
+        /// Resource to request at a v1 endpoint. Default: the resource of the flow's host.
         resource: Text,
-        /// Further form fields for a server that is not Entra ID.
+        /// Further form fields for a server that is not Entra ID: `{ audience: … }`.
         parameters: Free<Text>,
-        /// Request Continuous Access Evaluation tokens: Entra ID can revoke them early, and upstreams may challenge them.
+        /// Request Continuous Access Evaluation tokens, which Entra ID can revoke early. Default: `false`.
         cae: Flag,
     }
     required { client_id, secret, }
@@ -142,33 +144,34 @@ section! {
 section! {
     /// OAuth 2.0 client credentials with a certificate, from Entra ID or, with `token_url`, from another server.
     ClientCertificate {
-        /// The application's client id.
+        /// Application (client) ID of the app registration.
         client_id: Text,
-        /// Certificate, chain and private key: PEM or PKCS#12, binary or in base64.
+        /// Certificate, chain and private key: PEM or PKCS#12, binary or in Base64.
         certificate: Source,
-        /// What opens the key or the PKCS#12 file.
+        /// Passphrase of the private key or the PKCS#12 file.
         passphrase: Source,
-        /// How assertions are signed.
+        /// How assertions are signed; `ES256` only if the provider is not Entra ID. Default: `defaults.client_certificate.algorithm`.
         algorithm: Choice<Algorithm>,
-        /// Whether the certificate's chain travels along.
+        /// Whether assertions contain the certificate's chain (`x5c`), for applications that trust a certificate's subject and issuer.
+        /// Default: `defaults.client_certificate.send_chain`.
         send_chain: Flag,
-        /// Tenant id or domain.
+        /// Tenant id or one of its domains. Default: `defaults.entra.tenant`.
         tenant: Text,
-        /// The cloud the tenant is in.
+        /// The cloud of the tenant. Default: `defaults.entra.cloud`.
         cloud: Choice<Cloud>,
-        /// A sovereign or simulated Entra ID instead of the cloud's.
+        /// Address of a sovereign or simulated Entra ID. Default: `defaults.entra.authority`, else the cloud's.
         authority: Text,
-        /// v2 asks with scope, v1 with resource.
+        /// Token endpoint of Entra ID: `v2` requests `scope`, `v1` requests `resource`. Default: `defaults.entra.endpoint`.
         endpoint: Choice<Endpoint>,
         /// Token endpoint of a server that is not Entra ID.
         token_url: Text,
-        /// What to ask for; default: what the flow's host wants.
+        /// Scope to request at a v2 endpoint; at Entra ID it must end in `/.default`. Default: the scope of the flow's host.
         scope: OneOrMore<Text>,
-        /// What to ask for at a v1 endpoint; default: what the flow's host wants.
+        /// Resource to request at a v1 endpoint. Default: the resource of the flow's host.
         resource: Text,
-        /// Further form fields for a server that is not Entra ID.
+        /// Further form fields for a server that is not Entra ID: `{ audience: … }`.
         parameters: Free<Text>,
-        /// Request Continuous Access Evaluation tokens: Entra ID can revoke them early, and upstreams may challenge them.
+        /// Request Continuous Access Evaluation tokens, which Entra ID can revoke early. Default: `false`.
         cae: Flag,
     }
     required { client_id, certificate, }
@@ -177,23 +180,23 @@ section! {
 section! {
     /// OAuth 2.0 client credentials at Entra ID with another issuer's token.
     WorkloadIdentity {
-        /// The application's client id; default: `AZURE_CLIENT_ID`.
+        /// Client id of the application or managed identity. Default: `AZURE_CLIENT_ID`.
         client_id: Text,
-        /// File with the issuer's token, read again for each request; default: `AZURE_FEDERATED_TOKEN_FILE`.
+        /// File with the issuer's token; read again for each request. Default: `AZURE_FEDERATED_TOKEN_FILE`.
         token_file: Text,
-        /// Tenant id or domain; default: `AZURE_TENANT_ID`.
+        /// Tenant id or one of its domains. Default: `AZURE_TENANT_ID`, else `defaults.entra.tenant`.
         tenant: Text,
-        /// The cloud the tenant is in.
+        /// The cloud of the tenant. Default: `defaults.entra.cloud`.
         cloud: Choice<Cloud>,
-        /// A sovereign or simulated Entra ID instead of the cloud's; default: `AZURE_AUTHORITY_HOST`.
+        /// Address of a sovereign or simulated Entra ID. Default: `AZURE_AUTHORITY_HOST`, else the cloud's.
         authority: Text,
-        /// v2 asks with scope, v1 with resource.
+        /// Token endpoint of Entra ID: `v2` requests `scope`, `v1` requests `resource`. Default: `defaults.entra.endpoint`.
         endpoint: Choice<Endpoint>,
-        /// What to ask for; default: what the flow's host wants.
+        /// Scope to request at a v2 endpoint; at Entra ID it must end in `/.default`. Default: the scope of the flow's host.
         scope: OneOrMore<Text>,
-        /// What to ask for at a v1 endpoint; default: what the flow's host wants.
+        /// Resource to request at a v1 endpoint. Default: the resource of the flow's host.
         resource: Text,
-        /// Request Continuous Access Evaluation tokens: Entra ID can revoke them early, and upstreams may challenge them.
+        /// Request Continuous Access Evaluation tokens, which Entra ID can revoke early. Default: `false`.
         cae: Flag,
     }
 }
@@ -201,39 +204,41 @@ section! {
 section! {
     /// The caller's own Entra ID token, exchanged for one that the flow accepts, in the same user's name.
     OnBehalfOf {
-        /// The application that callers' tokens are made for.
+        /// The application that callers' tokens are made for (their `aud`).
         client_id: Text,
-        /// Its client secret.
+        /// Client secret: its *value*, not its ID.
         secret: Source,
-        /// The secret that takes over when the provider refuses the first.
+        /// The other client secret during a change: tried if the provider refuses the first.
         next_secret: Source,
-        /// Certificate, chain and private key instead of a secret: PEM or PKCS#12, binary or in base64.
+        /// Certificate, chain and private key, instead of a client secret: PEM or PKCS#12, binary or in Base64.
         certificate: Source,
-        /// What opens the key or the PKCS#12 file.
+        /// Passphrase of the private key or the PKCS#12 file.
         passphrase: Source,
-        /// How assertions are signed.
+        /// How assertions are signed; `ES256` only if the provider is not Entra ID. Default: `defaults.client_certificate.algorithm`.
         algorithm: Choice<Algorithm>,
-        /// Whether the certificate's chain travels along.
+        /// Whether assertions contain the certificate's chain (`x5c`), for applications that trust a certificate's subject and issuer.
+        /// Default: `defaults.client_certificate.send_chain`.
         send_chain: Flag,
-        /// File with another issuer's token instead of a secret, read again for each request.
+        /// File with a token of another issuer, instead of a client secret; read again for each request.
         federated_token_file: Text,
-        /// When the secret expires: for metrics and warnings.
+        /// Date on which `secret` expires: for the metric, `check` and the log, from 30 days ahead.
         expires: Moment,
-        /// Tenant id or domain.
+        /// Tenant id or one of its domains. Default: `defaults.entra.tenant`.
         tenant: Text,
-        /// The cloud the tenant is in.
+        /// The cloud of the tenant. Default: `defaults.entra.cloud`.
         cloud: Choice<Cloud>,
-        /// A sovereign or simulated Entra ID instead of the cloud's.
+        /// Address of a sovereign or simulated Entra ID. Default: `defaults.entra.authority`, else the cloud's.
         authority: Text,
-        /// v2 asks with scope, v1 with resource.
+        /// Token endpoint of Entra ID: `v2` requests `scope`, `v1` requests `resource`. Default: `defaults.entra.endpoint`.
         endpoint: Choice<Endpoint>,
-        /// How id and secret travel.
+        /// How client id and secret are sent: `post` in the form, `basic` by HTTP Basic. Default: `defaults.client_secret.client_auth`.
         client_auth: Choice<ClientAuth>,
-        /// What to ask for, permission by permission or all that were consented (/.default); default: what the flow's host wants.
+        /// Permissions to request, one by one, or one scope that ends in `/.default`: everything that was consented to. Default: the
+        /// scope of the flow's host.
         scope: OneOrMore<Text>,
-        /// What to ask for at a v1 endpoint; default: what the flow's host wants.
+        /// Resource to request at a v1 endpoint. Default: the resource of the flow's host.
         resource: Text,
-        /// Request Continuous Access Evaluation tokens: Entra ID can revoke them early, and upstreams may challenge them.
+        /// Request Continuous Access Evaluation tokens, which Entra ID can revoke early. Default: `false`.
         cae: Flag,
     }
     required { client_id, }
@@ -242,51 +247,53 @@ section! {
 section! {
     /// A person's account: signed in once with `flowgate sign-in`, renewed by the gateway.
     RefreshToken {
-        /// The application's client id.
+        /// Application (client) ID of the app registration.
         client_id: Text,
-        /// Its client secret; with no proof at all it is a public client.
+        /// Client secret: its *value*, not its ID.
         secret: Source,
-        /// The secret that follows, while it is rolled over.
+        /// The other client secret during a change: tried if the provider refuses the first.
         next_secret: Source,
-        /// When the secret expires: for metrics and warnings.
+        /// Date on which `secret` expires: for the metric, `check` and the log, from 30 days ahead.
         expires: Moment,
-        /// Its certificate with the private key, instead of a secret.
+        /// Certificate, chain and private key, instead of a client secret: PEM or PKCS#12, binary or in Base64.
         certificate: Source,
-        /// Opens the certificate's key.
+        /// Passphrase of the private key or the PKCS#12 file.
         passphrase: Source,
-        /// Signature algorithm of the certificate's assertions.
+        /// How assertions are signed; `ES256` only if the provider is not Entra ID. Default: `defaults.client_certificate.algorithm`.
         algorithm: Choice<Algorithm>,
-        /// Whether the certificate's chain travels along.
+        /// Whether assertions contain the certificate's chain (`x5c`), for applications that trust a certificate's subject and issuer.
+        /// Default: `defaults.client_certificate.send_chain`.
         send_chain: Flag,
-        /// File with another issuer's token, instead of a secret.
+        /// File with a token of another issuer, instead of a client secret; read again for each request.
         federated_token_file: Text,
-        /// Tenant id or domain.
+        /// Tenant id or one of its domains. Default: `defaults.entra.tenant`.
         tenant: Text,
-        /// The cloud the tenant is in.
+        /// The cloud of the tenant. Default: `defaults.entra.cloud`.
         cloud: Choice<Cloud>,
-        /// A sovereign or simulated Entra ID instead of the cloud's.
+        /// Address of a sovereign or simulated Entra ID. Default: `defaults.entra.authority`, else the cloud's.
         authority: Text,
-        /// v2 asks with scope, v1 with resource.
+        /// Token endpoint of Entra ID: `v2` requests `scope`, `v1` requests `resource`. Default: `defaults.entra.endpoint`.
         endpoint: Choice<Endpoint>,
         /// Token endpoint of a server that is not Entra ID.
         token_url: Text,
-        /// Authorization endpoint of a server that is not Entra ID: where a person signs in.
+        /// Authorization endpoint of a server that is not Entra ID, where a person signs in.
         authorize_url: Text,
-        /// Device authorization endpoint of a server that is not Entra ID.
+        /// Device authorization endpoint of a server that is not Entra ID, for `--device-code`; used with PKCE (RFC 7636).
         device_url: Text,
-        /// How id and secret travel.
+        /// How client id and secret are sent: `post` in the form, `basic` by HTTP Basic. Default: `defaults.client_secret.client_auth`.
         client_auth: Choice<ClientAuth>,
-        /// What to ask for: permissions one by one, or /.default; default: what the flow's host wants.
+        /// Permissions to request, one by one, or one scope that ends in `/.default`. Without a resource they are Microsoft Graph's.
+        /// Default: the scope of the flow's host.
         scope: OneOrMore<Text>,
-        /// What to ask for at a v1 endpoint; default: what the flow's host wants.
+        /// Resource to request at a v1 endpoint. Default: the resource of the flow's host.
         resource: Text,
-        /// Further form fields for a server that is not Entra ID.
+        /// Further form fields for a server that is not Entra ID, also at the sign-in: `{ audience: … }`.
         parameters: Free<Text>,
-        /// Whether to ask for tokens that the resource may revoke at once (continuous access evaluation).
+        /// Request Continuous Access Evaluation tokens, which Entra ID can revoke early. Default: `false`.
         cae: Flag,
         /// Where the refresh token is kept.
         store: Store,
-        /// The store's key, 32 bytes as 64 hexadecimal digits or in Base64.
+        /// Key of the store: 32 bytes as 64 hexadecimal digits or in Base64, as `openssl rand -hex 32` prints it.
         store_key: Source,
     }
     required { client_id, store, store_key, }
@@ -295,11 +302,13 @@ section! {
 section! {
     /// Where a refresh token is kept.
     Store {
-        /// A file in a folder that the gateway may write, relative to the configuration file.
+        /// File in a folder that the gateway may write; relative to the configuration file.
         file: Text,
-        /// A secret in Azure Key Vault instead, `https://VAULT/secrets/NAME`: new tokens become new versions of it.
+        /// Secret in Azure Key Vault, `https://<vault>.vault.azure.net/secrets/<name>`: new tokens become new versions of it.
         key_vault: Text,
-        /// Who reads and writes it there; default: `secrets.key_vault.credential`.
+        /// Credential that reads and writes that secret. It needs the role *Key Vault Secrets Officer* on it. It is never this credential
+        /// itself, nor one whose own secret is read with it. Nothing else may be read from that secret. Default:
+        /// `secrets.key_vault.credential`.
         credential: Text,
     }
     rules { with_key_vault(one_of(&["file", "key_vault"])) }

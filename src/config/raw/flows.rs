@@ -7,41 +7,41 @@ use settings::values::{Any, Choice, Flag, OneOrMore, Size, Span, Text};
 section! {
     /// A short stable name for a trigger URL, and who may use it.
     Flow {
-        /// Where the flow really is; with sig= it is a secret.
+        /// URL of the flow's trigger. With `sig=` in it, it is a secret.
         url: Source,
-        /// Mandatory: caller names, or anyone.
+        /// Names of callers, or `anyone` alone.
         who_can_trigger: OneOrMore<Text>,
-        /// Which credential obtains the token; none: the URL's own signature is used.
+        /// Credential that obtains the token; `none`: the URL's own signature is used. Default: `defaults.flow.credential`.
         credential: Text,
-        /// What to ask the credential's token for; default: what the host wants.
+        /// Scope of the credential's token (v2). Default: the scope of the URL's host.
         scope: OneOrMore<Text>,
-        /// What to ask for at a v1 endpoint; default: what the host wants.
+        /// Resource of the credential's token (v1). Default: the resource of the URL's host.
         resource: Text,
-        /// What answers at the URL; default: from the URL's shape.
+        /// Whose error answers are recognised; for an Azure Logic App (`*.logic.azure.com`) write `logic_app`. Default: from the URL.
         kind: Choice<Kind>,
-        /// Path callers use; default: a slash and the flow's name.
+        /// Path that callers use. Default: `/<name>`.
         path: Text,
-        /// Whether path/… goes to url/….
+        /// Whether `<path>/…` is forwarded to `<url>/…`. Default: `false`.
         subpaths: Flag,
-        /// Query parameters callers may pass; default: none.
+        /// Query parameters that callers may pass, once or several times; others get 400. Default: none.
         query: OneOrMore<Text>,
-        /// Accepted methods.
+        /// Accepted methods. Default: `defaults.flow.methods`.
         methods: OneOrMore<Choice<Method>>,
-        /// From sending the request to the response head.
+        /// From sending the request to the head of the answer; then 504. Default: `defaults.flow.timeout`.
         timeout: Span,
-        /// Largest body.
+        /// Largest body; over it 413. Default: `defaults.flow.body_limit`.
         body_limit: Size,
-        /// Accepted media types; default: any.
+        /// Accepted media types; others get 415. Default: any.
         content_types: OneOrMore<Text>,
-        /// What the flow is known to want of its caller.
+        /// What the flow is known to require of its callers.
         trigger: Trigger,
-        /// Response headers that are treated specially.
+        /// Headers of the flow's answer that are treated specially.
         response_headers: ResponseHeaders,
-        /// Whether the flow learns the caller's address.
+        /// Whether the flow gets the caller's address as `X-Forwarded-For`. Default: `false`.
         forward_client_address: Flag,
-        /// Yes, anyone may use the gateway's credential through this flow.
+        /// Yes, anyone may use this flow *with* the gateway's credential. Default: `false`.
         open: Flag,
-        /// Yes, a Microsoft token may go to a host that is not Microsoft's.
+        /// Yes, a Microsoft token may be sent to a host that is not Microsoft's. Default: `false`.
         allow_host: Flag,
     }
     required { url, who_can_trigger, }
@@ -51,15 +51,15 @@ section! {
 section! {
     /// What the flow is known to want of its caller: its "Who can trigger the flow?".
     Trigger {
-        /// Any user in the tenant, specific users, or anyone with the URL.
+        /// Whom the flow admits: `tenant` ("Any user in my tenant"), `users` ("Specific users in my tenant") or `anyone`.
         mode: Choice<Mode>,
-        /// The flow's tenant, a GUID.
+        /// Tenant id of the flow (a GUID).
         tenant: Text,
-        /// Object ids the flow admits in mode users (GUIDs).
+        /// Object ids of "Specific users in my tenant" (GUIDs).
         object_ids: OneOrMore<Text>,
-        /// The one method its trigger accepts.
+        /// The one method that the trigger accepts.
         method: Choice<Method>,
-        /// How it answers: sync, async (202 and a Location) or accepted (202 and nothing else).
+        /// How the flow answers: `sync`, `async` (202 and a `Location`) or `accepted` (202 and nothing else).
         responds: Choice<Responds>,
     }
 }
@@ -67,9 +67,9 @@ section! {
 section! {
     /// Response headers that are treated specially.
     ResponseHeaders {
-        /// Kept back although they would pass.
+        /// Headers that are removed although they would pass.
         remove: Any<Text>,
-        /// Passed although they would be kept back.
+        /// Headers that pass although they would be removed.
         pass: Any<Text>,
     }
 }

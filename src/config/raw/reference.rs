@@ -80,13 +80,13 @@ impl Shape for Source {
 section! {
     /// Where a secret comes from: exactly one of the keys.
     SecretReference {
-        /// Name of an environment variable.
+        /// Name of an environment variable; read once, at the start.
         env: Variable,
-        /// Path of a file, re-read on change; relative to the configuration file.
+        /// Path of a file, relative to the configuration file; read again when it changes.
         file: Text,
         /// Address of a secret in Azure Key Vault: `https://<vault>.vault.azure.net/secrets/<name>`.
         key_vault: Text,
-        /// The credential that reads it, if not the one under `secrets.key_vault`.
+        /// Credential that reads the vault. Default: `secrets.key_vault.credential`.
         credential: Text,
     }
     rules { with_key_vault(one_of(&["env", "file", "key_vault"])) }

@@ -50,6 +50,7 @@ mod rescue;
 mod stage;
 
 pub use limits::{Draining, InFlightSlots};
+pub use observe::FIELDS as ACCESS_LOG_FIELDS;
 use stage::{Answering, Stage, Step};
 
 /// What one configuration comes to: each stage with its own settings of every flow and caller.

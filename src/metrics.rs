@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use prometheus::{
     Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Registry, TextEncoder, core::Collector, core::Desc,
 };
 
 use crate::clock::Clock;
@@ -37,7 +37,7 @@ type Measurements = Arc<Mutex<Vec<Arc<dyn Fn() + Send + Sync>>>>;
 /// Every family the gateway exposes. Field and family have the same name, without the prefix `flowgate_`.
 #[derive(Clone)]
 pub struct Metrics {
-    registry: Registry,
+    families: Arc<Families>,
     measurements: Measurements,
     /// `flow`, `caller`, `outcome`, `fault`, `status`.
     pub requests_total: IntCounterVec,
@@ -100,10 +100,10 @@ impl Metrics {
         reason = "one entry a family: split, the list could no longer be read at once"
     )]
     pub fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        let own = &registry;
+        let mut families = Families::default();
+        let own = &mut families;
         #[cfg(target_os = "linux")]
-        own.register(Box::new(
+        own.registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
         let build = gauges(
@@ -121,7 +121,7 @@ impl Metrics {
             requests_total: counters(
                 own,
                 "requests_total",
-                "Requests answered, by outcome: forwarded or the refusal's code.",
+                "Requests, by `outcome`: `forwarded`, a code, or `caller_gone`.",
                 &["flow", "caller", "outcome", "fault", "status"],
             )?,
             request_duration_seconds: histograms(
@@ -141,7 +141,7 @@ impl Metrics {
             upstream_duration_seconds: histograms(
                 own,
                 "upstream_duration_seconds",
-                "From sending the request to the flow's response head.",
+                "From sending the request, the wait for a connection included, to the head of the flow's answer.",
                 flow,
                 BUCKETS,
             )?,
@@ -160,7 +160,7 @@ impl Metrics {
             upstream_responses_total: counters(
                 own,
                 "upstream_responses_total",
-                "Answers of the flows, with the catalogued error code or -.",
+                "Answers of the flows; `code` is the service's error code if it is a known one.",
                 &["flow", "status", "code"],
             )?,
             identity_failures_total: counters(
@@ -172,7 +172,7 @@ impl Metrics {
             token_requests_total: counters(
                 own,
                 "token_requests_total",
-                "Requests to token endpoints.",
+                "Requests to token endpoints: `ok`, or the reason why there is no token.",
                 &["credential", "result"],
             )?,
             token_request_duration_seconds: histograms(
@@ -185,55 +185,55 @@ impl Metrics {
             token_cache_total: counters(
                 own,
                 "token_cache_total",
-                "Look-ups of tokens: hit, miss (waited for a fetch), stale (served while the provider is down).",
+                "Look-ups of tokens: `hit`, `miss` (waited for a fetch), `stale` (served while the provider is down).",
                 &["credential", "result"],
             )?,
             token_expiry: Dates::new(float_gauges(
                 own,
                 "token_expiry_timestamp_seconds",
-                "When the token in use expires.",
+                "When the token in use expires; of several, the earliest. A token that is no longer served has no series.",
                 credential,
             )?),
             secret_expiry: Dates::new(float_gauges(
                 own,
                 "secret_expiry_timestamp_seconds",
-                "When the credential's secret expires, where that is known.",
+                "When the credential's secret expires: the earliest known date of its `expires`, its certificate, the vaults that it is read from, and the end of an unused sign-in. Without any there is no series.",
                 credential,
             )?),
             secret_reads_total: counters(
                 own,
                 "secret_reads_total",
-                "Reads of secrets.",
+                "Reads of secrets: `source` is `env` or `file` (at the start and at each reload, `result` is `ok` or `failed`) or `key_vault`.",
                 &["source", "result"],
             )?,
             secret_writes_total: counters(
                 own,
                 "secret_writes_total",
-                "Writes of secrets.",
+                "Writes of sign-ins to a vault: `source` is `key_vault`; `result` is `ok`, `overtaken` (another writer was first, and its value stays) or the reason of the failure.",
                 &["source", "result"],
             )?,
             caller_key_expiry_timestamp_seconds: float_gauges(
                 own,
                 "caller_key_expiry_timestamp_seconds",
-                "When the caller's last key expires, where that is known.",
+                "When the caller's last API key expires, if that is known.",
                 &["caller"],
             )?,
             certificate_expiry_timestamp_seconds: float_gauges(
                 own,
                 "certificate_expiry_timestamp_seconds",
-                "When a certificate expires.",
+                "When a certificate expires; `server`: that of `server.tls`.",
                 &["use"],
             )?,
             key_set_refreshes_total: counters(
                 own,
                 "key_set_refreshes_total",
-                "Fetches of issuers' key sets.",
+                "Fetches of issuers' keys, by the first caller that uses them.",
                 &["key_set", "result"],
             )?,
             key_set_age_seconds: float_gauges(
                 own,
                 "key_set_age_seconds",
-                "Age of the key set in use.",
+                "Age of the keys in use; after 24 hours they no longer count.",
                 &["key_set"],
             )?,
             connection_errors_total: counters(
@@ -242,53 +242,37 @@ impl Metrics {
                 "Callers' connections that ended in an error.",
                 &["reason"],
             )?,
-            connections: {
-                let gauge =
-                    IntGauge::new("flowgate_connections", "Callers' connections open now.")?;
-                own.register(Box::new(gauge.clone()))?;
-                gauge
-            },
-            clock_skew_seconds: {
-                let gauge = Gauge::new(
-                    "flowgate_clock_skew_seconds",
-                    "Seconds that this machine's clock is ahead of the identity providers'; negative: behind.",
-                )?;
-                own.register(Box::new(gauge.clone()))?;
-                Arc::new(skew::Known::new(gauge))
-            },
+            connections: gauge(own, "connections", "Callers' connections that are open.")?,
+            clock_skew_seconds: Arc::new(skew::Known::new(own.add(Gauge::with_opts(options(
+                "clock_skew_seconds",
+                "Seconds that this machine's clock is ahead of the identity providers'; negative: behind. Of several providers the one that differs least counts; 0 until one has been asked.",
+            ))?)?)),
             config_reloads_total: present(
                 counters(
                     own,
                     "config_reloads_total",
-                    "Reloads of the configuration.",
+                    "Reloads of the configuration: `ok` (also a SIGHUP that found nothing changed), `failed`, or `unreadable` (reading the files took longer than 10 s).",
                     &["result"],
                 )?,
                 &["ok", "failed", "unreadable"],
             ),
-            config_last_reload_success: {
-                let gauge = IntGauge::new(
-                    "flowgate_config_last_reload_success",
-                    "1 when the last reload succeeded.",
-                )?;
-                own.register(Box::new(gauge.clone()))?;
-                gauge
-            },
+            config_last_reload_success: gauge(own, "config_last_reload_success", "1 if the last reload succeeded.")?,
             config_info: gauges(
                 own,
                 "config_info",
-                "1 for the configuration in force.",
+                "1 for the configuration in force: compare replicas. The hash is over the text of the configuration files, without secrets and certificates in files of their own.",
                 &["hash"],
             )?,
             log_lines_dropped_total: present(
                 counters(
                     own,
                     "log_lines_dropped_total",
-                    "Log lines that were dropped or could not be written.",
+                    "Log lines that were dropped or could not be written: `access` or `diagnostics`.",
                     &["stream"],
                 )?,
                 &["access", "diagnostics"],
             ),
-            registry,
+            families: Arc::new(families),
             measurements: Measurements::default(),
         })
     }
@@ -308,6 +292,12 @@ impl Metrics {
         ClockSkew::new(&self.clock_skew_seconds, clock)
     }
 
+    /// Each family of the gateway's own, in the order of the list.
+    #[must_use]
+    pub fn described(&self) -> &[Desc] {
+        &self.families.described
+    }
+
     /// Everything, as Prometheus text.
     pub fn text(&self) -> Result<String, prometheus::Error> {
         let measurements = self
@@ -318,7 +308,7 @@ impl Metrics {
         for measure in measurements {
             measure();
         }
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        TextEncoder::new().encode_to_string(&self.families.registry.gather())
     }
 }
 
@@ -328,15 +318,28 @@ pub fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }
 
+/// What is scraped, and what it is called.
+#[derive(Default)]
+struct Families {
+    registry: Registry,
+    described: Vec<Desc>,
+}
+
+impl Families {
+    fn add<F: Collector + Clone + 'static>(&mut self, family: F) -> Result<F, prometheus::Error> {
+        self.described.extend(family.desc().into_iter().cloned());
+        self.registry.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+}
+
 fn counters(
-    registry: &Registry,
+    own: &mut Families,
     name: &str,
     help: &str,
     labels: &[&str],
 ) -> Result<IntCounterVec, prometheus::Error> {
-    let family = IntCounterVec::new(options(name, help), labels)?;
-    registry.register(Box::new(family.clone()))?;
-    Ok(family)
+    own.add(IntCounterVec::new(options(name, help), labels)?)
 }
 
 /// The family with these series at 0: an alert on an increase would miss the first event of a series that begins with it.
@@ -347,30 +350,30 @@ fn present(family: IntCounterVec, words: &[&str]) -> IntCounterVec {
     family
 }
 
+fn gauge(own: &mut Families, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    own.add(IntGauge::with_opts(options(name, help))?)
+}
+
 fn gauges(
-    registry: &Registry,
+    own: &mut Families,
     name: &str,
     help: &str,
     labels: &[&str],
 ) -> Result<IntGaugeVec, prometheus::Error> {
-    let family = IntGaugeVec::new(options(name, help), labels)?;
-    registry.register(Box::new(family.clone()))?;
-    Ok(family)
+    own.add(IntGaugeVec::new(options(name, help), labels)?)
 }
 
 fn float_gauges(
-    registry: &Registry,
+    own: &mut Families,
     name: &str,
     help: &str,
     labels: &[&str],
 ) -> Result<GaugeVec, prometheus::Error> {
-    let family = GaugeVec::new(options(name, help), labels)?;
-    registry.register(Box::new(family.clone()))?;
-    Ok(family)
+    own.add(GaugeVec::new(options(name, help), labels)?)
 }
 
 fn histograms(
-    registry: &Registry,
+    own: &mut Families,
     name: &str,
     help: &str,
     labels: &[&str],
@@ -379,9 +382,7 @@ fn histograms(
     let options = HistogramOpts::new(name, help)
         .namespace("flowgate")
         .buckets(buckets.to_vec());
-    let family = HistogramVec::new(options, labels)?;
-    registry.register(Box::new(family.clone()))?;
-    Ok(family)
+    own.add(HistogramVec::new(options, labels)?)
 }
 
 fn options(name: &str, help: &str) -> Opts {

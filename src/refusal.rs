@@ -120,16 +120,7 @@ impl Refusal {
                     Code::UpstreamRejectedCredential
                 }
                 upstream::Failure::TokenRenewed => Code::TokenRenewed,
-                upstream::Failure::Service { finding, .. } => match finding.verdict {
-                    Verdict::RejectedGateway => Code::FlowRejectedGateway,
-                    Verdict::NotFound => Code::FlowNotFound,
-                    Verdict::Disabled => Code::FlowDisabled,
-                    Verdict::NoResponse => Code::FlowNoResponse,
-                    Verdict::Timeout => Code::FlowTimeout,
-                    Verdict::BodyInvalid => Code::FlowBodyInvalid,
-                    Verdict::SchemaMismatch => Code::FlowSchemaMismatch,
-                    Verdict::Throttled => Code::FlowThrottled,
-                },
+                upstream::Failure::Service { finding, .. } => of_service(finding.verdict),
             },
             Self::Panicked => Code::InternalError,
         }
@@ -273,6 +264,21 @@ impl Refusal {
             .extensions_mut()
             .insert(Refused(std::sync::Arc::new(self)));
         response
+    }
+}
+
+/// What a finding in the answer of the service becomes.
+#[must_use]
+pub const fn of_service(verdict: Verdict) -> Code {
+    match verdict {
+        Verdict::RejectedGateway => Code::FlowRejectedGateway,
+        Verdict::NotFound => Code::FlowNotFound,
+        Verdict::Disabled => Code::FlowDisabled,
+        Verdict::NoResponse => Code::FlowNoResponse,
+        Verdict::Timeout => Code::FlowTimeout,
+        Verdict::BodyInvalid => Code::FlowBodyInvalid,
+        Verdict::SchemaMismatch => Code::FlowSchemaMismatch,
+        Verdict::Throttled => Code::FlowThrottled,
     }
 }
 

@@ -164,7 +164,7 @@ section! {
 section! {
     /// Logs: access lines to standard output, diagnostics to standard error.
     Log {
-        /// Most detailed level. Libraries log at `info` or above only.
+        /// Most detailed level. Of libraries only errors are logged.
         level: Choice<Level>,
         /// Format of every line. Default: `text` on a terminal, else `json`.
         format: Choice<Format>,

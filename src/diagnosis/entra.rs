@@ -2,7 +2,7 @@
 //!
 //! In: a code of `error_codes`, or a word of `suberror`. Out: its [`Meaning`] or [`Suberror`], for log, status page and commands.
 //! Decides nothing: Microsoft asks programs not to branch on these numbers but to show them to people. The tables are data, one file
-//! for each theme; `docs/entra-errors.md` lists the same, and a test compares the two.
+//! for each theme; `docs/entra-errors.md` is printed from them.
 
 mod account;
 mod application;

@@ -1,7 +1,7 @@
 //! Every reason for which something that the gateway asked for did not come: one table.
 //!
 //! In: nothing; data only. Out: for each reason its word, as metrics, log and pages write it, whose fault it is, what it means and what
-//! to change. `docs/operations.md` lists the same words, and a test compares the two. A word is a promise: added, never renamed.
+//! to change. `docs/metrics.md` is printed from this table. A word is a promise: added, never renamed.
 //! Where a fix names the command `flowgate sign-in`, it is in backticks, so that code that knows the whole command line can put it
 //! there ([`super::Explanation::fix_with`]).
 

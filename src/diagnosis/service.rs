@@ -44,7 +44,7 @@ pub struct Finding {
     /// The service's code, as metrics and log carry it.
     pub code: &'static str,
     /// Words of the message that distinguish two meanings of one code; empty: any message.
-    message: &'static str,
+    pub message: &'static str,
     /// What it comes to.
     pub verdict: Verdict,
     /// Whether a fresh token can heal it (design decision 5).
@@ -303,6 +303,12 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
         .iter()
         .map(|entry| entry.code)
         .filter(move |code| std::mem::replace(&mut last, code) != *code)
+}
+
+/// Every entry, in the order in which they are looked up.
+#[must_use]
+pub const fn catalogue() -> &'static [Finding] {
+    CATALOGUE
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ mod line;
 use failures::Failures;
 use line::Line;
 
+pub use line::FIELDS;
+
 /// Watches every request.
 pub struct Observe(Arc<Observer>);
 

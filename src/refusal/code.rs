@@ -1,6 +1,6 @@
 //! The table of codes: what each means, whose fault it is, what to change, whether the flow ran.
 //!
-//! `docs/codes.md` lists the same; a test compares the two. A code is a promise: added, never renamed.
+//! `docs/codes.md` is printed from it. A code is a promise: added, never renamed.
 
 use std::time::Duration;
 
@@ -268,7 +268,7 @@ impl Code {
                         "No valid identity",
                         "The request does not prove who sent it.",
                         "Send a valid credential; the gateway's log says under this request id why this one was not.",
-                        "See `reason`: operations.md, \"Why a caller was not recognised\", explains each.",
+                        "See `reason`: metrics.md, \"Why a caller was not recognised\", explains each.",
                     )
                 }
             }

@@ -6,79 +6,63 @@
 use std::error::Error as _;
 use std::io;
 
-/// Why a connection ended in an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// A socket could not be accepted: out of descriptors or memory.
-    Accept,
-    /// TLS was not agreed on.
-    Tls,
-    /// TLS or the choice of protocol took too long.
-    Handshake,
-    /// A request's head took too long: 408.
-    Timeout,
-    /// A head that is no HTTP, or ambiguous: the parser's own 400.
-    Parse,
-    /// A head or target over the limit: the parser's own 431.
-    HeadTooLarge,
-    /// A breach of HTTP/2, or more resets than allowed, or no answer to a ping.
-    Protocol,
-    /// The caller cancels its requests faster than they can be answered.
-    Reset,
-    /// The caller left in the middle of a request or of its answer.
-    ClosedEarly,
-    /// The caller did not take its answer.
-    WriteTimeout,
-    /// The answer broke off at its source, so the connection did too.
-    AnswerAborted,
-    /// Calls in flight were cut off at the end of the drain.
-    Drain,
-    /// It made room for another, at the limit of connections or open files.
-    Displaced,
-    /// The socket failed.
-    Io,
+macro_rules! reasons {
+    ($($name:ident $word:literal $meaning:literal)*) => {
+        /// Why a connection ended in an error.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Reason { $(#[doc = $meaning] $name,)* }
+
+        impl Reason {
+            /// Every reason, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The word in the metric.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            /// What it means, as the documents print it.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    Accept "accept"
+        "a socket could not be accepted: out of file descriptors or memory. Open connections are still served"
+    Tls "tls"
+        "no agreement on TLS: another protocol, an unknown certificate authority, a plain HTTP request"
+    Handshake "handshake"
+        "TLS, or the first bytes that tell HTTP/1 from HTTP/2, took longer than `server.head_timeout`"
+    Timeout "timeout"
+        "the head of a request took longer than `server.head_timeout`; answered 408"
+    Parse "parse"
+        "the head is not HTTP, or ambiguous; answered 400 by the parser"
+    HeadTooLarge "head_too_large"
+        "a head over 32 KiB, or more than 100 fields; answered 431 by the parser"
+    Protocol "protocol"
+        "a violation of HTTP/2, more resets than allowed, or no answer to a ping"
+    Reset "reset"
+        "the caller cancelled 500 requests more than it let the gateway answer"
+    ClosedEarly "closed_early"
+        "the caller left in the middle of a request or of its answer"
+    WriteTimeout "write_timeout"
+        "the caller read nothing, or too little, of its answer for `server.body_idle_timeout`; over HTTP/2 this ends only the stream, and at once if no call on the connection has been identified"
+    AnswerAborted "answer_aborted"
+        "the flow's answer broke off, and the connection with it, so that the answer does not look complete"
+    Drain "drain"
+        "calls in flight were cut off because `server.drain` was over"
+    Displaced "displaced"
+        "the connection ended to make room for another, at the limit of connections or open files"
+    Io "io"
+        "the socket failed while a request or its answer was on the way, mostly a reset by the caller"
 }
 
 impl Reason {
-    /// All of them.
-    pub const ALL: [Self; 14] = [
-        Self::Accept,
-        Self::Tls,
-        Self::Handshake,
-        Self::Timeout,
-        Self::Parse,
-        Self::HeadTooLarge,
-        Self::Protocol,
-        Self::Reset,
-        Self::ClosedEarly,
-        Self::WriteTimeout,
-        Self::AnswerAborted,
-        Self::Drain,
-        Self::Displaced,
-        Self::Io,
-    ];
-
-    /// The word in the metric.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Accept => "accept",
-            Self::Tls => "tls",
-            Self::Handshake => "handshake",
-            Self::Timeout => "timeout",
-            Self::Parse => "parse",
-            Self::HeadTooLarge => "head_too_large",
-            Self::Protocol => "protocol",
-            Self::Reset => "reset",
-            Self::ClosedEarly => "closed_early",
-            Self::WriteTimeout => "write_timeout",
-            Self::AnswerAborted => "answer_aborted",
-            Self::Drain => "drain",
-            Self::Displaced => "displaced",
-            Self::Io => "io",
-        }
-    }
-
     /// Of an error of an HTTP connection.
     pub(super) fn of(error: &hyper::Error) -> Self {
         if error.is_parse_too_large() {

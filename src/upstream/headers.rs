@@ -13,7 +13,7 @@ use crate::flow::belongs_to_one_hop;
 /// headers (RFC 9110 section 7.6.1) and framing, what the gateway sets itself, and proofs. `accept-encoding`: an answer that is
 /// compressed cannot be checked. API keys and signatures are here by their usual names: what no caller of the configuration uses
 /// proves nothing, and a flow that believed it would believe anybody (contract, "Who is admitted", 2). Sorted, to be searched.
-const NOT_UPSTREAM: &[&str] = &[
+pub const NOT_UPSTREAM: &[&str] = &[
     "accept-encoding",
     "authorization",
     "connection",
@@ -46,7 +46,7 @@ const NOT_UPSTREAM: &[&str] = &[
 
 /// Never towards a caller, besides the service's own `x-ms-*`: hop-by-hop headers and framing, and what speaks of the flow's server to a
 /// browser. Sorted, to be searched.
-const NOT_DOWNSTREAM: &[&str] = &[
+pub const NOT_DOWNSTREAM: &[&str] = &[
     "alt-svc",
     "authentication-info",
     "clear-site-data",

@@ -1,7 +1,7 @@
 //! One request's line: in the access log, and in the diagnostics when something has to be changed.
 //!
-//! Every field is a configured name, a fixed word, a number or a checked id; nothing of a header, body or query gets in. Fields are
-//! listed in `docs/logs.md`.
+//! Every field is a configured name, a fixed word, a number or a checked id; nothing of a header, body or query gets in. `docs/logs.md`
+//! is printed from the list of fields.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -36,41 +36,86 @@ pub struct Line<'a> {
     pub own: Option<Duration>,
 }
 
-/// The access line's fields, in their order.
-#[derive(Serialize)]
-struct Fields<'a> {
-    time: String,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<std::net::IpAddr>,
-    method: &'a str,
-    flow: &'a str,
-    caller: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recognised: Option<&'a str>,
-    proof: &'a str,
-    outcome: &'a str,
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    flow_status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    flow_code: Option<&'a str>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    replayed: bool,
-    bytes: u64,
-    end: &'a str,
-    total_ms: f64,
-    gateway_ms: f64,
-    token_ms: f64,
-    upstream_ms: f64,
+/// Makes the struct of an access line, and the list that the documents print.
+macro_rules! fields {
+    (
+        $(#[doc = $about:literal])+
+        struct $line:ident<$life:lifetime> {
+            $($(#[doc = $meaning:literal])+ $(#[serde($($skipped:tt)+)])? $name:ident: $shape:ty,)*
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Serialize)]
+        struct $line<$life> {
+            $($(#[doc = $meaning])+ $(#[serde($($skipped)+)])? $name: $shape,)*
+        }
+
+        /// Each field of an access line, and what it means.
+        pub const FIELDS: &[(&str, &str)] = &[$((stringify!($name), concat!($($meaning),+)),)*];
+    };
+}
+
+fields! {
+    /// The access line's fields, in their order.
+    struct Fields<'a> {
+        /// When the request ended, UTC, with milliseconds.
+        time: String,
+        /// The caller's `X-Request-Id` if it has 1–64 characters of `A-Za-z0-9._-`, else the gateway's own. The flow gets it as
+        /// `x-ms-client-tracking-id`.
+        request_id: &'a str,
+        /// The peer of the socket, never taken from a header.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client: Option<std::net::IpAddr>,
+        /// The request's method; an invented one is `-`.
+        method: &'a str,
+        /// The flow, once the caller may know that it exists; else `-`.
+        flow: &'a str,
+        /// The caller that admitted it, or `anyone`; `-` if none did.
+        caller: &'a str,
+        /// Of a 403 `not_allowed` or a 404: the first configured caller that matches. Never a metric's label.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recognised: Option<&'a str>,
+        /// `api_key`, `entra`, `jwt` or `anyone`; else `-`.
+        proof: &'a str,
+        /// `forwarded`, a code, or `caller_gone`.
+        outcome: &'a str,
+        /// The status of the answer; 499: the caller hung up before.
+        status: u16,
+        /// `caller`, `gateway`, `identity_provider` or `flow`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fault: Option<&'a str>,
+        /// Why the caller was not recognised.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+        /// After a refusal: `not_started`, `started` or `unknown`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run: Option<&'a str>,
+        /// The run in the flow's history.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run_id: Option<&'a str>,
+        /// The flow's own status.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        flow_status: Option<u16>,
+        /// The service's error code.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        flow_code: Option<&'a str>,
+        /// `true`: the token was refused, and the call was sent once more with a new one.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        replayed: bool,
+        /// Bytes of the answer's body that were handed on.
+        bytes: u64,
+        /// `complete`; `broken`: the flow's side broke off; `abandoned`: the caller stopped reading. An answer to HEAD is `complete` with
+        /// its head.
+        end: &'a str,
+        /// From arrival to the end.
+        total_ms: f64,
+        /// The gateway's own share up to the response head.
+        gateway_ms: f64,
+        /// The wait for a token.
+        token_ms: f64,
+        /// From sending to the flow's response head.
+        upstream_ms: f64,
+    }
 }
 
 impl Line<'_> {

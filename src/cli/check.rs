@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_at_once_with_place_and_cure() {
+    fn every_problem_is_reported_at_once_with_place_and_fix() {
         let (code, out, err) = checked(
             "server:\n  listen: here\nlog:\n  level: loud\n  colour: red\n",
             false,

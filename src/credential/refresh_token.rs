@@ -552,7 +552,7 @@ fn person(reason: Reason) -> AttemptError {
 
 impl From<StoreError> for AttemptError {
     fn from(error: StoreError) -> Self {
-        if error.mended_by_sign_in() {
+        if error.fixed_by_sign_in() {
             person(error.reason())
         } else {
             Self::from(Failure::Unusable {

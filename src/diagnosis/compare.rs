@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_is_told_whole() {
+    fn what_was_sent_is_reported_completely() {
         let reported = sent(&claims(
             &serde_json::json!({"aud": "a", "oid": "5555", "appid": "2222", "name": "never"}),
         ));

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_code_stands_twice() {
+    fn no_code_occurs_twice() {
         let mut all: Vec<u32> = codes().collect();
         let count = all.len();
         all.sort_unstable();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_secret_is_told_from_an_expired_one() {
+    fn a_wrong_secret_is_distinguished_from_an_expired_one() {
         assert!(find(7_000_215).unwrap().meaning.contains("wrong"));
         assert!(find(7_000_222).unwrap().meaning.contains("expired"));
         assert_eq!(find(1), None);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_why_a_password_fails_has_its_own_meaning_and_cure() {
+    fn each_reason_why_a_password_fails_has_its_own_meaning_and_fix() {
         let reasons = [
             50_126, 50_055, 50_144, 50_053, 50_057, 50_034, 50_020, 50_014, 50_076, 50_079, 50_078,
             53_003, 53_000, 50_158, 80_012,

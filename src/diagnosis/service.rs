@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn one_code_with_two_messages_has_two_cures() {
+    fn one_code_with_two_messages_has_two_fixes() {
         let oauth = find(401, &answer("DirectApiAuthorizationRequired", "The OAuth authorization scheme is required. Please add authentication scheme and try again.")).unwrap();
         let sas = find(
             401,

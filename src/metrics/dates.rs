@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_earliest_of_all_dates_is_shown_whoever_tells_last() {
+    fn the_earliest_of_all_dates_is_shown_whoever_reports_last() {
         let metrics = Metrics::new().unwrap();
         let dates = &metrics.secret_expiry;
         let name = Arc::from("c");

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_empty_and_unreadable_values_are_told_apart() {
+    fn absent_empty_and_unreadable_values_are_distinguished() {
         let variable = Source::Environment("V".to_owned());
         assert_eq!(read(&variable, &[]), Err(Unreadable::NotSet));
         assert_eq!(read(&variable, &[("V", "\n")]), Err(Unreadable::Empty));

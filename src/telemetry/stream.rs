@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_line_is_counted_as_lost_and_the_next_one_stands_alone() {
+    fn half_a_line_is_counted_as_lost_and_the_next_one_is_separate() {
         let (room, seen) = (Arc::new(AtomicUsize::new(7)), Arc::default());
         let counts = Arc::new(Counts::default());
         let mut writer = Writer {

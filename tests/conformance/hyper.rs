@@ -1,6 +1,6 @@
 //! What the HTTP parser does with heads that another parser might read differently (security rule 11; RFC 9112, RFC 9110).
 //!
-//! The table is what was observed of hyper 1.12 behind our server, not what we wish: a new hyper that differs fails here, and somebody
+//! The table is what was observed of hyper 1.12 behind our server, not what we want: a new hyper that differs fails here, and somebody
 //! decides anew. `Refused`: the parser answers itself, the service never hears of it, and the reason is counted. `Seen`: the service
 //! gets it; where that is a tolerated ambiguity, `ambiguous=true` makes `call::framing` refuse it, and the connection closes.
 #![expect(

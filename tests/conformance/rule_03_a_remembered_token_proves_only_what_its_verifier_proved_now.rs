@@ -1,4 +1,4 @@
-//! A token that was good a moment ago is judged again: its time, its key, its key set, its caller.
+//! A token that was good a moment ago is checked again: its time, its key, its key set, its caller.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ async fn a_key_that_may_no_longer_be_used_that_way_ends_what_it_proved() {
 }
 
 #[tokio::test]
-async fn time_is_judged_by_our_clock_at_every_hit_forwards_and_back() {
+async fn time_is_checked_by_our_clock_at_every_hit_forwards_and_back() {
     let world = World::new();
     world.openid(ISSUER, &[RSA.jwk("rsa")]);
     let callers = world

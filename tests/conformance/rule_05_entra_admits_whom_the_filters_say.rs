@@ -67,7 +67,7 @@ fn settings(change: impl FnOnce(&mut EntraSettings)) -> EntraSettings {
     settings
 }
 
-/// Judges tokens one by one against one caller: `0` is admitted.
+/// Checks tokens one by one against one caller: `0` is admitted.
 async fn cases(settings: EntraSettings, cases: &[(Token, &str)]) {
     let world = World::new();
     world.entra(AUTHORITY, TENANT, &[RSA.jwk("rsa")], &[RSA.jwk("rsa")]);

@@ -1,5 +1,5 @@
 //! The same bytes to hyper's server and to `flowgate::heads`: both see the same requests with the same ends, or the request is in doubt and is
-//! refused (security rule 11). Beside them stands a reader of this file's own, as lenient as a parser can be: what it would frame otherwise
+//! refused (security rule 11). Beside them is a reader of this file's own, as lenient as a parser can be: what it would frame otherwise
 //! must be in doubt too.
 //!
 //! The inputs are the seeds under `heads/`, changed at random: padding of every kind, bytes and pieces added, taken away and doubled.
@@ -80,7 +80,7 @@ const PIECES: &[&[u8]] = &[
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 ];
 
-/// What stands behind every input: whatever ends elsewhere for one reader shows here.
+/// What is behind every input: whatever ends elsewhere for one reader shows here.
 const LAST: &[u8] = b"GET /last HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// Numbers that look random (Marsaglia's xorshift).

@@ -48,7 +48,7 @@ async fn the_full_matrix_of_pairs() {
     let callers = everybody(&world).await;
     let good = format!("Bearer {}", token(&[]));
     let bad = format!("Bearer {}", token(&[("exp", "1")]));
-    // Each credential with the place it stands in and what it is worth alone; place 0 is no credential.
+    // Each credential with the place it is in and what it is worth alone; place 0 is no credential.
     let credentials: [(&str, &str, u8, &str); 11] = [
         ("authorization", &good, 1, "0"),
         ("authorization", &bad, 1, "expired"),

@@ -18,7 +18,7 @@ const CLAIMS: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn an_identity_is_judged_before_the_path_says_anything() {
+async fn an_identity_is_checked_before_the_path_says_anything() {
     let world = World::new();
     let callers = [key_caller(
         "erp",
@@ -52,7 +52,7 @@ async fn an_identity_is_judged_before_the_path_says_anything() {
 }
 
 #[tokio::test]
-async fn framing_is_judged_before_identity() {
+async fn framing_is_checked_before_identity() {
     let world = World::new();
     let callers = world.callers(&[]).await;
     let mut call = call_to("/", &[]);

@@ -1,4 +1,4 @@
-//! A flow for anyone evaluates nothing: no credential helps, none hurts, and none lends a name.
+//! A flow for anyone evaluates nothing: no credential helps, none hurts, and none gives a name.
 
 use std::sync::Arc;
 use std::time::Duration;

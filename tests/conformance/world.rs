@@ -1,4 +1,4 @@
-//! A gateway's identity stage with its surroundings in the test's hand: time, the issuers' documents, and who asked for them.
+//! A gateway's identity stage with its dependencies under the test's control: time, the issuers' documents, and who asked for them.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -182,7 +182,7 @@ impl World {
         callers
     }
 
-    /// Lets background tasks run until `condition` holds; time stands still meanwhile.
+    /// Lets background tasks run until `condition` holds; time does not move meanwhile.
     pub async fn until(&self, condition: impl Fn() -> bool) {
         for _ in 0..100_000 {
             if condition() {

@@ -384,7 +384,7 @@ fn one_flow_in_three_environments_comes_from_several_files_with_a_key_for_prod_a
 }
 
 #[test]
-fn a_signed_flow_stands_beside_one_that_wants_entra_tokens() {
+fn a_signed_flow_works_beside_one_that_wants_entra_tokens() {
     let example = Example::prepare("signed-beside-entra", "flowgate.yaml");
     let (_gateway, gateway) = example.serve("flowgate.yaml");
     let erps = [

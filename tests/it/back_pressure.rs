@@ -27,7 +27,7 @@ const ON_THE_WAY: usize = 20 << 20;
 
 const PIECE: usize = 64 * 1024;
 
-/// No progress for this long: it stands still. A machine that is slower only makes the tests more lenient.
+/// No progress for this long: it is blocked. A machine that is slower only makes the tests more lenient.
 const STILL: Duration = Duration::from_millis(150);
 
 async fn in_front_of(stub: &Stub) -> House {
@@ -97,7 +97,7 @@ async fn generous() -> (Stub, Arc<AtomicUsize>) {
     (stub, sent)
 }
 
-/// Waits until a count stands still; the count.
+/// Waits until a count is stable; the count.
 async fn standing(count: &AtomicUsize) -> usize {
     loop {
         let before = count.load(Ordering::SeqCst);
@@ -388,7 +388,7 @@ async fn a_body_is_asked_for_only_after_admission() {
 }
 
 #[tokio::test]
-async fn a_drain_loses_nothing_in_flight_while_newcomers_are_told() {
+async fn a_drain_loses_nothing_in_flight_while_new_requests_are_refused() {
     let mut house = House::standard().await;
     let gate = Gate::closed();
     house.simulator.fault(

@@ -1,4 +1,4 @@
-//! `flowgate check` as its users run it: what a mistake is called, where it stands, and in which order everything is said.
+//! `flowgate check` as its users run it: what a mistake is called, where it is, and in which order everything is said.
 //!
 //! In: a configuration in a file, variables, options. Out: the exit code and both streams of the real binary.
 
@@ -330,7 +330,7 @@ fn text_in_another_encoding_is_called_by_its_name() {
 }
 
 #[test]
-fn notes_stand_behind_the_errors_that_caused_them() {
+fn notes_follow_the_errors_that_caused_them() {
     let text = "callers:\n  lonely: { api_key: { sha256: { env: OTHER_HASH } } }\nflows:\n  b: { url: { env: FLOW_URL }, who_can_trigger: erp, credential: flows, kind: nothing }\n  c: { url: { env: FLOW_URL }, who_can_trigger: lonly, credential: flows }\n";
     let said = told(text, &[], &[]);
     let first_note = said.iter().position(|one| one.starts_with("note: "));

@@ -24,7 +24,7 @@ fn commands_find_the_configuration_of_the_folder_by_themselves() {
         (Some(0), "1 flow, 0 callers, 0 credentials: no problems\n"),
         "{said}"
     );
-    // Each of them reads it: there is no such credential, which the configuration tells.
+    // Each of them reads it: there is no such credential, which the configuration says.
     for command in ["token", "sign-in"] {
         let (code, _, said) = run_in(folder.path(), &[command, "flows"], &[]);
         assert!(

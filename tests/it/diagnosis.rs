@@ -1,4 +1,4 @@
-//! Every code of the flow's service and of Entra ID, through the gateway: what the caller is told, and what the log says to change.
+//! Every code of the flow's service and of Entra ID, through the gateway: what the caller gets, and what the log says to change.
 //!
 //! Codes, statuses and words are those of facts A3 and B2.2. A caller learns code, fault and fix; the differences between token and
 //! trigger are the operator's.
@@ -37,7 +37,7 @@ async fn order(house: &House) -> Answer {
     house.send(request.body("{}").unwrap()).await
 }
 
-/// What the caller is told: status, code, fault, run.
+/// What the caller gets: status, code, fault, run.
 fn told(answer: &Answer) -> (u16, String, String, String) {
     let member = |name| answer.problem(name);
     (
@@ -59,7 +59,7 @@ type Row = (
     &'static str,
 );
 
-/// Facts A3: the service's status, code and message; the caller's status, code, fault and run; a word of the log's cure.
+/// Facts A3: the service's status, code and message; the caller's status, code, fault and run; a word of the log's fix.
 #[rustfmt::skip]
 const SERVICE: &[Row] = &[
     (400, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests.", 502, "flow_rejected_gateway", "gateway", "not_started", "lost its `api-version`"),
@@ -87,7 +87,7 @@ const SERVICE: &[Row] = &[
 ];
 
 #[tokio::test]
-async fn each_code_of_the_service_is_answered_counted_and_logged_with_its_cure() {
+async fn each_code_of_the_service_is_answered_counted_and_logged_with_its_fix() {
     let house = House::open(YAML).await;
     let mut logged = std::collections::BTreeSet::new();
     for (status, code, message, answered, ours, fault, run, fix) in SERVICE {
@@ -411,7 +411,7 @@ async fn a_byte_order_mark_is_named_where_the_flow_cannot_read_the_body() {
 }
 
 #[tokio::test]
-async fn each_aadsts_code_is_answered_counted_and_logged_with_its_cure() {
+async fn each_aadsts_code_is_answered_counted_and_logged_with_its_fix() {
     let simulator = House::simulator().await;
     for code in entra::codes() {
         let diagnostics = Diagnostics::capture(Level::INFO);
@@ -484,7 +484,7 @@ fn entry(more: &str) -> String {
     format!("{YAML}{more}")
 }
 
-/// The caller is told nothing of what the log says.
+/// The caller gets nothing of what the log says.
 fn keeps_it_from_the_caller(answer: &Answer, difference: &str) {
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
     for word in difference
@@ -606,7 +606,7 @@ async fn a_token_that_the_flow_reads_as_missing_is_compared_too() {
 }
 
 #[tokio::test]
-async fn a_token_for_something_else_is_cured_by_its_scope_and_the_cure_mends_it() {
+async fn a_token_for_something_else_is_fixed_by_its_scope_and_the_fix_works() {
     let scope = |scope: &str| {
         let secret = "secret: { env: CLIENT_SECRET }";
         YAML.replace(secret, &format!("{secret}, scope: \"{scope}\""))

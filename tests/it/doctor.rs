@@ -94,7 +94,7 @@ impl Said {
     }
 }
 
-/// Runs it; `change` has the last word on a variable. Checks that no run was started, `runs` of `order-created` apart.
+/// Runs it; `change` overrides a variable. Checks that no run was started, `runs` of `order-created` apart.
 fn examined(
     simulator: &Simulator,
     yaml: &str,
@@ -206,7 +206,7 @@ async fn all_is_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_or_expired_secret_is_told_with_its_cure() {
+async fn a_wrong_or_expired_secret_is_reported_with_its_fix() {
     let simulator = House::simulator().await;
     let wrong = [("CLIENT_SECRET", Some("not-the-secret~of-the-application"))];
     let said = examined(&simulator, YAML, &[], &wrong, 0);
@@ -277,7 +277,7 @@ async fn claims_that_the_flow_does_not_admit_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flow_that_is_off_gone_or_out_of_reach_is_told_apart() {
+async fn a_flow_that_is_off_gone_or_unreachable_is_distinguished() {
     let simulator = House::simulator().await;
     simulator.set_flow("report", |flow| flow.state = FlowState::Disabled);
     let said = examined(&simulator, YAML, &["report"], &[], 0);

@@ -1,6 +1,6 @@
 //! `flowgate doctor` for every kind of credential: with everything as it should be, and with one thing wrong at a time.
 //!
-//! Each report names the one thing in words that say whose it is and what to change; nothing secret stands in any of them.
+//! Each report names the one thing in words that say whose it is and what to change; nothing secret is in any of them.
 
 use simulator::directory::{
     DEMO_TENANT, DEMO_USER, GATEWAY_APP, GATEWAY_OBJECT, PUBLIC_APP, SERVICE_USER,
@@ -123,7 +123,7 @@ impl Ward {
         assert_eq!(exit, 0, "{said}");
     }
 
-    /// What the doctor says of this credential. Nothing that was sent to prove anything may stand in it, nor anything that was read.
+    /// What the doctor says of this credential. Nothing that was sent to prove anything may be in it, nor anything that was read.
     #[track_caller]
     fn examined(&self, credential: &str) -> Said {
         self.of(&YAML.replace("CREDENTIAL", credential))
@@ -255,7 +255,7 @@ fn down(ward: &Ward, place: FaultPoint, fault: Fault) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-async fn each_way_an_application_is_refused_is_told_with_fault_and_cure() {
+async fn each_way_an_application_is_refused_is_reported_with_fault_and_fix() {
     let scope = BY_SECRET.replace("} }", r#"}, scope: "api://nobody/.default" }"#);
     let expired = |ward: &mut Ward| {
         app(ward, |app| app.secrets[0].expired = true);
@@ -384,7 +384,7 @@ async fn a_secrets_id_in_place_of_the_secret_is_named_before_anybody_is_asked() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_way_a_password_fails_is_told_with_fault_and_cure() {
+async fn each_way_a_password_fails_is_reported_with_fault_and_fix() {
     told(&[
         (
             "wrong password",

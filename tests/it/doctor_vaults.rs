@@ -212,7 +212,7 @@ type Case<'c> = (&'c str, &'c dyn Fn(&Bank), &'c [&'c str]);
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-async fn each_way_a_vault_refuses_is_told_with_fault_and_cure() {
+async fn each_way_a_vault_refuses_is_reported_with_fault_and_fix() {
     let foreign = |bank: &Bank| {
         let mut identity = ManagedIdentity::system("77770000-0000-4000-8000-000000000009");
         identity.tenant = PARTNER_TENANT.into();
@@ -330,7 +330,7 @@ async fn each_way_a_vault_refuses_is_told_with_fault_and_cure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_vault_holds_and_cannot_serve_is_told() {
+async fn what_a_vault_holds_and_cannot_serve_is_reported() {
     let bank = Bank::open().await;
     let id = "8f3b0000-0000-4000-8000-0000000000aa";
     bank.put("app-secret", id);

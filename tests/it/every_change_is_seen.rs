@@ -133,7 +133,7 @@ fn a_link_moved_at_any_level_is_seen() {
 }
 
 #[test]
-fn each_change_is_told_once_with_what_it_was_and_no_change_is_called_so() {
+fn each_change_is_reported_once_with_what_it_was_and_no_change_is_called_so() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("erp.key");
     std::fs::write(&key, KEYS[0]).unwrap();
@@ -173,7 +173,7 @@ fn each_change_is_told_once_with_what_it_was_and_no_change_is_called_so() {
 }
 
 #[test]
-fn a_file_that_is_mounted_alone_is_seen_or_its_replacement_is_told() {
+fn a_file_that_is_mounted_alone_is_seen_or_its_replacement_is_reported() {
     let may = Command::new("unshare").args(["-rm", "true"]).status();
     if !may.is_ok_and(|status| status.success()) {
         skipped("no mount namespace can be made here");

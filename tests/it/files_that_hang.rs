@@ -1,4 +1,4 @@
-//! A file that hangs on reading (a pipe, a file system that does not answer) ends neither reloading nor the process's end, and is told.
+//! A file that hangs on reading (a pipe, a file system that does not answer) ends neither reloading nor the process's end, and is reported.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -415,7 +415,7 @@ async fn any_refusal_of_the_client_tries_the_next_secret_once_and_remembers_it()
 }
 
 #[tokio::test]
-async fn any_refusal_of_the_client_is_a_rejected_credential_and_its_status_is_told() {
+async fn any_refusal_of_the_client_is_a_rejected_credential_and_its_status_is_reported() {
     for (what, refusal) in refusals() {
         let code = refusal.0;
         let log = Diagnostics::capture(Level::WARN);
@@ -486,9 +486,9 @@ async fn a_refused_client_beside_a_password_tries_the_next_secret_and_the_accoun
     assert_eq!(server.seen().len(), 2);
 }
 
-/// What the server says, its status, the reason and the `error` that are told of it.
+/// What the server says, its status, the reason and the `error` that are reported of it.
 #[tokio::test]
-async fn what_a_server_said_is_told_in_log_status_token_and_doctor_and_never_its_text() {
+async fn what_a_server_said_is_reported_in_log_status_token_and_doctor_and_never_its_text() {
     let spring =
         json!({ "timestamp": CANARY, "status": 404, "error": "Not Found", "path": CANARY });
     for (what, reply, reason, error) in [
@@ -757,7 +757,7 @@ async fn a_sign_in_asks_for_each_scope_once_whatever_the_configuration_lists() {
 }
 
 #[tokio::test]
-async fn a_parameter_of_the_configuration_replaces_the_sign_ins_own_and_stands_once() {
+async fn a_parameter_of_the_configuration_replaces_the_sign_ins_own_and_occurs_once() {
     let server = TokenServer::fixed(token()).await;
     let sign_in = sign_in(&server, "parameters: { prompt: login, audience: api }");
     let browser = sign_in.browser("http://localhost:8400").unwrap();

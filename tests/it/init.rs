@@ -291,7 +291,7 @@ fn hostile_texts_stay_text_in_commands_and_configuration() {
         "it's $(touch {0}) `touch {0}`; touch {0} #\" ${{x}}",
         canary.display()
     );
-    // A stand-in for the Azure CLI: it prints a GUID, whatever is asked, and notes its arguments.
+    // A simulated Azure CLI: it prints a GUID, whatever is asked, and notes its arguments.
     let bin = folder.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
     std::fs::write(bin.join("az"), "#!/bin/sh\nprintf '%s\\n' \"$@\" >> \"$NOTES\"\necho 22220000-0000-0000-0000-00000000000b\n").unwrap();

@@ -1,6 +1,6 @@
 //! Real clients that keep their connections, and real proxies that share them: what the gateway refuses to one call costs no other.
 //!
-//! The clients are in `tests/clients`: JDK, Python, Node and Go, each without any retry that could hide a lost call. nginx and HAProxy stand
+//! The clients are in `tests/clients`: JDK, Python, Node and Go, each without any retry that could hide a lost call. nginx and HAProxy are
 //! between strangers without a key and good callers, who share the proxy's connections to the gateway. A client or proxy that is not
 //! installed is skipped by name.
 #![expect(
@@ -103,7 +103,7 @@ async fn a_go_client_loses_no_call_after_a_refusal() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn curl_is_told_of_every_refused_upload_over_either_protocol() {
+async fn curl_gets_the_answer_to_every_refused_upload_over_either_protocol() {
     let (house, _flow) = scene().await;
     let url = format!("http://{}/stub", house.address);
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! The listener, driven with raw sockets: one module per promise.
 //!
 //! Here: a server on port 0 with short times and a small service of its own, and a caller that speaks bytes. Nothing sleeps: a test
-//! waits for the effect it expects, and the deadline around each wait only tells a hang from a slow machine.
+//! waits for the effect it expects, and the deadline around each wait only distinguishes a hang from a slow machine.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -37,7 +37,7 @@ mod rule_26_admin_port;
 mod rule_28_strangers_make_room;
 mod tls;
 
-/// What a stranger is told.
+/// What a stranger gets.
 const REFUSAL: &str =
     "a refusal of some length, as they all have one, and nothing else in it to read";
 

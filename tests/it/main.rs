@@ -78,9 +78,9 @@ mod sign_in_to_a_vault;
 )]
 mod signing;
 mod spine;
+mod status_fields;
 mod timeouts_and_limits;
 mod tokens;
-mod told;
 mod tools;
 mod vaults;
 mod why;

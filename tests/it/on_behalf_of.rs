@@ -1,4 +1,4 @@
-//! Callers' own tokens exchanged, and claims challenges: what the upstream gets, what callers are told, and whom it does not concern.
+//! Callers' own tokens exchanged, and claims challenges: what the upstream gets, what callers get, and whom it does not concern.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use simulator::{ClientSecret, Fault, FaultPoint, Simulator, Times, TokenSpec, Us
 use crate::house::{Answer, House, KEY};
 use testkit::stub::{Asked, Stub};
 
-mod crowds;
+mod many_callers;
 mod proofs;
 
 const YAML: &str = r#"
@@ -143,7 +143,7 @@ fn challenge(answer: &Answer) -> &str {
     answer.headers["www-authenticate"].to_str().unwrap()
 }
 
-/// The claims that a caller was told to bring.
+/// The claims that a caller has to bring.
 fn told(answer: &Answer) -> Value {
     let challenge = challenge(answer);
     let (head, claims) = challenge.split_once(", claims=\"").unwrap();
@@ -208,7 +208,7 @@ async fn an_applications_token_is_refused_without_asking_anybody() {
 }
 
 #[tokio::test]
-async fn a_user_who_has_to_sign_in_is_told_with_which_claims_and_nobody_else_is_disturbed() {
+async fn a_user_who_has_to_sign_in_gets_the_claims_and_no_other_caller_is_disturbed() {
     let scene = scene(Wants::Nothing).await;
     scene.house.simulator.add_user(
         DEMO_TENANT,
@@ -262,7 +262,7 @@ async fn missing_consent_and_assertions_of_the_wrong_kind_have_codes_of_their_ow
         r#"Bearer realm="flowgate", ApiKey realm="flowgate", header="x-api-key""#
     );
     assert_eq!(scene.exchanges().len(), before);
-    // The configuration exchanges tokens of one application as another: nobody who calls can mend that.
+    // The configuration exchanges tokens of one application as another: no caller can fix that.
     let answer = scene.call("mistaken", &scene.user(|spec| spec)).await;
     assert_eq!(
         (answer.status.as_u16(), answer.code().as_str()),
@@ -384,7 +384,7 @@ async fn a_challenge_that_only_the_user_can_answer_reaches_the_user() {
     let answer = provider_says.call("lent", &token).await;
     assert_eq!(answer.code(), "insufficient_claims");
     assert_eq!(told(&answer)["access_token"]["capolids"]["essential"], true);
-    // Where the provider does not say what it wants, what the upstream wants is told.
+    // Where the provider does not say what it wants, what the upstream wants is passed on.
     let upstream_says = scene(Wants::Silence).await;
     let token = upstream_says.user(|spec| spec);
     let answer = upstream_says.call("lent", &token).await;

@@ -161,8 +161,8 @@ pub async fn places(
     }
 }
 
-/// What the places do not say of a reason, or say differently. `cause`: what the chain of errors has to name; `caller`: what the caller is
-/// told.
+/// What the places do not say of a reason, or say differently. `cause`: what the chain of errors has to name; `caller`: what the caller
+/// gets.
 pub fn disagreements(reason: Reason, cause: &str, caller: &str, said: &Reports) -> Vec<String> {
     let entry = reason.entry();
     let word = entry.word;
@@ -448,7 +448,7 @@ pub async fn rows() -> Vec<Row> {
 }
 
 #[tokio::test]
-async fn every_failure_towards_a_provider_is_explained_alike_everywhere_and_its_fix_mends_it() {
+async fn every_failure_towards_a_provider_is_explained_alike_everywhere_and_its_fix_works() {
     let flow = answering(answer("200 OK", "text/plain", "fine")).await;
     let mut table = vec![
         "| reason | caller | host | cause | in log, /readyz, /status, doctor, token | fix (tried) |"

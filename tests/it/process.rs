@@ -1,4 +1,4 @@
-//! The real binary as its users start it: `flowgate serve` with a configuration file, and `flowgate simulate` in front of which it stands.
+//! The real binary as its users start it: `flowgate serve` with a configuration file, and `flowgate simulate` in front of which it is.
 //!
 //! In: a configuration with `${LISTEN}` and `${ADMIN}` where its two ports belong. Out: a process that is ready, what it says, and how it ends.
 //! Dropping it kills it.
@@ -56,7 +56,7 @@ impl Process {
         Self::into(command, Output::Collected, Output::Collected)
     }
 
-    /// Starts a command whose standard output and standard error go where they are told.
+    /// Starts a command whose standard output and standard error go where the test says.
     pub fn into(command: &mut Command, mut out: Output, mut err: Output) -> Self {
         let mut child = command
             .stdin(Stdio::null())

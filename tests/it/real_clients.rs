@@ -18,7 +18,7 @@ fn configuration(simulated: &Simulated, server: &str) -> String {
     )
 }
 
-/// What `curl` is told to say after the body.
+/// What `curl` prints after the body.
 const SAY: &str = "\\n%{http_version} %{http_code} %{num_connects}";
 
 /// What the base configuration takes from its environment.
@@ -355,7 +355,7 @@ fn at_trace_the_real_binary_prints_no_secret() {
     let setting = Setting::up();
     let mut canaries = Canaries::default();
     for (name, value) in &setting.simulated.environment {
-        // Of a signed URL the signature is the secret; host and path are told apart from it.
+        // Of a signed URL the signature is the secret; host and path are distinguished from it.
         let value = value
             .rsplit_once("sig=")
             .map_or(value.as_str(), |(_, sig)| sig);
@@ -443,7 +443,7 @@ fn token_asks_for_the_secret_of_its_own_credential_and_no_other() {
 }
 
 #[test]
-fn token_explains_a_refusal_with_fault_and_cure() {
+fn token_explains_a_refusal_with_fault_and_fix() {
     let simulated = Simulated::start(&[]);
     let ports = [
         ("LISTEN".to_owned(), "127.0.0.1:0".to_owned()),

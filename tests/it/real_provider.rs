@@ -174,7 +174,7 @@ async fn fire(house: &House, number: usize) -> Answer {
 }
 
 #[tokio::test]
-async fn it_gives_tokens_to_credentials_whatever_stands_in_id_and_secret() {
+async fn it_gives_tokens_to_credentials_whatever_is_in_id_and_secret() {
     let Some(provider) = Provider::start() else {
         return;
     };

@@ -1,7 +1,7 @@
 //! Gateways that are replaced one after the other while calls come: none is lost, though nobody tries one again.
 //!
 //! A new gateway starts, the old one gets SIGTERM, and whoever sends calls learns of it a moment later, as with the endpoints of Kubernetes:
-//! plain clients and nginx are told a second after the signal, HAProxy asks `/readyz`.
+//! plain clients and nginx are switched a second after the signal, HAProxy asks `/readyz`.
 #![expect(
     clippy::print_stdout,
     reason = "what was counted is told with the test's output"
@@ -86,7 +86,7 @@ async fn no_call_is_lost(way: Way) {
                 Arc::clone(&over),
                 Arc::clone(&calls),
                 *pause,
-                // nginx closes its callers' idle connections, without a word, when it is told of other gateways.
+                // nginx closes its callers' idle connections, without a word, when it gets a configuration with other gateways.
                 !matches!(way, Way::Behind(Kind::Nginx)),
             );
             tokio::spawn(caller)

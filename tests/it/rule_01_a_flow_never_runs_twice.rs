@@ -252,7 +252,7 @@ async fn a_body_over_64_kib_is_not_replayed() {
     assert_eq!(answer.problem("run"), "not_started");
     assert_eq!(house.simulator.received().len(), 1);
     assert_eq!(house.simulator.runs("order-created"), 0);
-    // What the caller is told is true: the token is another one, and the next call comes through with it.
+    // What the answer says is true: the token is another one, and the next call comes through with it.
     assert_eq!(house.simulator.token_requests().len(), 2);
     assert_eq!(house.send(large()).await.status, StatusCode::OK);
     let [refused, accepted] = &house.simulator.received()[..] else {
@@ -262,7 +262,7 @@ async fn a_body_over_64_kib_is_not_replayed() {
         refused.header("authorization"),
         accepted.header("authorization")
     );
-    // Refused again within 30 s there is no other token to be had, and nothing better to tell.
+    // Refused again within 30 s there is no other token to be had, and nothing better to answer.
     let fault = says(401, UNREADABLE, false);
     house.simulator.fault(flow(), fault, Times::Once);
     let answer = house.send(large()).await;

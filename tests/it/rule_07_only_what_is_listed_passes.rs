@@ -2,7 +2,7 @@
 //! `Connection` value, over either HTTP on either side. What should pass passes, with duplicates and order kept; what is ours is exactly
 //! ours.
 //!
-//! The judge below is written from the contract's page "What a flow gets", not from the gateway.
+//! The check below is written from the contract's page "What a flow gets", not from the gateway.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use testkit::Authority;
 use testkit::soon;
 
 /// What the contract keeps back, besides the families of [`FAMILIES`] and what `Connection` names. `accept-encoding`: because an error that
-/// is compressed cannot be judged. `host` and lengths are each hop's own.
+/// is compressed cannot be checked. `host` and lengths are each hop's own.
 const KEPT_BACK: &[&str] = &[
     "authorization",
     "x-api-key",

@@ -413,7 +413,7 @@ async fn an_answer_that_nobody_asked_for_is_nobodys() {
                 "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{id}",
                 id.len()
             );
-            // In one piece, so that both stand in the client's buffer.
+            // In one piece, so that both are in the client's buffer.
             peer.write(format!(
                 "{answer}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong"
             ))

@@ -1,5 +1,5 @@
 //! Framing is unambiguous (security rule 11): a request that two parsers could frame differently is refused and ends its connection,
-//! whatever stands before it on the connection; an answer of a flow that two parsers could frame differently reaches nobody, and its
+//! whatever is before it on the connection; an answer of a flow that two parsers could frame differently reaches nobody, and its
 //! connection is never used again. All of it on sockets; what the parser itself makes of odd heads is tabled in `tests/conformance`.
 
 use std::sync::Arc;
@@ -128,7 +128,7 @@ fn ambiguous() -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn an_ambiguous_head_is_refused_whatever_padding_stands_before_it() {
+async fn an_ambiguous_head_is_refused_whatever_padding_is_before_it() {
     let house = House::standard().await;
     let mut forwarded = 0;
     for (pad, first) in padded() {

@@ -1,5 +1,5 @@
 //! A stranger learns nothing: the 401 is the same byte for byte on every path, for every method and whatever was wrong; only a known caller
-//! is told 404, 403 and 405 (security rule 13; contract, "Who is admitted", 4).
+//! gets 404, 403 and 405 (security rule 13; contract, "Who is admitted", 4).
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -80,7 +80,7 @@ fn strangers(house: &House) -> Vec<String> {
     ]
 }
 
-/// One answer as the caller's socket saw it, without the only part that tells the time.
+/// One answer as the caller's socket saw it, without the only part that shows the time.
 async fn bytes(line: &mut Line, method: &str, path: &str, more: &str) -> String {
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: gateway\r\nX-Request-Id: same\r\n{more}Content-Type: text/odd\r\nContent-Length: 2\r\n\r\n{{}}"
@@ -214,7 +214,7 @@ async fn a_fresh_id_is_all_that_differs_between_two_answers() {
 }
 
 #[tokio::test]
-async fn only_a_known_caller_is_told_what_is_there() {
+async fn only_a_known_caller_learns_what_is_there() {
     let house = house().await;
     let send = async |method: &str, path: &str| {
         let request = Request::builder()

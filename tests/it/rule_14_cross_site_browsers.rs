@@ -111,7 +111,7 @@ async fn programs_and_typed_addresses_are_served() {
 }
 
 #[tokio::test]
-async fn a_credential_that_a_browser_does_not_add_by_itself_is_judged_alone() {
+async fn a_credential_that_a_browser_does_not_add_by_itself_is_checked_alone() {
     let house = house().await;
     for lines in CROSS_SITE.iter().chain(HARMLESS) {
         let answer = house.send(request("/order-created", lines, true)).await;

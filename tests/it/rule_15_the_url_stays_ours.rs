@@ -1,5 +1,5 @@
 //! Whatever subpath and query a caller sends, scheme, host, port, path prefix and reserved parameters stay as configured, byte for byte
-//! (security rule 15; design decision 8). The property over the builder itself stands beside it in `src/flow/url`.
+//! (security rule 15; design decision 8). The property over the builder itself is beside it in `src/flow/url`.
 
 use http::StatusCode;
 use percent_encoding::percent_decode_str;

@@ -16,7 +16,7 @@ fn with_legacy(entry: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_way_to_lend_our_identity_to_everybody_fails_the_check() {
+async fn every_way_to_give_our_identity_to_everybody_fails_the_check() {
     let simulator = House::simulator().await;
     let environment = environment(&simulator, &[]);
     let clock = flowgate::clock::Clock::system();

@@ -332,7 +332,7 @@ async fn breaks_off(house: &House, declared: bool, length: usize, how: BreakOff,
             if let BreakOff::Stream(reason) = how {
                 stream.send_reset(reason);
             }
-            // As long as the connection lives, only the stream tells.
+            // As long as the connection lives, only the stream shows it.
             house.access_lines(lines).await;
         }
     }

@@ -101,7 +101,7 @@ async fn only_a_trusted_proxy_s_header_is_read_and_from_its_right_end() {
             "X-Forwarded-For: 192.0.2.8",
         ];
         assert_eq!(by("127.0.0.2", &lines).await, ["203.0.113.9"]);
-        // As Azure Application Gateway writes it; what stands left of that is the caller's own and may be anything.
+        // As Azure Application Gateway writes it; what is left of that is the caller's own and may be anything.
         for (line, hop) in [
             ("203.0.113.9:4711", "203.0.113.9"),
             ("evil, 203.0.113.9", "203.0.113.9"),

@@ -1,5 +1,5 @@
 //! Secrets cannot be printed (security rule 20): every refusal there is, every kind of caller and credential, a panic and hostile provider
-//! bodies, at `trace` with the real subscriber; then no canary stands in diagnostics, access log, metrics, admin pages or problems.
+//! bodies, at `trace` with the real subscriber; then no canary is in diagnostics, access log, metrics, admin pages or problems.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the gateway is told from outside never decides whom it talks to (security rule 21): no redirect, no challenge, no plain http but to
+//! What the gateway receives from outside never decides whom it talks to (security rule 21): no redirect, no challenge, no plain http but to
 //! loopback literals, no proxy for those, no token that is not one.
 
 use std::sync::Arc;

@@ -91,7 +91,7 @@ fn flowgate(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_simulator_does_not_start_off_loopback_unless_told_to() {
+fn the_simulator_does_not_start_off_loopback_unless_allowed() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
         let output = flowgate(&["simulate", "--listen", address]);
         assert_eq!(output.status.code(), Some(2), "{address}");
@@ -101,7 +101,7 @@ fn the_simulator_does_not_start_off_loopback_unless_told_to() {
 }
 
 #[test]
-fn the_demo_can_be_told_neither_an_address_nor_a_key() {
+fn the_demo_accepts_neither_an_address_nor_a_key() {
     for argument in [
         "--listen=0.0.0.0:0",
         "--allow-remote",

@@ -195,7 +195,7 @@ async fn the_callers_port_has_none_of_its_pages() {
 }
 
 #[tokio::test]
-async fn names_of_the_operators_own_are_answered_and_others_are_told_how() {
+async fn names_of_the_operators_own_are_answered_and_others_get_the_fix() {
     let yaml = format!(
         "{BASE}admin: {{ listen: \"127.0.0.1:9090\", hosts: [flowgate.corp.example, Metrics.Corp.Example] }}\n"
     );

@@ -203,7 +203,7 @@ async fn early_http1() -> Stub {
     .await
 }
 
-/// The same over HTTP/2: the stream is neither read nor reset. Tells how each request's body ended.
+/// The same over HTTP/2: the stream is neither read nor reset. Reports how each request's body ended.
 async fn early_http2() -> (
     frames::Server,
     mpsc::UnboundedReceiver<Result<(), h2::Error>>,
@@ -449,7 +449,7 @@ async fn a_body_that_stays_away_costs_its_connection_and_not_more_than_a_moment(
     let scene = Scene::before(&flow.url(), None, false).await;
     for head in [
         "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234",
-        // Whether a body follows is for the caller to decide, who has not been told to send it.
+        // Whether a body follows is for the caller to decide, which has not been asked to send it.
         "POST /nowhere HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n",
         "POST /nowhere HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nContent-Length: 10\r\n\r\n01234",
     ] {

@@ -43,7 +43,7 @@ async fn strangers_with_unfinished_bodies_leave_most_places_to_callers_who_are_k
             .await;
         crowd.push(stranger);
     }
-    // All but two of them are refused, and told that it is not their fault.
+    // All but two of them are refused, with an answer that it is not their fault.
     let mut refused = 0;
     while refused < 18 {
         let answers = crowd.iter_mut().map(|stranger| Box::pin(stranger.answer()));

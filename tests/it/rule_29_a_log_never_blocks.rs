@@ -1,4 +1,4 @@
-//! Rule 29: a log never blocks a request, the admin port or the end of the process; what is dropped is counted and told.
+//! Rule 29: a log never blocks a request, the admin port or the end of the process; what is dropped is counted and reported.
 //!
 //! The real binary, with standard output and standard error that nobody reads, whose reader is gone, or that are a full disk.
 
@@ -127,7 +127,7 @@ fn unread_standard_error_stops_no_call_no_probe_and_not_the_end() {
     alive(&gateway);
     let lost = dropped(&gateway, "diagnostics");
     assert!(lost > 0, "{MANY} lines cannot all wait");
-    // Every call stands in the access log, and while standard error is blocked standard output says so.
+    // Every call is in the access log, and while standard error is blocked standard output says so.
     gateway.process.says("\"stream\":\"diagnostics\"");
     let outcomes = || gateway.process.said().matches("\"outcome\":\"").count();
     let began = Instant::now();
@@ -216,7 +216,7 @@ fn a_closed_pipe_and_a_full_disk_lose_lines_and_nothing_else() {
 }
 
 #[test]
-fn a_call_that_fails_again_and_again_is_told_once_and_then_summarized() {
+fn a_call_that_fails_again_and_again_is_logged_once_and_then_summarized() {
     let (_silent, variables) = silent();
     let mut gateway = Gateway::start(YAML, &variables);
     calls(gateway.address, &call("down"), "502", 200);

@@ -293,7 +293,7 @@ fn the_certificates_of_credentials_and_authorities_are_kept_in_the_same_way() {
 }
 
 #[test]
-fn an_expired_certificate_is_told_and_keeps_no_other_change_from_being_made() {
+fn an_expired_certificate_is_reported_and_prevents_no_other_change() {
     let (files, mut gateway) = start(&identity(-90, -1));
     let ready = gateway.body("/readyz");
     assert!(

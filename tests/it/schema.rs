@@ -170,12 +170,12 @@ fn the_schema_refuses_each_mistake_of_shape_and_nothing_else() {
             .iter()
             .map(|problem| problem.message.as_str().to_owned())
             .collect();
-        // Two of the same key are one in JSON; a variable may stand for any value.
+        // Two of the same key are one in JSON; a variable may represent any value.
         let unseen = messages
             .iter()
             .any(|one| one.contains("the same key twice") || one.contains("defined twice"))
             || text.contains("${");
-        // A default may give the tenant, and `client_ids` may stand for an audience.
+        // A default may give the tenant, and `client_ids` may represent an audience.
         let shape = messages
             .iter()
             .filter(|one| !one.contains("`tenant` is missing") && !one.contains("in its place"))

@@ -1,7 +1,7 @@
 //! One path, several flows: `CloudEvents` asks with OPTIONS before it posts, and both arrive at one address.
 //!
 //! In: two flows that share a path by their methods, callers of different rights, HTTP/1.1 and HTTP/2. Out: which flow ran, and what a caller
-//! that no flow of the path takes is told.
+//! that no flow of the path takes is reported.
 
 use http::{Method, Request, StatusCode};
 
@@ -91,7 +91,7 @@ async fn the_method_chooses_the_flow_and_its_rule() {
 }
 
 #[tokio::test]
-async fn a_method_that_no_flow_of_the_path_takes_is_told_those_the_caller_may_use() {
+async fn a_method_that_no_flow_of_the_path_takes_is_answered_with_those_the_caller_may_use() {
     let house = house().await;
     for second in [false, true] {
         for (who, allow) in [
@@ -139,7 +139,7 @@ async fn without_a_flow_for_anyone_a_stranger_learns_nothing_of_a_shared_path() 
             assert_eq!(here.headers.get("allow"), None);
         }
     }
-    // A caller that may use neither is told so, whatever the method.
+    // A caller that may use neither gets that answer, whatever the method.
     for method in ["POST", "PUT", "DELETE"] {
         let answer = ask(&house, method, "/events", Who::Billing, false).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{answer:?}");

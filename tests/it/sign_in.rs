@@ -102,7 +102,7 @@ impl SignInFixture {
         self.folder.path()
     }
 
-    /// A gateway with this configuration, in front of this desk's simulator.
+    /// A gateway with this configuration, in front of this fixture's simulator.
     pub async fn gateway(&self, yaml: &str) -> House {
         self.gateway_at(yaml, flowgate::clock::Clock::system())
             .await

@@ -149,7 +149,7 @@ async fn whoever_signs_in_before_the_vault_may_be_written_need_not_do_so_twice()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_vault_that_cannot_be_read_is_told_before_anybody_signs_in() {
+async fn a_vault_that_cannot_be_read_is_reported_before_anybody_signs_in() {
     let desk = desk().await;
     desk.simulator.vault_access(Access::Policy(Vec::new()));
     let (exit, said) = ended(desk.sign_in(&[]));
@@ -172,7 +172,7 @@ async fn signed_in(
 }
 
 #[test]
-fn what_a_vault_does_not_take_is_in_the_log_and_on_the_admin_port_with_its_cure() {
+fn what_a_vault_does_not_take_is_in_the_log_and_on_the_admin_port_with_its_fix() {
     let elsewhere = elsewhere();
     let diagnostics = Diagnostics::capture(Level::INFO);
     let desk = elsewhere.block_on(desk());

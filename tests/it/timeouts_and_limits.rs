@@ -162,7 +162,7 @@ async fn an_undeclared_body_over_the_limit_never_reaches_the_flow() {
     let mut caller = Line::open(house.address).await;
     caller.write(head("Transfer-Encoding: chunked")).await;
     let piece = format!("{:x}\r\n{}\r\n", 1024, "x".repeat(1024));
-    // The end does not come: the limit is judged before.
+    // The end does not come: the limit is checked before.
     for _ in 0..101 {
         caller.write(&piece).await;
     }

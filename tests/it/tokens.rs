@@ -476,7 +476,7 @@ async fn an_issuer_that_is_no_url_is_compared_as_text_where_the_keys_address_is_
         assert_eq!(errors, 1, "{name}\n{said}");
         assert!(said.contains("jwks_url"), "{said}");
         assert!(!said.contains("insecure_hosts"), "{said}");
-        // The cure, applied.
+        // The fix, applied.
         let keys = r#"jwks_url: "https://sso.example/keys""#;
         let (said, errors, _) = checked(&format!(r#"issuer: "{name}", {keys}, audience: x"#));
         assert_eq!(errors, 0, "{name}\n{said}");

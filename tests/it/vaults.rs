@@ -186,7 +186,7 @@ async fn whatever_a_vault_holds_works_whoever_reads_it() {
         all_work(&house, reader).await;
         let simulator = &house.simulator;
         let read: Vec<_> = simulator.requests_to(Service::KeyVault);
-        // Each of the seven once without a token, to be told the audience, and once with the reader's.
+        // Each of the seven once without a token, to learn the audience, and once with the reader's.
         assert_eq!(read.len(), 14, "{reader}");
         let with = |seen: &&simulator::Received| seen.header("authorization").is_some();
         assert_eq!(read.iter().filter(with).count(), 7, "{reader}");
@@ -279,7 +279,7 @@ async fn what_was_rolled_over_at_the_provider_and_in_the_vault_is_read_again_the
 type Case<'c> = (&'c str, &'c dyn Fn(&Simulator));
 
 #[tokio::test]
-async fn each_way_a_vault_refuses_is_told_by_its_word_with_a_cure() {
+async fn each_way_a_vault_refuses_is_reported_by_its_word_with_a_fix() {
     let documented = include_str!("../../docs/metrics.md");
     let fault = |simulator: &Simulator, fault| {
         simulator.fault(FaultPoint::At(Service::KeyVault), fault, Times::Always);
@@ -411,7 +411,7 @@ flows: { free: { url: { env: LEGACY_URL }, who_can_trigger: [erp], credential: n
     );
 }
 
-/// A clock that stands still at this moment.
+/// A clock that stays at this moment.
 fn now() -> Clock {
     Clock::manual(Clock::system().unix())
 }

@@ -470,7 +470,7 @@ async fn keys_that_cannot_be_fetched_have_a_caller_a_host_and_a_number_in_one_li
 }
 
 #[tokio::test]
-async fn a_wrong_clock_is_told_once_and_measured() {
+async fn a_wrong_clock_is_reported_once_and_measured() {
     let log = Diagnostics::capture(Level::INFO);
     let issuer = Issuer::start().await;
     issuer.ahead(600);

@@ -1,7 +1,7 @@
 //! Callers that speak bytes, for what no client library sends.
 //!
 //! HTTP/1.1 is written by the test itself, on one socket for as long as the test wants; HTTP/2 goes through `h2`, which sends pseudo-headers and
-//! headers that contradict each other. Waiting has a deadline that only tells a hang from a slow machine.
+//! headers that contradict each other. Waiting has a deadline that only distinguishes a hang from a slow machine.
 
 use std::net::SocketAddr;
 

@@ -70,7 +70,7 @@ flows:
 ";
 
 #[tokio::test]
-async fn each_day_what_has_expired_or_will_within_30_days_is_told_once() {
+async fn each_day_what_has_expired_or_will_within_30_days_is_reported_once() {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt()
         .with_writer(lines.clone())

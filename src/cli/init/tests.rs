@@ -52,7 +52,7 @@ fn what_no_option_says_is_asked_for() {
 }
 
 #[test]
-fn what_would_lend_the_gateway_s_identity_or_cannot_work_is_refused() {
+fn what_would_give_away_the_gateway_s_identity_or_cannot_work_is_refused() {
     let given = |who, credential| Args {
         caller: Some(who),
         credential,
@@ -74,7 +74,7 @@ fn what_would_lend_the_gateway_s_identity_or_cannot_work_is_refused() {
 }
 
 #[test]
-fn a_default_environment_s_host_tells_the_tenant() {
+fn a_default_environment_s_host_names_the_tenant() {
     let url = FLOW.replace("8f3b.aa.", "default8f3b00000000000000000000000000.01.");
     let target = recognise(&url).unwrap();
     assert_eq!(target.kind, Kind::Flow);

@@ -133,7 +133,7 @@ fn the_line_of_hash_key_may_be_the_file() {
 }
 
 #[test]
-fn a_caller_of_another_company_without_a_filter_is_told() {
+fn a_caller_of_another_company_without_a_filter_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let own = "8f3b0000-0000-0000-0000-000000000001";
     for (entra, warned) in [

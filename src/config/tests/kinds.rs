@@ -168,7 +168,7 @@ fn jwt(audience: &str, expiry: u64) -> String {
 }
 
 #[test]
-fn a_fixed_token_for_microsoft_stays_with_microsoft_and_an_expired_one_is_told() {
+fn a_fixed_token_for_microsoft_stays_with_microsoft_and_an_expired_one_is_reported() {
     let (graph, own) = ("https://graph.microsoft.com", "https://erp.example");
     let there = "https://erp.example/x";
     for (audience, left, url, flow, fragment) in [

@@ -93,7 +93,7 @@ fn validate(table: &str, file: impl Fn(&str, &str) -> String) {
 }
 
 #[test]
-fn mistakes_of_yaml_are_told_in_words_of_ours() {
+fn mistakes_of_yaml_are_reported_in_our_own_words() {
     validate(include_str!("mistakes/yaml.txt"), |_, text| text.to_owned());
 }
 
@@ -147,7 +147,7 @@ fn credentials_that_the_provider_would_refuse_are_refused_here() {
 }
 
 #[test]
-fn flows_that_cannot_work_or_would_lend_too_much_are_refused() {
+fn flows_that_cannot_work_or_would_give_too_much_are_refused() {
     validate(include_str!("mistakes/flows.txt"), |_, entry| {
         format!("flows:\n  f: {{ {entry} }} # <<<")
     });

@@ -243,10 +243,10 @@ pub fn validate(
             value: Text(one.address.reader.to_string()),
             location: one.location.clone(),
         };
-        let already_told = stated
+        let already_reported = stated
             .as_ref()
             .is_some_and(|stated| stated.value.0 == at.value.0);
-        let found = if already_told && !fine {
+        let found = if already_reported && !fine {
             None
         } else {
             position(context, credentials, &at)

@@ -35,7 +35,7 @@ pub fn trigger_of(context: &mut ValidationContext<'_>, section: raw::Trigger) ->
         method,
         responds,
     } = section;
-    let tenant_spot = tenant.as_ref().map(|at| at.location.clone());
+    let tenant_location = tenant.as_ref().map(|at| at.location.clone());
     let tenant = match tenant {
         Field::Absent => Some(None),
         Field::Broken => None,
@@ -45,13 +45,13 @@ pub fn trigger_of(context: &mut ValidationContext<'_>, section: raw::Trigger) ->
     };
     let objects = object_ids.as_ref().map(|at| at.location.clone());
     let object_ids = context.guids(object_ids, &safe_text!("an object id is a GUID"));
-    let method_spot = method.as_ref().map(|at| at.location.clone());
+    let method_location = method.as_ref().map(|at| at.location.clone());
     let method = match method {
         Field::Absent => Some(None),
         Field::Broken => None,
         Field::Given(at) => Some(Some(method_of(at.value.0))),
     };
-    let mode_spot = mode.as_ref().map(|at| at.location.clone());
+    let mode_location = mode.as_ref().map(|at| at.location.clone());
     if matches!(mode, Field::Broken) || matches!(responds, Field::Broken) {
         return None;
     }
@@ -82,10 +82,10 @@ pub fn trigger_of(context: &mut ValidationContext<'_>, section: raw::Trigger) ->
             method: method?,
             responds,
         },
-        mode: mode_spot,
-        tenant: tenant_spot,
+        mode: mode_location,
+        tenant: tenant_location,
         objects,
-        method: method_spot,
+        method: method_location,
     })
 }
 

@@ -204,7 +204,7 @@ fn pkcs12_in_base64_is_read_as_key_vault_gives_it() {
 }
 
 #[test]
-fn what_does_not_hold_both_or_does_not_fit_is_told_apart() {
+fn what_does_not_hold_both_or_does_not_fit_is_distinguished() {
     let shop = Workshop::rsa();
     shop.run("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out short.key");
     shop.run("req -x509 -key short.key -subj /CN=a -days 9 -out short.crt");

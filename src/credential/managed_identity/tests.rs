@@ -190,7 +190,7 @@ async fn every_way_a_platform_can_fail_ends_in_its_fixed_word_after_one_attempt(
 }
 
 #[tokio::test]
-async fn where_nothing_answers_there_is_no_managed_identity_and_the_cure_says_so() {
+async fn where_nothing_answers_there_is_no_managed_identity_and_the_fix_says_so() {
     let closed = {
         let provider = Server::start(|_, _| token()).await;
         provider.url.clone()

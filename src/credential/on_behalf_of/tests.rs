@@ -13,7 +13,7 @@ use crate::secret::{Secret, Secrets, Value};
 use simulator::directory::{API_APP, ClientSecret, DEMO_TENANT, DEMO_USER, UserState};
 use simulator::{Fault, FaultPoint, Gate, Options, Simulator, Times, TokenSpec, grant};
 
-mod crowds;
+mod many_callers;
 mod proofs;
 mod throttling;
 
@@ -307,7 +307,7 @@ async fn a_renewal_that_failed_is_tried_again_by_calls_while_the_token_is_still_
 }
 
 #[tokio::test]
-async fn what_the_caller_can_mend_is_told_apart_from_what_the_gateway_has_to() {
+async fn what_the_caller_can_fix_is_distinguished_from_what_the_gateway_has_to() {
     let bench = bench(|_| ()).await;
     for (code, expected) in [
         (50_076, Some(Need::SignIn(None))),

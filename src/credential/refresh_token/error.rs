@@ -83,7 +83,7 @@ impl StoreError {
 
     /// Whether a new sign-in fixes it.
     #[must_use]
-    pub const fn mended_by_sign_in(self) -> bool {
+    pub const fn fixed_by_sign_in(self) -> bool {
         matches!(
             self,
             Self::Truncated

@@ -70,7 +70,7 @@ async fn an_unchanged_credential_stays_warm_across_a_reload() {
 }
 
 #[tokio::test]
-async fn a_cell_nobody_uses_any_more_is_forgotten_with_its_gauge() {
+async fn an_entry_nobody_uses_any_more_is_dropped_with_its_gauge() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
     let (token_cache, outbound) = (token_cache(), Outbound::for_tests());
     let entry = token_cache.entry(&settings(&simulator), &ask(), &outbound);
@@ -86,7 +86,7 @@ async fn a_cell_nobody_uses_any_more_is_forgotten_with_its_gauge() {
 }
 
 #[tokio::test]
-async fn a_cell_is_not_tried_before_its_first_attempt_has_ended() {
+async fn an_entry_is_not_tried_before_its_first_attempt_has_ended() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
     let gate = simulator::Gate::closed();
     let held = simulator::Fault::Held(gate.clone());
@@ -545,13 +545,13 @@ mod rule_22_keys {
 
     proptest! {
         #[test]
-        fn two_credentials_share_a_cell_only_when_every_input_but_the_proof_is_equal(one in drawn(), other in drawn()) {
+        fn two_credentials_share_an_entry_only_when_every_input_but_the_proof_is_equal(one in drawn(), other in drawn()) {
             let same = Key::new(&one.0, &one.1) == Key::new(&other.0, &other.1);
             prop_assert_eq!(same, format!("{one:?}") == format!("{other:?}"));
         }
 
         #[test]
-        fn one_changed_input_alone_makes_another_cell(base in drawn()) {
+        fn one_changed_input_alone_makes_another_entry(base in drawn()) {
             let own = Key::new(&base.0, &base.1);
             let name = format!("{}x", base.0.name).into();
             let renamed = CredentialSettings { name, ..base.0.clone() };

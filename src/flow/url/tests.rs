@@ -43,7 +43,7 @@ fn urls_that_name_no_single_place_are_invalid() {
 }
 
 #[test]
-fn a_subpath_is_decoded_judged_and_encoded_anew() {
+fn a_subpath_is_decoded_checked_and_encoded_again() {
     let url = TriggerUrl::parse(GRAPH).unwrap();
     let built = url.extended(Some("/tasks/a%20b%C3%A4"), None, &[]).unwrap();
     assert_eq!(built.to_string(), format!("{GRAPH}/tasks/a%20b%C3%A4"));

@@ -125,7 +125,7 @@ fn closes(answer: &str) -> bool {
 }
 
 #[tokio::test]
-async fn before_the_drain_everything_is_served_and_told_that_its_connection_ends() {
+async fn before_the_drain_everything_is_served_with_connection_close() {
     let listener = Listener::start().await;
     let request = "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut kept = listener.connect().await;
@@ -203,7 +203,7 @@ async fn a_request_on_an_open_connection_is_served_while_the_drain_lasts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_in_a_closed_loop_lose_no_request_to_a_drain() {
-    // The built-in last word: each caller's next request is already on its way.
+    // The built-in closing grace: each caller's next request is already on its way.
     let listener = Listener::with(settings(), Limits::CALLERS).await;
     let callers: Vec<_> = (0..32)
         .map(|_| {

@@ -141,7 +141,7 @@ async fn strangers_who_say_nothing_or_half_a_word_lock_nobody_out() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_crowd_from_many_addresses_keeps_nobody_waiting() {
+async fn many_strangers_from_many_addresses_keep_nobody_waiting() {
     let listener = start(20).await;
     let mut crowd = Vec::new();
     let begin = tokio::time::Instant::now();
@@ -378,7 +378,7 @@ async fn few_large_heads_of_strangers_are_held_at_a_time() {
         }
         callers.push(caller);
     }
-    // 320 of 27 KiB: 4 MiB of them are held, and the others are told to come again.
+    // 320 of 27 KiB: 4 MiB of them are held, and the others get an answer to retry.
     let mut refused = 0;
     while refused < 150 {
         let (answer, _, others) = soon(futures_util::future::select_all(answers)).await;
@@ -523,7 +523,7 @@ async fn strangers_on_the_admin_port_do_not_silence_it() {
             .send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             .await;
         assert!(probe.answer().await.ends_with("ok\n"));
-        // The crowd's own deadline is ten seconds.
+        // The port's own deadline is ten seconds.
         assert!(begin.elapsed() < Duration::from_secs(8));
     }
 }

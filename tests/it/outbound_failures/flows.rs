@@ -26,7 +26,7 @@ flows:
 }
 
 #[tokio::test]
-async fn every_failure_on_the_way_to_a_flow_is_explained_in_log_and_doctor_and_its_fix_mends_it() {
+async fn every_failure_on_the_way_to_a_flow_is_explained_in_log_and_doctor_and_its_fix_works() {
     let mut wrong = Vec::new();
     let mut table = vec![
         "| reason | caller | cause in the log | fix in log and doctor (tried) |".to_owned(),

@@ -45,7 +45,7 @@ fn variables(simulator: &Simulator, more: &[(&str, &str)]) -> Vec<(String, Strin
 }
 
 #[tokio::test]
-async fn a_federated_token_file_that_is_emptied_while_running_is_the_gateways_own_trouble() {
+async fn a_federated_token_file_that_is_emptied_while_running_is_the_gateways_own_fault() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, "a-token-of-the-cluster").unwrap();
@@ -87,7 +87,7 @@ async fn a_federated_token_file_that_is_emptied_while_running_is_the_gateways_ow
 }
 
 #[tokio::test]
-async fn a_fixed_token_that_has_expired_is_the_gateways_own_trouble() {
+async fn a_fixed_token_that_has_expired_is_the_gateways_own_fault() {
     let payload = BASE64_URL_SAFE_NO_PAD.encode(r#"{"exp":1700000000}"#);
     let (ended, lasting) = (
         format!("e30.{payload}.c2ln"),

@@ -149,7 +149,7 @@ async fn each_state_of_a_user_has_its_number() {
 }
 
 #[tokio::test]
-async fn wrong_names_passwords_and_tenants_are_told_apart() {
+async fn wrong_names_passwords_and_tenants_are_distinguished() {
     let simulator = simulator().await;
     let cases: [(&str, Changes, u64); 6] = [
         (DEMO_TENANT, &[("password", "wrong")], 50126),
@@ -280,7 +280,7 @@ async fn a_loop_is_broken_only_where_that_is_switched_on() {
 }
 
 #[tokio::test]
-async fn a_secret_s_id_is_wrong_and_an_expired_one_beside_a_good_one_is_told() {
+async fn a_secret_s_id_is_wrong_and_an_expired_one_beside_a_good_one_is_named() {
     let simulator = simulator().await;
     simulator.set_app(DEMO_TENANT, GATEWAY_APP, |app| {
         let mut old = ClientSecret::new("old");

@@ -5,7 +5,7 @@ use super::*;
 const BODY: &str = "{\"order\":7}";
 
 #[tokio::test]
-async fn a_throttled_flow_starts_no_run_and_names_a_time_only_if_told() {
+async fn a_throttled_flow_starts_no_run_and_names_a_time_only_if_configured() {
     let simulator = simulator().await;
     let url = simulator.flow_url("legacy");
     for retry_after in [None, Some(7)] {

@@ -232,7 +232,7 @@ async fn a_get_and_a_body_that_is_no_form_are_refused() {
 }
 
 #[tokio::test]
-async fn an_expired_secret_and_a_disabled_application_are_told_apart() {
+async fn an_expired_secret_and_a_disabled_application_are_distinguished() {
     let simulator = simulator().await;
     simulator.set_app(DEMO_TENANT, GATEWAY_APP, |app| {
         app.secrets[0].expired = true;

@@ -80,7 +80,7 @@ fn silence_is_the_networks_fault_and_a_wrong_address_the_configurations() {
 }
 
 #[test]
-fn a_vault_that_cannot_be_used_is_not_the_identity_providers_trouble() {
+fn a_vault_that_cannot_be_used_is_not_the_identity_providers_fault() {
     for error in [VaultError::Service, VaultError::Timeout] {
         let (section, _) = reported(&Failure::SecretUnavailable(error));
         let text = section.to_string();
@@ -90,7 +90,7 @@ fn a_vault_that_cannot_be_used_is_not_the_identity_providers_trouble() {
 }
 
 #[test]
-fn whoever_has_to_sign_in_is_told_how() {
+fn a_person_who_has_to_sign_in_learns_how() {
     let (section, _) = reported(&Failure::SignInRequired {
         reason: Reason::NeverSignedIn,
         provider: None,

@@ -157,7 +157,7 @@ fn a_run_that_was_not_meant_is_owned_up_to() {
 }
 
 #[test]
-fn whoever_does_not_answer_is_told_apart() {
+fn a_flow_that_does_not_answer_is_distinguished() {
     for (reason, fault) in [
         (Reason::Connect, Fault::Network),
         (Reason::Timeout, Fault::Network),
@@ -226,7 +226,7 @@ fn after_firing_the_runs_own_answer_counts() {
 }
 
 #[test]
-fn what_is_no_flow_is_judged_by_its_status() {
+fn what_is_no_flow_is_evaluated_by_its_status() {
     for (status, verdict) in [
         (200, "ok"),
         (401, "wrong (configuration)"),

@@ -116,7 +116,7 @@ async fn a_secret_is_rolled_over_for_all_callers_at_once() {
 }
 
 #[tokio::test]
-async fn neither_secret_is_the_gateways_to_mend() {
+async fn neither_secret_is_the_gateways_to_fix() {
     let bench = bench(|application| application.proof = secrets("of-old", "older")).await;
     assert_eq!(bench.exchanged("1").await, "rejected");
     assert_eq!(bench.requests(), 2);

@@ -35,7 +35,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn a_pause_told_to_one_holds_back_everybodys_exchange_and_no_valid_token() {
+async fn a_pause_for_one_caller_holds_back_every_exchange_and_no_valid_token() {
     for (fault, word) in [(throttled(50), "throttled"), (busy(50), "provider_error")] {
         let bench = bench(|_| ()).await;
         let served = bench.caller(0);
@@ -80,7 +80,7 @@ async fn a_pause_told_to_one_holds_back_everybodys_exchange_and_no_valid_token()
 }
 
 #[tokio::test]
-async fn a_long_pause_is_for_whoever_was_told_and_a_minute_for_the_others() {
+async fn a_long_pause_is_for_the_caller_that_got_it_and_a_minute_for_the_others() {
     let bench = bench(|_| ()).await;
     bench.once(throttled(3600));
     let reported = bench.caller(1);
@@ -119,7 +119,7 @@ async fn a_shorter_wish_does_not_shorten_a_pause_and_a_renewal_waits_too() {
 }
 
 #[tokio::test]
-async fn what_is_told_about_one_caller_holds_back_nobody_else() {
+async fn what_concerns_one_caller_holds_back_nobody_else() {
     let bench = bench(|_| ()).await;
     let refused = |error: &str, code: u32| Fault::Status {
         status: 400,

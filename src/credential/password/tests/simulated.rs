@@ -48,7 +48,7 @@ async fn a_user_token_comes_from_v1_and_v2_for_confidential_and_public_clients()
 }
 
 #[tokio::test]
-async fn each_reason_of_a_refusal_has_its_own_number_meaning_and_cure() {
+async fn each_reason_of_a_refusal_has_its_own_number_meaning_and_fix() {
     let simulator = simulator().await;
     let mut meanings = Vec::new();
     for (state, code) in [

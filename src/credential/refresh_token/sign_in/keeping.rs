@@ -128,7 +128,7 @@ impl SignIn {
 
 /// Whether what cannot be read may be followed, whoever signs in.
 fn unreadable(error: StoreError, replace: bool) -> Result<(), Error> {
-    match (error.mended_by_sign_in(), replace) {
+    match (error.fixed_by_sign_in(), replace) {
         // Its tokens may be used up; whose it was could be read, though not here any more.
         (true, true) => Ok(()),
         (true, false) => Err(Error::Unknown(error)),

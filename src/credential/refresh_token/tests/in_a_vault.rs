@@ -271,7 +271,7 @@ async fn rule_24_what_is_not_this_credentials_record_is_refused_and_stays() {
 }
 
 #[tokio::test]
-async fn before_the_first_sign_in_nobody_is_asked_and_a_running_cell_takes_it_up() {
+async fn before_the_first_sign_in_nobody_is_asked_and_a_running_entry_uses_it() {
     let office = Office::open(Rotation::Lenient).await;
     let Gateway { context, metrics } = office.gateway();
     let token_cache = TokenCache::new(Deps {
@@ -345,7 +345,7 @@ async fn where_each_token_is_taken_once_every_renewal_is_written() {
 }
 
 #[tokio::test]
-async fn cells_of_one_gateway_take_turns() {
+async fn entries_of_one_gateway_take_turns() {
     let office = Office::open(Rotation::Strict).await;
     office.sign_in().await;
     let gateway = office.gateway();
@@ -449,7 +449,7 @@ async fn a_sign_in_during_a_renewal_is_what_stays() {
 }
 
 #[tokio::test]
-async fn a_vault_that_may_be_read_but_not_written_costs_nobody_a_token_and_is_told() {
+async fn a_vault_that_may_be_read_but_not_written_costs_nobody_a_token_and_is_reported() {
     for rotation in [Rotation::Lenient, Rotation::Strict] {
         let office = Office::filled(rotation).await;
         office.simulator.vault_writers(Access::Rbac(Vec::new()));

@@ -116,7 +116,7 @@ async fn a_secret_that_is_deleted_in_the_middle_of_a_renewal_costs_nothing_eithe
 }
 
 #[tokio::test]
-async fn the_name_of_a_deleted_secret_is_blocked_for_a_sign_in_and_that_is_told() {
+async fn the_name_of_a_deleted_secret_is_blocked_for_a_sign_in_and_that_is_reported() {
     let office = Office::open(Rotation::Lenient).await;
     office.sign_in().await;
     deleted(&office, true);

@@ -153,7 +153,7 @@ async fn before_the_first_sign_in_nobody_is_asked() {
 }
 
 #[tokio::test]
-async fn a_running_cell_takes_a_sign_in_up_by_itself() {
+async fn a_running_entry_uses_a_sign_in_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let simulator = simulator().await;
     let settings = settings(&simulator, &folder.path().join("planner.token"));

@@ -38,7 +38,7 @@ async fn the_file_is_nobody_elses_and_shows_nothing() {
 }
 
 #[tokio::test]
-async fn every_input_it_is_bound_to_and_the_key_are_told_apart() {
+async fn every_input_it_is_bound_to_and_the_key_are_distinguished() {
     let (_folder, _simulator, settings) = filled().await;
     let changed = |change: &dyn Fn(&mut RefreshTokenSettings)| {
         let mut settings = settings.clone();
@@ -125,7 +125,7 @@ async fn every_cut_and_every_changed_byte_is_found() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x40;
         let error = seal.open(&bytes).err().unwrap();
-        assert!(error.mended_by_sign_in(), "{at} {error:?}");
+        assert!(error.fixed_by_sign_in(), "{at} {error:?}");
     }
     let longer = [whole.as_slice(), b"x"].concat();
     assert_eq!(seal.open(&longer).err(), Some(StoreError::Damaged));

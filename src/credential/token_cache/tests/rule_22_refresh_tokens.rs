@@ -86,12 +86,12 @@ fn key(Drawn(settings, ask): &Drawn) -> Key {
 
 proptest! {
     #[test]
-    fn two_refresh_tokens_share_a_cell_only_when_every_input_but_the_proof_is_equal(one in drawn(), other in drawn()) {
+    fn two_refresh_tokens_share_an_entry_only_when_every_input_but_the_proof_is_equal(one in drawn(), other in drawn()) {
         prop_assert_eq!(key(&one) == key(&other), format!("{one:?}") == format!("{other:?}"));
     }
 
     #[test]
-    fn one_changed_input_of_a_refresh_token_alone_makes_another_cell_unless_it_proves_it(base in drawn(), which in 0_usize..9) {
+    fn one_changed_input_of_a_refresh_token_alone_makes_another_entry_unless_it_proves_it(base in drawn(), which in 0_usize..9) {
         let mut changed = base.clone();
         let own = &mut changed.0;
         match which {

@@ -52,7 +52,7 @@ async fn a_panic_in_a_fetch_is_an_error_for_its_waiters_and_the_next_attempt_suc
 }
 
 #[tokio::test]
-async fn a_fetch_that_hangs_is_given_up_and_its_waiters_are_told() {
+async fn a_fetch_that_hangs_times_out_and_its_waiters_get_the_failure() {
     let stage = stage_with_patience([Step::Never], Duration::from_millis(20));
     let failure = stage.entry.token().await.unwrap_err();
     assert_eq!(failure.word(), "timeout");
@@ -71,7 +71,7 @@ async fn a_waiter_gives_up_by_its_own_deadline_even_when_nothing_ever_fetches() 
 }
 
 #[tokio::test]
-async fn the_keeper_and_its_fetch_end_with_the_cell() {
+async fn the_keeper_and_its_fetch_end_with_the_entry() {
     let stage = stage([Step::Never]);
     stage.begun(1).await;
     let Stage {

@@ -1,5 +1,5 @@
 //! What log lines and admin pages say in fields of their own: whether a reload changed the configuration's text, which of an issuer's key
-//! sets is in trouble, and what Entra ID's `suberror` asks for.
+//! sets fails, and what Entra ID's `suberror` asks for.
 
 use bytes::Bytes;
 use flowgate::diagnosis::entra::suberror;
@@ -68,7 +68,7 @@ flows: { legacy: { url: { env: LEGACY_URL }, who_can_trigger: [erp], credential:
 }
 
 #[tokio::test]
-async fn status_and_readiness_tell_an_issuers_two_key_sets_apart() {
+async fn status_and_readiness_distinguish_an_issuers_two_key_sets() {
     let simulator = House::simulator().await;
     simulator.fault(FaultPoint::Metadata, Fault::Unavailable, Times::Once);
     let yaml = BASE.replace(
@@ -113,7 +113,7 @@ credentials:
 flows: { f: { url: { env: ORDER_CREATED_URL }, who_can_trigger: [erp], credential: c } }
 "#;
 
-/// The log line about the token, the one about the call, and the credential's trouble on the status page, after this answer.
+/// The log line about the token, the one about the call, and the credential's failure on the status page, after this answer.
 async fn refused(fault: Option<Fault>, state: UserState) -> (Value, Value, Value) {
     let simulator = House::simulator().await;
     simulator.set_user(DEMO_TENANT, DEMO_USER, |user| user.state = state);
@@ -148,11 +148,11 @@ fn denied(error: &str, code: u32, suberror: &str) -> Fault {
 }
 
 #[tokio::test]
-async fn the_suberror_of_a_refusal_stands_beside_its_codes() {
+async fn the_suberror_of_a_refusal_is_beside_its_codes() {
     let (line, _, trouble) = refused(None, UserState::MfaRequired).await;
     assert_eq!(line["codes"], "[50076]");
     assert_eq!(line["suberror"], "basic_action");
-    // The number says more, so meaning and cure are the number's.
+    // The number says more, so meaning and fix are the number's.
     assert_eq!(line["meaning"], "multi-factor authentication is required");
     assert_eq!(trouble["suberror"], "basic_action");
     assert_eq!(trouble["meaning"], line["meaning"]);

@@ -1,4 +1,4 @@
-//! A crowd of callers on an empty cache, through the whole gateway: one exchange for each, and everybody is answered as themselves.
+//! Many callers on an empty cache, through the whole gateway: one exchange for each, and everybody is answered as themselves.
 //!
 //! Over TLS and HTTP/2, because both ends of every connection are in this process. Ten thousand callers are tried where the tokens are
 //! kept (`credential::on_behalf_of`): to sign and verify so many takes too long here.

@@ -139,7 +139,7 @@ async fn every_header_means_one_thing_and_the_key_decides() {
 }
 
 #[tokio::test]
-async fn entra_tokens_are_judged_by_the_facts() {
+async fn entra_tokens_are_checked_as_documented() {
     let world = World::new();
     world.entra(AUTHORITY, TENANT, &[RSA.jwk("rsa")], &[RSA.jwk("rsa")]);
     let callers = world

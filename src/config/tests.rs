@@ -444,7 +444,7 @@ fn a_section_in_two_files_names_both_places() {
     for place in [
         "--> b.yaml:2:1",
         "::: a.yaml:1:1",
-        "`server` may stand in one file only",
+        "`server` may be in one file only",
     ] {
         assert!(reported.contains(place), "{reported}");
     }

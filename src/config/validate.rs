@@ -426,7 +426,7 @@ impl ValidationContext<'_> {
         if url.path_segments().is_some_and(|mut path| path.any(added)) {
             self.reader.error_at(
                 &at.location,
-                safe_text!("a tenant or an endpoint stands in the authority's path, where they are added"),
+                safe_text!("a tenant or an endpoint is in the authority's path, where they are added"),
                 safe_text!("write the address alone, e.g. https://login.microsoftonline.com; `tenant` and `endpoint` are keys"),
             );
             return None;
@@ -447,7 +447,7 @@ impl ValidationContext<'_> {
         if !url.username().is_empty() || url.password().is_some() {
             self.reader.error_at(
                 &at.location,
-                safe_text!("a user or password stands in the URL"),
+                safe_text!("a user or password is in the URL"),
                 safe_text!("leave it out: credentials have their own keys"),
             );
             return None;

@@ -43,11 +43,11 @@ async fn every_way_to_give_our_identity_to_everybody_fails_the_check() {
         ),
         (
             "    who_can_trigger: [anyone, erp]\n    credential: none\n",
-            "stands beside callers' names",
+            "listed beside callers' names",
         ),
         (
             "    who_can_trigger: [erp, anyone]\n    credential: none\n",
-            "stands beside callers' names",
+            "listed beside callers' names",
         ),
         (
             "    who_can_trigger: anyone\n    credential: none\n    subpaths: true\n",

@@ -47,7 +47,7 @@ const SHAPE: &[&str] = &[
     "a secret comes from exactly one place",
     "a key is given by exactly one of",
     "a key travels in one place",
-    "stand side by side",
+    "are both given",
     "the token is kept in two places",
     "where the token is kept is not said",
     "`credential` belongs to a `key_vault`",
@@ -57,7 +57,7 @@ const SHAPE: &[&str] = &[
     "two kinds",
     "no kind",
     "not the name of an environment variable",
-    "stands where a name is expected",
+    "where a name is expected",
     "this is not a name",
 ];
 

@@ -28,10 +28,7 @@ impl<T: Shape> Shape for Named<T> {
                 location.key = Arc::from(*key);
                 reader.error_at(
                     &location,
-                    safe_text!(
-                        "`{}` is a key of an entry, and stands where a name is expected",
-                        *key
-                    ),
+                    safe_text!("`{}` is a key of an entry, where a name is expected", *key),
                     safe_text!(
                         "write a name of your choice above it, and indent it below that name"
                     ),

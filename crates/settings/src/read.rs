@@ -475,7 +475,7 @@ impl Reader {
         let sole = |key: &str| !(self.steps.is_empty() && self.united.contains(&key));
         let (message, fix) = match safe_key {
             SafeKey::Key(key) if elsewhere && sole(key) => (
-                safe_text!("`{}` may stand in one file only", *key),
+                safe_text!("`{}` may be in one file only", *key),
                 safe_text!("put all of it into one of the two files"),
             ),
             SafeKey::Name(_) if elsewhere => (

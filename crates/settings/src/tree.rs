@@ -213,7 +213,7 @@ impl<'a> Builder<'a> {
                 let Some(target) = self.anchors.get(&target).cloned() else {
                     return Err(self.problem(
                         &span.start,
-                        safe_text!("an alias stands inside what it names"),
+                        safe_text!("an alias is inside what it names"),
                         safe_text!("write the part out"),
                     ));
                 };
@@ -317,7 +317,7 @@ fn explain(kind: &ErrorKind) -> (SafeText, SafeText) {
         | Kind::TabInIndentation
         | Kind::TabAtBlockScalarStart
         | Kind::TabInPlainScalar => (
-            safe_text!("a tab stands where YAML wants spaces"),
+            safe_text!("there is a tab where YAML needs spaces"),
             safe_text!("indent with spaces only"),
         ),
         Kind::UnknownAnchor => (
@@ -351,7 +351,7 @@ fn explain(kind: &ErrorKind) -> (SafeText, SafeText) {
             ),
         ),
         Kind::MappingValueNotAllowed | Kind::MappingKeyNotAllowed | Kind::InvalidIndentation => (
-            safe_text!("a key or value stands where none can be"),
+            safe_text!("there is a key or value where none can be"),
             safe_text!("look at the indentation here and above; quote a text that contains `: `"),
         ),
         Kind::SimpleKeyExpected | Kind::ExpectedBlockMappingKey => (

@@ -243,7 +243,7 @@ fn refused(
             section.say(
                 Mark::Fine,
                 format!(
-                    "{line}, so it is there, turned on, and did not object to the token or signature (inferred: that is judged first)"
+                    "{line}, so it is there, turned on, and did not object to the token or signature (inferred: that is checked first)"
                 ),
             );
             Verdict::Fine

@@ -113,7 +113,7 @@ fn callers(
             };
             let _ = write!(
                 yaml,
-                "\ncallers:\n  {name}:\n    entra:\n      # The application that stands for this gateway: v1 tokens carry the URI, v2 tokens the id.\n      audience: [\"api://{id}\", \"{id}\"]\n"
+                "\ncallers:\n  {name}:\n    entra:\n      # The application that represents this gateway: v1 tokens carry the URI, v2 tokens the id.\n      audience: [\"api://{id}\", \"{id}\"]\n"
             );
             match &plan.caller_client_id {
                 Some(client) => {

@@ -147,7 +147,7 @@ pub fn resolves(reader: &mut Reader, path: &At<Text>) -> bool {
     if shell {
         reader.error_at(
             &path.location,
-            safe_text!("no shell reads this path: ~, $NAME and %NAME% stand for themselves"),
+            safe_text!("no shell reads this path: ~, $NAME and %NAME% are taken literally"),
             safe_text!("write the path in full; relative paths start at the configuration file, and ${{NAME}} is replaced"),
         );
     }

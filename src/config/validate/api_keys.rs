@@ -90,7 +90,7 @@ pub fn settings(
         Field::Given(keys) if short => {
             context.reader.error_at(
                 &keys.location,
-                safe_text!("`keys` and the short form stand side by side"),
+                safe_text!("`keys` and the short form are both given"),
                 safe_text!("put every key under `keys`"),
             );
             None

@@ -113,7 +113,7 @@ fn scope_fits(
         )
     } else if entra.permissions == Permissions::Delegated && mixed(&words) {
         (
-            safe_text!("/.default means every permission consented to, and stands alone"),
+            safe_text!("/.default means every permission consented to, and is listed alone"),
             safe_text!("keep /.default, or list the permissions one by one"),
         )
     } else if entra.permissions == Permissions::Application

@@ -163,7 +163,7 @@ fn entra_settings(
         audience,
         &at.location,
         "audience",
-        safe_text!("list the App ID URI and the client id of the app registration that stands for this gateway"),
+        safe_text!("list the App ID URI and the client id of the app registration that represents this gateway"),
     );
     if let Some(at) = &audience {
         one_version(context, &at.value);
@@ -480,11 +480,11 @@ const VALIDATED: [(&str, &str); 9] = [
     ("aud", "leave it out: `audience` says it"),
     (
         "exp",
-        "leave it out: the times of a token are always judged",
+        "leave it out: the times of a token are always checked",
     ),
     (
         "nbf",
-        "leave it out: the times of a token are always judged",
+        "leave it out: the times of a token are always checked",
     ),
     ("iat", "leave it out: it is another for each token"),
     ("jti", "leave it out: it is another for each token"),

@@ -397,7 +397,7 @@ fn rule(
         if list.len() > 1 {
             context.reader.error_at(
                 &at.location,
-                safe_text!("`anyone` stands beside callers' names"),
+                safe_text!("`anyone` is listed beside callers' names"),
                 safe_text!("write `who_can_trigger: anyone`, or list callers only"),
             );
             return None;

@@ -146,7 +146,7 @@ fn passed(
             )
         } else if removed.contains(name) {
             (
-                safe_text!("this header stands in both `remove` and `pass`, and is removed"),
+                safe_text!("this header is in both `remove` and `pass`, and is removed"),
                 safe_text!("keep it in one of the two"),
             )
         } else {
@@ -232,7 +232,7 @@ pub fn distinct(
         if !seen.insert(guid(text).unwrap_or_else(|| text.to_owned())) {
             context.reader.error_at(
                 &at.location,
-                safe_text!("this stands in the list twice"),
+                safe_text!("this is in the list twice"),
                 safe_text!("leave one of them out; was another one meant?"),
             );
             whole = false;

@@ -132,7 +132,7 @@ fn exceptions(context: &mut ValidationContext<'_>, list: Any<Text>) -> Option<Ve
             let fix = if text.contains(',') {
                 safe_text!("give each of them an entry of its own")
             } else if text.starts_with("*.") && exception(text.trim_start_matches('*')) {
-                safe_text!("write it as `.corp`, not as `*.corp`: it stands for the name and everything below")
+                safe_text!("write it as `.corp`, not as `*.corp`: it means the name and everything below")
             } else {
                 safe_text!("write a name or .suffix, an address (IPv6 without brackets) or a network alone, without https:// and without a port")
             };

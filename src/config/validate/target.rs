@@ -148,7 +148,7 @@ fn address(context: &mut ValidationContext<'_>, wished: &At<raw::Source>) -> Opt
     if plain && url.signed() {
         context.reader.warn_at(
             location,
-            safe_text!("a URL with `sig=` is a secret, and stands here in plain text"),
+            safe_text!("a URL with `sig=` is a secret, and is here in plain text"),
             safe_text!("move it out: {{ env: NAME }} or {{ file: PATH }}"),
         );
     }
@@ -244,7 +244,7 @@ fn invalid(context: &mut ValidationContext<'_>, location: &SourceLocation, reaso
             safe_text!("copy the trigger's whole URL, beginning with https://"),
         ),
         Invalid::UserInfo => (
-            safe_text!("a user or password stands before the host"),
+            safe_text!("a user or password is before the host"),
             safe_text!("leave it out: how the gateway proves itself is a credential's business"),
         ),
         Invalid::Fragment => (

@@ -75,7 +75,7 @@ fn a_method_that_is_refused_means_that_the_token_was_not() {
     let section = evaluated(&put(), &answer, &[]);
     assert_eq!(
         section.to_string(),
-        "flow a\n  ok       asked with PUT, which is to start no run: it answered 400 TriggerRequestMethodNotValid, so it is there, turned on, and did not object to the token or signature (inferred: that is judged first)\n  verdict: ok\n"
+        "flow a\n  ok       asked with PUT, which is to start no run: it answered 400 TriggerRequestMethodNotValid, so it is there, turned on, and did not object to the token or signature (inferred: that is checked first)\n  verdict: ok\n"
     );
     // What is inferred does not outweigh what is known to differ.
     let section = evaluated(&put(), &answer, &["aud is \"a\""]);

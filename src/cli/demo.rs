@@ -112,7 +112,7 @@ async fn demo(once: bool) -> Result<(), Error> {
     let admin = super::serve::admin_service(&app, metrics.clone());
     tokio::spawn(
         Server::admin(operators, server::admin::settings(config.admin.listen))
-            .run(admin, drain.clone()),
+            .run(admin.service(), drain.clone()),
     );
     tokio::spawn(Server::new(callers, app.server(), metrics).run(app.gateway().service(), drain));
 

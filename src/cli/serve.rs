@@ -169,7 +169,8 @@ async fn serve(
             admin::Admin {
                 reload: asking.map(reload_service),
                 ..admin_service(&app, metrics.clone())
-            },
+            }
+            .service(),
             ended,
         ),
     );

@@ -5,21 +5,34 @@
 //! and a reload for whoever is not on this machine or is a web page. `OPTIONS /` says that somebody is here,
 //! for health checks that ask no more.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
-use std::future::{Ready, ready};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, Either};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures_util::future::BoxFuture;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+};
 use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
+use http_body_util::BodyExt as _;
 use serde_json::Value;
+use tower::{ServiceBuilder, ServiceExt as _, service_fn};
+use tower_http::CompressionLevel;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
 
-use super::ListenerSettings;
+use super::{Answers, ListenerSettings};
 use crate::body::Body;
 use crate::call::Connection;
 use crate::metrics::Metrics;
@@ -33,7 +46,7 @@ pub struct Readiness {
     pub reasons: Vec<String>,
 }
 
-/// The admin port's service. The closures are asked at every request and must answer at once.
+/// What the admin port shows. The closures are asked at every request and must answer at once.
 #[derive(Clone)]
 pub struct Admin {
     /// What `/metrics` shows.
@@ -62,6 +75,9 @@ pub struct Reloaded {
 /// Where a reload is asked for.
 const RELOAD: &str = "/-/reload";
 
+/// Longest wait for an answer. Only a reload takes time: a few may wait for those before them, each for at most ten seconds.
+const LONGEST: Duration = Duration::from_mins(2);
+
 /// Small numbers: probes and one or two scrapers come here.
 #[must_use]
 pub fn settings(listen: SocketAddr) -> ListenerSettings {
@@ -78,121 +94,50 @@ pub fn settings(listen: SocketAddr) -> ListenerSettings {
 }
 
 impl Admin {
-    /// The page, or the refusal.
+    /// What a [`Server`](super::Server) serves.
     #[must_use]
-    pub fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
-        match host(request) {
-            Named::Nothing => return plain(StatusCode::BAD_REQUEST, "one Host, please\n"),
-            Named::Host(host) if !self.answers_to(host) => {
-                return plain(
-                    StatusCode::MISDIRECTED_REQUEST,
-                    "not a host of this port: ask under its address, or list the name under `admin.hosts`\n",
-                );
-            }
-            Named::Host(_) | Named::Nobody => {}
-        }
-        if request.method() == Method::OPTIONS && request.uri().path() == "/" {
-            let mut here = plain(StatusCode::NO_CONTENT, "");
-            let allowed = HeaderValue::from_static("OPTIONS, GET, HEAD");
-            here.headers_mut().insert(ALLOW, allowed);
-            return here;
-        }
-        if request.uri().path() == RELOAD && self.reload.is_some() {
-            return not_allowed("POST");
-        }
-        let page = match request.uri().path() {
-            "/metrics" => Self::metrics_page,
-            "/livez" => Self::livez_page,
-            "/readyz" => Self::readyz_page,
-            "/status" => Self::status_page,
-            _ => return plain(StatusCode::NOT_FOUND, "no such page\n"),
-        };
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            return not_allowed("GET, HEAD");
-        }
-        page(self)
+    pub fn service(self) -> impl Answers {
+        let router = self.router();
+        service_fn(move |request: http::Request<Body>| whole(router.clone(), request))
     }
 
-    /// The reload that is asked for, if it is one; or why it is not done.
-    fn reload<B>(
-        &self,
-        request: &Request<B>,
-    ) -> Option<Result<BoxFuture<'static, Option<Reloaded>>, Response<Body>>> {
-        let reload = self.reload.as_ref()?;
-        let asked = request.uri().path() == RELOAD && request.method() == Method::POST;
-        // Others are answered as for any page.
-        let named = match host(request) {
-            Named::Host(host) => self.answers_to(host),
-            Named::Nobody => true,
-            Named::Nothing => false,
-        };
-        if !asked || !named {
-            return None;
+    fn router(self) -> Router {
+        let reload = self.reload.is_some();
+        let admin = Arc::new(self);
+        let mut pages = Router::new()
+            .route("/metrics", get(metrics_page))
+            // Alive is whoever answers: a drain and an outage are no reasons to be killed.
+            .route("/livez", get(|| async { "ok\n" }))
+            .route("/readyz", get(readyz_page))
+            .route("/status", get(status_page))
+            .method_not_allowed_fallback(|| async { not_allowed("GET, HEAD") });
+        if reload {
+            let other = || async { not_allowed("POST") };
+            pages = pages.route(RELOAD, post(reload_page).fallback(other));
         }
-        let peer = request.extensions().get::<Connection>();
-        let near = peer.is_some_and(|ends| ends.peer.ip().to_canonical().is_loopback());
-        let page = [ORIGIN, FETCH_SITE]
-            .iter()
-            .any(|name| request.headers().contains_key(name));
-        if !near || page {
-            let why = "only from this machine, and not from a web page\n";
-            return Some(Err(plain(StatusCode::FORBIDDEN, why)));
-        }
-        Some(Ok(reload()))
+        let header = SetResponseHeaderLayer::overriding;
+        let around = ServiceBuilder::new()
+            .layer(header(CACHE_CONTROL, HeaderValue::from_static("no-store")))
+            .layer(header(
+                X_CONTENT_TYPE_OPTIONS,
+                HeaderValue::from_static("nosniff"),
+            ))
+            // No page holds a secret that its compressed length could tell.
+            .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(TimeoutLayer::with_status_code(
+                StatusCode::SERVICE_UNAVAILABLE,
+                LONGEST,
+            ))
+            .layer(middleware::from_fn_with_state(
+                Arc::clone(&admin),
+                addressed,
+            ));
+        pages.fallback(elsewhere).layer(around).with_state(admin)
     }
 
     fn answers_to(&self, host: &str) -> bool {
         is_ours(host) || (self.hosts)(host)
-    }
-
-    fn metrics_page(&self) -> Response<Body> {
-        match self.metrics.text() {
-            Ok(text) => page(
-                StatusCode::OK,
-                "text/plain; version=0.0.4; charset=utf-8",
-                text,
-            ),
-            Err(error) => {
-                tracing::error!(%error, "metrics cannot be written");
-                plain(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "metrics cannot be written\n",
-                )
-            }
-        }
-    }
-
-    /// Alive is whoever answers: a drain and an outage are no reasons to be killed.
-    fn livez_page(&self) -> Response<Body> {
-        let _ = self;
-        plain(StatusCode::OK, "ok\n")
-    }
-
-    fn readyz_page(&self) -> Response<Body> {
-        let Readiness { ready, reasons } = (self.ready)();
-        let mut text = String::new();
-        if reasons.is_empty() {
-            text.push_str(if ready { "ok\n" } else { "not ready\n" });
-        }
-        for reason in reasons {
-            text.push_str(if ready { "degraded: " } else { "not ready: " });
-            text.push_str(&reason);
-            text.push('\n');
-        }
-        let status = if ready {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        };
-        plain(status, text)
-    }
-
-    fn status_page(&self) -> Response<Body> {
-        page(
-            StatusCode::OK,
-            "application/json",
-            (self.status)().to_string(),
-        )
     }
 }
 
@@ -202,46 +147,123 @@ impl fmt::Debug for Admin {
     }
 }
 
-impl<B> tower::Service<Request<B>> for Admin {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Either<
-        Ready<Result<Response<Body>, Infallible>>,
-        BoxFuture<'static, Result<Response<Body>, Infallible>>,
-    >;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+/// Refuses whoever asks for another host.
+async fn addressed(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    match host(&request) {
+        Named::Nothing => return (StatusCode::BAD_REQUEST, "one Host, please\n").into_response(),
+        Named::Host(host) if !admin.answers_to(host) => {
+            let why = "not a host of this port: ask under its address, or list the name under `admin.hosts`\n";
+            return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
+        }
+        Named::Host(_) | Named::Nobody => {}
     }
+    next.run(request).await
+}
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let reload = match self.reload(&request) {
-            None => return Either::Left(ready(Ok(self.answer(&request)))),
-            Some(Err(refused)) => return Either::Left(ready(Ok(refused))),
-            Some(Ok(reload)) => reload,
-        };
-        Either::Right(Box::pin(async {
-            Ok(match reload.await {
-                None => plain(StatusCode::SERVICE_UNAVAILABLE, "too many reloads wait\n"),
-                Some(Reloaded { good, report }) => page(
-                    if good {
-                        StatusCode::OK
-                    } else {
-                        StatusCode::UNPROCESSABLE_ENTITY
-                    },
-                    "application/json",
-                    report.to_string() + "\n",
-                ),
-            })
-        }))
+async fn metrics_page(State(admin): State<Arc<Admin>>) -> Response {
+    let text = admin.metrics.text().inspect_err(|error| {
+        tracing::error!(%error, "metrics cannot be written");
+    });
+    match text {
+        Ok(text) => (
+            [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+            text,
+        )
+            .into_response(),
+        Err(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "metrics cannot be written\n",
+        )
+            .into_response(),
     }
 }
 
-fn not_allowed(allowed: &'static str) -> Response<Body> {
-    let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, format!("{allowed} only\n"));
-    let headers = refused.headers_mut();
-    headers.insert(ALLOW, HeaderValue::from_static(allowed));
-    refused
+async fn readyz_page(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
+    let Readiness { ready, reasons } = (admin.ready)();
+    let mut text = String::new();
+    if reasons.is_empty() {
+        text.push_str(if ready { "ok\n" } else { "not ready\n" });
+    }
+    for reason in reasons {
+        text.push_str(if ready { "degraded: " } else { "not ready: " });
+        text.push_str(&reason);
+        text.push('\n');
+    }
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, text)
+}
+
+async fn status_page(State(admin): State<Arc<Admin>>) -> Response {
+    json(StatusCode::OK, (admin.status)().to_string())
+}
+
+/// Has the configuration read again, for somebody on this machine who is no web page.
+async fn reload_page(State(admin): State<Arc<Admin>>, request: Request) -> Response {
+    let peer = request.extensions().get::<Connection>();
+    let near = peer.is_some_and(|ends| ends.peer.ip().to_canonical().is_loopback());
+    let page = [ORIGIN, FETCH_SITE]
+        .iter()
+        .any(|name| request.headers().contains_key(name));
+    if !near || page {
+        let why = "only from this machine, and not from a web page\n";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
+    let Some(reload) = &admin.reload else {
+        return elsewhere(request).await;
+    };
+    match reload().await {
+        None => (StatusCode::SERVICE_UNAVAILABLE, "too many reloads wait\n").into_response(),
+        Some(Reloaded { good: true, report }) => json(StatusCode::OK, report.to_string() + "\n"),
+        Some(Reloaded { report, .. }) => {
+            json(StatusCode::UNPROCESSABLE_ENTITY, report.to_string() + "\n")
+        }
+    }
+}
+
+async fn elsewhere(request: Request) -> Response {
+    if request.method() == Method::OPTIONS && request.uri().path() == "/" {
+        return (StatusCode::NO_CONTENT, [(ALLOW, "OPTIONS, GET, HEAD")]).into_response();
+    }
+    (StatusCode::NOT_FOUND, "no such page\n").into_response()
+}
+
+fn not_allowed(allowed: &'static str) -> Response {
+    let why = format!("{allowed} only\n");
+    (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, allowed)], why).into_response()
+}
+
+fn json(status: StatusCode, text: String) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+/// Without the message, which may quote a value: the panic hook has logged the place.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+}
+
+/// The answer with all its bytes, which is how the server counts what a caller takes of it.
+async fn whole(
+    pages: Router,
+    request: http::Request<Body>,
+) -> Result<http::Response<Body>, Infallible> {
+    let (mut parts, body) = pages.oneshot(request).await?.into_parts();
+    if parts.status == StatusCode::NO_CONTENT {
+        // axum writes a length here too, and RFC 9110 section 8.6 forbids it.
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    let Ok(body) = body.collect().await else {
+        let mut broken = http::Response::new(Body::empty());
+        *broken.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        return Ok(broken);
+    };
+    Ok(http::Response::from_parts(
+        parts,
+        Body::full(body.to_bytes()),
+    ))
 }
 
 /// What browsers send of their own accord; a page cannot leave it out.
@@ -299,18 +321,4 @@ pub fn is_ours(host: &str) -> bool {
             || [".localhost", ".svc", ".cluster.local"]
                 .iter()
                 .any(|suffix| host.ends_with(suffix)))
-}
-
-fn plain(status: StatusCode, text: impl Into<String>) -> Response<Body> {
-    page(status, "text/plain; charset=utf-8", text.into())
-}
-
-fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
-    let mut response = Response::new(Body::full(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }

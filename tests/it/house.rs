@@ -180,7 +180,8 @@ impl House {
         let (trigger, drain) = server::drain();
         let pages = flowgate::cli::serve::admin_service(&app, metrics.clone());
         tokio::spawn(
-            Server::admin(operators, server::admin::settings(admin)).run(pages, server::drain().1),
+            Server::admin(operators, server::admin::settings(admin))
+                .run(pages.service(), server::drain().1),
         );
         let server =
             Server::new(callers, app.server(), metrics.clone()).run(app.gateway().service(), drain);

@@ -7,6 +7,7 @@ use flowgate::metrics::Metrics;
 use flowgate::server::admin::{self, Admin, Readiness};
 use flowgate::server::{Server, Trigger, bind, drain};
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
 
 use super::{Caller, TcpStream, soon};
 
@@ -14,6 +15,7 @@ struct Port {
     address: std::net::SocketAddr,
     ready: Arc<AtomicBool>,
     degraded: Arc<AtomicBool>,
+    broken: Arc<AtomicBool>,
     _trigger: Trigger,
 }
 
@@ -23,6 +25,8 @@ async fn start() -> Port {
     let (trigger, drain) = drain();
     let (ready, degraded) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
     let (is_ready, is_degraded) = (Arc::clone(&ready), Arc::clone(&degraded));
+    let broken = Arc::<AtomicBool>::default();
+    let is_broken = Arc::clone(&broken);
     let admin = Admin {
         metrics: Metrics::new().unwrap(),
         hosts: Arc::new(|_| false),
@@ -34,14 +38,18 @@ async fn start() -> Port {
                 Vec::new()
             },
         }),
-        status: Arc::new(|| json!({ "flows": ["order-created"] })),
+        status: Arc::new(move || {
+            assert!(!is_broken.load(Ordering::SeqCst), "expected: CANARY");
+            json!({ "flows": ["order-created"] })
+        }),
         reload: None,
     };
-    tokio::spawn(Server::admin(listener, admin::settings(address)).run(admin, drain));
+    tokio::spawn(Server::admin(listener, admin::settings(address)).run(admin.service(), drain));
     Port {
         address,
         ready,
         degraded,
+        broken,
         _trigger: trigger,
     }
 }
@@ -55,6 +63,18 @@ impl Port {
             ))
             .await;
         caller.rest().await
+    }
+
+    async fn bytes(&self, line: &str, host: &str) -> Vec<u8> {
+        let mut caller = Caller(soon(TcpStream::connect(self.address)).await.unwrap());
+        caller
+            .send(format!(
+                "{line} HTTP/1.1\r\n{host}Connection: close\r\n\r\n"
+            ))
+            .await;
+        let mut bytes = Vec::new();
+        soon(caller.0.read_to_end(&mut bytes)).await.unwrap();
+        bytes
     }
 }
 
@@ -152,4 +172,52 @@ async fn a_host_that_a_web_site_could_have_chosen_is_refused() {
         .ask("GET http://localhost/livez", "Host: evil.example\r\n")
         .await;
     assert!(answer.starts_with("HTTP/1.1 421"));
+}
+
+#[tokio::test]
+async fn every_answer_says_that_it_is_not_to_be_kept_or_guessed_at() {
+    let port = start().await;
+    for (line, host) in [
+        ("GET /metrics", "Host: localhost\r\n"),
+        ("GET /status", "Host: localhost\r\n"),
+        ("GET /nowhere", "Host: localhost\r\n"),
+        ("PUT /livez", "Host: localhost\r\n"),
+        ("OPTIONS /", "Host: localhost\r\n"),
+        ("GET /livez", "Host: rebind.example.com\r\n"),
+        ("GET /livez", ""),
+    ] {
+        let answer = port.ask(line, host).await;
+        assert!(
+            answer.contains("\r\ncache-control: no-store\r\n"),
+            "{answer}"
+        );
+        let sniff = "\r\nx-content-type-options: nosniff\r\n";
+        assert!(answer.contains(sniff), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_compressed_for_who_asks_for_that() {
+    let port = start().await;
+    let plain = port.bytes("GET /metrics", "Host: localhost\r\n").await;
+    let asks = "Host: localhost\r\nAccept-Encoding: gzip\r\n";
+    let small = port.bytes("GET /metrics", asks).await;
+    assert!(small.len() < plain.len() / 2, "{}", small.len());
+    let end = small.windows(4).position(|at| at == b"\r\n\r\n").unwrap();
+    let (head, body) = small.split_at(end + 4);
+    let head = String::from_utf8_lossy(head);
+    assert!(head.contains("\r\ncontent-encoding: gzip\r\n"), "{head}");
+    // RFC 1952 section 2.3.1.
+    assert!(body.starts_with(&[0x1f, 0x8b, 8]), "{head}");
+}
+
+#[tokio::test]
+async fn a_panic_in_a_page_is_an_answer_without_its_words() {
+    let port = start().await;
+    port.broken.store(true, Ordering::SeqCst);
+    let answer = port.ask("GET /status", "Host: localhost\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+    assert!(!answer.contains("CANARY"), "{answer}");
+    let alive = port.ask("GET /livez", "Host: localhost\r\n").await;
+    assert!(alive.starts_with("HTTP/1.1 200"), "{alive}");
 }

@@ -450,7 +450,7 @@ async fn administered() -> (std::net::SocketAddr, Trigger) {
         status: Arc::new(|| serde_json::json!({})),
         reload: None,
     };
-    tokio::spawn(Server::admin(listener, admin::settings(address)).run(pages, drain));
+    tokio::spawn(Server::admin(listener, admin::settings(address)).run(pages.service(), drain));
     (address, trigger)
 }
 

@@ -18,7 +18,6 @@ use settings::read::{At, Field, Reader};
 use settings::safe_text;
 use settings::values::{Choice, OneOrMore, Text, path_advice, variable_advice};
 
-mod api_keys;
 mod asks;
 mod callers;
 pub(crate) mod clouds;
@@ -182,7 +181,7 @@ fn unused_defaults(context: &mut ValidationContext<'_>, defaults: &Defaults) {
         context.authority_url(at);
     }
     if let Some(at) = defaults.api_key.header.as_ref() {
-        api_keys::key_header(context, at);
+        callers::api_key::key_header(context, at);
     }
 }
 

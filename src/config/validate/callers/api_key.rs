@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use http::HeaderName;
 
-use super::{Defaults, ValidationContext};
 use crate::config::raw;
+use crate::config::validate::{Defaults, ValidationContext};
 use crate::identity::api_key::{self, Digest, SHORTEST};
 use crate::secret::Value;
 use settings::problem::{Name, SourceLocation};

@@ -258,9 +258,12 @@ fn hypers(bytes: &[u8], trusted: usize) -> Vec<Seen> {
     std::mem::take(&mut *seen.lock().unwrap())
 }
 
-/// A head's first line, its target as hyper's own type shows it.
+/// A head's first line, its target as hyper's own type shows it. Many empty lines before it belong to the head.
 fn first_line(head: &[u8]) -> String {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let line = head
+        .split(|byte| matches!(byte, b'\r' | b'\n'))
+        .find(|line| !line.is_empty())
+        .unwrap_or_default();
     let parts: Vec<_> = line.split(|byte| *byte == b' ').collect();
     let [method, target, version] = parts[..] else {
         return String::new();

@@ -12,13 +12,14 @@ use std::process::Command;
 use super::{Running, Variables, free_port, root, simulate};
 
 /// Programs that need more than this machine.
-const NOT_RUN: [&str; 7] = [
+const NOT_RUN: [&str; 8] = [
     "cargo",
     "docker",
     "helm",
     "kubectl",
     "az",
     "benches/compare/run",
+    "benches/instructions/run",
     "promtool",
 ];
 

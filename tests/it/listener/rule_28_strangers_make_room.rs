@@ -527,3 +527,24 @@ async fn strangers_on_the_admin_port_do_not_silence_it() {
         assert!(begin.elapsed() < Duration::from_secs(8));
     }
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_stranger_who_reads_nothing_leaves_few_answers_with_the_system() {
+    let stalls = ListenerSettings {
+        body_idle_timeout: Duration::from_millis(300),
+        ..patient(10)
+    };
+    let listener = Listener::with(stalls, lasting()).await;
+    let stranger = TcpSocket::new_v4().unwrap();
+    stranger.set_recv_buffer_size(4096).unwrap();
+    let mut stranger = Caller(soon(stranger.connect(listener.address)).await.unwrap());
+    let requests = "GET /stranger HTTP/1.1\r\nHost: a\r\n\r\n".repeat(50_000);
+    // Until it is hung up on.
+    let _ = soon(stranger.0.write_all(requests.as_bytes())).await;
+    listener
+        .until(|listener| listener.errors("write_timeout") == 1)
+        .await;
+    let kept = listener.service.asked.load(Ordering::SeqCst) * REFUSAL.len();
+    assert!(kept < 128 * 1024, "{kept} bytes of bodies alone");
+}

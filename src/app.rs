@@ -21,12 +21,11 @@ use crate::identity::{self, Callers, KeySets};
 use crate::metrics::{Metrics, seconds};
 use crate::policy::Policy;
 use crate::refusal::{Code, Fault};
-use crate::secret::vault::WriteGuard;
-use crate::secret::{self, Secrets};
 use crate::server;
 use crate::server::process::memory_limit;
 use crate::telemetry::{self, AccessLog};
 use crate::upstream::{self, Upstream};
+use crate::vault::{self, Secrets, WriteGuard};
 use settings::Environment;
 
 pub mod expiry;
@@ -138,7 +137,7 @@ impl App {
             ambient.random.clone(),
             metrics.clone(),
         );
-        let secrets = Secrets::new(secret::store::Deps {
+        let secrets = Secrets::new(vault::Deps {
             clock: ambient.clock.clone(),
             random: ambient.random.clone(),
             metrics: metrics.clone(),

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 
 use crate::clock::Clock;
-use crate::secret::vault::Address;
 use crate::validity::Validity;
+use crate::vault::Address;
 use crate::{client, credential, flow, identity, policy, server, telemetry};
 use settings::Environment;
 

@@ -15,7 +15,7 @@ use http::HeaderValue;
 use crate::diagnosis::entra::Suberror;
 use crate::diagnosis::{Evidence, Explanation, ProviderError, Reason, explain};
 use crate::policy::Permitted;
-use crate::secret::vault;
+use crate::vault;
 
 pub mod answer;
 pub mod application;

@@ -9,7 +9,7 @@
 //!
 //! [`gateway`] assembles the line as one tower stack; [`app`] builds it from a [`config::Config`] and replaces it on reload.
 //!
-//! Imports form a line too (`tests/architecture.rs` holds it): upstream → credential → policy → identity → flow, call;
+//! Imports form a line too (`tests/architecture.rs` holds it): upstream → credential → policy → identity → vault, flow, call;
 //! the leaves (client, body, heads, metrics, telemetry, secret, file, validity, clock) import nothing of ours but other leaves; config depends on the stages' settings,
 //! never the reverse; only `refusal` knows HTTP statuses; `diagnosis` is data that imports nothing of ours, for credential and whatever is
 //! above it to look up.
@@ -36,3 +36,4 @@ pub mod server;
 pub mod telemetry;
 pub mod upstream;
 pub mod validity;
+pub mod vault;

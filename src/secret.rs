@@ -6,11 +6,8 @@
 use std::fmt;
 
 pub mod source;
-pub mod store;
-pub mod vault;
 
 pub use source::{Source, Unreadable};
-pub use store::{Secrets, Value};
 
 /// A value that cannot be printed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

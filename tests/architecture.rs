@@ -36,10 +36,11 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
         // Why something did not come is data, and whoever meets it says so in its words.
         leaf if LEAVES.contains(&leaf) => Some([LEAVES, &["diagnosis"]].concat()),
         "flow" | "call" => Some(LEAVES.to_vec()),
-        "identity" => with(&["diagnosis"]),
+        "vault" => Some([LEAVES, &["diagnosis"]].concat()),
+        "identity" => with(&["vault", "diagnosis"]),
         "policy" => with(&["identity"]),
         // What an identity provider's codes mean is data; whoever logs a failure may look it up.
-        "credential" => with(&["identity", "policy", "diagnosis"]),
+        "credential" => with(&["vault", "identity", "policy", "diagnosis"]),
         "upstream" => with(&["identity", "policy", "credential", "diagnosis"]),
         "refusal" => with(&["identity", "policy", "credential", "upstream", "diagnosis"]),
         "gateway" => with(&[
@@ -51,7 +52,7 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
             "refusal",
         ]),
         "server" => Some([LEAVES, &["call"]].concat()),
-        "config" => with(&["identity", "policy", "credential", "server"]),
+        "config" => with(&["vault", "identity", "policy", "credential", "server"]),
         "app" | "cli" | "lib" | "main" | "crates" => None,
         other => {
             panic!("module `{other}` has no place in the line: give it one here and in src/lib.rs")
@@ -224,7 +225,7 @@ fn only_the_metrics_module_names_metric_families() {
 #[test]
 fn statuses_of_refusals_are_chosen_in_one_place() {
     for (path, text) in all().iter().filter(|(path, _)| !is_test(path)) {
-        // The admin port answers people and probes; the simulator answers as the services do; upstream reads what a flow answered, secret what a vault did.
+        // The admin port answers people and probes; the simulator answers as the services do; upstream reads what a flow answered, vault what a vault did.
         if [
             "refusal",
             "crates",
@@ -234,7 +235,7 @@ fn statuses_of_refusals_are_chosen_in_one_place() {
             "client",
             "credential",
             "identity",
-            "secret",
+            "vault",
         ]
         .contains(&module(path).as_str())
         {

@@ -9,8 +9,7 @@ use crate::client::Outbound;
 use crate::config::{Config, Vaults};
 use crate::credential::vault_tokens::VaultTokenProvider;
 use crate::credential::{CredentialSettings, TokenCache};
-use crate::secret::Secrets;
-use crate::secret::vault::Reader;
+use crate::vault::{Reader, Secrets};
 
 /// Provides what a whole configuration needs.
 pub fn provide(config: &Config, token_cache: &TokenCache, secrets: &Secrets, outbound: &Outbound) {

@@ -13,8 +13,7 @@ use crate::credential::{self, Ask, CredentialSettings, Failure, Token, TokenCach
 use crate::diagnosis::entra;
 use crate::identity::key_set::Fetch;
 use crate::metrics::Metrics;
-use crate::secret::vault::VaultError;
-use crate::secret::{self, Secrets};
+use crate::vault::{self, Secrets, VaultError};
 
 /// Why nothing can be tried.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +43,7 @@ impl Live {
     /// Puts the credentials that are there to work. Needs a tokio runtime.
     pub fn new(config: &Parts, ambient: &Ambient) -> Result<Self, Error> {
         let metrics = Metrics::new()?;
-        let secrets = Secrets::new(secret::store::Deps {
+        let secrets = Secrets::new(vault::Deps {
             clock: ambient.clock.clone(),
             random: ambient.random.clone(),
             metrics: metrics.clone(),

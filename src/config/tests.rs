@@ -7,7 +7,7 @@ use super::{Config, DEFAULTS, Outcome, Problems, Secrets, examine_texts, find_ov
 use crate::clock::Clock;
 use crate::credential::proof::Proof;
 use crate::credential::{Application, Ask, Kind};
-use crate::secret::Value;
+use crate::vault::Value;
 use settings::Environment;
 use settings::problem::Severity;
 use settings::tree;

@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::answer;
 use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use crate::diagnosis::Reason;
-use crate::secret::{Secret, Value};
+use crate::secret::Secret;
+use crate::vault::Value;
 
 /// A fixed token as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]

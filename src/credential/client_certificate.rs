@@ -12,7 +12,8 @@ use super::proof::Presented;
 use super::source::{AttemptError, Context};
 use crate::diagnosis::Reason;
 use crate::metrics::{About, Reporter};
-use crate::secret::{Secret, Value};
+use crate::secret::Secret;
+use crate::vault::Value;
 
 /// A certificate as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -15,7 +15,8 @@ use url::form_urlencoded;
 use super::proof::Presented;
 use super::source::AttemptError;
 use crate::diagnosis::Reason;
-use crate::secret::{Secret, Secrets, Value};
+use crate::secret::Secret;
+use crate::vault::{Secrets, Value};
 
 /// A shared secret as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]

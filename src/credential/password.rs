@@ -10,7 +10,8 @@ use super::application::{Application, Client};
 use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
 use crate::diagnosis::{Reason, Subject};
-use crate::secret::{Secret, Value};
+use crate::secret::Secret;
+use crate::vault::Value;
 
 mod refused;
 

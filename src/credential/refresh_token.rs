@@ -21,8 +21,8 @@ use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
 use crate::diagnosis::{Reason, Subject};
 use crate::metrics::{About, Reporter};
-use crate::secret::vault::Address;
-use crate::secret::{Secret, Value};
+use crate::secret::Secret;
+use crate::vault::{Address, Value};
 
 pub mod error;
 pub mod in_vault;

@@ -15,8 +15,7 @@ use crate::client::{FetchError, Outbound};
 use crate::clock::{Clock, Random};
 use crate::diagnosis::{Evidence, Reason};
 use crate::metrics::{ClockSkew, Dates};
-use crate::secret::Secrets;
-use crate::secret::vault::VaultError;
+use crate::vault::{Secrets, VaultError};
 
 /// One attempt under way.
 pub type Attempt = Pin<Box<dyn Future<Output = Result<Grant, AttemptError>> + Send>>;

@@ -20,7 +20,7 @@ use crate::clock::{Clock, Random};
 use crate::diagnosis::Reason;
 use crate::flow::FlowId;
 use crate::metrics::{About, Metrics, Reporter};
-use crate::secret::Secrets;
+use crate::vault::Secrets;
 
 mod keep;
 mod schedule;

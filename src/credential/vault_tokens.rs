@@ -1,6 +1,6 @@
 //! A credential's tokens for the readers of secrets from a vault: the same cache entry, so the same token, that flows would get.
 //!
-//! In: a [`TokenCacheEntry`] whose audience is the vault's. Out: [`Tokens`], as [`crate::secret::vault`] asks for them. A token the vault refused is
+//! In: a [`TokenCacheEntry`] whose audience is the vault's. Out: [`Tokens`], as [`crate::vault`] asks for them. A token the vault refused is
 //! renewed under the cache entry's own limits.
 
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Token;
 use super::token_cache_entry::TokenCacheEntry;
 use crate::diagnosis::Reason;
-use crate::secret::vault::{Tokens, VaultToken};
+use crate::vault::{Tokens, VaultToken};
 
 /// A cache entry's tokens, for a reader of a vault.
 pub struct VaultTokenProvider(pub Arc<TokenCacheEntry>);

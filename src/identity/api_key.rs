@@ -11,7 +11,7 @@ use http::HeaderName;
 
 use super::CallerId;
 use super::reason::Reason;
-use crate::secret::{Secrets, Value};
+use crate::vault::{Secrets, Value};
 
 /// Shortest API key, in bytes: 128 bits, if it is random.
 pub const SHORTEST: usize = 16;

@@ -23,7 +23,7 @@ use super::{Assertion, Caller, CallerId, Failure, Identified, Identity, Method, 
 use crate::call::{Call, RequestLog, framing};
 use crate::clock::Clock;
 use crate::flow::Flows;
-use crate::secret::Secrets;
+use crate::vault::Secrets;
 
 /// The callers of one configuration.
 pub struct Callers {

@@ -3,7 +3,7 @@
 //! In: an environment variable's name, a file's path, or the text itself. Out: the value as a [`Secret`], without one trailing newline
 //! (editors and Kubernetes put one there) and without a byte order mark (editors and shells of Windows do). Refuses empty values, values over 64 KiB, pipes and devices, and files that are not UTF-8 text,
 //! unless binary ones are wanted: those come in base64. The reason is a fixed word and never quotes the value. What is in a vault is read while the
-//! gateway runs, by [`super::vault`], not here.
+//! gateway runs, by another module, not here.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -168,7 +168,7 @@ impl World {
                 hosts: Vec::new(),
                 verified_tokens: 1000,
                 clock: self.clock.clone(),
-                secrets: flowgate::secret::Secrets::default(),
+                secrets: flowgate::vault::Secrets::default(),
                 outbound: self.net.fetch(),
             },
             &self.key_sets,

@@ -14,7 +14,7 @@ use flowgate::credential::refresh_token::sign_in::SignIn;
 use flowgate::credential::source::Context;
 use flowgate::credential::{Ask, Kind};
 use flowgate::metrics::Metrics;
-use flowgate::secret::Secrets;
+use flowgate::vault::Secrets;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tracing::Level;

@@ -8,8 +8,7 @@ use super::{Bench, credentials, vault};
 use crate::config::{CallerPart, EXPIRES_SOON};
 use crate::identity::explain::{self, IssuerAnswer};
 use crate::identity::{Proof, api_key};
-use crate::secret::Value;
-use crate::secret::vault::Address;
+use crate::vault::{Address, Value};
 
 /// Looks at one. `flows`: those that list it.
 pub async fn examine(part: &CallerPart, flows: &[&str], bench: &Bench<'_>) -> Option<Section> {

@@ -6,8 +6,8 @@
 use super::Bench;
 use super::report::{Fault, Mark, Section, ending};
 use crate::config::EXPIRES_SOON;
-use crate::secret::vault::{Address, VaultError};
-use crate::secret::{Secret, Value};
+use crate::secret::Secret;
+use crate::vault::{Address, Value, VaultError};
 
 /// What was read.
 pub struct Read {

@@ -9,7 +9,7 @@ use crate::config::{Config, Outcome, Secrets, examine};
 use crate::credential::certificate::Algorithm;
 use crate::credential::proof::Proof;
 use crate::credential::{Application, Kind};
-use crate::secret::Value;
+use crate::vault::Value;
 use settings::Environment;
 use testkit::certificate::{KeyKind, application_until};
 

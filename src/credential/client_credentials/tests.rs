@@ -11,7 +11,8 @@ use crate::clock::{Clock, Random};
 use crate::credential::client_secret::{self, ClientAuth};
 use crate::credential::proof::Proof;
 use crate::credential::{Failure, source::AttemptError, source::Grant};
-use crate::secret::{Secret, Secrets, Value};
+use crate::secret::Secret;
+use crate::vault::{Secrets, Value};
 use simulator::{App, Fault, FaultPoint, Options, Simulator, Times, directory};
 
 mod assertions;

@@ -8,7 +8,7 @@ use super::*;
 use crate::client::{Outbound, OutboundSettings};
 use crate::clock::{Clock, Random};
 use crate::credential::Failure;
-use crate::secret::Secrets;
+use crate::vault::Secrets;
 use testkit::{Reply, Server};
 
 mod rule_21_outbound_trust;

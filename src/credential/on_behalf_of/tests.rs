@@ -9,7 +9,8 @@ use crate::credential::client_secret::{self, ClientAuth};
 use crate::credential::proof::Proof;
 use crate::credential::token_cache_entry::Renewal;
 use crate::metrics::Metrics;
-use crate::secret::{Secret, Secrets, Value};
+use crate::secret::Secret;
+use crate::vault::{Secrets, Value};
 use simulator::directory::{API_APP, ClientSecret, DEMO_TENANT, DEMO_USER, UserState};
 use simulator::{Fault, FaultPoint, Gate, Options, Simulator, Times, TokenSpec, grant};
 

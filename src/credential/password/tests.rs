@@ -15,7 +15,8 @@ use crate::credential::token_cache::TokenCache;
 use crate::credential::token_cache_entry::{Deps, TokenCacheEntry};
 use crate::credential::{CredentialSettings as Credential, Kind};
 use crate::metrics::Metrics;
-use crate::secret::{Secret, Secrets};
+use crate::secret::Secret;
+use crate::vault::Secrets;
 use testkit::Server;
 
 mod lockout;

@@ -5,7 +5,7 @@
 //! Refuses what is no sealed record of this credential.
 //!
 //! There is no lock between gateways, because Key Vault has none to give. Each reads the latest version right before it renews, and writes
-//! only over what it has read, or over an earlier record of the same sign-in ([`VaultWriter`](crate::secret::vault::VaultWriter)). What that is
+//! only over what it has read, or over an earlier record of the same sign-in ([`VaultWriter`](crate::vault::VaultWriter)). What that is
 //! worth depends on the provider: docs/decisions/refresh-token-in-a-vault.md.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::record::Record;
 use super::seal::Seal;
 use crate::credential::source::{AttemptError, Context};
 use crate::secret::Secret;
-use crate::secret::vault::{self, Address, Earlier, WriteGuard, Written};
+use crate::vault::{self, Address, Earlier, WriteGuard, Written};
 
 /// Largest value, in bytes: a secret holds 25 KB (facts B4), and it is not said which kind of KB.
 const LIMIT: usize = 25_000;

@@ -19,7 +19,7 @@ use crate::credential::source::{AttemptError, Context, Wish};
 use crate::credential::{Ask, Failure, answer};
 use crate::diagnosis::{ProviderError, Subject};
 use crate::secret::Secret;
-use crate::secret::vault;
+use crate::vault;
 
 mod keeping;
 

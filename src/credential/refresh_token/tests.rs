@@ -8,7 +8,7 @@ use crate::client::{Outbound, OutboundSettings};
 use crate::clock::{Clock, Random};
 use crate::credential::proof::Proof;
 use crate::metrics::Metrics;
-use crate::secret::Secrets;
+use crate::vault::Secrets;
 use simulator::{Options, Simulator, directory};
 
 mod in_a_vault;

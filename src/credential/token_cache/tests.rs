@@ -11,12 +11,13 @@ use crate::credential::Application;
 use crate::credential::client_secret::{self, ClientAuth};
 use crate::credential::proof::Proof;
 use crate::metrics::Metrics;
-use crate::secret::{Secret, Value};
+use crate::secret::Secret;
+use crate::vault::Value;
 use simulator::{Options, Simulator, directory};
 
 fn token_cache() -> TokenCache {
     TokenCache::new(Deps {
-        secrets: crate::secret::Secrets::default(),
+        secrets: crate::vault::Secrets::default(),
         clock: Clock::system(),
         random: Random::system(),
         metrics: Metrics::new().unwrap(),
@@ -142,7 +143,7 @@ mod rule_22_keys {
     use crate::credential::certificate::Algorithm;
     use crate::credential::managed_identity::{Identity, Platform};
     use crate::credential::{bearer, client_certificate, federated, managed_identity, password};
-    use crate::secret::vault::Address;
+    use crate::vault::Address;
 
     /// Small pools of near-equal parts, so that two draws often differ in one input alone.
     fn part() -> impl Strategy<Value = String> {

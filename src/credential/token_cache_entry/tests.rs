@@ -121,7 +121,7 @@ fn stage_of(owner: Owner, steps: impl IntoIterator<Item = Step>, attempt: Durati
     let clock = Clock::manual(START);
     let metrics = Metrics::new().unwrap();
     let deps = Deps {
-        secrets: crate::secret::Secrets::default(),
+        secrets: crate::vault::Secrets::default(),
         clock: clock.clone(),
         random: Random::from_fn(|bytes| bytes.fill(0)),
         metrics: metrics.clone(),

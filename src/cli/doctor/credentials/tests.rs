@@ -10,7 +10,7 @@ use crate::cli::live;
 use crate::credential::{Ask, Failure};
 use crate::diagnosis::{Evidence, ProviderError, Reason};
 use crate::refusal::{Code, Refusal};
-use crate::secret::vault::VaultError;
+use crate::vault::VaultError;
 
 fn reported(failure: &Failure) -> (Section, Fault) {
     let mut section = Section::new("credential a".to_owned());

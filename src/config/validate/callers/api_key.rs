@@ -10,7 +10,7 @@ use http::HeaderName;
 use crate::config::raw;
 use crate::config::validate::{Defaults, ValidationContext};
 use crate::identity::api_key::{self, Digest, SHORTEST};
-use crate::secret::Value;
+use crate::vault::Value;
 use settings::problem::{Name, SourceLocation};
 use settings::read::{At, Field};
 use settings::safe_text;

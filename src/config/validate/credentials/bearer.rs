@@ -8,7 +8,7 @@ use crate::config::raw;
 use crate::config::validate::{Defaults, ValidationContext};
 use crate::credential::bearer::BearerSettings;
 use crate::credential::{self, Ask, answer};
-use crate::secret::Value;
+use crate::vault::Value;
 use settings::read::At;
 use settings::safe_text;
 

@@ -9,7 +9,7 @@ use crate::config::raw;
 use crate::config::validate::{Defaults, ValidationContext};
 use crate::credential;
 use crate::credential::password::PasswordSettings;
-use crate::secret::Value;
+use crate::vault::Value;
 use settings::problem::{Severity, SourceLocation};
 use settings::read::At;
 use settings::safe_text;

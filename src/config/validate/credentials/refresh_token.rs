@@ -12,7 +12,7 @@ use crate::credential::refresh_token::StoreLocation;
 use crate::credential::refresh_token::seal::Key;
 use crate::credential::refresh_token::sign_in::Endpoints;
 use crate::credential::{self, refresh_token};
-use crate::secret::Value;
+use crate::vault::Value;
 use settings::problem::SourceLocation;
 use settings::read::{At, Field};
 use settings::safe_text;

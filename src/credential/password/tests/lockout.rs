@@ -38,7 +38,7 @@ async fn scene(first: u16) -> Scene {
     .await;
     let clock = Clock::manual(START);
     let token_cache = TokenCache::new(Deps {
-        secrets: crate::secret::Secrets::default(),
+        secrets: crate::vault::Secrets::default(),
         clock: clock.clone(),
         random: Random::from_fn(|bytes| bytes.fill(0)),
         metrics: Metrics::new().unwrap(),

@@ -13,7 +13,7 @@ use crate::credential::refresh_token::store::Store;
 use crate::credential::refresh_token::{
     INACTIVE, Record, StoreError, StoreLocation, blocking, locked, patience,
 };
-use crate::secret::vault::{self, Address, Written};
+use crate::vault::{self, Address, Written};
 
 /// How often a write is tried that others get in front of: a gateway renews about once an hour.
 const TRIES: u32 = 3;

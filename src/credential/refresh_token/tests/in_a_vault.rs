@@ -11,8 +11,7 @@ use super::sign_in::{Error, SignIn, Signed};
 use super::*;
 use crate::credential::TokenCache;
 use crate::credential::token_cache_entry::Deps;
-use crate::secret::store;
-use crate::secret::vault::{self, Reader, Tokens, VaultToken};
+use crate::vault::{self, Reader, Tokens, VaultToken};
 use simulator::vault::{Access, VAULT_AUDIENCE};
 use simulator::{Fault, FaultPoint as At, Gate, Rotation, Service, Times, TokenSpec, grant};
 
@@ -92,7 +91,7 @@ impl Office {
     /// A gateway that has just been started.
     pub(super) fn gateway(&self) -> Gateway {
         let metrics = Metrics::new().unwrap();
-        let secrets = Secrets::new(store::Deps {
+        let secrets = Secrets::new(vault::Deps {
             clock: self.clock.clone(),
             random: Random::system(),
             metrics: metrics.clone(),

@@ -4,7 +4,7 @@
 use super::in_a_vault::{Gateway, Office, SECRET, held_up, wanted};
 use super::sign_in::{Error, SignIn, Signed};
 use super::*;
-use crate::secret::vault;
+use crate::vault;
 use simulator::vault::{Access, SecretVersion};
 use simulator::{Fault, FaultPoint as At, Rotation, Times};
 

@@ -340,7 +340,7 @@ async fn scene(row: &'static Row) -> Scene {
     let clock = Clock::manual(START);
     let metrics = Metrics::new().unwrap();
     let token_cache = TokenCache::new(Deps {
-        secrets: crate::secret::Secrets::default(),
+        secrets: crate::vault::Secrets::default(),
         clock: clock.clone(),
         random: Random::from_fn(|bytes| bytes.fill(0)),
         metrics: metrics.clone(),

@@ -10,7 +10,7 @@ use crate::credential::assertion::SigningOptions;
 use crate::credential::certificate::{Algorithm, Certified, Invalid};
 use crate::credential::client_certificate::ClientCertificateSettings;
 use crate::credential::proof::Proof;
-use crate::secret::Value;
+use crate::vault::Value;
 use settings::problem::SafeText;
 use settings::read::{At, Field};
 use settings::safe_text;

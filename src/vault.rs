@@ -11,19 +11,21 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::Secret;
 use crate::client::Outbound;
 use crate::diagnosis::{Explanation, Reason, explain};
+use crate::secret::Secret;
 
 mod fetch;
 mod keep;
+mod store;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 pub use keep::Deps;
-pub(super) use keep::{Entry, Readers};
+use keep::{Entry, Readers};
+pub use store::{Health, Secrets, Value};
 pub use writer::{Earlier, VaultWriter, WriteGuard, Written};
 
 /// Where a secret is, and who reads it.

@@ -11,13 +11,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::Secret;
-use super::vault::{
-    Address, Entry, Reader, Readers, Reading, SecretId, VaultError, VaultWriter, WriteGuard,
+use super::{
+    Address, Deps, Entry, Reader, Readers, Reading, SecretId, VaultError, VaultWriter, WriteGuard,
 };
 use crate::metrics::{About, Metrics, Reporter};
-
-pub use super::vault::Deps;
+use crate::secret::Secret;
 
 /// A setting's secret.
 #[derive(Clone, PartialEq, Eq, Hash)]

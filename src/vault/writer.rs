@@ -75,7 +75,7 @@ struct Unwritten {
 }
 
 impl VaultWriter {
-    pub(in crate::secret) fn new(address: Address, readers: Arc<dyn Readers>, deps: Deps) -> Self {
+    pub(super) fn new(address: Address, readers: Arc<dyn Readers>, deps: Deps) -> Self {
         Self(Arc::new(Inner {
             address: Mutex::new(address),
             readers,
@@ -86,17 +86,17 @@ impl VaultWriter {
     }
 
     /// The secret, and who writes it now.
-    pub(in crate::secret) fn address(&self) -> Address {
+    pub(super) fn address(&self) -> Address {
         self.0.address()
     }
 
     /// The same secret is written by another credential from now on.
-    pub(in crate::secret) fn readdress(&self, address: &Address) {
+    pub(super) fn readdress(&self, address: &Address) {
         *self.0.addressed() = address.clone();
     }
 
     /// Whether somebody holds the lock or waits for it, or goes on trying.
-    pub(in crate::secret) fn in_use(&self) -> bool {
+    pub(super) fn in_use(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 
@@ -129,7 +129,7 @@ impl VaultWriter {
 
     /// A last attempt to write what is in memory only, before it is gone; a renewal under way may end first, but not take for ever. Nobody
     /// gets the lock while the result is held.
-    pub(in crate::secret) async fn flush(&self) -> Option<WriteGuard> {
+    pub(super) async fn flush(&self) -> Option<WriteGuard> {
         let lost = |error: VaultError| {
             let address = self.address();
             tracing::error!(

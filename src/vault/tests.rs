@@ -15,7 +15,6 @@ use super::*;
 use crate::client::Outbound;
 use crate::clock::{Clock, Random};
 use crate::metrics::{About, Metrics};
-use crate::secret::store::{Deps, Secrets, Value};
 
 const AUDIENCE: &str = "https://vault.azure.net";
 

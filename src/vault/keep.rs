@@ -36,14 +36,14 @@ pub struct Deps {
 }
 
 /// The readers in force and how often they read; looked up at each attempt, so that a reload reaches every entry.
-pub(in crate::secret) trait Readers: Send + Sync + 'static {
+pub(super) trait Readers: Send + Sync + 'static {
     fn reader(&self, name: &str) -> Option<Reader>;
     fn refresh(&self) -> Duration;
     fn read(&self, address: &Address, reading: &Reading);
 }
 
 /// One secret of a vault, kept as long as the entry lives.
-pub(in crate::secret) struct Entry {
+pub(super) struct Entry {
     shared: Arc<Shared>,
     keeper: JoinHandle<()>,
 }
@@ -70,11 +70,7 @@ struct State {
 
 impl Entry {
     /// An entry that starts reading at once. Needs a tokio runtime.
-    pub(in crate::secret) fn new(
-        address: Address,
-        readers: Arc<dyn Readers>,
-        deps: Deps,
-    ) -> Arc<Self> {
+    pub(super) fn new(address: Address, readers: Arc<dyn Readers>, deps: Deps) -> Arc<Self> {
         let shared = Arc::new(Shared {
             address,
             readers,
@@ -88,13 +84,13 @@ impl Entry {
     }
 
     /// The value, waiting for the first attempt where none has ended.
-    pub(in crate::secret) async fn current(&self) -> Result<Reading, VaultError> {
+    pub(super) async fn current(&self) -> Result<Reading, VaultError> {
         self.ended(0).await;
         self.peek().unwrap_or(Err(VaultError::Timeout))
     }
 
     /// What is known without waiting; `None` before the first attempt has ended.
-    pub(in crate::secret) fn peek(&self) -> Option<Result<Reading, VaultError>> {
+    pub(super) fn peek(&self) -> Option<Result<Reading, VaultError>> {
         let state = self.shared.state.borrow();
         match (&state.held, state.error) {
             (Some(reading), _) => Some(Ok(reading.clone())),
@@ -104,12 +100,12 @@ impl Entry {
     }
 
     /// Why the last attempt failed, if it did.
-    pub(in crate::secret) fn error(&self) -> Option<VaultError> {
+    pub(super) fn error(&self) -> Option<VaultError> {
         self.shared.state.borrow().error
     }
 
     /// Reads once more, unless that was done a moment ago.
-    pub(in crate::secret) async fn again(&self) {
+    pub(super) async fn again(&self) {
         let attempts = {
             let state = self.shared.state.borrow();
             if self.shared.tried_just_now(&state) {
@@ -122,7 +118,7 @@ impl Entry {
     }
 
     /// Reads once more in any case, without waiting for it.
-    pub(in crate::secret) fn nudge(&self) {
+    pub(super) fn nudge(&self) {
         self.shared.nudged.store(true, Ordering::Relaxed);
         self.shared.again.notify_one();
     }

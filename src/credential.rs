@@ -3,7 +3,7 @@
 //! In: a [`Permitted`] call. Out: a [`Credentialed`] one, with the token its flow wants, or none where the flow's URL carries its own
 //! signature. Refuses when no token can be had in time (502, 503). The [`TokenProvider`] of a configuration knows each flow's [`token_cache_entry::TokenCacheEntry`];
 //! tokens live in one cache entry per credential and audience ([`token_cache_entry`], design decision 4), shared across reloads by [`TokenCache`]. Each
-//! kind of credential is a [`Source`] of tokens in a file of its own; those that ask a token endpoint do so as an [`Application`] with
+//! [`Kind`] is a [`Source`] of tokens in a file of its own, registered in `grants`; those that ask a token endpoint do so as an [`Application`] with
 //! a [`proof`].
 
 use std::fmt;
@@ -27,6 +27,7 @@ pub mod client_certificate;
 pub mod client_credentials;
 pub mod client_secret;
 pub mod federated;
+mod grants;
 pub mod managed_identity;
 pub mod on_behalf_of;
 pub mod password;
@@ -40,6 +41,7 @@ pub mod vault_tokens;
 
 pub use application::Application;
 pub use claims::Claims;
+pub use grants::Kind;
 pub use on_behalf_of::Need;
 pub use source::Source;
 pub use token_cache::{Health, RenewalError, Supply, TokenCache};
@@ -56,38 +58,6 @@ pub struct CredentialSettings {
     pub ask: Option<Ask>,
     /// Unix seconds at which its secret expires, where the configuration says so.
     pub expires: Option<u64>,
-}
-
-/// The ways the gateway can obtain tokens. Two credentials share tokens only when all of it is equal (security rule 22), so every
-/// setting down to the last is compared and hashed.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// OAuth 2.0 client credentials: the application for itself, whatever its proof.
-    ClientCredentials(Application),
-    /// Resource owner password credentials: a user's name and password.
-    Password(password::PasswordSettings),
-    /// The identity the platform gives the machine.
-    ManagedIdentity(managed_identity::ManagedIdentitySettings),
-    /// One fixed token.
-    Bearer(bearer::BearerSettings),
-    /// On-behalf-of: the caller's own token, exchanged by the application.
-    OnBehalfOf(Application),
-    /// A refresh token that a person's sign-in left in a store.
-    RefreshToken(Box<refresh_token::RefreshTokenSettings>),
-}
-
-impl Kind {
-    /// Whose token it is: everything but what merely proves it. A new secret of the same application and account is no other credential
-    /// (security rule 22). A fixed token is its own proof, and a machine has none.
-    pub(crate) fn identity(&self) -> Self {
-        match self {
-            Self::ClientCredentials(own) => Self::ClientCredentials(own.identity()),
-            Self::OnBehalfOf(own) => Self::OnBehalfOf(own.identity()),
-            Self::Password(own) => Self::Password(own.identity()),
-            Self::RefreshToken(own) => Self::RefreshToken(Box::new(own.identity())),
-            Self::ManagedIdentity(_) | Self::Bearer(_) => self.clone(),
-        }
-    }
 }
 
 /// What a token is asked for.

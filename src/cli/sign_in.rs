@@ -11,9 +11,9 @@ use super::live::{self, Live};
 use super::{ConfigArgs, complain, print, say};
 use crate::app::Ambient;
 use crate::config::Parts;
+use crate::credential::Ask;
 use crate::credential::refresh_token;
 use crate::credential::refresh_token::sign_in::{Error, SignIn, Signed};
-use crate::credential::{Ask, Kind};
 
 mod loopback;
 
@@ -168,9 +168,7 @@ fn wanted<'c>(
         }));
     };
     let credential = credential.settings.as_ref().ok_or(Failed::Incomplete)?;
-    let Kind::RefreshToken(settings) = &credential.kind else {
-        return Err(Failed::OtherKind);
-    };
+    let settings = credential.kind.sign_in().ok_or(Failed::OtherKind)?;
     let ask = settings
         .scope
         .clone()

@@ -8,8 +8,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::answer;
+use super::grants::{GrantType, Memory};
 use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
+use super::{Ask, answer};
 use crate::diagnosis::Reason;
 use crate::secret::Secret;
 use crate::vault::Value;
@@ -21,20 +22,36 @@ pub struct BearerSettings {
     pub token: Value,
 }
 
-/// Gives the one token there is.
-pub(super) fn source(settings: &BearerSettings, context: &Context) -> Arc<dyn Source> {
-    Arc::new(Bearer {
-        settings: settings.clone(),
-        context: context.clone(),
-        given: Arc::default(),
-    })
-}
-
-struct Bearer {
+pub(super) struct Bearer {
     settings: BearerSettings,
     context: Context,
     /// The last one given: who asks again has no use for it any more.
     given: Arc<Mutex<Option<Secret<String>>>>,
+}
+
+impl GrantType for Bearer {
+    type Settings = BearerSettings;
+
+    const OBTAINED: &'static str = "its fixed token can be read";
+
+    /// A fixed token is its own proof.
+    fn identity(settings: &BearerSettings) -> BearerSettings {
+        settings.clone()
+    }
+
+    /// Gives the one token there is, whatever is asked for.
+    fn source(
+        settings: &BearerSettings,
+        _: &Ask,
+        context: &Context,
+        _: &Memory,
+    ) -> Arc<dyn Source> {
+        Arc::new(Self {
+            settings: settings.clone(),
+            context: context.clone(),
+            given: Arc::default(),
+        })
+    }
 }
 
 impl Source for Bearer {

@@ -5,20 +5,37 @@
 use std::sync::Arc;
 
 use super::application::{Application, Client};
+use super::grants::{GrantType, Memory};
 use super::source::{Attempt, Context, Source, Wish};
 use super::{Ask, answer};
 
 /// Obtains tokens for the application itself.
-pub(super) fn source(application: &Application, ask: &Ask, context: &Context) -> Arc<dyn Source> {
+fn source(application: &Application, ask: &Ask, context: &Context) -> Arc<dyn Source> {
     Arc::new(ClientCredentials {
         client: Arc::new(Client::new(application, context)),
         ask: ask.clone(),
     })
 }
 
-struct ClientCredentials {
+pub(super) struct ClientCredentials {
     client: Arc<Client>,
     ask: Ask,
+}
+
+impl GrantType for ClientCredentials {
+    type Settings = Application;
+
+    fn identity(settings: &Application) -> Application {
+        settings.identity()
+    }
+
+    fn source(settings: &Application, ask: &Ask, context: &Context, _: &Memory) -> Arc<dyn Source> {
+        source(settings, ask, context)
+    }
+
+    fn application(settings: &Application) -> Option<&Application> {
+        Some(settings)
+    }
 }
 
 impl Source for ClientCredentials {

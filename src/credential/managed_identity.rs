@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::grants::{GrantType, Memory};
 use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use super::{Ask, answer};
 use crate::client::{FetchError, Limits, Reach, answered};
@@ -71,11 +72,7 @@ pub enum Identity {
 pub const ARC_KEYS: &str = "/var/opt/azcmagent/tokens";
 
 /// Obtains tokens from the platform.
-pub(super) fn source(
-    settings: &ManagedIdentitySettings,
-    ask: &Ask,
-    context: &Context,
-) -> Arc<dyn Source> {
+fn source(settings: &ManagedIdentitySettings, ask: &Ask, context: &Context) -> Arc<dyn Source> {
     Arc::new(ManagedIdentity(Arc::new(Asker {
         settings: settings.clone(),
         ask: ask.clone(),
@@ -83,7 +80,25 @@ pub(super) fn source(
     })))
 }
 
-struct ManagedIdentity(Arc<Asker>);
+pub(super) struct ManagedIdentity(Arc<Asker>);
+
+impl GrantType for ManagedIdentity {
+    type Settings = ManagedIdentitySettings;
+
+    /// A machine has no proof.
+    fn identity(settings: &ManagedIdentitySettings) -> ManagedIdentitySettings {
+        settings.clone()
+    }
+
+    fn source(
+        settings: &ManagedIdentitySettings,
+        ask: &Ask,
+        context: &Context,
+        _: &Memory,
+    ) -> Arc<dyn Source> {
+        source(settings, ask, context)
+    }
+}
 
 impl Source for ManagedIdentity {
     /// Claims demanded by a resource cannot be passed on: these endpoints take none.

@@ -18,6 +18,7 @@ use moka::sync::Cache;
 
 use super::application::{Application, Client};
 use super::claims::Claims;
+use super::grants::{GrantType, Memory};
 use super::source::{Attempt, AttemptError, Context, Source, Wish};
 use super::token_cache_entry::{Deps, Owner, TokenCacheEntry};
 use super::{Ask, Failure, answer};
@@ -210,14 +211,30 @@ impl Source for Caller {
     }
 }
 
-/// The source of tokens for no caller at all, as when a command asks: there is nothing to exchange.
-pub(super) fn nobody() -> Arc<dyn Source> {
-    Arc::new(Nobody)
+/// The grant without a caller, as when a command asks: there is nothing to exchange.
+pub(super) struct OnBehalfOf;
+
+impl GrantType for OnBehalfOf {
+    type Settings = Application;
+
+    fn identity(settings: &Application) -> Application {
+        settings.identity()
+    }
+
+    fn source(_: &Application, _: &Ask, _: &Context, _: &Memory) -> Arc<dyn Source> {
+        Arc::new(Self)
+    }
+
+    fn application(settings: &Application) -> Option<&Application> {
+        Some(settings)
+    }
+
+    fn exchanger(settings: &Application) -> Option<&Application> {
+        Some(settings)
+    }
 }
 
-struct Nobody;
-
-impl Source for Nobody {
+impl Source for OnBehalfOf {
     fn fetch(&self, _: Wish) -> Attempt {
         Box::pin(std::future::ready(Err(needed(Need::User))))
     }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::application::{Application, Client};
+use super::grants::{GrantType, Memory};
 use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
 use crate::diagnosis::{Reason, Subject};
@@ -31,7 +32,7 @@ pub struct PasswordSettings {
 
 impl PasswordSettings {
     /// The same without what proves it. Exhaustive, so that a new field has to be thought about here.
-    pub(super) fn identity(&self) -> Self {
+    fn identity(&self) -> Self {
         let Self {
             application,
             username,
@@ -46,7 +47,7 @@ impl PasswordSettings {
 }
 
 /// Obtains tokens for a user by password. `refused` is the process's memory of refused passwords.
-pub(super) fn source(
+fn source(
     settings: &PasswordSettings,
     ask: &Ask,
     context: &Context,
@@ -60,11 +61,32 @@ pub(super) fn source(
     })
 }
 
-struct Password {
+pub(super) struct Password {
     client: Arc<Client>,
     settings: PasswordSettings,
     ask: Ask,
     refused: Refused,
+}
+
+impl GrantType for Password {
+    type Settings = PasswordSettings;
+
+    fn identity(settings: &PasswordSettings) -> PasswordSettings {
+        settings.identity()
+    }
+
+    fn source(
+        settings: &PasswordSettings,
+        ask: &Ask,
+        context: &Context,
+        memory: &Memory,
+    ) -> Arc<dyn Source> {
+        source(settings, ask, context, &memory.refused_passwords)
+    }
+
+    fn application(settings: &PasswordSettings) -> Option<&Application> {
+        Some(&settings.application)
+    }
 }
 
 impl Source for Password {

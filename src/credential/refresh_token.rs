@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::application::{Application, Client};
+use super::grants::{GrantType, Memory};
 use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
 use crate::diagnosis::{Reason, Subject};
@@ -83,7 +84,7 @@ pub enum StoreLocation {
 impl RefreshTokenSettings {
     /// The same without what proves it: the store says whose tokens they are, its key does not. Exhaustive, so that a new field has to be
     /// thought about here.
-    pub(super) fn identity(&self) -> Self {
+    fn identity(&self) -> Self {
         let Self {
             credential,
             application,
@@ -134,11 +135,7 @@ impl RefreshTokenSettings {
 }
 
 /// Obtains tokens with what a sign-in left.
-pub(super) fn source(
-    settings: &RefreshTokenSettings,
-    ask: &Ask,
-    context: &Context,
-) -> Arc<dyn Source> {
+fn source(settings: &RefreshTokenSettings, ask: &Ask, context: &Context) -> Arc<dyn Source> {
     let store = match &settings.store {
         StoreLocation::File(file) => RecordStore::File(Store::new(file)),
         StoreLocation::Vault(address) => RecordStore::Vault(address.clone()),
@@ -148,7 +145,7 @@ pub(super) fn source(
 
 /// How long one attempt may take, at worst: to read a vault, to try a token, to read again, to try another one, and to write. Another
 /// entry's may come first: a second attempt waits for as long again, and a caller that asks for a token gets it from a later attempt.
-pub(super) fn patience(token_timeout: Duration) -> Duration {
+fn patience(token_timeout: Duration) -> Duration {
     token_timeout * 5
 }
 
@@ -171,7 +168,36 @@ enum Opened {
     Vault(VaultLock),
 }
 
-struct RefreshToken(Arc<Inner>);
+pub(super) struct RefreshToken(Arc<Inner>);
+
+impl GrantType for RefreshToken {
+    type Settings = RefreshTokenSettings;
+
+    fn identity(settings: &RefreshTokenSettings) -> RefreshTokenSettings {
+        settings.identity()
+    }
+
+    fn source(
+        settings: &RefreshTokenSettings,
+        ask: &Ask,
+        context: &Context,
+        _: &Memory,
+    ) -> Arc<dyn Source> {
+        source(settings, ask, context)
+    }
+
+    fn attempt_limit(request: Duration) -> Duration {
+        patience(request)
+    }
+
+    fn application(settings: &RefreshTokenSettings) -> Option<&Application> {
+        Some(&settings.application)
+    }
+
+    fn sign_in(settings: &RefreshTokenSettings) -> Option<&RefreshTokenSettings> {
+        Some(settings)
+    }
+}
 
 struct Inner {
     settings: RefreshTokenSettings,

@@ -10,13 +10,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use super::on_behalf_of::{self, Exchange};
+use super::grants::Memory;
+use super::on_behalf_of::Exchange;
 use super::source::Context;
 use super::token_cache_entry::{Deps, Owner, TokenCacheEntry};
-use super::{
-    Application, Ask, CredentialSettings, Kind, bearer, client_credentials, managed_identity,
-    password, refresh_token,
-};
+use super::{Application, Ask, CredentialSettings, Kind};
 use crate::client::Outbound;
 use crate::diagnosis::Explanation;
 use crate::diagnosis::entra::Suberror;
@@ -51,7 +49,7 @@ pub struct TokenCache {
     deps: Deps,
     known: Mutex<HashMap<Key, Known<TokenCacheEntry>>>,
     exchanges: Mutex<HashMap<Key, Known<Exchange>>>,
-    refused_passwords: password::Refused,
+    memory: Memory,
 }
 
 struct Known<T> {
@@ -124,7 +122,7 @@ impl TokenCache {
         Self {
             deps,
             known: Mutex::default(),
-            refused_passwords: password::Refused::default(),
+            memory: Memory::default(),
             exchanges: Mutex::default(),
         }
     }
@@ -132,7 +130,7 @@ impl TokenCache {
     /// Where tokens of this credential for this audience come from; see [`TokenCache::entry`]. Needs a tokio runtime.
     #[must_use]
     pub fn supply(&self, settings: &CredentialSettings, ask: &Ask, outbound: &Outbound) -> Supply {
-        if let Kind::OnBehalfOf(own) = &settings.kind {
+        if let Some(own) = settings.kind.exchanger() {
             Supply::Callers(self.exchange(settings, own, ask, outbound))
         } else {
             Supply::Own(self.entry(settings, ask, outbound))
@@ -212,18 +210,8 @@ impl TokenCache {
             return entry;
         }
         let context = self.context(settings, outbound);
-        let source = match &settings.kind {
-            Kind::ClientCredentials(own) => client_credentials::source(own, ask, &context),
-            Kind::Password(own) => password::source(own, ask, &context, &self.refused_passwords),
-            Kind::ManagedIdentity(own) => managed_identity::source(own, ask, &context),
-            Kind::Bearer(own) => bearer::source(own, &context),
-            Kind::OnBehalfOf(_) => on_behalf_of::nobody(),
-            Kind::RefreshToken(own) => refresh_token::source(own, ask, &context),
-        };
-        let attempt = match &settings.kind {
-            Kind::RefreshToken(_) => refresh_token::patience(patience(outbound)),
-            _ => patience(outbound),
-        };
+        let source = settings.kind.source(ask, &context, &self.memory);
+        let attempt = settings.kind.attempt_limit(patience(outbound));
         let entry = if let Some((entry, _)) = living {
             entry.adopt(source, attempt);
             entry

@@ -73,7 +73,7 @@ pub async fn examine(question: &Question, part: &Part, bench: &Bench<'_>) -> (Se
             );
         }
     }
-    if matches!(settings.kind, Kind::OnBehalfOf(_)) {
+    if settings.kind.exchanger().is_some() {
         let why = "it exchanges the caller's own token, so it cannot be tried without a caller";
         if !section.is_wrong() {
             section.say(Mark::Fine, READ);
@@ -187,11 +187,7 @@ fn obtained(section: &mut Section, kind: &Kind, trigger: bool, token: &Token) {
     let until = token.expires.map_or_else(String::new, |expires| {
         format!(", good until {}", moment(expires))
     });
-    let what = match kind {
-        Kind::Bearer(_) => "its fixed token can be read",
-        _ => "a token was obtained",
-    };
-    section.say(Mark::Fine, format!("{what}{until}"));
+    section.say(Mark::Fine, format!("{}{until}", kind.obtained()));
     let Some(claims) = &token.claims else {
         section.say(Mark::Note, "the token is opaque: it has no claims to show");
         return;

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 
 use crate::clock::Clock;
-use crate::validity::Validity;
 use crate::vault::Address;
 use crate::{client, credential, flow, identity, policy, server, telemetry};
 use settings::Environment;
@@ -19,14 +18,11 @@ pub mod raw;
 mod source;
 mod validate;
 
+pub use crate::validation::{Certificate, EXPIRES_SOON, Secrets};
 pub use settings::problem::{Problem, Problems, Severity};
-pub(crate) use validate::clouds;
 
 /// Every default, and the only place where they are.
 const DEFAULTS: &str = include_str!("../config/default.yaml");
-
-/// How long ahead secrets and certificates are reported to expire, in seconds: 30 days.
-pub const EXPIRES_SOON: u64 = 30 * 24 * 3600;
 
 /// Everything the gateway is built from.
 pub struct Config {
@@ -71,23 +67,6 @@ pub struct Admin {
     pub hosts: Vec<String>,
     /// Whether it takes `POST /-/reload`.
     pub reload: bool,
-}
-
-/// A certificate that is in a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// The key path of the file, e.g. `server.tls.certificate`.
-    pub place: Arc<str>,
-    /// When it may be used; of several authorities the one that lasts longest.
-    pub valid: Validity,
-}
-
-impl Certificate {
-    /// The name of the credential it belongs to, where it belongs to one.
-    #[must_use]
-    pub fn credential(&self) -> Option<&str> {
-        self.place.strip_prefix("credentials.")?.split('.').next()
-    }
 }
 
 /// Limits on requests, from `server:`.
@@ -143,35 +122,6 @@ pub struct Entry {
     pub rule: policy::Rule,
     /// Which credential (position in [`Config::credentials`]) asks for what; `None`: the URL's own signature.
     pub credential: Option<(usize, credential::Ask)>,
-}
-
-/// Whether the values of secrets have to be there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Secrets {
-    /// An absent variable or file is an error: the gateway is about to start.
-    Required,
-    /// An absent variable or file is a note: the configuration is looked at elsewhere.
-    Optional,
-    /// It is an error below these key paths, e.g. `credentials.flows`, and elsewhere a note: a command needs no more.
-    Below(Vec<String>),
-    /// Whatever cannot be read, absent or not, is a note: a command says in its own words what it did not find.
-    Reported,
-    /// As `Required`, and so have the folders into which the gateway writes.
-    Complete,
-}
-
-impl Secrets {
-    /// Whether a secret at this key path has to be there.
-    fn required(&self, path: &str) -> bool {
-        match self {
-            Self::Required | Self::Complete => true,
-            Self::Optional | Self::Reported => false,
-            Self::Below(paths) => paths.iter().any(|above| {
-                let rest = path.strip_prefix(above.as_str());
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-            }),
-        }
-    }
 }
 
 /// What there is of a configuration where absent secrets may have left holes: for commands that need a part of it.

@@ -19,6 +19,7 @@ use crate::vault;
 
 pub mod answer;
 pub mod application;
+pub(crate) mod ask;
 pub mod assertion;
 pub mod bearer;
 pub mod certificate;
@@ -40,6 +41,7 @@ pub mod token_provider;
 pub mod vault_tokens;
 
 pub use application::Application;
+pub use ask::Ask;
 pub use claims::Claims;
 pub use grants::Kind;
 pub use on_behalf_of::Need;
@@ -58,44 +60,6 @@ pub struct CredentialSettings {
     pub ask: Option<Ask>,
     /// Unix seconds at which its secret expires, where the configuration says so.
     pub expires: Option<u64>,
-}
-
-/// What a token is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Ask {
-    /// `scope=` (v2 and servers that are not Entra ID). Empty: the parameter is left out.
-    Scope(String),
-    /// `resource=` (v1, and RFC 8707).
-    Resource(String),
-    /// Both, at servers that are not Entra ID (RFC 8707 section 2).
-    Both {
-        /// `scope=`.
-        scope: String,
-        /// `resource=`.
-        resource: String,
-    },
-}
-
-impl Ask {
-    /// The `scope` that is sent, if any.
-    #[must_use]
-    pub fn scope(&self) -> Option<&str> {
-        match self {
-            Self::Scope(scope) | Self::Both { scope, .. } => Some(scope)
-                .filter(|scope| !scope.is_empty())
-                .map(String::as_str),
-            Self::Resource(_) => None,
-        }
-    }
-
-    /// The `resource` that is sent, if any.
-    #[must_use]
-    pub fn resource(&self) -> Option<&str> {
-        match self {
-            Self::Resource(resource) | Self::Both { resource, .. } => Some(resource),
-            Self::Scope(_) => None,
-        }
-    }
 }
 
 /// A token as it is sent. Printing it shows nothing of it.

@@ -10,8 +10,8 @@
 //! [`gateway`] assembles the line as one tower stack; [`app`] builds it from a [`config::Config`] and replaces it on reload.
 //!
 //! Imports form a line too (`tests/architecture.rs` holds it): upstream → credential → policy → identity → vault, flow, call;
-//! the leaves (client, body, heads, metrics, telemetry, secret, file, validity, clock) import nothing of ours but other leaves; config depends on the stages' settings,
-//! never the reverse; only `refusal` knows HTTP statuses; `diagnosis` is data that imports nothing of ours, for credential and whatever is
+//! the leaves (client, body, heads, metrics, telemetry, secret, file, validity, clock, clouds) import nothing of ours but other leaves. The stages check
+//! their own sections of the configuration with what `validation` offers; config depends on the stages, never the reverse; only `refusal` knows HTTP statuses; `diagnosis` is data that imports nothing of ours, for credential and whatever is
 //! above it to look up.
 
 pub mod app;
@@ -20,6 +20,7 @@ pub mod call;
 pub mod cli;
 pub mod client;
 pub mod clock;
+mod clouds;
 pub mod config;
 pub mod credential;
 pub mod diagnosis;
@@ -35,5 +36,6 @@ pub mod secret;
 pub mod server;
 pub mod telemetry;
 pub mod upstream;
+mod validation;
 pub mod validity;
 pub mod vault;

@@ -24,6 +24,7 @@ const LEAVES: &[&str] = &[
     "file",
     "validity",
     "clock",
+    "clouds",
 ];
 
 /// What each module may import of ours. `app` and `cli` know everything.
@@ -37,10 +38,11 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
         leaf if LEAVES.contains(&leaf) => Some([LEAVES, &["diagnosis"]].concat()),
         "flow" | "call" => Some(LEAVES.to_vec()),
         "vault" => Some([LEAVES, &["diagnosis"]].concat()),
-        "identity" => with(&["vault", "diagnosis"]),
+        "validation" => Some([LEAVES, &["vault"]].concat()),
+        "identity" => with(&["vault", "diagnosis", "validation"]),
         "policy" => with(&["identity"]),
         // What an identity provider's codes mean is data; whoever logs a failure may look it up.
-        "credential" => with(&["vault", "identity", "policy", "diagnosis"]),
+        "credential" => with(&["vault", "identity", "policy", "diagnosis", "validation"]),
         "upstream" => with(&["identity", "policy", "credential", "diagnosis"]),
         "refusal" => with(&["identity", "policy", "credential", "upstream", "diagnosis"]),
         "gateway" => with(&[
@@ -52,7 +54,14 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
             "refusal",
         ]),
         "server" => Some([LEAVES, &["call"]].concat()),
-        "config" => with(&["vault", "identity", "policy", "credential", "server"]),
+        "config" => with(&[
+            "vault",
+            "identity",
+            "policy",
+            "credential",
+            "server",
+            "validation",
+        ]),
         "app" | "cli" | "lib" | "main" | "crates" => None,
         other => {
             panic!("module `{other}` has no place in the line: give it one here and in src/lib.rs")

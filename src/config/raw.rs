@@ -5,6 +5,8 @@
 
 use std::sync::LazyLock;
 
+use crate::validation::entra::EntraDefaults;
+use crate::validation::reference::Source;
 use settings::Named;
 use settings::key_index::KeyIndex;
 use settings::read::Shape;
@@ -14,7 +16,6 @@ use settings::values::{Any, Choice, Delay, Flag, OneOrMore, Size, Span, Text, Wh
 mod callers;
 mod credentials;
 mod flows;
-mod reference;
 mod words;
 
 pub use callers::{ApiKey, Caller, Entra, Jwt, Key};
@@ -23,11 +24,7 @@ pub use credentials::{
     RefreshToken, Store, WorkloadIdentity,
 };
 pub use flows::{Flow, ResponseHeaders, Trigger};
-pub use reference::{SecretReference, Source, beside, resolves, vault_reference};
-pub use words::{
-    Algorithm, ClientAuth, Cloud, Endpoint, Format, Kind, Level, Method, Mode, Require, Responds,
-    Scheme,
-};
+pub use words::{Algorithm, ClientAuth, Format, Kind, Level, Method, Mode, Responds, Scheme};
 
 section! {
     /// The configuration of a flowgate gateway.
@@ -188,22 +185,6 @@ section! {
         client_secret: ClientSecretDefaults,
         /// For credentials with a certificate.
         client_certificate: ClientCertificateDefaults,
-    }
-}
-
-section! {
-    /// For entra callers and Entra credentials.
-    EntraDefaults {
-        /// Tenant id (a GUID), for `entra` callers and Entra credentials.
-        tenant: Text,
-        /// The cloud of the tenant.
-        cloud: Choice<Cloud>,
-        /// Address of a sovereign or simulated Entra ID, e.g. `http://127.0.0.1:8070`. Default: the cloud's.
-        authority: Text,
-        /// Token endpoint that credentials use: `v2` requests a scope, `v1` a resource.
-        endpoint: Choice<Endpoint>,
-        /// Whether all filters of an `entra` caller have to match, or any one.
-        require: Choice<Require>,
     }
 }
 

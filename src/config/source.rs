@@ -10,11 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::file;
+use crate::validation::LARGEST_FILE;
 use settings::problem::{Problem, Problems, SafeText, Severity};
 use settings::safe_text;
-
-/// Largest file, in bytes.
-pub const LIMIT: u64 = 8 << 20;
 
 /// One file.
 pub struct File {
@@ -136,7 +134,7 @@ fn file(path: &Path, problems: &mut Problems) -> Option<File> {
         fix,
         ..problem(path, &message)
     };
-    let found = match file::read(path, LIMIT) {
+    let found = match file::read(path, LARGEST_FILE) {
         Err(file::Error::TooLarge) => Err(unusable(
             safe_text!("the file is over 8 MiB"),
             safe_text!("split the configuration into several files, or several gateways"),

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::target::Kind;
 use super::{Plan, Proof, Who, quote};
 use crate::clock::Random;
-use crate::config::clouds;
-use crate::config::raw::Cloud;
+use crate::clouds;
+use crate::clouds::Cloud;
 use settings::values::hex;
 
 /// The variable that represents the application's id until it is registered.

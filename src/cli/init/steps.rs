@@ -10,7 +10,7 @@ use super::configuration::{CERTIFICATE, CLIENT_ID, SECRET, Written};
 use super::quote::for_shell;
 use super::target::Kind;
 use super::{Language, Plan, Proof, Who, files};
-use crate::config::raw::Cloud;
+use crate::clouds::Cloud;
 
 /// Everything that is still to do.
 #[must_use]

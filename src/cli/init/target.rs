@@ -4,8 +4,9 @@
 //! cloud, whether the URL carries its own signature, and what is known of tenant and method. Refuses what is no trigger and no
 //! Microsoft Graph, and a URL that a shell has cut at `&` (facts A1).
 
-use crate::config::clouds;
-use crate::config::raw::{Cloud, Method};
+use crate::clouds;
+use crate::clouds::Cloud;
+use crate::config::raw::Method;
 use crate::flow::TriggerUrl;
 use settings::values::{Vocabulary as _, guid};
 use simulator::directory::{CALLER_APP, DEMO_TENANT, GATEWAY_APP};

@@ -1,6 +1,9 @@
 //! The grammar of `callers:`.
 
-use super::{Cloud, Require, Scheme, Source};
+use super::Scheme;
+use crate::clouds::Cloud;
+use crate::validation::entra::Require;
+use crate::validation::reference::Source;
 use settings::section;
 use settings::section::{one_key, one_of, ruled};
 use settings::values::{Choice, Flag, Free, Moment, OneOrMore, Text};

@@ -1,7 +1,9 @@
 //! The grammar of `credentials:`.
 
-use super::reference::with_key_vault;
-use super::{Algorithm, ClientAuth, Cloud, Endpoint, Source};
+use super::{Algorithm, ClientAuth};
+use crate::clouds::Cloud;
+use crate::validation::entra::Endpoint;
+use crate::validation::reference::{Source, with_key_vault};
 use settings::section;
 use settings::section::{one_key, one_of};
 use settings::values::{Choice, Flag, Free, Moment, OneOrMore, Text};

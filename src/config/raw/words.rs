@@ -3,22 +3,6 @@
 use settings::words;
 
 words! {
-    /// The five clouds of Entra ID and Power Automate.
-    Cloud {
-        /// The public cloud.
-        Public = "public",
-        /// US Government Community Cloud.
-        Gcc = "gcc",
-        /// US Government Community Cloud High.
-        GccHigh = "gcc-high",
-        /// US Department of Defense.
-        Dod = "dod",
-        /// China, operated by 21Vianet.
-        China = "china",
-    }
-}
-
-words! {
     /// Methods a flow may take; the rest have other meanings for a proxy.
     Method {
         /// GET.
@@ -35,26 +19,6 @@ words! {
         Delete = "DELETE",
         /// OPTIONS.
         Options = "OPTIONS",
-    }
-}
-
-words! {
-    /// Token endpoints of Entra ID.
-    Endpoint {
-        /// `/oauth2/v2.0/token`, asks with `scope`.
-        V2 = "v2",
-        /// `/oauth2/token`, asks with `resource`.
-        V1 = "v1",
-    }
-}
-
-words! {
-    /// How several filters combine.
-    Require {
-        /// Every filter given.
-        All = "all",
-        /// Any one.
-        Any = "any",
     }
 }
 

@@ -4,7 +4,7 @@
 //! line marked `<<<`, with the key path and the words of the case, and nothing else may be reported.
 
 use super::examine_files;
-use crate::config::Secrets;
+use crate::validation::Secrets;
 use settings::problem::Severity;
 
 /// Sound, and enough for a case to refer to.

@@ -4,9 +4,11 @@
 //! `apps: true`, audiences that are Microsoft's own, symmetric algorithms
 //! (contract "Who is admitted", facts B3, security rules 4, 5).
 
+use crate::validation::ValidationContext;
 use std::collections::HashMap;
 
-use super::{Defaults, ValidationContext, clouds};
+use super::Defaults;
+use crate::clouds;
 use crate::config::{CallerPart, raw};
 use crate::identity;
 use settings::Named;
@@ -136,7 +138,7 @@ fn proof(
         }
     }
     if let Field::Given(entra) = entra {
-        return entra::settings(context, entra, defaults).map(identity::Proof::Entra);
+        return entra::settings(context, entra).map(identity::Proof::Entra);
     }
     if let Field::Given(jwt) = jwt {
         return jwt::settings(context, jwt, defaults).map(identity::Proof::Jwt);

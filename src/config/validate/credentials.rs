@@ -4,11 +4,15 @@
 //! to decide what to ask it for. Each kind is validated in a file of its own; what they share, the application at a token endpoint and
 //! how it proves itself, in [`application`] and [`proof`]. Refuses an entry of no kind or of two.
 
-use super::{Defaults, ValidationContext, asks, clouds};
+use super::Defaults;
+use crate::clouds;
 use crate::config::Part;
 use crate::config::raw;
+use crate::credential;
+use crate::credential::ask;
+use crate::credential::ask::TokenRequestStyle;
 use crate::credential::refresh_token::StoreLocation;
-use crate::credential::{self, Ask};
+use crate::validation::ValidationContext;
 use settings::Named;
 use settings::problem::{Name, SourceLocation};
 use settings::read::{At, Field};
@@ -43,39 +47,6 @@ pub struct ValidatedCredential {
     /// Whether it exchanges the caller's own token.
     pub exchanges: bool,
     settings: Option<credential::CredentialSettings>,
-}
-
-/// How a credential asks for tokens.
-#[derive(Clone)]
-pub struct TokenRequestStyle {
-    /// How it asks Entra ID; `None`: a server that is not Entra ID.
-    pub entra: Option<Entra>,
-    /// Its tenant, when that is a GUID.
-    pub tenant: Option<String>,
-    /// What it asks for by its own settings.
-    pub ask: Option<Ask>,
-    /// Whether nothing can be asked for: it has one token and no other.
-    pub fixed: bool,
-}
-
-/// How a credential asks Entra ID.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Entra {
-    /// The tenant's cloud.
-    pub cloud: raw::Cloud,
-    /// By scope or by resource.
-    pub endpoint: raw::Endpoint,
-    /// Whose permissions the token has: only a user's can be asked for one by one (facts B1.3).
-    pub permissions: Permissions,
-}
-
-/// Whose permissions a token has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Permissions {
-    /// The application's own: all of them or none.
-    Application,
-    /// A user's, as far as they were consented to: one by one, or all with `/.default`.
-    Delegated,
 }
 
 impl ValidatedCredential {
@@ -202,7 +173,7 @@ fn validate(
         .map(|(style, validated_kind)| {
             let ask = style.ask.clone().or_else(|| {
                 let entra = style.entra?;
-                Some(asks::of(clouds::flow_audience(entra.cloud), entra.endpoint))
+                Some(ask::of(clouds::flow_audience(entra.cloud), entra.endpoint))
             });
             credential::CredentialSettings {
                 name: name.shared(),
@@ -272,10 +243,10 @@ fn kind(
         return password::validate(context, at, defaults);
     }
     if let Field::Given(at) = managed_identity {
-        return managed_identity::validate(context, at, defaults);
+        return managed_identity::validate(context, at);
     }
     if let Field::Given(at) = bearer {
-        return bearer::validate(context, at, defaults);
+        return bearer::validate(context, at);
     }
     if let Field::Given(at) = on_behalf_of {
         return on_behalf_of::validate(context, at, defaults);

@@ -4,6 +4,7 @@
 //! overlapping paths, names that refer to nothing, `anyone` who would borrow the gateway's identity, credentials that contradict what
 //! the flow is known to want, and Microsoft tokens on their way to other hosts (contract, facts A1–A2, security rules 16, 21).
 
+use crate::validation::ValidationContext;
 use std::sync::Arc;
 
 use http::Method;
@@ -11,7 +12,7 @@ use http::Method;
 use super::callers::{self, Callers};
 use super::credentials::{self, Credentials};
 use super::listener::{Server, plain_path};
-use super::{Defaults, ValidationContext, lists, target, unknown_name, wanted};
+use super::{Defaults, lists, target, unknown_name, wanted};
 use crate::config::raw;
 use crate::config::{Entry, Severity};
 use crate::flow::{self, FlowId};
@@ -228,7 +229,6 @@ fn flow(
         },
         &credential,
         others.credentials,
-        defaults,
         wanted.map(|wanted| &wanted.settings),
         others.server.map(|server| server.settings.listen),
     );

@@ -3,13 +3,14 @@
 //! In: addresses, limits, TLS files as text. Out: the listener's settings and the limits that hold whatever the flow. Refuses one address
 //! for both ports, a base path with anything but plain segments, and a certificate that does not fit its key.
 
+use crate::validation::ValidationContext;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::{ValidationContext, outbound};
+use super::outbound;
 use crate::call::source;
 use crate::config::{Admin, Limits, raw};
 use crate::server::{self, tls};

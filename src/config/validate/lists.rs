@@ -2,11 +2,11 @@
 //!
 //! In: texts. Out: values the stages compare with. Refuses what no request could ever match, and what is never a caller's.
 
+use crate::validation::ValidationContext;
 use std::collections::HashSet;
 
 use http::{HeaderName, Method};
 
-use super::ValidationContext;
 use crate::config::raw;
 use crate::flow::belongs_to_one_hop;
 use settings::read::Field;

@@ -3,9 +3,10 @@
 //! In: proxy, extra certificates, time limits, log settings as text. Out: settings of the client and of logging. The proxy comes from the
 //! file, else from `HTTPS_PROXY` and `NO_PROXY` as every tool reads them; its address may carry a password and is a secret.
 
-use super::{ValidationContext, listener};
+use super::listener;
 use crate::config::raw;
 use crate::secret::{Secret, Source};
+use crate::validation::{ValidationContext, reference};
 use crate::validity::Validity;
 use crate::{client, telemetry};
 use settings::read::{At, Field};
@@ -222,7 +223,7 @@ fn inherited_proxy(context: &mut ValidationContext<'_>) -> Option<Secret<url::Ur
 
 fn configured_proxy(
     context: &mut ValidationContext<'_>,
-    at: &At<raw::Source>,
+    at: &At<reference::Source>,
     text: &Secret<String>,
     plain: bool,
 ) -> Option<Secret<url::Url>> {

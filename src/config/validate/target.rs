@@ -4,13 +4,18 @@
 //! plain http off loopback, a trigger URL that was cut short, a trigger without any authentication, another cloud's tokens, and
 //! Microsoft tokens on their way to a host that is not Microsoft's (facts A1.3, A1.5, A1.6, A2.2; security rule 21).
 
+use crate::clouds::Cloud;
+use crate::credential::ask::{Entra, TokenRequestStyle};
+use crate::validation::entra::Endpoint;
+use crate::validation::{ValidationContext, reference};
 use std::net::SocketAddr;
 
-use super::credentials::{Credentials, Entra, TokenRequestStyle};
+use super::credentials::Credentials;
 use super::flows::Chosen;
-use super::{Defaults, ValidationContext, asks, clouds};
-use crate::config::raw::{self, Cloud, Endpoint};
+use crate::clouds;
+use crate::config::raw;
 use crate::credential::Ask;
+use crate::credential::ask;
 use crate::flow::url::Invalid;
 use crate::flow::{Kind, Trigger, TriggerUrl, trigger};
 use settings::problem::SourceLocation;
@@ -21,7 +26,7 @@ use settings::values::{Choice, OneOrMore, Text};
 /// What a flow's entry says about its target.
 pub struct Wish {
     /// `url:`.
-    pub url: Option<At<raw::Source>>,
+    pub url: Option<At<reference::Source>>,
     /// `kind:`.
     pub kind: Field<Choice<raw::Kind>>,
     /// `scope:`.
@@ -50,7 +55,6 @@ pub fn validate(
     wish: Wish,
     credential: &Chosen,
     credentials: &Credentials,
-    defaults: &Defaults,
     trigger: Option<&Trigger>,
     listen: Option<SocketAddr>,
 ) -> Option<Target> {
@@ -78,7 +82,7 @@ pub fn validate(
         return None;
     }
     let own_ask = match style {
-        Some(style) => asks::explicit(context, scope, resource, style.entra),
+        Some(style) => ask::explicit(context, scope, resource, style.entra),
         None => Some(None),
     };
     let wished_url = wished_url?;
@@ -99,7 +103,7 @@ pub fn validate(
     let cloud = style
         .and_then(|style| style.entra)
         .map(|entra| entra.cloud)
-        .or(defaults.entra.cloud.as_ref().map(|at| at.value.0));
+        .or(context.entra.cloud.as_ref().map(|at| at.value.0));
     if is_trigger {
         trigger_url(context, &location, &url, credential, trigger);
         retired(context, &location, &url, stated, cloud);
@@ -137,14 +141,17 @@ pub fn validate(
 }
 
 /// The URL, as far as one could be called.
-fn address(context: &mut ValidationContext<'_>, wished: &At<raw::Source>) -> Option<TriggerUrl> {
+fn address(
+    context: &mut ValidationContext<'_>,
+    wished: &At<reference::Source>,
+) -> Option<TriggerUrl> {
     let location = &wished.location;
     let plain = matches!(wished.value.0, crate::secret::Source::Plain(_));
     let text = context.secret(wished, false)?;
     let url = TriggerUrl::parse(text.expose().trim())
         .map_err(|reason| invalid(context, location, reason))
         .ok()?;
-    reachable(context, location, url.host(), port_of(&url)).then_some(())?;
+    crate::validation::url::reachable(context, location, url.host(), port_of(&url)).then_some(())?;
     if plain && url.signed() {
         context.reader.warn_at(
             location,
@@ -164,33 +171,6 @@ fn port_of(url: &TriggerUrl) -> Option<u16> {
     let text = authority.as_str().strip_prefix(authority.host())?;
     let port = text.strip_prefix(':')?;
     Some(port.parse().unwrap_or(0))
-}
-
-/// Whether a connection to such a host and port could ever be tried.
-pub fn reachable(
-    context: &mut ValidationContext<'_>,
-    location: &SourceLocation,
-    host: &str,
-    port: Option<u16>,
-) -> bool {
-    let literal = host.trim_start_matches('[').trim_end_matches(']');
-    if rustls::pki_types::ServerName::try_from(literal).is_err() {
-        context.reader.error_at(
-            location,
-            safe_text!("no server can have this host name"),
-            safe_text!("write the name as the server's certificate has it, without * and blanks"),
-        );
-        return false;
-    }
-    if port == Some(0) {
-        context.reader.error_at(
-            location,
-            safe_text!("nobody can be reached at this port"),
-            safe_text!("write a port from 1 to 65535, or leave it out"),
-        );
-        return false;
-    }
-    true
 }
 
 /// Whether `scope:` or `resource:` are where nobody can ask.
@@ -368,7 +348,7 @@ fn asked(
     }
     let ask = own
         .or_else(|| style.ask.clone())
-        .unwrap_or_else(|| asks::of(clouds::audience(host, cloud), endpoint));
+        .unwrap_or_else(|| ask::of(clouds::audience(host, cloud), endpoint));
     other_cloud(context, location, &ask, known, cloud, endpoint).then_some(ask)
 }
 
@@ -405,9 +385,9 @@ fn other_cloud(
     let flows = known.is_some_and(|host| host.service == clouds::Service::Flows);
     let wrong = clouds::ALL.into_iter().any(|other| {
         clouds::flow_audience(other) != clouds::flow_audience(cloud)
-            && asks::of(clouds::flow_audience(other), endpoint) == *ask
+            && ask::of(clouds::flow_audience(other), endpoint) == *ask
     });
-    let right = asks::of(clouds::flow_audience(cloud), endpoint);
+    let right = ask::of(clouds::flow_audience(cloud), endpoint);
     let automate = flows && known.is_some_and(|host| !host.clouds.is_empty());
     if automate && !wrong && *ask != right {
         context.reader.warn_at(

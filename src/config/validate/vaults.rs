@@ -4,37 +4,20 @@
 //! whose own secret they read. Refuses addresses that are no Key Vault's (a token for the vault must not travel elsewhere, security
 //! rule 21), readers that do not exist, a credential whose secret is read with itself, and a secret that is read here and written there.
 
+use crate::validation::ValidationContext;
+use crate::validation::secret::{Stores, Use};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::credentials::Credentials;
-use super::{Defaults, ValidationContext, asks, clouds, unknown_name};
+use super::unknown_name;
 use crate::config::{Vaults, raw};
 use crate::credential::Ask;
-use crate::secret::Source;
-use crate::vault::{Address, Value};
-use settings::problem::SourceLocation;
+use crate::credential::ask;
+use crate::vault::Address;
 use settings::read::{At, Field};
 use settings::safe_text;
 use settings::values::Text;
-
-/// One secret that is read from a vault.
-pub struct Use {
-    /// The credential it belongs to; `None`: a caller.
-    pub owner: Option<Arc<str>>,
-    /// Where it is and who reads it.
-    pub address: Address,
-    /// Where that is said.
-    pub location: SourceLocation,
-    /// Whether it is the gateway that writes it.
-    pub written: bool,
-}
-
-/// What `secrets:` says by itself.
-pub struct Stores {
-    reader: Option<At<Text>>,
-    refresh: Option<Duration>,
-}
 
 /// Validates `secrets:`.
 pub fn stores(section: Field<raw::Secrets>) -> Stores {
@@ -47,183 +30,6 @@ pub fn stores(section: Field<raw::Secrets>) -> Stores {
         reader: credential.given(),
         refresh: refresh.value().map(|span| span.0),
     }
-}
-
-impl ValidationContext<'_> {
-    /// A setting's secret: its value, or where a running gateway finds it.
-    pub fn value(
-        &mut self,
-        at: &At<raw::Source>,
-        sensitive: bool,
-        defaults: &Defaults,
-    ) -> Option<Value> {
-        match &at.value.0 {
-            Source::KeyVault { url, credential } => {
-                self.kept_in_vault(at, url, credential.as_deref(), defaults)
-            }
-            _ => self.secret(at, sensitive).map(Value::Fixed),
-        }
-    }
-
-    /// The same for a secret that is used with whatever blanks an editor or `echo` left at its ends: they are warned of.
-    pub fn value_with_blanks(
-        &mut self,
-        at: &At<raw::Source>,
-        defaults: &Defaults,
-    ) -> Option<Value> {
-        let value = self.value(at, true, defaults)?;
-        let Value::Fixed(text) = &value else {
-            return Some(value);
-        };
-        if text.expose().trim() != text.expose() {
-            self.reader.warn_at(
-                &at.location,
-                safe_text!("the value begins or ends with a blank or an empty line, and is used with it"),
-                safe_text!("take it out if it is a slip; printf %s writes a value without a line's end (one line's end is dropped)"),
-            );
-        } else if text.expose().chars().any(char::is_control) {
-            self.reader.warn_at(
-                &at.location,
-                safe_text!("the value has a line's end or another control character in it, and is used with it"),
-                safe_text!("give the value alone, in one line"),
-            );
-        }
-        Some(value)
-    }
-
-    /// The same for what may be binary.
-    pub fn value_of_any_kind(
-        &mut self,
-        at: &At<raw::Source>,
-        defaults: &Defaults,
-    ) -> Option<Value> {
-        match &at.value.0 {
-            Source::KeyVault { url, credential } => {
-                self.kept_in_vault(at, url, credential.as_deref(), defaults)
-            }
-            _ => self.secret_of_any_kind(at).map(Value::Fixed),
-        }
-    }
-
-    /// A secret that the gateway itself writes: each value is a new version, so none can be named.
-    pub fn store(
-        &mut self,
-        at: &At<Text>,
-        credential: Option<&str>,
-        defaults: &Defaults,
-    ) -> Option<Address> {
-        let url = &at.value.0;
-        let address = self.vault_address(&at.location, url, credential, true, defaults)?;
-        if address.version.is_some() {
-            self.reader.error_at(
-                &at.location,
-                safe_text!("this names one version of a secret, and each token makes a new one"),
-                safe_text!("write /secrets/<name> alone"),
-            );
-            return None;
-        }
-        Some(address)
-    }
-
-    fn kept_in_vault(
-        &mut self,
-        at: &At<raw::Source>,
-        url: &str,
-        credential: Option<&str>,
-        defaults: &Defaults,
-    ) -> Option<Value> {
-        self.vault_address(&at.location, url, credential, false, defaults)
-            .map(Value::Vault)
-    }
-
-    fn vault_address(
-        &mut self,
-        location: &SourceLocation,
-        url: &str,
-        credential: Option<&str>,
-        written: bool,
-        defaults: &Defaults,
-    ) -> Option<Address> {
-        let reader = match (credential, &self.stores.reader) {
-            (Some(name), _) => Arc::from(name),
-            (None, Some(at)) => Arc::from(at.value.0.as_str()),
-            (None, None) => {
-                self.reader.error_at(
-                    location,
-                    safe_text!("nobody is named who may read this vault"),
-                    safe_text!("write secrets: {{ key_vault: {{ credential: NAME }} }}, or `credential` beside `key_vault`"),
-                );
-                return None;
-            }
-        };
-        let address = address(self, location, url, reader, defaults)?;
-        self.vault_uses.push(Use {
-            owner: self.owner.clone(),
-            address: address.clone(),
-            location: location.clone(),
-            written,
-        });
-        Some(address)
-    }
-}
-
-fn address(
-    context: &mut ValidationContext<'_>,
-    location: &SourceLocation,
-    url: &str,
-    reader: Arc<str>,
-    defaults: &Defaults,
-) -> Option<Address> {
-    let text = At {
-        value: Text(url.to_owned()),
-        location: location.clone(),
-    };
-    let url = context.https(&text)?;
-    let host = url.host_str().unwrap_or_default();
-    let cloud = defaults.entra.cloud.as_ref().map(|at| at.value.0)?;
-    let audience = match clouds::known(host).map(|host| host.service) {
-        Some(clouds::Service::Api(audience)) if clouds::is_vault(host) => audience,
-        // A simulated vault.
-        _ if context.plain_allowed(host) => clouds::vault_audience(cloud),
-        _ => {
-            context.reader.error_at(
-                location,
-                safe_text!("this host is no Azure Key Vault, and the token that reads it would go there"),
-                safe_text!("write https://<vault>.vault.azure.net/secrets/<name>, or the same of a sovereign cloud"),
-            );
-            return None;
-        }
-    };
-    let segments: Vec<&str> = url.path().split('/').skip(1).collect();
-    let (name, version) = match segments.as_slice() {
-        ["secrets", name] | ["secrets", name, ""] => (*name, None),
-        ["secrets", name, version] => (*name, Some((*version).to_owned())),
-        _ => ("", None),
-    };
-    let plain = |text: &str| {
-        (1..=127).contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    if !plain(name) || !version.as_deref().is_none_or(plain) {
-        context.reader.error_at(
-            location,
-            safe_text!("this is not the address of a secret"),
-            safe_text!("write /secrets/<name> after the vault's host; a certificate is found under the same path as a secret"),
-        );
-        return None;
-    }
-    let name = name.to_owned();
-    let mut vault = url;
-    vault.set_path("/");
-    Some(Address {
-        vault,
-        name,
-        version,
-        reader,
-        audience: audience.to_owned(),
-    })
 }
 
 /// Everything that is read from vaults, once the credentials are known. Marks the readers as used.
@@ -296,7 +102,7 @@ pub fn validate(
             continue;
         };
         let ask = match (style.entra, &style.ask) {
-            (Some(entra), _) => asks::of(&one.address.audience, entra.endpoint),
+            (Some(entra), _) => ask::of(&one.address.audience, entra.endpoint),
             (None, Some(ask)) => ask.clone(),
             (None, None) => Ask::Scope(String::new()),
         };

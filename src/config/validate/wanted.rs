@@ -3,9 +3,9 @@
 //! In: the section, and the credential and methods of the same flow. Out: the stage's settings. Refuses what the service would refuse at every
 //! call: a token where the flow admits anyone, none where it wants one, another tenant's, a method the trigger does not accept (facts A2).
 
+use crate::validation::ValidationContext;
 use http::Method;
 
-use super::ValidationContext;
 use super::credentials::Credentials;
 use super::flows::Chosen;
 use super::lists::method_of;

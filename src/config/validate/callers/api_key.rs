@@ -3,12 +3,13 @@
 //! In: header or scheme, keys as digests or in plain text. Out: digests with their validity. Refuses keys that can be guessed, that no
 //! request can carry or that two callers share, and headers that mean something else already (security rule 12).
 
+use crate::validation::ValidationContext;
 use std::collections::HashMap;
 
 use http::HeaderName;
 
 use crate::config::raw;
-use crate::config::validate::{Defaults, ValidationContext};
+use crate::config::validate::Defaults;
 use crate::identity::api_key::{self, Digest, SHORTEST};
 use crate::vault::Value;
 use settings::problem::{Name, SourceLocation};
@@ -100,7 +101,7 @@ pub fn settings(
                 .value
                 .0
                 .into_iter()
-                .map(|at| key(context, name, at, defaults, digests))
+                .map(|at| key(context, name, at, digests))
                 .collect();
             keys.into_iter().collect()
         }
@@ -115,7 +116,7 @@ pub fn settings(
                 value: only,
                 location: at.location,
             };
-            key(context, name, at, defaults, digests).map(|key| vec![key])
+            key(context, name, at, digests).map(|key| vec![key])
         }
     };
     Some(api_key::ApiKeySettings {
@@ -160,7 +161,6 @@ fn key(
     context: &mut ValidationContext<'_>,
     name: &Name,
     at: At<raw::Key>,
-    defaults: &Defaults,
     digests: &mut Digests,
 ) -> Option<api_key::Key> {
     let raw::Key {
@@ -172,7 +172,7 @@ fn key(
     let (digest, location) = match (sha256, plain) {
         (Field::Broken, _) | (_, Field::Broken) => return None,
         (Field::Given(sha256), Field::Absent) => {
-            let text = match context.value(&sha256, false, defaults)? {
+            let text = match context.value(&sha256, false)? {
                 Value::Fixed(text) => text,
                 vault @ Value::Vault(_) => {
                     return kept(context, Digest::InVault(vault), not_before, expires);
@@ -199,7 +199,7 @@ fn key(
             (digest?, sha256.location)
         }
         (Field::Absent, Field::Given(plain)) => {
-            let text = match context.value(&plain, true, defaults)? {
+            let text = match context.value(&plain, true)? {
                 Value::Fixed(text) => text,
                 vault @ Value::Vault(_) => {
                     return kept(context, Digest::OfVault(vault), not_before, expires);

@@ -6,19 +6,15 @@
 use super::{audiences, plain};
 use crate::config::raw;
 use crate::config::validate::lists::{distinct, listed};
-use crate::config::validate::{Defaults, ValidationContext};
 use crate::identity::entra::{EntraSettings, Require};
+use crate::validation::ValidationContext;
 use settings::problem::{SafeText, SourceLocation};
 use settings::read::{At, Field};
 use settings::safe_text;
 use settings::values::{OneOrMore, Text, guid};
 
 /// Validates the section.
-pub fn settings(
-    context: &mut ValidationContext<'_>,
-    at: At<raw::Entra>,
-    defaults: &Defaults,
-) -> Option<EntraSettings> {
+pub fn settings(context: &mut ValidationContext<'_>, at: At<raw::Entra>) -> Option<EntraSettings> {
     let raw::Entra {
         audience,
         tenant,
@@ -44,25 +40,23 @@ pub fn settings(
     let audience = audience
         .and_then(|at| distinct(context, at.value))
         .and_then(|list| audiences(context, list));
-    let tenant = context
-        .tenant(tenant, defaults, &at.location)
-        .and_then(|at| {
-            context.guid(
-                &at,
-                safe_text!(
-                    "give the tenant's id, not its domain: Entra admin center, Overview, Tenant ID"
-                ),
-            )
-        });
-    let which = cloud.clone().or(&defaults.entra.cloud).given();
+    let tenant = context.tenant(tenant, &at.location).and_then(|at| {
+        context.guid(
+            &at,
+            safe_text!(
+                "give the tenant's id, not its domain: Entra admin center, Overview, Tenant ID"
+            ),
+        )
+    });
+    let which = cloud.clone().or(&context.entra.cloud).given();
     let filters = [&object_ids, &client_ids, &roles, &scopes, &groups]
         .iter()
         .any(|filter| !filter.absent());
     if !filters {
-        strangers(context, tenant.as_ref(), defaults, &at.location);
+        strangers(context, tenant.as_ref(), &at.location);
     }
     let authority = which
-        .and_then(|which| context.authority(authority, &cloud, which.value.0, defaults))
+        .and_then(|which| context.authority(authority, &cloud, which.value.0))
         .map(|(authority, _)| authority);
     let apps = match apps {
         Field::Given(apps) => {
@@ -94,7 +88,7 @@ pub fn settings(
     );
     let roles = words(context, roles, false);
     let scopes = words(context, scopes, true);
-    let require = require.or(&defaults.entra.require);
+    let require = require.or(&context.entra.require);
     Some(EntraSettings {
         authority: authority?,
         tenant: tenant?,
@@ -105,8 +99,8 @@ pub fn settings(
         scopes: scopes?,
         groups: groups?,
         require: match require.value()?.0 {
-            raw::Require::All => Require::All,
-            raw::Require::Any => Require::Any,
+            crate::validation::entra::Require::All => Require::All,
+            crate::validation::entra::Require::Any => Require::Any,
         },
         apps,
     })
@@ -131,10 +125,9 @@ fn guids(
 fn strangers(
     context: &mut ValidationContext<'_>,
     tenant: Option<&String>,
-    defaults: &Defaults,
     location: &SourceLocation,
 ) {
-    let own = defaults.entra.tenant.as_ref();
+    let own = context.entra.tenant.as_ref();
     let own = own.and_then(|at| guid(at.value.0.trim()));
     if let (Some(own), Some(tenant)) = (own, tenant)
         && own != *tenant

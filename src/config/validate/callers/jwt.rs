@@ -3,12 +3,14 @@
 //! In: the section. Out: [`JwtSettings`]. Refuses symmetric algorithms, issuers that stand for any tenant, and claims that no filter can be
 //! about (contract "Who is admitted", security rules 4, 5).
 
+use crate::validation::ValidationContext;
 use std::collections::BTreeMap;
 
 use super::{audiences, padded, plain};
+use crate::clouds;
 use crate::config::raw;
+use crate::config::validate::Defaults;
 use crate::config::validate::lists::{distinct, listed};
-use crate::config::validate::{Defaults, ValidationContext, clouds};
 use crate::identity::jwt::JwtSettings;
 use settings::read::{At, Field};
 use settings::safe_text;

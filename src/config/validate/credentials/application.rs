@@ -4,11 +4,14 @@
 //! would refuse at the first call: v1's `resource` at v2 and the reverse, a scope without `/.default`, the flow service's audience
 //! with one slash missing (facts A2.2, B1.1, B1.3).
 
+use crate::clouds::Cloud;
+use crate::credential::ask::{Entra, Permissions, TokenRequestStyle};
+use crate::validation::ValidationContext;
+use crate::validation::entra::Endpoint;
 use std::collections::BTreeMap;
 
-use super::{Entra, Permissions, TokenRequestStyle, ValidatedKind};
-use crate::config::raw::{Cloud, Endpoint};
-use crate::config::validate::{Defaults, ValidationContext, asks};
+use super::ValidatedKind;
+use crate::credential::ask;
 use crate::credential::proof::Proof;
 use crate::credential::{self, Application, Ask};
 use settings::problem::SourceLocation;
@@ -93,7 +96,6 @@ pub fn validate(
     owner: &SourceLocation,
     keys: Keys,
     permissions: Permissions,
-    defaults: &Defaults,
 ) -> ValidatedApplication {
     let client_id = context.required(
         keys.client_id.clone(),
@@ -103,7 +105,7 @@ pub fn validate(
     );
     let cae = capability(context, &keys);
     let (style, token_url) = if keys.token_url.absent() {
-        entra(context, owner, &keys, permissions, defaults)
+        entra(context, owner, &keys, permissions)
     } else {
         elsewhere(context, &keys)
     };
@@ -121,7 +123,6 @@ fn entra(
     owner: &SourceLocation,
     keys: &Keys,
     permissions: Permissions,
-    defaults: &Defaults,
 ) -> (Option<TokenRequestStyle>, Option<url::Url>) {
     if let Some(at) = keys.parameters.as_ref() {
         context.reader.error_at(
@@ -130,15 +131,15 @@ fn entra(
             safe_text!("leave it out, or give that server's token_url"),
         );
     }
-    let cloud = keys.cloud.clone().or(&defaults.entra.cloud).given();
-    let endpoint = keys.endpoint.clone().or(&defaults.entra.endpoint).given();
-    let tenant = context.tenant(keys.tenant.clone(), defaults, owner);
+    let cloud = keys.cloud.clone().or(&context.entra.cloud).given();
+    let endpoint = keys.endpoint.clone().or(&context.entra.endpoint).given();
+    let tenant = context.tenant(keys.tenant.clone(), owner);
     let tenant = tenant.and_then(|at| fitting_tenant(context, &at, permissions));
     let (Some(cloud), Some(endpoint)) = (cloud, endpoint) else {
         return (None, None);
     };
     let (cloud, endpoint) = (cloud.value.0, endpoint.value.0);
-    let authority = context.authority(keys.authority.clone(), &keys.cloud, cloud, defaults);
+    let authority = context.authority(keys.authority.clone(), &keys.cloud, cloud);
     if let (Some(at), Some((_, false))) = (keys.client_id.as_ref(), &authority)
         && guid(&at.value.0).is_none()
     {
@@ -153,7 +154,7 @@ fn entra(
         endpoint,
         permissions,
     };
-    let own_ask = asks::explicit(
+    let own_ask = ask::explicit(
         context,
         keys.scope.clone(),
         keys.resource.clone(),
@@ -237,7 +238,7 @@ fn elsewhere(
         .token_url
         .as_ref()
         .and_then(|at| context.https_with_query(at));
-    let ask = asks::explicit(context, keys.scope.clone(), keys.resource.clone(), None);
+    let ask = ask::explicit(context, keys.scope.clone(), keys.resource.clone(), None);
     let style = ask.map(|ask| TokenRequestStyle {
         entra: None,
         tenant: None,

@@ -3,20 +3,17 @@
 //! In: the section. Out: the token, and, where it is a JWT, the audience it was made for, so that a token for Microsoft's services is kept from
 //! other hosts like one that is asked for (security rule 21). Refuses text that cannot be sent as a token; warns of one that has expired.
 
-use super::{PartialCredential, TokenRequestStyle, ValidatedKind};
+use super::{PartialCredential, ValidatedKind};
 use crate::config::raw;
-use crate::config::validate::{Defaults, ValidationContext};
+use crate::credential::ask::TokenRequestStyle;
 use crate::credential::bearer::BearerSettings;
 use crate::credential::{self, Ask, answer};
+use crate::validation::ValidationContext;
 use crate::vault::Value;
 use settings::read::At;
 use settings::safe_text;
 
-pub fn validate(
-    context: &mut ValidationContext<'_>,
-    at: At<raw::Bearer>,
-    defaults: &Defaults,
-) -> PartialCredential {
+pub fn validate(context: &mut ValidationContext<'_>, at: At<raw::Bearer>) -> PartialCredential {
     let owner = at.location;
     let raw::Bearer { token } = at.value;
     let token = context.required(
@@ -40,7 +37,7 @@ pub fn validate(
         kind: credential::Kind::Bearer(BearerSettings { token }),
         expires: None,
     };
-    let secret = match context.value(&at, true, defaults) {
+    let secret = match context.value(&at, true) {
         None => return (Some(fixed(nothing)), None),
         // What is in a vault can be looked at only when it is there.
         Some(vault @ Value::Vault(_)) => {

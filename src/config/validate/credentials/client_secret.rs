@@ -3,9 +3,11 @@
 //! In: the section. Out: an application that asks for itself and proves itself by its secret (facts B1.3). Refuses what its
 //! [`application`] and its [`proof`] refuse.
 
-use super::{PartialCredential, Permissions, application, proof};
+use super::{PartialCredential, application, proof};
 use crate::config::raw;
-use crate::config::validate::{Defaults, ValidationContext};
+use crate::config::validate::Defaults;
+use crate::credential::ask::Permissions;
+use crate::validation::ValidationContext;
 use settings::read::{At, Field};
 use settings::safe_text;
 
@@ -49,8 +51,7 @@ pub fn validate(
         parameters,
         cae,
     };
-    let validated =
-        application::validate(context, &owner, keys, Permissions::Application, defaults);
+    let validated = application::validate(context, &owner, keys, Permissions::Application);
     let keys = proof::Keys {
         // A missing one has been reported.
         secret: secret.map_or(Field::Broken, Field::Given),

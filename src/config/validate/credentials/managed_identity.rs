@@ -4,14 +4,17 @@
 //! user-assigned one where the platform has none, endpoints in the environment that no platform would set, and Service Fabric, whose
 //! certificates this program does not check.
 
+use crate::credential::ask::{Entra, Permissions, TokenRequestStyle};
+use crate::validation::ValidationContext;
+use crate::validation::entra::Endpoint;
 use url::Url;
 
 use super::application::location_of;
-use super::{Entra, PartialCredential, Permissions, TokenRequestStyle, ValidatedKind};
+use super::{PartialCredential, ValidatedKind};
 use crate::client::address;
-use crate::config::raw::{self, Endpoint};
-use crate::config::validate::{Defaults, ValidationContext, asks};
+use crate::config::raw;
 use crate::credential;
+use crate::credential::ask;
 use crate::credential::managed_identity::{ARC_KEYS, Identity, ManagedIdentitySettings, Platform};
 use crate::secret::Secret;
 use settings::problem::SourceLocation;
@@ -22,7 +25,6 @@ use settings::values::Text;
 pub fn validate(
     context: &mut ValidationContext<'_>,
     at: At<raw::ManagedIdentity>,
-    defaults: &Defaults,
 ) -> PartialCredential {
     let owner = at.location;
     let raw::ManagedIdentity {
@@ -42,7 +44,7 @@ pub fn validate(
         );
         return (None, None);
     }
-    let Some(cloud) = cloud.or(&defaults.entra.cloud).given() else {
+    let Some(cloud) = cloud.or(&context.entra.cloud).given() else {
         return (None, None);
     };
     let entra = Entra {
@@ -51,14 +53,13 @@ pub fn validate(
         endpoint: Endpoint::V1,
         permissions: Permissions::Application,
     };
-    let style = asks::explicit(context, Field::Absent, resource, Some(entra)).map(|ask| {
-        TokenRequestStyle {
+    let style =
+        ask::explicit(context, Field::Absent, resource, Some(entra)).map(|ask| TokenRequestStyle {
             entra: Some(entra),
             tenant: None,
             ask,
             fixed: false,
-        }
-    });
+        });
     let validated_kind = identity
         .zip(platform)
         .map(|((identity, _), platform)| ValidatedKind {

@@ -3,11 +3,13 @@
 //! In: the section. Out: an application with its proof (facts B1.11). Refuses what its [`application`] and its [`proof`] refuse. Which flows may
 //! use it is validated with the flows: only those whose callers all have a user's token, made for that application ([`lent`]).
 
-use super::{PartialCredential, Permissions, ValidatedKind, application, proof};
+use super::{PartialCredential, ValidatedKind, application, proof};
 use crate::config::raw;
+use crate::config::validate::Defaults;
 use crate::config::validate::callers::Callers;
-use crate::config::validate::{Defaults, ValidationContext};
 use crate::credential;
+use crate::credential::ask::Permissions;
+use crate::validation::ValidationContext;
 use settings::problem::SourceLocation;
 use settings::read::{At, Field};
 use settings::safe_text;
@@ -50,7 +52,7 @@ pub fn validate(
         parameters: Field::Absent,
         cae,
     };
-    let validated = application::validate(context, &owner, keys, Permissions::Delegated, defaults);
+    let validated = application::validate(context, &owner, keys, Permissions::Delegated);
     let keys = proof::Keys {
         secret,
         next_secret,

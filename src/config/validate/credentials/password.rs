@@ -4,11 +4,13 @@
 //! [`application`] and its [`proof`] refuse, `common` and `consumers` among it. Warns of a password that begins or ends with a blank, and,
 //! once, describes the kind itself.
 
-use super::{PartialCredential, Permissions, ValidatedKind, application, proof};
+use super::{PartialCredential, ValidatedKind, application, proof};
 use crate::config::raw;
-use crate::config::validate::{Defaults, ValidationContext};
+use crate::config::validate::Defaults;
 use crate::credential;
+use crate::credential::ask::Permissions;
 use crate::credential::password::PasswordSettings;
+use crate::validation::{ValidationContext, reference};
 use crate::vault::Value;
 use settings::problem::{Severity, SourceLocation};
 use settings::read::At;
@@ -69,7 +71,7 @@ pub fn validate(
         parameters,
         cae,
     };
-    let validated = application::validate(context, &owner, keys, Permissions::Delegated, defaults);
+    let validated = application::validate(context, &owner, keys, Permissions::Delegated);
     let keys = proof::Keys {
         secret,
         next_secret,
@@ -84,7 +86,7 @@ pub fn validate(
     let proven = proof::validate(context, &owner, keys, true, validated.entra(), defaults);
     let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
     let username = username.and_then(|at| username_value(context, &at));
-    let password = password.and_then(|at| password_value(context, &at, defaults));
+    let password = password.and_then(|at| password_value(context, &at));
     let (style, application) = validated.with(proof);
     let assemble = || {
         Some(ValidatedKind {
@@ -130,10 +132,9 @@ fn username_value(context: &mut ValidationContext<'_>, at: &At<Text>) -> Option<
 /// Blanks at the ends are sent as they are, and Entra ID is known to fail on them (facts B1.7).
 fn password_value(
     context: &mut ValidationContext<'_>,
-    at: &At<raw::Source>,
-    defaults: &Defaults,
+    at: &At<reference::Source>,
 ) -> Option<Value> {
-    let password = context.value(at, true, defaults)?;
+    let password = context.value(at, true)?;
     if let Value::Fixed(text) = &password
         && text.expose().trim() != text.expose()
     {

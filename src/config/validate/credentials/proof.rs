@@ -5,12 +5,12 @@
 //! the grant belongs to confidential clients only. A certificate is validated in [`certificate`].
 
 use super::application::location_of;
-use crate::config::Secrets;
 use crate::config::raw;
-use crate::config::validate::{Defaults, ValidationContext};
+use crate::config::validate::Defaults;
 use crate::credential::proof::Proof;
 use crate::credential::{client_secret, federated};
 use crate::secret::Source;
+use crate::validation::{Secrets, ValidationContext, reference};
 use crate::vault::Value;
 use settings::problem::SourceLocation;
 use settings::read::{At, Field};
@@ -21,12 +21,12 @@ mod certificate;
 
 /// The keys of a proof.
 pub struct Keys {
-    pub secret: Field<raw::Source>,
-    pub next_secret: Field<raw::Source>,
+    pub secret: Field<reference::Source>,
+    pub next_secret: Field<reference::Source>,
     pub client_auth: Field<Choice<raw::ClientAuth>>,
     pub expires: Field<Moment>,
-    pub certificate: Field<raw::Source>,
-    pub passphrase: Field<raw::Source>,
+    pub certificate: Field<reference::Source>,
+    pub passphrase: Field<reference::Source>,
     pub algorithm: Field<Choice<raw::Algorithm>>,
     pub send_chain: Field<Flag>,
     pub federated_token_file: Field<Text>,
@@ -170,11 +170,11 @@ fn secret(
     let secret = keys
         .secret
         .given()
-        .and_then(|at| secret_value(context, &at, entra, defaults));
+        .and_then(|at| secret_value(context, &at, entra));
     let next = match keys.next_secret {
         Field::Absent => Some(None),
         Field::Broken => None,
-        Field::Given(at) => secret_value(context, &at, entra, defaults).map(Some),
+        Field::Given(at) => secret_value(context, &at, entra).map(Some),
     };
     Some(ValidatedProof {
         proof: Proof::Secret(client_secret::ClientSecretSettings {
@@ -201,11 +201,10 @@ fn client_auth_of(
 /// A client's secret. At Entra ID a GUID is the secret's ID.
 fn secret_value(
     context: &mut ValidationContext<'_>,
-    at: &At<raw::Source>,
+    at: &At<reference::Source>,
     entra: bool,
-    defaults: &Defaults,
 ) -> Option<Value> {
-    let value = context.value_with_blanks(at, defaults)?;
+    let value = context.value_with_blanks(at)?;
     if entra
         && let Value::Fixed(secret) = &value
         && guid(secret.expose().trim()).is_some()
@@ -244,10 +243,10 @@ fn expiry(context: &mut ValidationContext<'_>, expires: Field<Moment>) -> Option
 
 /// Its file is not watched: it is read anew for each request, and changes every hour.
 fn federated(context: &mut ValidationContext<'_>, at: &At<Text>) -> Option<ValidatedProof> {
-    if !raw::resolves(context.reader, at) {
+    if !reference::resolves(context.reader, at) {
         return None;
     }
-    let file = raw::beside(&at.location.file, &at.value.0);
+    let file = reference::beside(&at.location.file, &at.value.0);
     // A command that tries the credential reads the file itself, and says what is wrong with it in the words that the log has.
     if !matches!(context.secrets, Secrets::Reported | Secrets::Below(_)) {
         let read = federated::read(&file).map(drop);

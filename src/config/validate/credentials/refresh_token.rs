@@ -3,11 +3,13 @@
 //! In: the section. Out: an application with or without a proof of its own, the store it keeps the token in, and where a person signs in
 //! (facts B1.8–B1.10). Refuses a key that is not 32 bytes, and what its [`application`] and its [`proof`] refuse.
 
+use crate::credential::ask::Permissions;
+use crate::validation::{ValidationContext, reference};
 use url::Url;
 
-use super::{PartialCredential, Permissions, ValidatedKind, application, proof};
+use super::{PartialCredential, ValidatedKind, application, proof};
 use crate::config::raw;
-use crate::config::validate::{Defaults, ValidationContext};
+use crate::config::validate::Defaults;
 use crate::credential::refresh_token::StoreLocation;
 use crate::credential::refresh_token::seal::Key;
 use crate::credential::refresh_token::sign_in::Endpoints;
@@ -63,7 +65,7 @@ pub fn validate(
         parameters,
         cae,
     };
-    let validated = application::validate(context, &owner, keys, Permissions::Delegated, defaults);
+    let validated = application::validate(context, &owner, keys, Permissions::Delegated);
     let keys = proof::Keys {
         secret,
         next_secret,
@@ -78,8 +80,8 @@ pub fn validate(
     let proven = proof::validate(context, &owner, keys, true, validated.entra(), defaults);
     let authorize_url = endpoint_of(context, "authorize_url", authorize_url, elsewhere);
     let device_url = endpoint_of(context, "device_url", device_url, elsewhere);
-    let store = place(context, &owner, store, defaults);
-    let store_key = key(context, &owner, store_key, defaults);
+    let store = place(context, &owner, store);
+    let store_key = key(context, &owner, store_key);
     let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
     let (style, application) = validated.with(proof);
     let assemble = || {
@@ -148,7 +150,6 @@ fn place(
     context: &mut ValidationContext<'_>,
     owner: &SourceLocation,
     store: Field<raw::Store>,
-    defaults: &Defaults,
 ) -> Option<StoreLocation> {
     let at = context.required(
         store,
@@ -164,8 +165,9 @@ fn place(
     match (file, key_vault, credential) {
         (Field::Given(at), Field::Absent, Field::Absent) => {
             // Not watched: the gateway itself writes it, and looks for itself whether somebody else did.
-            let path = raw::beside(&at.location.file, &at.value.0);
-            if !raw::resolves(context.reader, &at) || !context.has_folder(&at.location, &path) {
+            let path = reference::beside(&at.location.file, &at.value.0);
+            if !reference::resolves(context.reader, &at) || !context.has_folder(&at.location, &path)
+            {
                 return None;
             }
             Some(StoreLocation::File(path))
@@ -176,7 +178,7 @@ fn place(
                 Field::Broken => return None,
                 Field::Given(at) => Some(at.value.0),
             };
-            let address = context.store(&at, reader.as_deref(), defaults)?;
+            let address = context.store(&at, reader.as_deref())?;
             Some(StoreLocation::Vault(address))
         }
         (Field::Broken, _, _) | (_, Field::Broken, _) | (_, _, Field::Broken) => None,
@@ -211,8 +213,7 @@ fn place(
 fn key(
     context: &mut ValidationContext<'_>,
     owner: &SourceLocation,
-    field: Field<raw::Source>,
-    defaults: &Defaults,
+    field: Field<reference::Source>,
 ) -> Option<Value> {
     let at = context.required(
         field,
@@ -220,7 +221,7 @@ fn key(
         "store_key",
         safe_text!("write e.g. store_key: {{ env: STORE_KEY }}; openssl rand -hex 32 makes one"),
     )?;
-    let key = context.value(&at, true, defaults)?;
+    let key = context.value(&at, true)?;
     if let Value::Fixed(text) = &key
         && Key::parse(text).is_none()
     {

@@ -4,9 +4,12 @@
 //! application that asks for itself and proves itself by that token. Refuses what its [`application`] and its [`proof`] refuse, and the
 //! authority of another cloud than the credential's.
 
-use super::{PartialCredential, Permissions, application, proof};
+use super::{PartialCredential, application, proof};
+use crate::clouds;
 use crate::config::raw;
-use crate::config::validate::{Defaults, ValidationContext, clouds};
+use crate::config::validate::Defaults;
+use crate::credential::ask::Permissions;
+use crate::validation::ValidationContext;
 use settings::problem::SourceLocation;
 use settings::read::{At, Field};
 use settings::safe_text;
@@ -33,7 +36,7 @@ pub fn validate(
     let tenant = match variable(context, &owner, "AZURE_TENANT_ID") {
         Some(at) => tenant.or(&Field::Given(at)),
         // The defaults may have one.
-        None if !defaults.entra.tenant.absent() => tenant,
+        None if !context.entra.tenant.absent() => tenant,
         None => or_variable(context, &owner, tenant, "tenant", "AZURE_TENANT_ID"),
     };
     let token_file = or_variable(
@@ -44,7 +47,7 @@ pub fn validate(
         "AZURE_FEDERATED_TOKEN_FILE",
     );
     let authority = if authority.absent() && cloud.absent() {
-        host(context, &owner, defaults)
+        host(context, &owner)
     } else {
         authority
     };
@@ -60,8 +63,7 @@ pub fn validate(
         parameters: Field::Absent,
         cae,
     };
-    let validated =
-        application::validate(context, &owner, keys, Permissions::Application, defaults);
+    let validated = application::validate(context, &owner, keys, Permissions::Application);
     let keys = proof::Keys {
         federated_token_file: token_file,
         ..proof::Keys::silent()
@@ -115,17 +117,13 @@ fn or_variable(
 }
 
 /// `AZURE_AUTHORITY_HOST`, which has to be of the credential's cloud: a token of another cloud fits no flow.
-fn host(
-    context: &mut ValidationContext<'_>,
-    owner: &SourceLocation,
-    defaults: &Defaults,
-) -> Field<Text> {
+fn host(context: &mut ValidationContext<'_>, owner: &SourceLocation) -> Field<Text> {
     let Some(at) = variable(context, owner, "AZURE_AUTHORITY_HOST") else {
         return Field::Absent;
     };
     let given = at.value.0.trim_end_matches('/');
     let of = |cloud| clouds::authority(cloud).trim_end_matches('/') == given;
-    let cloud = defaults.entra.cloud.as_ref().map(|at| at.value.0);
+    let cloud = context.entra.cloud.as_ref().map(|at| at.value.0);
     if clouds::ALL.into_iter().any(of) && !cloud.is_some_and(of) {
         context.reader.error_at(
             owner,

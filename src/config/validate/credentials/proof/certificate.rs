@@ -5,11 +5,12 @@
 
 use super::{Keys, ValidatedProof};
 use crate::config::raw;
-use crate::config::validate::{Defaults, ValidationContext};
+use crate::config::validate::Defaults;
 use crate::credential::assertion::SigningOptions;
 use crate::credential::certificate::{Algorithm, Certified, Invalid};
 use crate::credential::client_certificate::ClientCertificateSettings;
 use crate::credential::proof::Proof;
+use crate::validation::{ValidationContext, reference};
 use crate::vault::Value;
 use settings::problem::SafeText;
 use settings::read::{At, Field};
@@ -25,12 +26,12 @@ pub fn validate(
     let passphrase = match keys.passphrase {
         Field::Absent => Some(None),
         Field::Broken => None,
-        Field::Given(at) => context.value_with_blanks(&at, defaults).map(Some),
+        Field::Given(at) => context.value_with_blanks(&at).map(Some),
     };
     let algorithm = keys.algorithm.or(&defaults.client_certificate.algorithm);
     let send_chain = keys.send_chain.or(&defaults.client_certificate.send_chain);
     let at = keys.certificate.given()?;
-    let certificate = context.value_of_any_kind(&at, defaults);
+    let certificate = context.value_of_any_kind(&at);
     let (certificate, passphrase) = (certificate?, passphrase?);
     let (text, opened) = match (&certificate, &passphrase) {
         (Value::Fixed(text), None) => (text, None),
@@ -108,7 +109,7 @@ fn algorithm_of(word: raw::Algorithm) -> Algorithm {
 /// The algorithm, when this key can sign so and the provider takes it.
 fn fits(
     context: &mut ValidationContext<'_>,
-    at: &At<raw::Source>,
+    at: &At<reference::Source>,
     certified: &Certified,
     wished: &At<Choice<raw::Algorithm>>,
     entra: bool,

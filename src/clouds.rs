@@ -6,7 +6,23 @@
 
 use std::net::IpAddr;
 
-use crate::config::raw::Cloud;
+use settings::words;
+
+words! {
+    /// The five clouds of Entra ID and Power Automate.
+    Cloud {
+        /// The public cloud.
+        Public = "public",
+        /// US Government Community Cloud.
+        Gcc = "gcc",
+        /// US Government Community Cloud High.
+        GccHigh = "gcc-high",
+        /// US Department of Defense.
+        Dod = "dod",
+        /// China, operated by 21Vianet.
+        China = "china",
+    }
+}
 
 /// What answers at a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

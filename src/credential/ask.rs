@@ -5,14 +5,84 @@
 //! the flow then refuses: v1's `resource` at v2 and the reverse, no `/.default` for an application, `/.default` beside other scopes, the flow
 //! service with a slash missing (facts A2.2, B1.3).
 
-use super::credentials::{Entra, Permissions};
-use super::{ValidationContext, clouds};
-use crate::config::raw::Endpoint;
-use crate::credential::Ask;
+use crate::clouds::{self, Cloud};
+use crate::validation::ValidationContext;
+use crate::validation::entra::Endpoint;
 use settings::problem::SourceLocation;
 use settings::read::{At, Field};
 use settings::safe_text;
 use settings::values::{OneOrMore, Text, guid};
+
+/// What a token is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ask {
+    /// `scope=` (v2 and servers that are not Entra ID). Empty: the parameter is left out.
+    Scope(String),
+    /// `resource=` (v1, and RFC 8707).
+    Resource(String),
+    /// Both, at servers that are not Entra ID (RFC 8707 section 2).
+    Both {
+        /// `scope=`.
+        scope: String,
+        /// `resource=`.
+        resource: String,
+    },
+}
+
+impl Ask {
+    /// The `scope` that is sent, if any.
+    #[must_use]
+    pub fn scope(&self) -> Option<&str> {
+        match self {
+            Self::Scope(scope) | Self::Both { scope, .. } => Some(scope)
+                .filter(|scope| !scope.is_empty())
+                .map(String::as_str),
+            Self::Resource(_) => None,
+        }
+    }
+
+    /// The `resource` that is sent, if any.
+    #[must_use]
+    pub fn resource(&self) -> Option<&str> {
+        match self {
+            Self::Resource(resource) | Self::Both { resource, .. } => Some(resource),
+            Self::Scope(_) => None,
+        }
+    }
+}
+
+/// How a credential asks for tokens.
+#[derive(Clone)]
+pub struct TokenRequestStyle {
+    /// How it asks Entra ID; `None`: a server that is not Entra ID.
+    pub entra: Option<Entra>,
+    /// Its tenant, when that is a GUID.
+    pub tenant: Option<String>,
+    /// What it asks for by its own settings.
+    pub ask: Option<Ask>,
+    /// Whether nothing can be asked for: it has one token and no other.
+    pub fixed: bool,
+}
+
+/// How a credential asks Entra ID.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Entra {
+    /// The tenant's cloud.
+    pub cloud: Cloud,
+    /// By scope or by resource.
+    pub endpoint: Endpoint,
+    /// Whose permissions the token has: only a user's can be asked for one by one (facts B1.3).
+    pub permissions: Permissions,
+}
+
+/// Whose permissions a token has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Permissions {
+    /// The application's own: all of them or none.
+    Application,
+    /// A user's, as far as they were consented to: one by one, or all with `/.default`.
+    Delegated,
+}
 
 /// What `scope:` or `resource:` say, on a credential or a flow. Outer `None`: a problem was noted. `entra`: how Entra ID is asked, `None` for others.
 #[expect(

@@ -12,6 +12,7 @@ use crate::flow::Found;
 
 pub mod api_key;
 mod assertion;
+mod authenticator;
 mod callers;
 mod claims;
 pub mod entra;
@@ -21,9 +22,11 @@ pub mod jwt;
 pub mod key_set;
 mod memory;
 mod method;
+mod methods;
 mod presented;
 pub mod reason;
 mod token;
+mod tokens;
 mod verifier;
 
 pub use assertion::Assertion;
@@ -119,6 +122,14 @@ pub enum Failure {
 }
 
 impl Failure {
+    pub(crate) const fn nobody(method: Option<Method>, reason: Reason) -> Self {
+        Self::Nobody {
+            method,
+            reason,
+            claims: None,
+        }
+    }
+
     /// Why, in a word for log and metrics; `None` where the request itself is malformed.
     #[must_use]
     pub const fn word(&self) -> Option<&'static str> {

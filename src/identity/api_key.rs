@@ -7,10 +7,11 @@
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
-use http::HeaderName;
 
-use super::CallerId;
+use super::authenticator::{Answer, Authenticator, Evidence};
+pub use super::presented::Place as KeyLocation;
 use super::reason::Reason;
+use super::{Caller, CallerId, Failure, Identity, Method, Proof};
 use crate::vault::{Secrets, Value};
 
 /// Shortest API key, in bytes: 128 bits, if it is random.
@@ -23,15 +24,6 @@ pub struct ApiKeySettings {
     pub location: KeyLocation,
     /// Accepted keys, at least one.
     pub keys: Vec<Key>,
-}
-
-/// Where a key travels.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum KeyLocation {
-    /// In a header of its own.
-    Header(HeaderName),
-    /// As `Authorization: Bearer`.
-    Bearer,
 }
 
 /// One key.
@@ -187,35 +179,68 @@ pub fn can_travel(key: &str) -> bool {
         && !ends.iter().any(|end| matches!(end, Some(' ' | '\t')))
 }
 
+/// An authenticator for each place in which a key travels; those in a vault are read through `secrets`.
+pub(super) fn authenticators(callers: &[Caller], secrets: &Secrets) -> Vec<Box<dyn Authenticator>> {
+    let mut places: Vec<Keys> = Vec::new();
+    for (number, caller) in callers.iter().enumerate() {
+        let Proof::ApiKey(settings) = &caller.proof else {
+            continue;
+        };
+        let mut keys = match places.iter().position(|one| one.place == settings.location) {
+            Some(known) => places.remove(known),
+            None => Keys::new(settings.location.clone(), secrets),
+        };
+        keys.add(CallerId(number), &settings.keys);
+        places.push(keys);
+    }
+    let boxed = |keys| Box::new(keys) as Box<dyn Authenticator>;
+    places.into_iter().map(boxed).collect()
+}
+
 /// Every key that travels in one place.
-#[derive(Default)]
-pub(crate) struct Keys {
+struct Keys {
+    place: KeyLocation,
     all: Vec<(CallerId, Key)>,
     secrets: Secrets,
 }
 
+impl Authenticator for Keys {
+    fn place(&self) -> KeyLocation {
+        self.place.clone()
+    }
+
+    fn authenticate<'a>(&'a self, evidence: &Evidence<'_>) -> Answer<'a> {
+        let owners = evidence.digest();
+        match owners.and_then(|digest| self.owners(&digest, evidence.now.as_secs())) {
+            Ok(owners) => Answer::Proven(Identity {
+                matches: owners,
+                method: Method::ApiKey,
+                ..Identity::default()
+            }),
+            Err(Reason::KeyUnreadable) => Answer::Refused(Failure::KeyUnreadable),
+            Err(reason) => Answer::Refused(Failure::nobody(Some(Method::ApiKey), reason)),
+        }
+    }
+}
+
 impl Keys {
-    /// None yet; those in a vault are read through `secrets`.
-    pub(crate) fn new(secrets: &Secrets) -> Self {
+    /// None yet.
+    fn new(place: KeyLocation, secrets: &Secrets) -> Self {
         Self {
+            place,
             all: Vec::new(),
             secrets: secrets.clone(),
         }
     }
 
     /// Adds a caller's keys.
-    pub(crate) fn add(&mut self, caller: CallerId, keys: &[Key]) {
+    fn add(&mut self, caller: CallerId, keys: &[Key]) {
         self.all
             .extend(keys.iter().map(|key| (caller, key.clone())));
     }
 
-    /// Whether no caller sends a key here.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-
     /// The callers whose key has this SHA-256, in configuration order.
-    pub(crate) fn owners(&self, digest: &[u8; 32], now: u64) -> Result<Vec<CallerId>, Reason> {
+    fn owners(&self, digest: &[u8; 32], now: u64) -> Result<Vec<CallerId>, Reason> {
         let mut owners = Vec::new();
         let mut reason = Reason::KeyUnknown;
         let mut unreadable = false;
@@ -261,7 +286,7 @@ mod tests {
     }
 
     fn keys() -> Keys {
-        let mut keys = Keys::default();
+        let mut keys = Keys::new(KeyLocation::Bearer, &Secrets::default());
         keys.add(
             CallerId(0),
             &[key(1, None, Some(200)), key(2, Some(100), None)],
@@ -303,7 +328,7 @@ mod tests {
     fn an_unknown_key_has_no_owner() {
         assert_eq!(keys().owners(&[9; 32], 150), Err(Reason::KeyUnknown));
         assert_eq!(
-            Keys::default().owners(&[0; 32], 150),
+            Keys::new(KeyLocation::Bearer, &Secrets::default()).owners(&[0; 32], 150),
             Err(Reason::KeyUnknown)
         );
     }

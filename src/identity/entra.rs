@@ -8,11 +8,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde_json::Value;
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
 
-use super::claims;
+use super::explain::shown;
+use super::key_set::{Origin, origin};
 use super::reason::Reason;
 use super::token::Unverified;
+use super::verifier::{self, Rules, TokenSettings, VerifierKey, fitting};
+use super::{CallerId, Identity, Method, Proof, claims};
+
+mod explain;
 
 /// An `entra` caller as configured and validated.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,15 +72,102 @@ pub enum Require {
     Any,
 }
 
+/// One tenant at one authority: what its tokens have to say, and the callers they can be from.
+struct Issuer {
+    tenant: Arc<str>,
+    filter: ClaimFilter,
+    callers: Vec<(CallerId, Filters)>,
+}
+
+impl TokenSettings for EntraSettings {
+    fn of(proof: &Proof) -> Option<&Self> {
+        match proof {
+            Proof::Entra(settings) => Some(settings),
+            Proof::Jwt(_) | Proof::ApiKey(_) => None,
+        }
+    }
+
+    fn key(&self) -> VerifierKey {
+        VerifierKey {
+            origin: Origin::Entra {
+                authority: self.authority.clone(),
+                tenant: self.tenant.to_ascii_lowercase(),
+            },
+            // Facts B3.2 step 1.
+            algorithms: vec![Algorithm::RS256],
+        }
+    }
+
+    fn rules(callers: &[(CallerId, &Self)]) -> Arc<dyn Rules> {
+        let mut filter = ClaimFilter::default();
+        for (_, settings) in callers {
+            filter.add(settings);
+        }
+        let tenant = callers.first().map(|(_, one)| one.tenant.as_str());
+        Arc::new(Issuer {
+            tenant: tenant.unwrap_or_default().to_ascii_lowercase().into(),
+            filter,
+            callers: callers
+                .iter()
+                .map(|(id, settings)| (*id, Filters::new(settings)))
+                .collect(),
+        })
+    }
+
+    fn alone(&self) -> Arc<dyn Rules> {
+        Self::rules(&[(CallerId(0), self)])
+    }
+
+    fn another_issuer(&self, claims: &Map<String, Value>) -> String {
+        format!(
+            "the token's `tid` is {}, the caller's `tenant` is {:?}",
+            shown(claims, "tid"),
+            self.tenant
+        )
+    }
+
+    fn unread(&self, claims: &Map<String, Value>) -> Option<&'static str> {
+        (!claims.contains_key("scp") && !claims.contains_key("idtyp")).then_some("the token has no `scp`, so it is no user's, and it speaks of a person, so it is no application's: ask for a scope of the gateway's app registration")
+    }
+
+    fn unmet(&self, token: &Unverified<'_>) -> Vec<String> {
+        explain::unmet(self, token)
+    }
+}
+
+impl Rules for Issuer {
+    fn method(&self) -> Method {
+        Method::Entra
+    }
+
+    /// By tenant: the issuer's name is only known once the metadata are.
+    fn concerns(&self, token: &Unverified<'_>, _: &str) -> bool {
+        let tid = token.text("tid");
+        tid.is_ok_and(|tid| tid.is_some_and(|tid| tid.eq_ignore_ascii_case(&self.tenant)))
+    }
+
+    fn claims(
+        self: Arc<Self>,
+        token: &Unverified<'_>,
+    ) -> Result<Box<dyn verifier::Claims>, Reason> {
+        Ok(Box::new(Claims::of(token, self)?))
+    }
+
+    fn key_serves(&self, key: Option<&str>, issuer: &str, v2: Option<&str>) -> bool {
+        origin::key_serves(key, &self.tenant, issuer, v2)
+    }
+}
+
 /// What is kept of a verified token: what some filter looks at, and who it was.
-pub(crate) struct Claims {
+struct Claims {
+    issuer: Arc<Issuer>,
     audience: Vec<Arc<str>>,
     /// Whether an application speaks for itself, and for no user.
-    pub(crate) application: bool,
+    application: bool,
     /// `oid`.
-    pub(crate) subject: Option<Arc<str>>,
+    subject: Option<Arc<str>>,
     /// `appid` or `azp`.
-    pub(crate) client_id: Arc<str>,
+    client_id: Arc<str>,
     roles: Box<[Arc<str>]>,
     scopes: Box<[Arc<str>]>,
     groups: Box<[Arc<str>]>,
@@ -83,7 +176,7 @@ pub(crate) struct Claims {
 
 /// Every value that some caller of a verifier looks for. The rest of a token, two hundred groups perhaps, is not worth memory.
 #[derive(Default)]
-pub(crate) struct ClaimFilter {
+struct ClaimFilter {
     audience: HashSet<Arc<str>>,
     roles: HashSet<Arc<str>>,
     scopes: HashSet<Arc<str>>,
@@ -92,7 +185,7 @@ pub(crate) struct ClaimFilter {
 
 impl ClaimFilter {
     /// Adds what one more caller looks for.
-    pub(crate) fn add(&mut self, settings: &EntraSettings) {
+    fn add(&mut self, settings: &EntraSettings) {
         self.audience.extend(normal(&settings.audience));
         self.roles.extend(normal(&settings.roles));
         self.scopes.extend(normal(&settings.scopes));
@@ -101,18 +194,15 @@ impl ClaimFilter {
 }
 
 impl Claims {
-    /// Reads and checks everything about a token but its time, key and signature. `tenant` is the verifier's.
-    pub(crate) fn of(
-        token: &Unverified<'_>,
-        tenant: &str,
-        filter: &ClaimFilter,
-    ) -> Result<Self, Reason> {
+    /// Reads and checks everything about a token but its time, key and signature.
+    fn of(token: &Unverified<'_>, issuer: Arc<Issuer>) -> Result<Self, Reason> {
+        let filter = &issuer.filter;
         if claims::is_id_token(token) {
             return Err(Reason::IdToken);
         }
         claims::usable(token)?;
         let tid = token.text("tid")?.ok_or(Reason::Claim)?;
-        if !tid.eq_ignore_ascii_case(tenant) {
+        if !tid.eq_ignore_ascii_case(&issuer.tenant) {
             return Err(Reason::Issuer);
         }
         let kept = |values: Vec<&str>, filter: &HashSet<Arc<str>>| -> Box<[Arc<str>]> {
@@ -136,7 +226,25 @@ impl Claims {
             scopes: kept(scopes.unwrap_or_default(), &filter.scopes),
             groups: kept(claims::texts(token, "groups")?, &filter.groups),
             overage: overage(token)?,
+            issuer,
         })
+    }
+}
+
+impl verifier::Claims for Claims {
+    fn matches(&self, into: &mut Vec<CallerId>) -> Option<Reason> {
+        fitting(&self.issuer.callers, |filters| filters.validate(self), into)
+    }
+
+    fn describe(&self, identity: &mut Identity) {
+        identity.subject.clone_from(&self.subject);
+        identity.client_id = Some(Arc::clone(&self.client_id));
+        identity.tenant = Some(Arc::clone(&self.issuer.tenant));
+    }
+
+    /// An application's token speaks for nobody.
+    fn can_be_exchanged(&self) -> bool {
+        !self.application
     }
 }
 
@@ -211,7 +319,7 @@ fn overage(token: &Unverified<'_>) -> Result<bool, Reason> {
 }
 
 /// One caller's conditions, ready to be checked at every call.
-pub(crate) struct Filters {
+struct Filters {
     audience: HashSet<Arc<str>>,
     object_ids: HashSet<Arc<str>>,
     client_ids: HashSet<Arc<str>>,
@@ -224,7 +332,7 @@ pub(crate) struct Filters {
 
 impl Filters {
     /// The conditions of `settings`.
-    pub(crate) fn new(settings: &EntraSettings) -> Self {
+    fn new(settings: &EntraSettings) -> Self {
         let set = |values: &[String]| normal(values).collect();
         Self {
             audience: set(&settings.audience),
@@ -239,7 +347,7 @@ impl Filters {
     }
 
     /// Whether this caller is the one the token speaks of.
-    pub(crate) fn validate(&self, claims: &Claims) -> Result<(), Reason> {
+    fn validate(&self, claims: &Claims) -> Result<(), Reason> {
         if !has(&self.audience, &claims.audience) {
             return Err(Reason::Audience);
         }

@@ -4,19 +4,17 @@
 //! very steps a call goes through, and what does not fit, all of it and not only the first. What is printed are claims, never the token or
 //! its signature; text of the token is cut short and freed of control characters.
 
-use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::claims::{self, LEEWAY, Times};
+use super::claims::{LEEWAY, Times};
 use super::key_set::{Fault, Fetch, KeySets};
 use super::reason::Reason;
 use super::token::{self, Unverified};
-use super::verifier::{Claims, Obstacle, Verifier, VerifierKey};
-use super::{Caller, CallerId, Proof, entra, jwt};
+use super::verifier::{Claims, Obstacle, TokenSettings, Verifier};
+use super::{Caller, jwt};
 use crate::diagnosis;
 
 /// Longest text of a claim that is shown, in characters.
@@ -58,7 +56,7 @@ pub struct IssuerAnswer {
 /// Asks a caller's issuers for their keys, once. Empty for a caller without tokens.
 pub async fn issuers(caller: &Caller, fetch: &Fetch) -> Vec<IssuerAnswer> {
     let mut answers = Vec::new();
-    let Some(key) = VerifierKey::of(caller) else {
+    let Some(key) = caller.proof.token().map(TokenSettings::key) else {
         return answers;
     };
     for part in key.origin.parts() {
@@ -81,19 +79,18 @@ pub async fn explain(
 ) -> Vec<Explained> {
     let offline =
         Fetch::from_fn(|_, _| Box::pin(async { Err(Fault::of(diagnosis::Reason::Unfinished)) }));
-    let verifiers: Vec<Option<Verifier>> = callers
+    let verifiers: Vec<Option<(Verifier, &dyn TokenSettings)>> = callers
         .iter()
         .map(|caller| {
-            let key = VerifierKey::of(caller)?;
+            let settings = caller.proof.token()?;
+            let key = settings.key();
             let set = key_sets.open(&key.origin, &caller.name, fetch.unwrap_or(&offline));
-            let mut verifier = Verifier::new(0, &key, set);
-            verifier.add(CallerId(0), caller);
-            Some(verifier)
+            Some((Verifier::new(0, &key, set, settings.alone()), settings))
         })
         .collect();
     key_sets.first_tried().await;
     let token = Unverified::parse(token);
-    let explained = callers.iter().zip(&verifiers).map(|(caller, verifier)| {
+    let explained = verifiers.iter().map(|verifier| {
         let mut found = Found::default();
         match (verifier, &token) {
             (None, _) => {
@@ -102,8 +99,8 @@ pub async fn explain(
                 found.lines.push(line.to_owned());
             }
             (_, Err(reason)) => found.because(*reason),
-            (Some(verifier), Ok(token)) => {
-                found.examine(verifier, caller, token, fetch.is_some(), now);
+            (Some((verifier, settings)), Ok(token)) => {
+                found.examine(verifier, *settings, token, fetch.is_some(), now);
             }
         }
         found.done()
@@ -146,7 +143,7 @@ impl Found {
     fn examine(
         &mut self,
         verifier: &Verifier,
-        caller: &Caller,
+        settings: &dyn TokenSettings,
         token: &Unverified<'_>,
         online: bool,
         now: Duration,
@@ -156,7 +153,7 @@ impl Found {
         };
         if !verifier.concerns(token, issuer) {
             // Of a stranger's token nothing else is worth reporting.
-            return self.refuse(Reason::Issuer, &another_issuer(caller, token));
+            return self.refuse(Reason::Issuer, &settings.another_issuer(&token.claims));
         }
         if let Err(reason) = verifier.accepts(token.algorithm) {
             self.refuse(
@@ -172,9 +169,9 @@ impl Found {
             Err(reason) => self.refuse(reason, "`exp` is missing, or a time is no number"),
         }
         match verifier.claims(token) {
-            Ok(claims) => self.filters(verifier, caller, token, &claims),
+            Ok(claims) => self.filters(settings, token, &*claims),
             Err(reason) => {
-                let line = of_claims(reason, caller, token);
+                let line = of_claims(reason, settings, token);
                 self.refuse(reason, &line);
             }
         }
@@ -233,24 +230,17 @@ impl Found {
 
     fn filters(
         &mut self,
-        verifier: &Verifier,
-        caller: &Caller,
+        settings: &dyn TokenSettings,
         token: &Unverified<'_>,
-        claims: &Claims,
+        claims: &dyn Claims,
     ) {
         let mut matches = Vec::new();
-        let reason = verifier.matches(claims, &mut matches);
+        let reason = claims.matches(&mut matches);
         if !matches.is_empty() {
             return;
         }
         let reason = reason.unwrap_or(Reason::NoCallerMatches);
-        let lines = match (&caller.proof, claims) {
-            (Proof::Entra(settings), Claims::Entra(claims)) => {
-                of_entra(settings, token, claims.application)
-            }
-            (Proof::Jwt(settings), _) => of_jwt(settings, token),
-            _ => Vec::new(),
-        };
+        let lines = settings.unmet(token);
         if lines.is_empty() {
             self.because(reason);
         }
@@ -263,130 +253,24 @@ impl Found {
     }
 }
 
-fn another_issuer(caller: &Caller, token: &Unverified<'_>) -> String {
-    match &caller.proof {
-        Proof::Entra(settings) => format!(
-            "the token's `tid` is {}, the caller's `tenant` is {:?}",
-            shown(&token.claims, "tid"),
-            settings.tenant
-        ),
-        Proof::Jwt(settings) => format!(
-            "the token's `iss` is {}, the caller's `issuer` is {:?}",
-            shown(&token.claims, "iss"),
-            settings.issuer
-        ),
-        Proof::ApiKey(_) => String::new(),
-    }
-}
-
 /// Of claims that cannot be read or that are another kind of token's.
-fn of_claims(reason: Reason, caller: &Caller, token: &Unverified<'_>) -> String {
+fn of_claims(reason: Reason, settings: &dyn TokenSettings, token: &Unverified<'_>) -> String {
     let members = &token.claims;
-    let person = matches!(caller.proof, Proof::Entra(_))
-        && !members.contains_key("scp")
-        && !members.contains_key("idtyp");
     if reason == Reason::Claim && !members.contains_key("aud") {
         "the token has no `aud`: it does not say for whom it is".to_owned()
-    } else if reason == Reason::Claim && person {
-        "the token has no `scp`, so it is no user's, and it speaks of a person, so it is no application's: ask for a scope of the gateway's app registration".to_owned()
     } else {
-        reason.fix().to_owned()
+        let line = settings.unread(members).filter(|_| reason == Reason::Claim);
+        line.unwrap_or(reason.fix()).to_owned()
     }
 }
 
-/// Which of an `entra` caller's conditions the token does not meet.
-fn of_entra(
-    settings: &entra::EntraSettings,
-    token: &Unverified<'_>,
-    application: bool,
-) -> Vec<String> {
-    let members = &token.claims;
-    let mut lines = Vec::new();
-    let meets = |wanted: &[String], name: &str| {
-        let carried = texts(members, name);
-        let carried: Vec<_> = carried.into_iter().map(entra::normal_one).collect();
-        let mut wanted = wanted.iter().map(|one| entra::normal_one(one));
-        wanted.any(|one| carried.contains(&one))
-    };
-    if !meets(&settings.audience, "aud") {
-        lines.push(unmet(members, "aud", "audience", &settings.audience));
-    }
-    let client = if members.contains_key("appid") {
-        "appid"
-    } else {
-        "azp"
-    };
-    let filters = [
-        ("oid", "object_ids", &settings.object_ids),
-        (client, "client_ids", &settings.client_ids),
-        ("roles", "roles", &settings.roles),
-        ("scp", "scopes", &settings.scopes),
-        ("groups", "groups", &settings.groups),
-    ];
-    let given = || filters.iter().filter(|(_, _, wanted)| !wanted.is_empty());
-    if given().next().is_none() && application && !settings.apps {
-        lines.push("it is an application's token, and without a filter only users are recognised: name the application in `client_ids`, or give it a role and list that in `roles`".to_owned());
-    }
-    // Beside filters that all have to match, a client id is met by a user of the application, too.
-    let itself = given().count() == 1 || settings.require == entra::Require::Any;
-    for (claim, key, wanted) in given() {
-        if !meets(wanted, claim) {
-            lines.push(unmet(members, claim, key, wanted));
-        } else if *key == "client_ids" && itself && !application {
-            lines.push("it is a user's token, and `client_ids` alone recognise the application itself: add a filter that the user meets, e.g. `scopes` or `object_ids`".to_owned());
-        }
-    }
-    if settings.require == entra::Require::Any && given().count() > 1 {
-        lines.push("one of these would be enough (`require: any`)".to_owned());
-    }
-    lines
-}
-
-/// Which of a `jwt` caller's conditions the token does not meet.
-fn of_jwt(settings: &jwt::JwtSettings, token: &Unverified<'_>) -> Vec<String> {
-    let members = &token.claims;
-    let mut lines = Vec::new();
-    if claims::is_id_token(token) && !settings.accept_id_tokens {
-        lines.push(Reason::IdToken.fix().to_owned());
-    }
-    let audience = texts(members, "aud");
-    if settings.audience.is_empty() {
-        if members.contains_key("aud") {
-            lines.push(format!(
-                "the token is for {}, and this caller has no `audience`: list it there if it stands for the gateway",
-                shown(members, "aud")
-            ));
-        }
-    } else if !settings
-        .audience
-        .iter()
-        .any(|one| audience.contains(&one.as_str()))
-    {
-        lines.push(unmet(members, "aud", "audience", &settings.audience));
-    }
-    if !settings.client_ids.is_empty() {
-        let names = ["client_id", "azp"];
-        let carried: Vec<&str> = names.iter().flat_map(|name| texts(members, name)).collect();
-        let known = |one: &&str| settings.client_ids.iter().any(|client| client == one);
-        if carried.is_empty() || !carried.iter().all(known) {
-            let name = if members.contains_key("client_id") {
-                "client_id"
-            } else {
-                "azp"
-            };
-            lines.push(unmet(members, name, "client_ids", &settings.client_ids));
-        }
-    }
-    for (name, wanted) in &settings.claims {
-        let set: HashSet<Arc<str>> = wanted.iter().map(|one| one.as_str().into()).collect();
-        if jwt::carried(members, name, &set).next().is_none() {
-            lines.push(unmet(members, name, "claims", wanted));
-        }
-    }
-    lines
-}
-
-fn unmet(members: &Map<String, Value>, claim: &str, key: &str, wanted: &[String]) -> String {
+/// That a claim has none of the values that a key lists.
+pub(super) fn unmet(
+    members: &Map<String, Value>,
+    claim: &str,
+    key: &str,
+    wanted: &[String],
+) -> String {
     let carried = texts(members, claim);
     let alike = |one: &String| carried.iter().any(|other| one.eq_ignore_ascii_case(other));
     let hint = if wanted.iter().any(alike) {
@@ -403,7 +287,7 @@ fn unmet(members: &Map<String, Value>, claim: &str, key: &str, wanted: &[String]
 }
 
 /// A text, the texts of a list, or the words of a scope.
-fn texts<'t>(members: &'t Map<String, Value>, name: &str) -> Vec<&'t str> {
+pub(super) fn texts<'t>(members: &'t Map<String, Value>, name: &str) -> Vec<&'t str> {
     match members.get(name) {
         Some(Value::String(text)) if name == "scp" => text.split(' ').collect(),
         Some(Value::String(text)) => vec![text.as_str()],
@@ -413,7 +297,7 @@ fn texts<'t>(members: &'t Map<String, Value>, name: &str) -> Vec<&'t str> {
 }
 
 /// A claim's value, on one line and not too long.
-fn shown(members: &Map<String, Value>, name: &str) -> String {
+pub(super) fn shown(members: &Map<String, Value>, name: &str) -> String {
     jwt::find(members, name).map_or_else(|| "missing".to_owned(), quoted)
 }
 

@@ -9,9 +9,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
 
-use super::claims;
+use super::explain::shown;
+use super::key_set::Origin;
 use super::reason::Reason;
 use super::token::Unverified;
+use super::verifier::{self, Rules, TokenSettings, VerifierKey, fitting};
+use super::{CallerId, Identity, Method, Proof, claims};
+
+mod explain;
 
 /// A `jwt` caller as configured and validated.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,15 +40,91 @@ pub struct JwtSettings {
 /// A claim's name and one of its values.
 type Pair = (Arc<str>, Arc<str>);
 
+/// One issuer: what its tokens have to say, and the callers they can be from.
+struct Issuer {
+    name: String,
+    filter: ClaimFilter,
+    callers: Vec<(CallerId, Filters)>,
+}
+
+impl TokenSettings for JwtSettings {
+    fn of(proof: &Proof) -> Option<&Self> {
+        match proof {
+            Proof::Jwt(settings) => Some(settings),
+            Proof::Entra(_) | Proof::ApiKey(_) => None,
+        }
+    }
+
+    fn key(&self) -> VerifierKey {
+        VerifierKey {
+            origin: Origin::OpenId {
+                issuer: self.issuer.clone(),
+                jwks_url: self.jwks_url.clone(),
+            },
+            algorithms: self.algorithms.clone(),
+        }
+    }
+
+    fn rules(callers: &[(CallerId, &Self)]) -> Arc<dyn Rules> {
+        let mut filter = ClaimFilter::default();
+        for (_, settings) in callers {
+            filter.add(settings);
+        }
+        let name = callers.first().map(|(_, one)| one.issuer.clone());
+        Arc::new(Issuer {
+            name: name.unwrap_or_default(),
+            filter,
+            callers: callers
+                .iter()
+                .map(|(id, settings)| (*id, Filters::new(settings)))
+                .collect(),
+        })
+    }
+
+    fn alone(&self) -> Arc<dyn Rules> {
+        Self::rules(&[(CallerId(0), self)])
+    }
+
+    fn another_issuer(&self, claims: &Map<String, Value>) -> String {
+        format!(
+            "the token's `iss` is {}, the caller's `issuer` is {:?}",
+            shown(claims, "iss"),
+            self.issuer
+        )
+    }
+
+    fn unmet(&self, token: &Unverified<'_>) -> Vec<String> {
+        explain::unmet(self, token)
+    }
+}
+
+impl Rules for Issuer {
+    fn method(&self) -> Method {
+        Method::Jwt
+    }
+
+    fn concerns(&self, _: &Unverified<'_>, issuer: &str) -> bool {
+        self.name == issuer
+    }
+
+    fn claims(
+        self: Arc<Self>,
+        token: &Unverified<'_>,
+    ) -> Result<Box<dyn verifier::Claims>, Reason> {
+        Ok(Box::new(Claims::of(token, self)?))
+    }
+}
+
 /// What is kept of a verified token: what some caller looks at, and who it was.
-pub(crate) struct Claims {
+struct Claims {
+    issuer: Arc<Issuer>,
     /// Of the audiences those that somebody accepts; `None`: the token names nobody.
     audience: Option<Box<[Arc<str>]>>,
     id_token: bool,
     /// `sub`.
-    pub(crate) subject: Option<Arc<str>>,
+    subject: Option<Arc<str>>,
     /// `client_id` (RFC 9068) or `azp`.
-    pub(crate) client_id: Option<Arc<str>>,
+    client_id: Option<Arc<str>>,
     /// Both are there and differ.
     two_clients: bool,
     pairs: Box<[Pair]>,
@@ -51,7 +132,7 @@ pub(crate) struct Claims {
 
 /// Every value that some caller of a verifier looks for.
 #[derive(Default)]
-pub(crate) struct ClaimFilter {
+struct ClaimFilter {
     audience: HashSet<Arc<str>>,
     claims: BTreeMap<Arc<str>, HashSet<Arc<str>>>,
     id_tokens: bool,
@@ -59,7 +140,7 @@ pub(crate) struct ClaimFilter {
 
 impl ClaimFilter {
     /// Adds what one more caller looks for.
-    pub(crate) fn add(&mut self, settings: &JwtSettings) {
+    fn add(&mut self, settings: &JwtSettings) {
         self.audience.extend(shared(&settings.audience));
         for (name, values) in &settings.claims {
             let known = self.claims.entry(name.as_str().into()).or_default();
@@ -71,7 +152,8 @@ impl ClaimFilter {
 
 impl Claims {
     /// Reads and checks everything about a token but its issuer, time, key and signature.
-    pub(crate) fn of(token: &Unverified<'_>, filter: &ClaimFilter) -> Result<Self, Reason> {
+    fn of(token: &Unverified<'_>, issuer: Arc<Issuer>) -> Result<Self, Reason> {
+        let filter = &issuer.filter;
         let id_token = claims::is_id_token(token);
         if id_token && !filter.id_tokens {
             return Err(Reason::IdToken);
@@ -93,12 +175,24 @@ impl Claims {
             two_clients: client.is_some() && azp.is_some() && client != azp,
             client_id: client.or(azp).map(Arc::from),
             pairs: pairs.into(),
+            issuer,
         })
     }
 }
 
+impl verifier::Claims for Claims {
+    fn matches(&self, into: &mut Vec<CallerId>) -> Option<Reason> {
+        fitting(&self.issuer.callers, |filters| filters.validate(self), into)
+    }
+
+    fn describe(&self, identity: &mut Identity) {
+        identity.subject.clone_from(&self.subject);
+        identity.client_id.clone_from(&self.client_id);
+    }
+}
+
 /// One caller's conditions, ready to be checked at every call.
-pub(crate) struct Filters {
+struct Filters {
     audience: HashSet<Arc<str>>,
     client_ids: HashSet<Arc<str>>,
     claims: Vec<(Arc<str>, HashSet<Arc<str>>)>,
@@ -107,7 +201,7 @@ pub(crate) struct Filters {
 
 impl Filters {
     /// The conditions of `settings`.
-    pub(crate) fn new(settings: &JwtSettings) -> Self {
+    fn new(settings: &JwtSettings) -> Self {
         Self {
             audience: shared(&settings.audience).collect(),
             client_ids: shared(&settings.client_ids).collect(),
@@ -121,7 +215,7 @@ impl Filters {
     }
 
     /// Whether this caller is the one the token speaks of.
-    pub(crate) fn validate(&self, claims: &Claims) -> Result<(), Reason> {
+    fn validate(&self, claims: &Claims) -> Result<(), Reason> {
         if claims.id_token && !self.accept_id_tokens {
             return Err(Reason::IdToken);
         }

@@ -15,41 +15,74 @@ use super::reason::Reason;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ambiguous;
 
-/// The one credential of a request. No derived `Debug`: it is a secret.
-#[derive(PartialEq, Eq)]
-pub(crate) enum Presented<'a> {
-    /// What followed `Authorization: Bearer`, perhaps nothing.
-    Bearer(&'a [u8]),
-    /// The content of the watched header with this number.
-    Header(usize, &'a [u8]),
+/// Where a request can carry a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// A header of its own.
+    Header(HeaderName),
 }
 
-impl fmt::Debug for Presented<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Bearer(_) => "Bearer",
-            Self::Header(..) => "Header",
+impl Place {
+    /// The header that carries it: it never travels on.
+    pub(crate) fn header(&self) -> &HeaderName {
+        match self {
+            Self::Bearer => &AUTHORIZATION,
+            Self::Header(name) => name,
+        }
+    }
+
+    /// How a 401 names this way in (RFC 9110 section 11.6.1).
+    pub(crate) fn challenge(&self) -> String {
+        match self {
+            Self::Bearer => r#"Bearer realm="flowgate""#.to_owned(),
+            Self::Header(name) => format!(r#"ApiKey realm="flowgate", header="{name}""#),
+        }
+    }
+
+    /// The credential in this place: what followed `Bearer`, perhaps nothing; the whole content of a header of its own.
+    fn look<'a>(&self, headers: &'a HeaderMap) -> Result<Option<&'a [u8]>, Ambiguous> {
+        let value = only(headers, self.header())?;
+        Ok(match self {
+            Self::Bearer => value.and_then(bearer),
+            Self::Header(_) => value,
         })
     }
 }
 
-/// The places that are looked at.
-#[derive(Default)]
-pub(crate) struct Watched {
-    /// `Authorization: Bearer`.
-    pub(crate) bearer: bool,
-    /// API-key headers, each once.
-    pub(crate) headers: Vec<HeaderName>,
+/// The one credential of a request. No derived `Debug`: it is a secret.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Presented<'a> {
+    /// The number of its place.
+    pub(crate) place: usize,
+    /// What it is.
+    pub(crate) credential: &'a [u8],
 }
 
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Presented({})", self.place)
+    }
+}
+
+/// The places that are looked at, each once.
+#[derive(Default)]
+pub(crate) struct Watched(Vec<Place>);
+
 impl Watched {
-    /// The number of an API-key header, which is watched from now on.
-    pub(crate) fn header(&mut self, name: &HeaderName) -> usize {
-        if let Some(number) = self.headers.iter().position(|known| known == name) {
+    /// The number of a place, which is watched from now on.
+    pub(crate) fn number(&mut self, place: Place) -> usize {
+        if let Some(number) = self.0.iter().position(|known| *known == place) {
             return number;
         }
-        self.headers.push(name.clone());
-        self.headers.len() - 1
+        self.0.push(place);
+        self.0.len() - 1
+    }
+
+    /// Every place, in the order of the numbers.
+    pub(crate) fn places(&self) -> &[Place] {
+        &self.0
     }
 
     /// The credential the headers carry.
@@ -58,30 +91,25 @@ impl Watched {
         headers: &'a HeaderMap,
     ) -> Result<Option<Presented<'a>>, Ambiguous> {
         let mut found = None;
-        if self.bearer
-            && let Some(value) = only(headers, &AUTHORIZATION)?
-            && let Some(token) = bearer(value)
-        {
-            found = Some(Presented::Bearer(token));
-        }
-        for (number, name) in self.headers.iter().enumerate() {
-            if let Some(value) = only(headers, name)? {
+        for (number, place) in self.0.iter().enumerate() {
+            if let Some(credential) = place.look(headers)? {
                 if found.is_some() {
                     return Err(Ambiguous);
                 }
-                found = Some(Presented::Header(number, value));
+                found = Some(Presented {
+                    place: number,
+                    credential,
+                });
             }
         }
         Ok(found)
     }
-}
 
-impl Watched {
     /// Why there is no credential among these headers, although one is looked for.
     pub(crate) fn missing(&self, headers: &HeaderMap) -> Reason {
         // `Bearer` forgotten: what has a scheme has a blank behind it (RFC 9110 section 11.4).
         let bare = |value: &HeaderValue| !value.as_bytes().trim_ascii().contains(&b' ');
-        if self.bearer && headers.get(AUTHORIZATION).is_some_and(bare) {
+        if self.0.contains(&Place::Bearer) && headers.get(AUTHORIZATION).is_some_and(bare) {
             Reason::NoBearer
         } else {
             Reason::NoCredential
@@ -126,21 +154,33 @@ mod tests {
         headers
     }
 
+    const BEARER: usize = 0;
+    const API_KEY: usize = 1;
+
+    fn header(name: &'static str) -> Place {
+        Place::Header(HeaderName::from_static(name))
+    }
+
     fn watched() -> Watched {
-        let mut watched = Watched {
-            bearer: true,
-            ..Watched::default()
-        };
-        watched.header(&HeaderName::from_static("x-api-key"));
-        watched.header(&HeaderName::from_static("x-plant-key"));
-        watched
+        Watched(vec![
+            Place::Bearer,
+            header("x-api-key"),
+            header("x-plant-key"),
+        ])
+    }
+
+    fn presented(place: usize, credential: &str) -> Presented<'_> {
+        Presented {
+            place,
+            credential: credential.as_bytes(),
+        }
     }
 
     #[test]
     fn a_header_two_callers_share_is_watched_once() {
         let mut watched = watched();
-        assert_eq!(watched.header(&HeaderName::from_static("x-api-key")), 0);
-        assert_eq!(watched.headers.len(), 2);
+        assert_eq!(watched.number(header("x-api-key")), API_KEY);
+        assert_eq!(watched.places().len(), 3);
     }
 
     #[test]
@@ -156,7 +196,7 @@ mod tests {
             ("", None),
         ] {
             let headers = headers(&[("authorization", value)]);
-            let expected = token.map(|token| Presented::Bearer(token.as_bytes()));
+            let expected = token.map(|token| presented(BEARER, token));
             assert_eq!(watched().look(&headers), Ok(expected), "{value}");
         }
     }
@@ -197,16 +237,15 @@ mod tests {
 
     #[test]
     fn rule_12_what_no_caller_uses_is_not_looked_at() {
-        let mut only_keys = Watched::default();
-        only_keys.header(&HeaderName::from_static("x-api-key"));
+        let only_keys = Watched(vec![header("x-api-key")]);
         let both = headers(&[
             ("authorization", "Bearer a"),
             ("authorization", "Bearer b"),
             ("x_api_key", "c"),
             ("x-api-key", "k"),
         ]);
-        assert_eq!(only_keys.look(&both), Ok(Some(Presented::Header(0, b"k"))));
+        assert_eq!(only_keys.look(&both), Ok(Some(presented(0, "k"))));
         let basic = headers(&[("authorization", "Basic YTpi"), ("x-api-key", "k")]);
-        assert_eq!(watched().look(&basic), Ok(Some(Presented::Header(0, b"k"))));
+        assert_eq!(watched().look(&basic), Ok(Some(presented(API_KEY, "k"))));
     }
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
 
 use super::claims::Times;
-use super::key_set::{KeySet, Mark, Origin, Published, origin};
+use super::key_set::{KeySet, Mark, Origin, Published};
 use super::reason::Reason;
 use super::token::Unverified;
-use super::{Caller, CallerId, Method, Proof, entra, jwt};
+use super::{CallerId, Identity, Method, Proof};
 
 /// What a token proved to one verifier.
 pub(crate) struct Verified {
@@ -26,13 +27,70 @@ pub(crate) struct Verified {
     /// When the token counts.
     pub(crate) times: Times,
     /// What it says.
-    pub(crate) claims: Claims,
+    pub(crate) claims: Box<dyn Claims>,
 }
 
-/// The claims kept of a token.
-pub(crate) enum Claims {
-    Entra(entra::Claims),
-    Jwt(jwt::Claims),
+/// What one kind of token adds to the rules of all: which tokens an issuer's are, and what is read out of them.
+pub(crate) trait Rules: Send + Sync {
+    /// The method its callers authenticate with.
+    fn method(&self) -> Method;
+
+    /// Whether the token claims to be from this issuer. Only routes: what it claims is checked afterwards.
+    fn concerns(&self, token: &Unverified<'_>, issuer: &str) -> bool;
+
+    /// What the token says, as far as a caller of this issuer looks at it.
+    fn claims(self: Arc<Self>, token: &Unverified<'_>) -> Result<Box<dyn Claims>, Reason>;
+
+    /// Whether a key that was published for the issuer `key` may sign a token of `issuer`; `v2` is the issuer of the last of the key sets.
+    fn key_serves(&self, key: Option<&str>, issuer: &str, v2: Option<&str>) -> bool {
+        let _ = (key, issuer, v2);
+        true
+    }
+}
+
+/// The claims kept of a token, and the callers of its issuer.
+pub(crate) trait Claims: Send + Sync {
+    /// Adds every caller they fit; else says why not.
+    fn matches(&self, into: &mut Vec<CallerId>) -> Option<Reason>;
+
+    /// Adds who the token is about.
+    fn describe(&self, identity: &mut Identity);
+
+    /// Whether a flow may have the token exchanged for another: it is a user's, of Entra ID.
+    fn can_be_exchanged(&self) -> bool {
+        false
+    }
+}
+
+/// A caller's settings of a method whose credential is a token.
+pub(crate) trait TokenSettings {
+    /// These settings, where the proof is of this method.
+    fn of(proof: &Proof) -> Option<&Self>
+    where
+        Self: Sized;
+
+    /// Whose tokens: callers with equal keys share a verifier.
+    fn key(&self) -> VerifierKey;
+
+    /// The rules for all callers with one key, at least one.
+    fn rules(callers: &[(CallerId, &Self)]) -> Arc<dyn Rules>
+    where
+        Self: Sized;
+
+    /// The rules for this caller alone.
+    fn alone(&self) -> Arc<dyn Rules>;
+
+    /// How the token's issuer and the caller's differ, in words.
+    fn another_issuer(&self, claims: &Map<String, Value>) -> String;
+
+    /// What is wrong with claims that cannot be read, where the reason does not say it; in words.
+    fn unread(&self, claims: &Map<String, Value>) -> Option<&'static str> {
+        let _ = claims;
+        None
+    }
+
+    /// Which of the caller's conditions the token does not meet, each in words.
+    fn unmet(&self, token: &Unverified<'_>) -> Vec<String>;
 }
 
 /// Why a token is not verified.
@@ -56,7 +114,7 @@ impl From<Reason> for Obstacle {
 #[derive(PartialEq, Eq)]
 pub(crate) struct VerifierKey {
     pub(crate) origin: Origin,
-    algorithms: Vec<Algorithm>,
+    pub(crate) algorithms: Vec<Algorithm>,
 }
 
 /// One issuer's tokens, and the callers they can be from.
@@ -64,114 +122,28 @@ pub(crate) struct Verifier {
     number: usize,
     algorithms: Vec<Algorithm>,
     set: Arc<KeySet>,
-    kind: Kind,
-}
-
-enum Kind {
-    Entra {
-        tenant: Arc<str>,
-        filter: entra::ClaimFilter,
-        callers: Vec<(CallerId, entra::Filters)>,
-    },
-    Jwt {
-        issuer: String,
-        filter: jwt::ClaimFilter,
-        callers: Vec<(CallerId, jwt::Filters)>,
-    },
-}
-
-impl VerifierKey {
-    /// The key of the verifier for a caller's tokens; `None` for a caller without tokens.
-    pub(crate) fn of(caller: &Caller) -> Option<Self> {
-        match &caller.proof {
-            Proof::Entra(settings) => Some(Self {
-                origin: Origin::Entra {
-                    authority: settings.authority.clone(),
-                    tenant: settings.tenant.to_ascii_lowercase(),
-                },
-                // Facts B3.2 step 1.
-                algorithms: vec![Algorithm::RS256],
-            }),
-            Proof::Jwt(settings) => Some(Self {
-                origin: Origin::OpenId {
-                    issuer: settings.issuer.clone(),
-                    jwks_url: settings.jwks_url.clone(),
-                },
-                algorithms: settings.algorithms.clone(),
-            }),
-            Proof::ApiKey(_) => None,
-        }
-    }
+    rules: Arc<dyn Rules>,
 }
 
 impl Verifier {
-    /// A verifier without callers.
-    pub(crate) fn new(number: usize, key: &VerifierKey, set: Arc<KeySet>) -> Self {
-        let kind = match &key.origin {
-            Origin::Entra { tenant, .. } => Kind::Entra {
-                tenant: tenant.as_str().into(),
-                filter: entra::ClaimFilter::default(),
-                callers: Vec::new(),
-            },
-            Origin::OpenId { issuer, .. } => Kind::Jwt {
-                issuer: issuer.clone(),
-                filter: jwt::ClaimFilter::default(),
-                callers: Vec::new(),
-            },
-        };
+    /// A verifier of what `rules` say, with the keys of `set`.
+    pub(crate) fn new(
+        number: usize,
+        key: &VerifierKey,
+        set: Arc<KeySet>,
+        rules: Arc<dyn Rules>,
+    ) -> Self {
         Self {
             number,
             algorithms: key.algorithms.clone(),
             set,
-            kind,
+            rules,
         }
     }
 
-    /// Adds a caller with the same key.
-    pub(crate) fn add(&mut self, id: CallerId, caller: &Caller) {
-        match (&mut self.kind, &caller.proof) {
-            (
-                Kind::Entra {
-                    filter, callers, ..
-                },
-                Proof::Entra(settings),
-            ) => {
-                filter.add(settings);
-                callers.push((id, entra::Filters::new(settings)));
-            }
-            (
-                Kind::Jwt {
-                    filter, callers, ..
-                },
-                Proof::Jwt(settings),
-            ) => {
-                filter.add(settings);
-                callers.push((id, jwt::Filters::new(settings)));
-            }
-            // A key of another kind: not this verifier's caller, and nobody is admitted by mistake.
-            _ => {}
-        }
-    }
-
-    /// The method its callers prove themselves with.
+    /// The method its callers authenticate with.
     pub(crate) fn method(&self) -> Method {
-        match self.kind {
-            Kind::Entra { .. } => Method::Entra,
-            Kind::Jwt { .. } => Method::Jwt,
-        }
-    }
-
-    /// The tenant whose tokens it verifies; Entra only.
-    pub(crate) fn tenant(&self) -> Option<&Arc<str>> {
-        match &self.kind {
-            Kind::Entra { tenant, .. } => Some(tenant),
-            Kind::Jwt { .. } => None,
-        }
-    }
-
-    /// Its key set, for another verifier with the same origin.
-    pub(crate) fn shared_set(&self) -> Arc<KeySet> {
-        Arc::clone(&self.set)
+        self.rules.method()
     }
 
     /// Its key set, to wait for.
@@ -179,16 +151,9 @@ impl Verifier {
         &self.set
     }
 
-    /// Whether the token claims to be for this verifier. Only routes: what it claims is checked afterwards.
+    /// Whether the token claims to be for this verifier.
     pub(crate) fn concerns(&self, token: &Unverified<'_>, issuer: &str) -> bool {
-        match &self.kind {
-            // By tenant: the issuer's name is only known once the metadata are.
-            Kind::Entra { tenant, .. } => {
-                let tid = token.text("tid");
-                tid.is_ok_and(|tid| tid.is_some_and(|tid| tid.eq_ignore_ascii_case(tenant)))
-            }
-            Kind::Jwt { issuer: own, .. } => own == issuer,
-        }
+        self.rules.concerns(token, issuer)
     }
 
     /// Verifies with the keys at hand; `now` since the Unix epoch. What costs least is checked first.
@@ -219,13 +184,8 @@ impl Verifier {
     }
 
     /// What the token says, as far as a caller looks at it.
-    pub(crate) fn claims(&self, token: &Unverified<'_>) -> Result<Claims, Reason> {
-        Ok(match &self.kind {
-            Kind::Entra { tenant, filter, .. } => {
-                Claims::Entra(entra::Claims::of(token, tenant, filter)?)
-            }
-            Kind::Jwt { filter, .. } => Claims::Jwt(jwt::Claims::of(token, filter)?),
-        })
+    pub(crate) fn claims(&self, token: &Unverified<'_>) -> Result<Box<dyn Claims>, Reason> {
+        Arc::clone(&self.rules).claims(token)
     }
 
     /// Whose key has signed the token: the issuer's number and the key.
@@ -244,13 +204,11 @@ impl Verifier {
         if !key.fits(token.algorithm) {
             return Err(Reason::Algorithm.into());
         }
-        if let Kind::Entra { tenant, .. } = &self.kind {
-            let v2 = self.set.slots().last().map(|slot| slot.current().clone());
-            let v2 = v2.as_ref().and_then(Option::as_deref);
-            let v2 = v2.map(|published| published.issuer.name.as_str());
-            if !origin::key_serves(key.issuer.as_deref(), tenant, issuer, v2) {
-                return Err(Reason::KeyIssuer.into());
-            }
+        let v2 = self.set.slots().last().map(|slot| slot.current().clone());
+        let v2 = v2.as_ref().and_then(Option::as_deref);
+        let v2 = v2.map(|published| published.issuer.name.as_str());
+        if !self.rules.key_serves(key.issuer.as_deref(), issuer, v2) {
+            return Err(Reason::KeyIssuer.into());
         }
         if !key.verifies(token.algorithm, token.signed, token.signature) {
             return Err(Reason::Signature.into());
@@ -288,30 +246,22 @@ impl Verifier {
                 .is_some_and(|keys| keys.usable(now) && keys.issuer.keys.has(&verified.mark))
         })
     }
+}
 
-    /// Adds every caller the claims fit; else says why not.
-    pub(crate) fn matches(&self, claims: &Claims, into: &mut Vec<CallerId>) -> Option<Reason> {
-        let mut why = None;
-        let mut take = |caller: CallerId, validated: Result<(), Reason>| match validated {
-            Ok(()) => into.push(caller),
+/// Adds every caller whose conditions are met; else says why not.
+pub(crate) fn fitting<F>(
+    callers: &[(CallerId, F)],
+    validate: impl Fn(&F) -> Result<(), Reason>,
+    into: &mut Vec<CallerId>,
+) -> Option<Reason> {
+    let mut why = None;
+    for (caller, conditions) in callers {
+        match validate(conditions) {
+            Ok(()) => into.push(*caller),
             Err(reason) => why = why.max(Some(rank(reason))),
-        };
-        match (&self.kind, claims) {
-            (Kind::Entra { callers, .. }, Claims::Entra(claims)) => {
-                for (caller, filters) in callers {
-                    take(*caller, filters.validate(claims));
-                }
-            }
-            (Kind::Jwt { callers, .. }, Claims::Jwt(claims)) => {
-                for (caller, filters) in callers {
-                    take(*caller, filters.validate(claims));
-                }
-            }
-            // Claims of another kind of verifier prove nothing here.
-            _ => {}
         }
-        why.map(|(_, reason)| reason)
     }
+    why.map(|(_, reason)| reason)
 }
 
 /// Of several callers' reasons the closest one is reported.

@@ -8,13 +8,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use crate::file;
 use crate::validity::Validity;
+use settings::advice::path_advice;
 use settings::problem::{SafeText, Severity, SourceLocation};
 use settings::read::{At, Field, Reader};
 use settings::safe_text;
-use settings::values::{Text, path_advice};
+use settings::values::Text;
 
 pub mod entra;
 pub mod reference;
@@ -191,6 +194,24 @@ impl ValidationContext<'_> {
             self.values.update(&(value.len() as u64).to_le_bytes());
             self.values.update(value);
         }
+    }
+
+    /// The certificates of a PEM file, at least one.
+    pub fn pem_certificates(
+        &mut self,
+        location: &SourceLocation,
+        bytes: &[u8],
+    ) -> Option<Vec<CertificateDer<'static>>> {
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+        let found = found.ok().filter(|found| !found.is_empty());
+        if found.is_none() {
+            self.reader.error_at(
+                location,
+                safe_text!("there is no certificate in this file"),
+                safe_text!("the file has to be PEM, with BEGIN CERTIFICATE"),
+            );
+        }
+        found
     }
 
     /// Notes until when a certificate of the configuration may be used, and warns if that is soon.

@@ -68,6 +68,21 @@ pub enum ConnectError {
     Timeout,
 }
 
+/// Why there is no connection of the protocol asked for.
+#[derive(Clone)]
+pub(super) enum Missed {
+    /// There is none at all. Calls that waited for the same one share the error.
+    Failed(Arc<ConnectError>),
+    /// The origin has chosen the other protocol.
+    OtherProtocol,
+}
+
+impl From<ConnectError> for Missed {
+    fn from(error: ConnectError) -> Self {
+        Self::Failed(Arc::new(error))
+    }
+}
+
 impl ConnectError {
     /// The fixed word.
     pub(super) fn reason(&self) -> Reason {

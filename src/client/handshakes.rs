@@ -15,7 +15,7 @@ use http::uri::Scheme;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::connect::{ConnectError, Connector, Stream, speaks_http2};
+use super::connect::{ConnectError, Connector, Missed, Stream, speaks_http2};
 use super::http1;
 use super::http2;
 
@@ -26,21 +26,6 @@ const MOST: usize = 256;
 /// How long a handshake on which many calls wait may take before another is begun beside it: its packet may be lost, or one server of
 /// several dead.
 const HANGS: Duration = Duration::from_secs(1);
-
-/// Why there is no connection of the protocol asked for.
-#[derive(Clone)]
-pub(super) enum Missed {
-    /// There is none at all. Calls that waited for the same one share the error.
-    Failed(Arc<ConnectError>),
-    /// The origin has chosen the other protocol.
-    OtherProtocol,
-}
-
-impl From<ConnectError> for Missed {
-    fn from(error: ConnectError) -> Self {
-        Self::Failed(Arc::new(error))
-    }
-}
 
 /// Handshakes with one origin.
 pub(super) struct Handshakes {

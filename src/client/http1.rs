@@ -23,8 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::{Service, service_fn};
 
 use super::HEAD;
-use super::connect::{ConnectError, Stream};
-use super::handshakes::Missed;
+use super::connect::{ConnectError, Missed, Stream};
 use super::upload::{Sending, Upload};
 use crate::body::Carrier;
 use crate::heads::{AnswerHead, Verdict};

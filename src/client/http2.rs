@@ -14,8 +14,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
-use super::connect::{ConnectError, Stream};
-use super::handshakes::{Handshakes, Missed};
+use super::connect::{ConnectError, Missed, Stream};
 use super::upload::{Sending, Tasks, Upload};
 use super::{CONNECTION_WINDOW, HEAD_LIST, PING, PONG, STREAM_WINDOW};
 use crate::body::{Body, Carrier};
@@ -54,14 +53,16 @@ struct Connection {
     used: Instant,
 }
 
+/// A connection that is being opened.
+pub(super) type Opening = BoxFuture<'static, Result<Sender, Missed>>;
+
 /// A connection that is there or to come.
-type Opened = Shared<BoxFuture<'static, Result<Sender, Missed>>>;
+type Opened = Shared<Opening>;
 
 impl Connection {
-    fn begin(handshakes: &Arc<Handshakes>, now: Instant) -> Self {
-        let handshakes = Arc::clone(handshakes);
+    fn begin(open: Opening, now: Instant) -> Self {
         // A task of its own, so that it depends on no call.
-        let opening = tokio::spawn(async move { handshakes.http2().await });
+        let opening = tokio::spawn(open);
         let opened = async move {
             let panicked = |_| Err(ConnectError::Tcp("panicked".into()).into());
             opening.await.unwrap_or_else(panicked)
@@ -96,21 +97,21 @@ impl Connections {
     /// A stream on a connection, and whether that was opened just now.
     pub(super) async fn take(
         &self,
-        handshakes: &Arc<Handshakes>,
+        open: impl FnOnce() -> Opening,
         now: Instant,
     ) -> Result<(Sender, StreamGuard, bool), Missed> {
-        let (opened, guard) = self.reserve(handshakes, now);
+        let (opened, guard) = self.reserve(open, now);
         let new = opened.peek().is_none();
         Ok((opened.await?, guard, new))
     }
 
-    fn reserve(&self, handshakes: &Arc<Handshakes>, now: Instant) -> (Opened, StreamGuard) {
+    fn reserve(&self, open: impl FnOnce() -> Opening, now: Instant) -> (Opened, StreamGuard) {
         let mut all = self.all();
         all.retain(Connection::is_open_or_to_come);
         if let Some(roomy) = all.iter_mut().find(|one| one.calls.load(Relaxed) < CALLS) {
             return roomy.lend(now);
         }
-        let mut new = Connection::begin(handshakes, now);
+        let mut new = Connection::begin(open(), now);
         let lent = new.lend(now);
         all.push(new);
         lent

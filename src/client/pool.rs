@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use http::uri::Scheme;
 use http::{HeaderValue, Uri};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::connect::{ConnectError, Connector};
-use super::handshakes::{Handshakes, Missed};
+use super::connect::{ConnectError, Connector, Missed};
+use super::handshakes::Handshakes;
 use super::{IDLE, http1, http2};
 
 /// How often idle connections are looked at: those the other side has closed go then.
@@ -185,7 +186,11 @@ impl Origin {
                     (Taken::Http1(lease), new)
                 })
             } else {
-                let taken = self.http2.take(&self.handshakes, now).await;
+                let open = || {
+                    let handshakes = Arc::clone(&self.handshakes);
+                    async move { handshakes.http2().await }.boxed()
+                };
+                let taken = self.http2.take(open, now).await;
                 taken.map(|(sender, guard, new)| (Taken::Http2(sender, guard), new))
             };
             match taken {

@@ -16,6 +16,7 @@ use settings::safe_text;
 use settings::values::Text;
 
 mod callers;
+mod chosen;
 mod credentials;
 mod flows;
 mod listener;

@@ -10,10 +10,11 @@ use super::{Secrets, ValidationContext, colon, reference};
 use crate::clouds;
 use crate::secret::{Secret, Source, Unreadable};
 use crate::vault::{Address, Value};
+use settings::advice::{path_advice, variable_advice};
 use settings::problem::{Severity, SourceLocation};
 use settings::read::At;
 use settings::safe_text;
-use settings::values::{Text, path_advice, variable_advice};
+use settings::values::Text;
 
 /// One secret that is read from a vault.
 pub struct Use {

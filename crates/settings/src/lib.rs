@@ -7,6 +7,7 @@
 //! [`tree`] parses, [`merge`] unites several files and the defaults, [`read`] makes values of them, [`values`] has the single ones,
 //! [`section!`] and [`words!`] declare sections and choices.
 
+pub mod advice;
 mod environment;
 pub mod foreign;
 pub mod key_index;

@@ -323,7 +323,7 @@ impl Reader {
                 self.error(
                     safe_text!(
                         "the environment variable{} is not set",
-                        crate::values::variable_advice(name)
+                        crate::advice::variable_advice(name)
                     ),
                     safe_text!("set it, or write $${{ where the text itself has ${{"),
                 );

@@ -10,11 +10,9 @@ use crate::answer::Answer;
 use crate::directory::Version;
 use crate::fault::FaultPoint;
 use crate::inject_fault::{Exchange, apply};
+use crate::keys::CLOUD;
 use crate::state::State;
 use crate::token::issuer;
-
-/// `cloud_instance_name` of metadata and keys.
-pub(crate) const CLOUD: &str = "microsoftonline.com";
 
 /// A metadata document.
 pub(crate) async fn metadata(state: &State, tenant: &str, version: Version) -> Answer {

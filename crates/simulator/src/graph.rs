@@ -5,7 +5,7 @@
 //! without the permission (delegated or the application's own), 412 for an old etag. Error codes are the documented ones; their texts,
 //! Planner's 400 without `If-Match` and the shape of etags are from general knowledge and were not looked up.
 
-use std::collections::HashMap;
+pub(crate) mod memory;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,14 +18,6 @@ use crate::directory::GRAPH;
 use crate::random;
 use crate::state::State;
 use crate::token::verified;
-
-/// What Graph remembers.
-#[derive(Default)]
-pub(crate) struct Graph {
-    tasks: HashMap<String, Map<String, Value>>,
-    /// Claims every token must have: the JSON of a claims challenge.
-    pub(crate) demanded: Option<String>,
-}
 
 /// A refusal: status, `code`, message, and claims to ask for.
 struct Refused(u16, &'static str, &'static str, Option<String>);

@@ -12,7 +12,7 @@ use crate::answer::{Answer, Ending};
 use crate::fault::Fault;
 use crate::flow::Flow;
 use crate::service_error;
-use crate::trigger::dressed;
+use crate::service_headers::{dressed, run_id};
 use crate::wire::End;
 
 /// What a fault may need to know of the exchange it spoils.
@@ -113,7 +113,7 @@ fn as_service(answer: Answer, exchange: &Exchange<'_>, run: bool) -> Answer {
     let Some(flow) = exchange.flow else {
         return answer;
     };
-    let made_up = run.then(super::trigger::run_id);
+    let made_up = run.then(run_id);
     dressed(answer, flow, exchange.run.or(made_up.as_deref()), None)
 }
 

@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 
 use crate::random;
 
+/// `cloud_instance_name` of metadata and keys.
+pub(crate) const CLOUD: &str = "microsoftonline.com";
+
 /// One signing key and its published name.
 pub(crate) struct Key {
     pair: KeyPair,
@@ -83,7 +86,7 @@ impl Key {
         });
         if let (Some(issuer), Some(members)) = (issuer, key.as_object_mut()) {
             members.insert("issuer".into(), issuer.into());
-            members.insert("cloud_instance_name".into(), super::entra::CLOUD.into());
+            members.insert("cloud_instance_name".into(), CLOUD.into());
         }
         key
     }

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::answer::{Answer, Payload};
+use crate::call::Call;
 use crate::directory::Version;
 use crate::fault::FaultPoint;
 use crate::flow::{Flow, FlowState, workflow_in};
@@ -28,7 +29,6 @@ use crate::record::Recording;
 use crate::service::Service;
 use crate::service_error::ServiceError;
 use crate::state::State;
-use crate::trigger::Call;
 use crate::wire::{Stream, Transport, Wire};
 use crate::{
     authorize, device_code, entra, graph, managed_identity, page, rehearsal, reply, token_endpoint,

@@ -7,10 +7,11 @@ use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
+use crate::call::Call;
 use crate::flow::{Flow, Reply};
 use crate::random;
 use crate::service_error::ServiceError;
-use crate::trigger::{Call, dressed};
+use crate::service_headers::dressed;
 
 /// The answer of run `run`.
 pub(crate) fn of(call: &Call<'_>, flow: &Flow, run: &str, admitted: &Value) -> Answer {

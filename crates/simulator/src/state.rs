@@ -12,13 +12,13 @@ use crate::codes::Codes;
 use crate::directory::{ManagedIdentity, Tenant};
 use crate::fault::Script;
 use crate::flow::Flow;
-use crate::graph::Graph;
+use crate::graph::memory::Graph;
 use crate::keys::{Key, KeyRing};
 use crate::loops::Loops;
 use crate::record::Records;
 use crate::sessions::Sessions;
 use crate::token::TokenSpec;
-use crate::vault::Vault;
+use crate::vault::secret::Vault;
 use crate::{Log, Now};
 
 /// What the handlers share.

@@ -4,23 +4,20 @@
 //! refused request starts no run and gets no run id (facts A4.5). The order and what is tagged inferred in `service_error.rs`
 //! are chosen so that every observed pair of request and answer is reproduced.
 
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::request::Parts;
-use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value, json};
+use http::header::AUTHORIZATION;
+use serde_json::{Value, json};
 
 use crate::answer::Answer;
+use crate::call::Call;
 use crate::directory::Version;
 use crate::fault::FaultPoint;
-use crate::flow::{CU, Flow, FlowState, Mode, Reply, Shape};
+use crate::flow::{Flow, FlowState, Mode, Reply, Shape};
 use crate::inject_fault::{Exchange, apply};
-use crate::record::Recording;
 use crate::reply;
+use crate::schema;
 use crate::service_error::ServiceError;
-use crate::state::State;
+use crate::service_headers::{dressed, run_id};
 use crate::token::{issuer, verified};
-use crate::{random, schema};
 
 /// api-versions the legacy host listed in its own error text (facts A1.5).
 const LEGACY_VERSIONS: [&str; 14] = [
@@ -39,16 +36,6 @@ const LEGACY_VERSIONS: [&str; 14] = [
     "2024-06-01-preview",
     "2025-06-01-preview",
 ];
-
-/// A request whose body has been read.
-pub(crate) struct Call<'a> {
-    pub(crate) state: &'a State,
-    pub(crate) head: &'a Parts,
-    pub(crate) body: &'a Bytes,
-    pub(crate) recording: &'a Recording,
-    /// What follows `/invoke` in the path.
-    pub(crate) tail: &'a str,
-}
 
 impl Call<'_> {
     /// Checks, runs and answers; scripted faults come before the checks and after them.
@@ -229,80 +216,15 @@ impl Call<'_> {
         }))
     }
 
-    /// The body as the flow sees it: a declared JSON document has to be one (facts A4.4).
-    pub(crate) fn json(&self) -> Result<Value, ServiceError> {
-        let declared = self
-            .head
-            .headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let kind = declared
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
-        if self.body.is_empty() {
-            return Ok(Value::Null);
-        }
-        if kind == "application/json" || kind.ends_with("+json") {
-            return serde_json::from_slice(self.body).map_err(|_| {
-                let text = String::from_utf8_lossy(self.body);
-                ServiceError::invalid_content(text.trim_start().chars().next().unwrap_or(' '))
-            });
-        }
-        Ok(String::from_utf8_lossy(self.body).into_owned().into())
-    }
-
     fn authorization(&self) -> Option<&str> {
         let value = self.head.headers.get(AUTHORIZATION)?;
         Some(value.to_str().unwrap_or_default())
-    }
-
-    pub(crate) fn tracking(&self) -> Option<&str> {
-        let value = self.head.headers.get("x-ms-client-tracking-id")?;
-        value.to_str().ok()
     }
 
     fn parameter(&self, name: &str) -> Option<String> {
         self.parameters()
             .into_iter()
             .find_map(|(key, value)| (key == name).then_some(value))
-    }
-
-    /// Query parameters, percent-decoded; `+` stays (a base64url `sig` has none, and nothing else here has blanks).
-    pub(crate) fn parameters(&self) -> Vec<(String, String)> {
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let query = self.head.uri.query().unwrap_or_default();
-        query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| {
-                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (decoded(name), decoded(value))
-            })
-            .collect()
-    }
-
-    /// The headers a flow sees: all but those it never gets, or must not repeat into an answer (facts A2.4).
-    pub(crate) fn visible_headers(&self) -> Map<String, Value> {
-        let mut seen = Map::new();
-        for (name, value) in &self.head.headers {
-            if name != AUTHORIZATION && name != http::header::HOST {
-                let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
-                match seen.get_mut(name.as_str()) {
-                    Some(Value::String(first)) => {
-                        first.push_str(", ");
-                        first.push_str(&text);
-                    }
-                    _ => {
-                        seen.insert(name.to_string(), text.into());
-                    }
-                }
-            }
-        }
-        seen
     }
 }
 
@@ -311,61 +233,4 @@ fn bearer(authorization: &str) -> Option<&str> {
     scheme
         .eq_ignore_ascii_case("bearer")
         .then_some(token.trim())
-}
-
-/// A fresh run id: 29 digits, `CU`, two digits (facts A4.5).
-pub(crate) fn run_id() -> String {
-    format!("0858{}CU{CU}", random::digits(25))
-}
-
-/// The service's own headers (facts A4.5); `run` only when one was started.
-pub(crate) fn dressed(
-    answer: Answer,
-    flow: &Flow,
-    run: Option<&str>,
-    tracking: Option<&str>,
-) -> Answer {
-    let tracking_id = random::guid();
-    let answer = answer
-        .with("cache-control", "no-cache")
-        .with("pragma", "no-cache")
-        .with("expires", "-1")
-        .with(
-            "strict-transport-security",
-            "max-age=31536000; includeSubDomains",
-        )
-        .with("x-ms-correlation-id", &tracking_id)
-        .with("x-ms-tracking-id", &tracking_id)
-        .with("x-ms-execution-location", "simulator")
-        .with(
-            "x-ms-workflow-system-id",
-            &format!(
-                "/locations/simulator/scaleunits/prod-{CU}/workflows/{}",
-                flow.id
-            ),
-        )
-        .with("x-ms-workflow-id", &flow.id)
-        .with("x-ms-workflow-version", "08580000000000000001")
-        .with("x-ms-workflow-name", &flow.id)
-        .with("x-ms-request-id", &format!("simulator:{}", random::guid()))
-        .with("x-ms-ratelimit-burst-remaining-workflow-writes", "89999")
-        .with(
-            "x-ms-ratelimit-remaining-workflow-download-contentsize",
-            "115000000000",
-        )
-        .with(
-            "x-ms-ratelimit-remaining-workflow-upload-contentsize",
-            "115000000000",
-        )
-        .with(
-            "x-ms-ratelimit-time-remaining-directapirequests",
-            "99999999",
-        );
-    match run {
-        Some(run) => answer
-            .with("x-ms-workflow-run-id", run)
-            .with("x-ms-trigger-history-name", run)
-            .with("x-ms-client-tracking-id", tracking.unwrap_or(run)),
-        None => answer,
-    }
 }

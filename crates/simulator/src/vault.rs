@@ -4,7 +4,7 @@
 //! version of the secret with its attributes, for PUT the new one; the challenge where no token came; or the refusal of the first check
 //! that fails: token, access, version, name, state, value. The order of checks, the largest value, and texts not in the facts are inferred.
 
-mod secret;
+pub(crate) mod secret;
 
 use http::Method;
 use http::header::AUTHORIZATION;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::callers::{self, Callers};
+use super::chosen::Chosen;
 use super::credentials::{self, Credentials};
 use super::listener::{Server, plain_path};
 use super::{Defaults, lists, target, unknown_name, wanted};
@@ -186,7 +187,7 @@ fn flow(
     let credential = which_credential(context, credential, others);
     let may_borrow = Borrowing {
         credential: &credential,
-        exchanges: exchanges(&credential, others.credentials),
+        exchanges: credential.exchanges(others.credentials),
         open: flag(open) == Some(true),
         subpaths: subpaths == Some(true),
     };
@@ -435,34 +436,10 @@ fn rule(
         }
     }
     if borrowing.exchanges {
-        let exchanger = chosen(borrowing.credential, others.credentials);
+        let exchanger = borrowing.credential.of(others.credentials);
         credentials::lent(context, &listed, others.callers, exchanger);
     }
     allowed.map(Rule::Callers)
-}
-
-fn exchanges(credential: &Chosen, credentials: &Credentials) -> bool {
-    chosen(credential, credentials).is_some_and(|one| one.exchanges)
-}
-
-fn chosen<'a>(
-    credential: &Chosen,
-    credentials: &'a Credentials,
-) -> Option<&'a credentials::ValidatedCredential> {
-    match credential {
-        Chosen::One(index, _) => credentials.0.get(*index),
-        Chosen::None | Chosen::Broken => None,
-    }
-}
-
-/// Which credential a flow uses.
-pub enum Chosen {
-    /// None: the URL's own signature counts.
-    None,
-    /// This one, by position; `true`: by the defaults.
-    One(usize, bool),
-    /// A problem was noted.
-    Broken,
 }
 
 fn which_credential(

@@ -7,9 +7,6 @@ use crate::validation::ValidationContext;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-
 use super::outbound;
 use crate::call::source;
 use crate::config::{Admin, Limits, raw};
@@ -249,7 +246,7 @@ fn tls_settings(
     let chain = context.file(&certificate);
     let key = context.file(&private_key);
     let (chain, key) = (chain?, key?);
-    let leaf = certificates(context, &certificate.location, &chain)?;
+    let leaf = context.pem_certificates(&certificate.location, &chain)?;
     let config = tls::server_config(&tls::Material {
         certificates: &chain,
         private_key: &key,
@@ -280,22 +277,4 @@ fn tls_settings(
     };
     context.reader.error_at(&private_key.location, problem, fix);
     None
-}
-
-/// The certificates of a PEM file, at least one.
-pub fn certificates(
-    context: &mut ValidationContext<'_>,
-    location: &SourceLocation,
-    bytes: &[u8],
-) -> Option<Vec<CertificateDer<'static>>> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
-    let found = found.ok().filter(|found| !found.is_empty());
-    if found.is_none() {
-        context.reader.error_at(
-            location,
-            safe_text!("there is no certificate in this file"),
-            safe_text!("the file has to be PEM, with BEGIN CERTIFICATE"),
-        );
-    }
-    found
 }

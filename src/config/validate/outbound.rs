@@ -3,7 +3,6 @@
 //! In: proxy, extra certificates, time limits, log settings as text. Out: settings of the client and of logging. The proxy comes from the
 //! file, else from `HTTPS_PROXY` and `NO_PROXY` as every tool reads them; its address may carry a password and is a secret.
 
-use super::listener;
 use crate::config::raw;
 use crate::secret::{Secret, Source};
 use crate::validation::{ValidationContext, reference};
@@ -35,8 +34,7 @@ pub fn outbound(
         Field::Broken => None,
         Field::Given(at) => {
             let bytes = context.file(&at);
-            let found =
-                bytes.and_then(|bytes| listener::certificates(context, &at.location, &bytes));
+            let found = bytes.and_then(|bytes| context.pem_certificates(&at.location, &bytes));
             let valid = found.iter().flatten().filter_map(|one| Validity::of(one));
             // One that can be used will do: bundles hold old ones, too.
             if let Some(best) = valid.max_by_key(|valid| (valid.from <= context.now, valid.until)) {

@@ -10,8 +10,8 @@ use crate::validation::entra::Endpoint;
 use crate::validation::{ValidationContext, reference};
 use std::net::SocketAddr;
 
+use super::chosen::Chosen;
 use super::credentials::Credentials;
-use super::flows::Chosen;
 use crate::clouds;
 use crate::config::raw;
 use crate::credential::Ask;

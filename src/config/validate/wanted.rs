@@ -6,8 +6,8 @@
 use crate::validation::ValidationContext;
 use http::Method;
 
+use super::chosen::Chosen;
 use super::credentials::Credentials;
-use super::flows::Chosen;
 use super::lists::method_of;
 use crate::config::raw;
 use crate::flow::{Trigger, trigger};

@@ -17,27 +17,22 @@ fn root() -> &'static Path {
 
 /// Every function that is a test, by name. A name may occur in several modules.
 fn tests(folder: &Path, into: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            tests(&path, into);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            let mut marked = false;
-            let mut property = false;
-            for line in text.lines().map(str::trim) {
-                property |= line.starts_with("proptest!");
-                marked |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
-                let name = line
-                    .strip_prefix("async fn ")
-                    .or_else(|| line.strip_prefix("fn "))
-                    .and_then(|rest| rest.split_once('('));
-                if let Some((name, _)) = name {
-                    if marked || property {
-                        into.insert(name.to_owned());
-                    }
-                    marked = false;
+    for path in testkit::files(folder, "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut marked = false;
+        let mut property = false;
+        for line in text.lines().map(str::trim) {
+            property |= line.starts_with("proptest!");
+            marked |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            let name = line
+                .strip_prefix("async fn ")
+                .or_else(|| line.strip_prefix("fn "))
+                .and_then(|rest| rest.split_once('('));
+            if let Some((name, _)) = name {
+                if marked || property {
+                    into.insert(name.to_owned());
                 }
+                marked = false;
             }
         }
     }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flowgate::upstream::headers;
 
@@ -23,20 +23,6 @@ fn root() -> &'static Path {
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
-}
-
-/// The files below a folder with this extension.
-fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path, extension));
-        } else if path.extension().is_some_and(|end| end == extension) {
-            found.push(path);
-        }
-    }
-    found
 }
 
 /// A page with its generated tables replaced by those of `made`, which it takes out.
@@ -59,7 +45,7 @@ fn every_generated_table_is_the_one_that_the_code_makes() {
     let mut made: BTreeMap<String, String> = tables::all().into_iter().chain(keys::all()).collect();
     let update = std::env::var_os("UPDATE_DOCS").is_some();
     let mut stale = Vec::new();
-    for path in files(&root().join("docs"), "md") {
+    for path in testkit::files(&root().join("docs"), "md") {
         let page = fs::read_to_string(&path).unwrap();
         let renewed = renewed(&page, &mut made);
         if renewed == page {
@@ -121,7 +107,7 @@ fn the_documents_name_no_metric_that_does_not_exist() {
         .iter()
         .map(|family| &*family.fq_name)
         .collect();
-    let mut pages = files(&root().join("docs"), "md");
+    let mut pages = testkit::files(&root().join("docs"), "md");
     pages.extend(["README.md", "charts/flowgate/values.yaml"].map(|path| root().join(path)));
     let mut unknown = Vec::new();
     for page in pages {
@@ -181,7 +167,7 @@ fn every_message_above_debug_stands_in_its_page_with_its_fields() {
         .collect();
     let mut missing = Vec::new();
     let mut found = 0;
-    for path in files(&root().join("src"), "rs") {
+    for path in testkit::files(&root().join("src"), "rs") {
         let text = fs::read_to_string(&path).unwrap();
         for (message, fields) in events(text.split("#[cfg(test)]").next().unwrap()) {
             found += 1;

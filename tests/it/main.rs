@@ -57,6 +57,7 @@ mod rule_15_the_url_stays_ours;
 mod rule_16_anyone_borrows_nothing;
 mod rule_18_a_broken_off_body_never_looks_complete;
 mod rule_19_source_address;
+mod rule_20_no_type_with_a_secret_derives_debug;
 mod rule_20_secrets_cannot_be_printed;
 mod rule_21_outbound_trust;
 mod rule_25_simulator_and_demo;

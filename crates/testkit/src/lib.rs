@@ -2,7 +2,7 @@
 //!
 //! In: nothing of the gateway, so that its unit tests and its integration tests use the same types. Out: a fake server whose answers a test writes
 //! ([`Server`]), below it one that speaks bytes ([`stub`]), certificates ([`certificate`]), a certificate authority with its
-//! file ([`Authority`]), and a wait that ends only for what hangs ([`soon`]).
+//! file ([`Authority`]), a wait that ends only for what hangs ([`soon`]), and the project's own files ([`files`]).
 
 #![expect(
     clippy::missing_panics_doc,
@@ -14,12 +14,14 @@
 mod authority;
 pub mod certificate;
 mod server;
+mod sources;
 pub mod stub;
 
 use std::time::Duration;
 
 pub use authority::Authority;
 pub use server::{Reply, Server, json};
+pub use sources::{files, program};
 pub use stub::{Asked, Peer, Stub};
 
 /// Long enough for any machine; only a hang takes longer.

@@ -25,6 +25,7 @@ mod method;
 mod methods;
 mod presented;
 pub mod reason;
+pub(crate) mod settings;
 mod token;
 mod tokens;
 mod verifier;
@@ -33,6 +34,7 @@ pub use assertion::Assertion;
 pub use callers::{Callers, Deps};
 pub use key_set::KeySets;
 pub use method::Method;
+pub use presented::Place;
 pub use reason::Reason;
 
 /// Position of a caller in the configuration's list of callers.

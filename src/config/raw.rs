@@ -5,6 +5,7 @@
 
 use std::sync::LazyLock;
 
+use crate::identity::settings::{CallerDefaults, CallerSection};
 use crate::validation::entra::EntraDefaults;
 use crate::validation::reference::Source;
 use settings::Named;
@@ -13,18 +14,16 @@ use settings::read::Shape;
 use settings::section;
 use settings::values::{Any, Choice, Delay, Flag, OneOrMore, Size, Span, Text, Whole};
 
-mod callers;
 mod credentials;
 mod flows;
 mod words;
 
-pub use callers::{ApiKey, Caller, Entra, Jwt, Key};
 pub use credentials::{
     Bearer, ClientCertificate, ClientSecret, Credential, ManagedIdentity, OnBehalfOf, Password,
     RefreshToken, Store, WorkloadIdentity,
 };
 pub use flows::{Flow, ResponseHeaders, Trigger};
-pub use words::{Algorithm, ClientAuth, Format, Kind, Level, Method, Mode, Responds, Scheme};
+pub use words::{Algorithm, ClientAuth, Format, Kind, Level, Method, Mode, Responds};
 
 section! {
     /// The configuration of a flowgate gateway.
@@ -42,7 +41,7 @@ section! {
         /// What is filled in where an entry says nothing.
         defaults: Defaults,
         /// Who may call, and how each caller authenticates.
-        callers: Named<Caller>,
+        callers: Named<CallerSection>,
         /// How the gateway proves itself to a flow.
         credentials: Named<Credential>,
         /// A short stable name for each trigger URL, and who may use it.
@@ -173,14 +172,11 @@ section! {
 section! {
     /// What is filled in where an entry says nothing.
     Defaults {
+        ..callers: CallerDefaults,
         /// For entra callers and Entra credentials.
         entra: EntraDefaults,
         /// For flows.
         flow: FlowDefaults,
-        /// For `api_key` callers.
-        api_key: ApiKeyDefaults,
-        /// For jwt callers.
-        jwt: JwtDefaults,
         /// For credentials with a client secret.
         client_secret: ClientSecretDefaults,
         /// For credentials with a certificate.
@@ -199,22 +195,6 @@ section! {
         timeout: Span,
         /// Largest body. The service's own limit is 100 MiB.
         body_limit: Size,
-    }
-}
-
-section! {
-    /// For `api_key` callers.
-    ApiKeyDefaults {
-        /// The header that carries API keys.
-        header: Text,
-    }
-}
-
-section! {
-    /// For jwt callers.
-    JwtDefaults {
-        /// Accepted signature algorithms.
-        algorithms: OneOrMore<Text>,
     }
 }
 

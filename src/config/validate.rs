@@ -7,15 +7,15 @@ use crate::validation::ValidationContext;
 use crate::validation::entra::EntraDefaults;
 use aws_lc_rs::digest;
 
-use super::{Parts, Problems, Secrets, raw};
-use crate::client;
+use super::{CallerPart, Parts, Problems, Secrets, raw};
+use crate::identity::settings::{CallerDefaults, ValidatedCaller};
+use crate::{client, identity};
 use settings::Named;
 use settings::problem::{Name, SafeText};
 use settings::read::{At, Field, Reader};
 use settings::safe_text;
 use settings::values::Text;
 
-mod callers;
 mod chosen;
 mod credentials;
 mod flows;
@@ -45,7 +45,7 @@ pub(super) fn document(
         credentials,
         flows,
     } = document;
-    let (entra, defaults) = Defaults::from(defaults.value());
+    let (entra, caller_defaults, defaults) = Defaults::from(defaults.value());
     let mut context = ValidationContext {
         entra,
         reader,
@@ -66,8 +66,8 @@ pub(super) fn document(
     let log = outbound::log(log);
     let server = listener::server(&mut context, server);
     let admin = listener::admin(&mut context, admin, server.as_ref());
-    unused_defaults(&mut context, &defaults);
-    let callers = callers::callers(&mut context, callers, &defaults);
+    unused_defaults(&mut context);
+    let callers = identity::settings::callers(&mut context, callers, caller_defaults);
     let mut credentials = credentials::credentials(&mut context, credentials, &defaults);
     let vaults = vaults::validate(&mut context, &mut credentials);
     let flow_names = flows.as_ref().map_or_else(Vec::new, |at| {
@@ -98,7 +98,7 @@ pub(super) fn document(
             ..outbound
         }),
         log,
-        callers: callers.parts(),
+        callers: callers.0.into_iter().map(caller).collect(),
         credentials: credentials.parts(),
         vaults,
         flows,
@@ -115,40 +115,40 @@ pub(super) fn document(
 /// The `defaults:` section, taken apart once.
 struct Defaults {
     flow: raw::FlowDefaults,
-    api_key: raw::ApiKeyDefaults,
-    jwt: raw::JwtDefaults,
     client_secret: raw::ClientSecretDefaults,
     client_certificate: raw::ClientCertificateDefaults,
 }
 
 impl Defaults {
-    fn from(section: Option<raw::Defaults>) -> (EntraDefaults, Self) {
+    fn from(section: Option<raw::Defaults>) -> (EntraDefaults, CallerDefaults, Self) {
         let raw::Defaults {
             entra,
             flow,
-            api_key,
-            jwt,
+            callers,
             client_secret,
             client_certificate,
         } = section.unwrap_or_else(raw::Defaults::silent);
         let own = Self {
             flow: part(flow, raw::FlowDefaults::silent),
-            api_key: part(api_key, raw::ApiKeyDefaults::silent),
-            jwt: part(jwt, raw::JwtDefaults::silent),
             client_secret: part(client_secret, raw::ClientSecretDefaults::silent),
             client_certificate: part(client_certificate, raw::ClientCertificateDefaults::silent),
         };
-        (part(entra, EntraDefaults::silent), own)
+        (part(entra, EntraDefaults::silent), callers, own)
     }
 }
 
 /// Validates the defaults that are otherwise looked at only where an entry takes them: what is wrong there is wrong before anybody does.
-fn unused_defaults(context: &mut ValidationContext<'_>, defaults: &Defaults) {
+fn unused_defaults(context: &mut ValidationContext<'_>) {
     if let Some(at) = context.entra.authority.clone().given() {
         context.authority_url(&at);
     }
-    if let Some(at) = defaults.api_key.header.as_ref() {
-        callers::api_key::key_header(context, at);
+}
+
+/// What there is of a caller.
+fn caller(validated: ValidatedCaller) -> CallerPart {
+    CallerPart {
+        name: validated.name.shared(),
+        settings: validated.settings,
     }
 }
 

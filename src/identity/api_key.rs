@@ -9,10 +9,12 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::authenticator::{Answer, Authenticator, Evidence};
-pub use super::presented::Place as KeyLocation;
+use super::presented::Place;
 use super::reason::Reason;
 use super::{Caller, CallerId, Failure, Identity, Method, Proof};
 use crate::vault::{Secrets, Value};
+
+pub(crate) mod settings;
 
 /// Shortest API key, in bytes: 128 bits, if it is random.
 pub const SHORTEST: usize = 16;
@@ -21,7 +23,7 @@ pub const SHORTEST: usize = 16;
 #[derive(Clone)]
 pub struct ApiKeySettings {
     /// Where the key travels.
-    pub location: KeyLocation,
+    pub location: Place,
     /// Accepted keys, at least one.
     pub keys: Vec<Key>,
 }
@@ -199,13 +201,13 @@ pub(super) fn authenticators(callers: &[Caller], secrets: &Secrets) -> Vec<Box<d
 
 /// Every key that travels in one place.
 struct Keys {
-    place: KeyLocation,
+    place: Place,
     all: Vec<(CallerId, Key)>,
     secrets: Secrets,
 }
 
 impl Authenticator for Keys {
-    fn place(&self) -> KeyLocation {
+    fn place(&self) -> Place {
         self.place.clone()
     }
 
@@ -225,7 +227,7 @@ impl Authenticator for Keys {
 
 impl Keys {
     /// None yet.
-    fn new(place: KeyLocation, secrets: &Secrets) -> Self {
+    fn new(place: Place, secrets: &Secrets) -> Self {
         Self {
             place,
             all: Vec::new(),
@@ -286,7 +288,7 @@ mod tests {
     }
 
     fn keys() -> Keys {
-        let mut keys = Keys::new(KeyLocation::Bearer, &Secrets::default());
+        let mut keys = Keys::new(Place::Bearer, &Secrets::default());
         keys.add(
             CallerId(0),
             &[key(1, None, Some(200)), key(2, Some(100), None)],
@@ -328,7 +330,7 @@ mod tests {
     fn an_unknown_key_has_no_owner() {
         assert_eq!(keys().owners(&[9; 32], 150), Err(Reason::KeyUnknown));
         assert_eq!(
-            Keys::new(KeyLocation::Bearer, &Secrets::default()).owners(&[0; 32], 150),
+            Keys::new(Place::Bearer, &Secrets::default()).owners(&[0; 32], 150),
             Err(Reason::KeyUnknown)
         );
     }
@@ -348,7 +350,7 @@ mod tests {
     #[test]
     fn the_last_expiry_is_unknown_while_one_key_never_expires() {
         let settings = |keys: &[Key]| ApiKeySettings {
-            location: KeyLocation::Bearer,
+            location: Place::Bearer,
             keys: keys.to_vec(),
         };
         let both = settings(&[key(1, None, Some(200)), key(2, None, Some(300))]);

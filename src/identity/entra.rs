@@ -17,8 +17,10 @@ use super::reason::Reason;
 use super::token::Unverified;
 use super::verifier::{self, Rules, TokenSettings, VerifierKey, fitting};
 use super::{CallerId, Identity, Method, Proof, claims};
+pub use crate::validation::entra::Require;
 
 mod explain;
+pub(crate) mod settings;
 
 /// An `entra` caller as configured and validated.
 #[derive(Clone, PartialEq, Eq)]
@@ -61,15 +63,6 @@ impl EntraSettings {
         let others = [object_ids, roles, scopes, groups];
         client_ids.is_empty() || others.iter().any(|filter| !filter.is_empty())
     }
-}
-
-/// How several filters combine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Require {
-    /// Every filter given has to match.
-    All,
-    /// One is enough.
-    Any,
 }
 
 /// One tenant at one authority: what its tokens have to say, and the callers they can be from.

@@ -17,6 +17,7 @@ use super::verifier::{self, Rules, TokenSettings, VerifierKey, fitting};
 use super::{CallerId, Identity, Method, Proof, claims};
 
 mod explain;
+pub(crate) mod settings;
 
 /// A `jwt` caller as configured and validated.
 #[derive(Clone, PartialEq, Eq)]

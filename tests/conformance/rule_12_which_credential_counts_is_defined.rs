@@ -1,7 +1,7 @@
 //! Every pair of credentials, and what comes of it (contract, "Who is admitted", 2): two are ambiguous, one that fails never falls
 //! back, and what no caller uses does not exist.
 
-use flowgate::identity::api_key::KeyLocation;
+use flowgate::identity::Place;
 use flowgate::identity::{Caller, Callers, Failure, Method, Proof};
 use http::HeaderName;
 
@@ -22,8 +22,8 @@ fn token(changes: &[(&str, &str)]) -> String {
     )
 }
 
-fn in_header(name: &'static str) -> KeyLocation {
-    KeyLocation::Header(HeaderName::from_static(name))
+fn in_header(name: &'static str) -> Place {
+    Place::Header(HeaderName::from_static(name))
 }
 
 async fn callers(world: &World, callers: &[Caller]) -> Callers {
@@ -37,7 +37,7 @@ async fn everybody(world: &World) -> Callers {
         caller("partner", Proof::Jwt(jwt_settings())),
         key_caller("erp", in_header("x-api-key"), "erp-key"),
         key_caller("plant", in_header("x-plant-key"), "plant-key"),
-        key_caller("script", KeyLocation::Bearer, "script-key"),
+        key_caller("script", Place::Bearer, "script-key"),
     ];
     callers(world, &all).await
 }
@@ -129,7 +129,7 @@ async fn a_bearer_that_is_no_token_may_be_a_key_but_a_bad_token_is_no_key() {
     let shaped = token(&[("aud", r#""elsewhere""#)]);
     let all = [
         caller("partner", Proof::Jwt(jwt_settings())),
-        key_caller("script", KeyLocation::Bearer, &shaped),
+        key_caller("script", Place::Bearer, &shaped),
     ];
     let callers = callers(&world, &all).await;
     let bearer = |value: &str| format!("Bearer {value}");

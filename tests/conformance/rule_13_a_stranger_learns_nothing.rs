@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flowgate::call::framing::Malformed;
-use flowgate::identity::api_key::KeyLocation;
+use flowgate::identity::Place;
 use flowgate::identity::{Failure, Proof, Reason};
 use http::HeaderName;
 
@@ -22,7 +22,7 @@ async fn an_identity_is_checked_before_the_path_says_anything() {
     let world = World::new();
     let callers = [key_caller(
         "erp",
-        KeyLocation::Header(HeaderName::from_static("x-api-key")),
+        Place::Header(HeaderName::from_static("x-api-key")),
         "key",
     )];
     let callers = world.callers(&callers).await;
@@ -65,17 +65,14 @@ async fn framing_is_checked_before_identity() {
 async fn one_challenge_serves_every_refusal_of_a_configuration() {
     let world = World::new();
     world.openid(ISSUER, &[RSA.jwk("rsa")]);
-    let header = || KeyLocation::Header(HeaderName::from_static("x-api-key"));
+    let header = || Place::Header(HeaderName::from_static("x-api-key"));
     let jwt = || caller("partner", Proof::Jwt(jwt_settings()));
     let bearer = r#"Bearer realm="flowgate""#;
     let key = r#"ApiKey realm="flowgate", header="x-api-key""#;
     for (callers, expected) in [
         (vec![], bearer.to_owned()),
         (vec![jwt()], bearer.to_owned()),
-        (
-            vec![key_caller("s", KeyLocation::Bearer, "k")],
-            bearer.to_owned(),
-        ),
+        (vec![key_caller("s", Place::Bearer, "k")], bearer.to_owned()),
         (
             vec![
                 key_caller("s", header(), "k"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowgate::flow::{Flow, FlowId, Flows, Kind, TriggerUrl};
-use flowgate::identity::api_key::KeyLocation;
+use flowgate::identity::Place;
 use flowgate::identity::{Failure, Proof};
 use http::{HeaderName, Method};
 
@@ -41,7 +41,7 @@ async fn nothing_is_evaluated_and_nothing_is_borrowed() {
     // An issuer that does not answer: whoever looks at a token waits for it.
     let discovery = format!("{ISSUER}/.well-known/openid-configuration");
     world.net.put(&discovery, Answer::Hang);
-    let header = KeyLocation::Header(HeaderName::from_static("x-api-key"));
+    let header = Place::Header(HeaderName::from_static("x-api-key"));
     let flows = Flows::new([flow("open", true), flow("closed", false)]);
     let all = [
         key_caller("erp", header, "key"),

@@ -18,7 +18,7 @@ use flowgate::diagnosis::Reason;
 use flowgate::flow::Flows;
 use flowgate::identity::key_set::{Fault, Fetch};
 use flowgate::identity::{
-    Caller, Callers, Deps, Failure, Identity, KeySets, Proof, api_key, entra, jwt,
+    Caller, Callers, Deps, Failure, Identity, KeySets, Place, Proof, api_key, entra, jwt,
 };
 use flowgate::metrics::Metrics;
 use jsonwebtoken::Algorithm;
@@ -296,7 +296,7 @@ pub fn caller(name: &str, proof: Proof) -> Caller {
 }
 
 /// An API-key caller whose key is `key`.
-pub fn key_caller(name: &str, place: api_key::KeyLocation, key: &str) -> Caller {
+pub fn key_caller(name: &str, place: Place, key: &str) -> Caller {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
     let key = api_key::Key {
         digest: flowgate::identity::api_key::Digest::Fixed(digest.as_ref().try_into().unwrap()),

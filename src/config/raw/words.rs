@@ -45,14 +45,6 @@ words! {
 }
 
 words! {
-    /// Where an API key travels if not in a header of its own.
-    Scheme {
-        /// `Authorization: Bearer`.
-        Bearer = "Bearer",
-    }
-}
-
-words! {
     /// What answers at a flow's URL.
     Kind {
         /// A Power Automate flow.

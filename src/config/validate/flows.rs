@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::callers::{self, Callers};
 use super::chosen::Chosen;
 use super::credentials::{self, Credentials};
 use super::listener::{Server, plain_path};
@@ -18,6 +17,7 @@ use crate::config::raw;
 use crate::config::{Entry, Severity};
 use crate::flow::{self, FlowId};
 use crate::identity::CallerId;
+use crate::identity::settings::Callers;
 use crate::policy::Rule;
 use settings::Named;
 use settings::problem::{Name, SourceLocation};
@@ -94,7 +94,7 @@ pub fn flows(
     overlaps(context, &mut paths);
     // A broken flow may be the one that uses them, and a misspelled name may mean them.
     if every && !broken && !others.misnamed {
-        callers::unused(context, callers, &others.callers_used);
+        unused_callers(context, callers, &others.callers_used);
         credentials::unused(context, credentials, &others.credentials_used);
     }
     entries
@@ -526,5 +526,20 @@ fn anyone(
             safe_text!("`anyone` together with a credential lets everybody act as the gateway"),
             fix,
         );
+    }
+}
+
+/// Notes callers no flow lists: one file of shared callers may serve several environments. `used`: by position.
+fn unused_callers(context: &mut ValidationContext<'_>, callers: &Callers, used: &[bool]) {
+    for (caller, used) in callers.0.iter().zip(used) {
+        if let (false, Some(location)) = (used, &caller.location) {
+            context.reader.note(
+                Severity::Note,
+                location,
+                safe_text!("no flow lists this caller"),
+                safe_text!("list it in a flow's who_can_trigger, unless other files do"),
+                None,
+            );
+        }
     }
 }

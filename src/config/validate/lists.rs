@@ -1,17 +1,15 @@
-//! Lists: the methods, query parameters, media types and header names of a flow; texts of which none occurs twice.
+//! Lists: the methods, query parameters, media types and header names of a flow.
 //!
 //! In: texts. Out: values the stages compare with. Refuses what no request could ever match, and what is never a caller's.
 
 use crate::validation::ValidationContext;
-use std::collections::HashSet;
-
 use http::{HeaderName, Method};
 
 use crate::config::raw;
 use crate::flow::belongs_to_one_hop;
 use settings::read::Field;
 use settings::safe_text;
-use settings::values::{Any, Choice, OneOrMore, Text, guid};
+use settings::values::{Any, Choice, OneOrMore, Text};
 
 /// Query parameters that belong to the URL (facts A1.5).
 const RESERVED_QUERY: [&str; 5] = ["sig", "sp", "sv", "se", "api-version"];
@@ -206,44 +204,4 @@ fn header_names(
         })
         .collect();
     names.into_iter().collect()
-}
-
-/// A list in which no entry occurs twice; empty when the key is absent.
-pub fn listed(
-    context: &mut ValidationContext<'_>,
-    field: Field<OneOrMore<Text>>,
-) -> Option<OneOrMore<Text>> {
-    match field {
-        Field::Absent => Some(OneOrMore(Vec::new())),
-        Field::Broken => None,
-        Field::Given(at) => distinct(context, at.value),
-    }
-}
-
-/// The list, unless an entry occurs in it twice. GUIDs are compared whatever their case.
-pub fn distinct(
-    context: &mut ValidationContext<'_>,
-    list: OneOrMore<Text>,
-) -> Option<OneOrMore<Text>> {
-    let mut seen = HashSet::new();
-    let mut whole = true;
-    for at in &list.0 {
-        let text = at.value.0.trim();
-        if !seen.insert(guid(text).unwrap_or_else(|| text.to_owned())) {
-            context.reader.error_at(
-                &at.location,
-                safe_text!("this is in the list twice"),
-                safe_text!("leave one of them out; was another one meant?"),
-            );
-            whole = false;
-        }
-        if text.contains('*') {
-            context.reader.warn_at(
-                &at.location,
-                safe_text!("this is compared to the letter, and * stands for nothing but itself"),
-                safe_text!("list every value that is accepted"),
-            );
-        }
-    }
-    whole.then_some(list)
 }

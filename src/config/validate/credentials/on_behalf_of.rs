@@ -6,9 +6,9 @@
 use super::{PartialCredential, ValidatedKind, application, proof};
 use crate::config::raw;
 use crate::config::validate::Defaults;
-use crate::config::validate::callers::Callers;
 use crate::credential;
 use crate::credential::ask::Permissions;
+use crate::identity::settings::Callers;
 use crate::validation::ValidationContext;
 use settings::problem::SourceLocation;
 use settings::read::{At, Field};

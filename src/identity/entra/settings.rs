@@ -3,19 +3,52 @@
 //! In: the section. Out: [`EntraSettings`]. Refuses what would admit more than it seems to: filters next to `apps: true`, ids that are none,
 //! and texts that no token has (contract "Who is admitted", facts B3).
 
-use super::{audiences, plain};
-use crate::config::raw;
-use crate::config::validate::lists::{distinct, listed};
-use crate::identity::entra::{EntraSettings, Require};
-use crate::validation::ValidationContext;
 use settings::problem::{SafeText, SourceLocation};
 use settings::read::{At, Field};
-use settings::safe_text;
-use settings::values::{OneOrMore, Text, guid};
+use settings::values::{Choice, Flag, OneOrMore, Text, guid};
+use settings::{safe_text, section};
+
+use super::EntraSettings;
+use crate::clouds::Cloud;
+use crate::identity::settings::{audiences, distinct, listed, plain};
+use crate::validation::ValidationContext;
+use crate::validation::entra::Require;
+
+section! {
+    /// An Entra ID access token. No filter admits users only; `client_ids` alone admit application tokens only.
+    EntraSection {
+        /// Accepted `aud` values: v1 tokens have the App ID URI, v2 tokens the client id.
+        audience: OneOrMore<Text>,
+        /// Tenant id (a GUID, not a domain). Default: `defaults.entra.tenant`.
+        tenant: Text,
+        /// The cloud of the tenant. Default: `defaults.entra.cloud`.
+        cloud: Choice<Cloud>,
+        /// Address of a sovereign or simulated Entra ID. Default: `defaults.entra.authority`, else the cloud's.
+        authority: Text,
+        /// Filter: users or service principals, by object id (GUIDs).
+        object_ids: OneOrMore<Text>,
+        /// Filter: applications, by client id (GUIDs).
+        client_ids: OneOrMore<Text>,
+        /// Filter: app roles.
+        roles: OneOrMore<Text>,
+        /// Filter: delegated permissions.
+        scopes: OneOrMore<Text>,
+        /// Filter: groups, by object id (GUIDs).
+        groups: OneOrMore<Text>,
+        /// Whether all given filters have to match, or any one. Default: `defaults.entra.require`.
+        require: Choice<Require>,
+        /// Without a filter: admit every application of the tenant too. Default: `false`.
+        apps: Flag,
+    }
+    required { audience, }
+}
 
 /// Validates the section.
-pub fn settings(context: &mut ValidationContext<'_>, at: At<raw::Entra>) -> Option<EntraSettings> {
-    let raw::Entra {
+pub fn validate(
+    context: &mut ValidationContext<'_>,
+    at: At<EntraSection>,
+) -> Option<EntraSettings> {
+    let EntraSection {
         audience,
         tenant,
         cloud,
@@ -98,10 +131,7 @@ pub fn settings(context: &mut ValidationContext<'_>, at: At<raw::Entra>) -> Opti
         roles: roles?,
         scopes: scopes?,
         groups: groups?,
-        require: match require.value()?.0 {
-            crate::validation::entra::Require::All => Require::All,
-            crate::validation::entra::Require::Any => Require::Any,
-        },
+        require: require.value()?.0,
         apps,
     })
 }

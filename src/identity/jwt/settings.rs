@@ -3,26 +3,54 @@
 //! In: the section. Out: [`JwtSettings`]. Refuses symmetric algorithms, issuers that stand for any tenant, and claims that no filter can be
 //! about (contract "Who is admitted", security rules 4, 5).
 
-use crate::validation::ValidationContext;
 use std::collections::BTreeMap;
 
-use super::{audiences, padded, plain};
-use crate::clouds;
-use crate::config::raw;
-use crate::config::validate::Defaults;
-use crate::config::validate::lists::{distinct, listed};
-use crate::identity::jwt::JwtSettings;
 use settings::read::{At, Field};
-use settings::safe_text;
-use settings::values::{Free, OneOrMore, Text};
+use settings::values::{Flag, Free, OneOrMore, Text};
+use settings::{safe_text, section};
+
+use super::JwtSettings;
+use crate::clouds;
+use crate::identity::settings::{Shared, audiences, distinct, listed, padded, plain};
+use crate::validation::ValidationContext;
+
+section! {
+    /// A JWT of any OpenID Connect issuer.
+    JwtSection {
+        /// The issuer, byte for byte as in the tokens. An `https://` address, unless `jwks_url` is given.
+        issuer: Text,
+        /// Address of the issuer's keys. With it `issuer` is compared as text and never fetched (AD FS, plain names). Default: from the
+        /// issuer's discovery document.
+        jwks_url: Text,
+        /// Accepted `aud` values; mandatory, unless `client_ids` are given.
+        audience: OneOrMore<Text>,
+        /// Accepted clients, by `client_id` or `azp`. Without `audience` a token must have no `aud` at all (Cognito).
+        client_ids: OneOrMore<Text>,
+        /// Accepted signature algorithms, never symmetric ones. Default: `defaults.jwt.algorithms`.
+        algorithms: OneOrMore<Text>,
+        /// Claims that must have one of the listed values: `{ department: [finance, hr] }`. `a.b` is the member `b` of the claim `a`.
+        claims: Free<OneOrMore<Text>>,
+        /// Accept ID tokens for the `audience` too: everyone who can sign in to that client is then admitted. Default: `false`.
+        accept_id_tokens: Flag,
+    }
+    required { issuer, }
+}
+
+section! {
+    /// For jwt callers.
+    JwtDefaults {
+        /// Accepted signature algorithms.
+        algorithms: OneOrMore<Text>,
+    }
+}
 
 /// Validates the section.
-pub fn settings(
+pub fn validate(
     context: &mut ValidationContext<'_>,
-    at: At<raw::Jwt>,
-    defaults: &Defaults,
+    at: At<JwtSection>,
+    shared: &Shared,
 ) -> Option<JwtSettings> {
-    let raw::Jwt {
+    let JwtSection {
         issuer,
         jwks_url,
         audience,
@@ -71,7 +99,7 @@ pub fn settings(
         !padded.contains(&true)
     });
     let algorithms = algorithms
-        .or(&defaults.jwt.algorithms)
+        .or(&shared.jwt.algorithms)
         .given()
         .and_then(|at| algorithms_of(context, at.value));
     let claims = match claims {

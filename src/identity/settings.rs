@@ -4,24 +4,65 @@
 //! `apps: true`, audiences that are Microsoft's own, symmetric algorithms
 //! (contract "Who is admitted", facts B3, security rules 4, 5).
 
-use crate::validation::ValidationContext;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::Defaults;
-use crate::clouds;
-use crate::config::{CallerPart, raw};
-use crate::identity;
-use settings::Named;
-use settings::problem::{Name, Severity, SourceLocation};
+use settings::problem::{Name, SourceLocation};
 use settings::read::{At, Field};
-use settings::safe_text;
-use settings::values::{OneOrMore, Text};
+use settings::section::one_key;
+use settings::values::{OneOrMore, Text, guid};
+use settings::{Named, safe_text, section};
 
-pub mod api_key;
-mod entra;
-mod jwt;
+use super::api_key::settings::{ApiKeyDefaults, ApiKeySection, Digests};
+use super::entra::settings::EntraSection;
+use super::jwt::settings::{JwtDefaults, JwtSection};
+use super::{Caller, Proof, api_key, entra, jwt};
+use crate::clouds;
+use crate::validation::ValidationContext;
 
-use api_key::Digests;
+section! {
+    /// One way to prove who knocks: exactly one of the keys.
+    CallerSection {
+        /// An Entra ID access token of one tenant.
+        entra: EntraSection,
+        /// A JWT of any OpenID Connect issuer.
+        jwt: JwtSection,
+        /// A shared key in a header, for programs that support nothing better.
+        api_key: ApiKeySection,
+    }
+    rules { one_key() }
+    later { basic, client_certificate, hmac, network, }
+}
+
+section! {
+    /// What is filled in where a caller says nothing.
+    CallerDefaults {
+        /// For `api_key` callers.
+        api_key: ApiKeyDefaults,
+        /// For jwt callers.
+        jwt: JwtDefaults,
+    }
+}
+
+/// What the checks of all callers share.
+pub struct Shared {
+    /// `defaults.api_key`.
+    pub api_key: ApiKeyDefaults,
+    /// `defaults.jwt`.
+    pub jwt: JwtDefaults,
+    /// Every API key so far.
+    pub digests: Digests,
+}
+
+impl Shared {
+    fn new(defaults: CallerDefaults) -> Self {
+        let CallerDefaults { api_key, jwt } = defaults;
+        Self {
+            api_key: api_key.value().unwrap_or_else(ApiKeyDefaults::silent),
+            jwt: jwt.value().unwrap_or_else(JwtDefaults::silent),
+            digests: HashMap::new(),
+        }
+    }
+}
 
 /// Every caller, in the order of their names.
 pub struct Callers(pub Vec<ValidatedCaller>);
@@ -34,39 +75,29 @@ pub struct ValidatedCaller {
     pub location: Option<SourceLocation>,
     /// Whether users of Entra ID may be admitted, as far as is known.
     pub users: bool,
-    settings: Option<identity::Caller>,
+    /// What there is of it.
+    pub settings: Option<Caller>,
 }
 
 impl ValidatedCaller {
     /// The `aud` of the Entra ID tokens it is admitted with.
     pub fn audiences(&self) -> &[String] {
         match self.settings.as_ref().map(|caller| &caller.proof) {
-            Some(identity::Proof::Entra(settings)) => &settings.audience,
+            Some(Proof::Entra(settings)) => &settings.audience,
             _ => &[],
         }
-    }
-}
-
-impl Callers {
-    /// What there is of each.
-    #[must_use]
-    pub fn parts(self) -> Vec<CallerPart> {
-        let part = |caller: ValidatedCaller| CallerPart {
-            name: caller.name.shared(),
-            settings: caller.settings,
-        };
-        self.0.into_iter().map(part).collect()
     }
 }
 
 /// Validates `callers:`.
 pub fn callers(
     context: &mut ValidationContext<'_>,
-    section: Field<Named<raw::Caller>>,
-    defaults: &Defaults,
+    section: Field<Named<CallerSection>>,
+    defaults: CallerDefaults,
 ) -> Callers {
     let named = section.given().map(|at| at.value.0).unwrap_or_default();
-    let mut digests = HashMap::new();
+    let mut shared = Shared::new(defaults);
+    api_key::settings::validate_defaults(context, &shared.api_key);
     let validated = named
         .into_iter()
         .map(|(name, field)| {
@@ -85,12 +116,12 @@ pub fn callers(
             let foreign = field.as_ref().is_some_and(|at| at.value.entra.absent());
             let proof = field
                 .given()
-                .and_then(|at| proof(context, &name, at, defaults, &mut digests));
+                .and_then(|at| proof(context, &name, at, &mut shared));
             let users = match &proof {
-                Some(identity::Proof::Entra(settings)) => settings.admits_users(),
+                Some(Proof::Entra(settings)) => settings.admits_users(),
                 _ => !foreign,
             };
-            let settings = proof.map(|proof| identity::Caller {
+            let settings = proof.map(|proof| Caller {
                 name: name.shared(),
                 proof,
             });
@@ -108,11 +139,10 @@ pub fn callers(
 fn proof(
     context: &mut ValidationContext<'_>,
     name: &Name,
-    at: At<raw::Caller>,
-    defaults: &Defaults,
-    digests: &mut Digests,
-) -> Option<identity::Proof> {
-    let raw::Caller {
+    at: At<CallerSection>,
+    shared: &mut Shared,
+) -> Option<Proof> {
+    let CallerSection {
         entra,
         jwt,
         api_key,
@@ -138,32 +168,20 @@ fn proof(
         }
     }
     if let Field::Given(entra) = entra {
-        return entra::settings(context, entra).map(identity::Proof::Entra);
+        return entra::settings::validate(context, entra).map(Proof::Entra);
     }
     if let Field::Given(jwt) = jwt {
-        return jwt::settings(context, jwt, defaults).map(identity::Proof::Jwt);
+        return jwt::settings::validate(context, jwt, shared).map(Proof::Jwt);
     }
     let api_key = api_key.given()?;
-    api_key::settings(context, name, api_key, defaults, digests).map(identity::Proof::ApiKey)
-}
-
-/// Notes callers no flow lists: one file of shared callers may serve several environments. `used`: by position.
-pub fn unused(context: &mut ValidationContext<'_>, callers: &Callers, used: &[bool]) {
-    for (caller, used) in callers.0.iter().zip(used) {
-        if let (false, Some(location)) = (used, &caller.location) {
-            context.reader.note(
-                Severity::Note,
-                location,
-                safe_text!("no flow lists this caller"),
-                safe_text!("list it in a flow's who_can_trigger, unless other files do"),
-                None,
-            );
-        }
-    }
+    api_key::settings::validate(context, name, api_key, shared).map(Proof::ApiKey)
 }
 
 /// Accepted audiences. Microsoft's own services are refused: a token for them is not addressed to the gateway (facts B3.3).
-fn audiences(context: &mut ValidationContext<'_>, list: OneOrMore<Text>) -> Option<Vec<String>> {
+pub(super) fn audiences(
+    context: &mut ValidationContext<'_>,
+    list: OneOrMore<Text>,
+) -> Option<Vec<String>> {
     let mut kept = Some(Vec::new());
     for at in list.0 {
         if padded(context, &at) {
@@ -192,7 +210,7 @@ fn audiences(context: &mut ValidationContext<'_>, list: OneOrMore<Text>) -> Opti
 }
 
 /// Refuses a text with a blank at an end: it is compared to the letter.
-fn padded(context: &mut ValidationContext<'_>, at: &At<Text>) -> bool {
+pub(super) fn padded(context: &mut ValidationContext<'_>, at: &At<Text>) -> bool {
     let padded = at.value.0.trim() != at.value.0;
     if padded {
         context.reader.error_at(
@@ -204,6 +222,47 @@ fn padded(context: &mut ValidationContext<'_>, at: &At<Text>) -> bool {
     padded
 }
 
-fn plain(list: OneOrMore<Text>) -> Vec<String> {
+/// The texts alone.
+pub(super) fn plain(list: OneOrMore<Text>) -> Vec<String> {
     list.0.into_iter().map(|one| one.value.0).collect()
+}
+
+/// A list in which no entry occurs twice; empty when the key is absent.
+pub(super) fn listed(
+    context: &mut ValidationContext<'_>,
+    field: Field<OneOrMore<Text>>,
+) -> Option<OneOrMore<Text>> {
+    match field {
+        Field::Absent => Some(OneOrMore(Vec::new())),
+        Field::Broken => None,
+        Field::Given(at) => distinct(context, at.value),
+    }
+}
+
+/// The list, unless an entry occurs in it twice. GUIDs are compared whatever their case.
+pub(super) fn distinct(
+    context: &mut ValidationContext<'_>,
+    list: OneOrMore<Text>,
+) -> Option<OneOrMore<Text>> {
+    let mut seen = HashSet::new();
+    let mut whole = true;
+    for at in &list.0 {
+        let text = at.value.0.trim();
+        if !seen.insert(guid(text).unwrap_or_else(|| text.to_owned())) {
+            context.reader.error_at(
+                &at.location,
+                safe_text!("this is in the list twice"),
+                safe_text!("leave one of them out; was another one meant?"),
+            );
+            whole = false;
+        }
+        if text.contains('*') {
+            context.reader.warn_at(
+                &at.location,
+                safe_text!("this is compared to the letter, and * stands for nothing but itself"),
+                safe_text!("list every value that is accepted"),
+            );
+        }
+    }
+    whole.then_some(list)
 }

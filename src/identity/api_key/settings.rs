@@ -3,19 +3,21 @@
 //! In: header or scheme, keys as digests or in plain text. Out: digests with their validity. Refuses keys that can be guessed, that no
 //! request can carry or that two callers share, and headers that mean something else already (security rule 12).
 
-use crate::validation::ValidationContext;
 use std::collections::HashMap;
 
 use http::HeaderName;
-
-use crate::config::raw;
-use crate::config::validate::Defaults;
-use crate::identity::api_key::{self, Digest, SHORTEST};
-use crate::vault::Value;
 use settings::problem::{Name, SourceLocation};
 use settings::read::{At, Field};
-use settings::safe_text;
-use settings::values::{Choice, Moment, Text};
+use settings::section::{one_of, ruled};
+use settings::values::{Choice, Moment, OneOrMore, Text};
+use settings::{safe_text, section, words};
+
+use super::{ApiKeySettings, Digest, Key, SHORTEST};
+use crate::identity::Place;
+use crate::identity::settings::Shared;
+use crate::validation::ValidationContext;
+use crate::validation::reference::Source;
+use crate::vault::Value;
 
 /// Headers that cannot carry an API key because they mean something else on the way.
 const TAKEN: [&str; 23] = [
@@ -44,18 +46,70 @@ const TAKEN: [&str; 23] = [
     "x-request-id",
 ];
 
+section! {
+    /// A shared key in a header.
+    ApiKeySection {
+        /// The header that carries the key. Default: `defaults.api_key.header`.
+        header: Text,
+        /// `Bearer`: the key is sent as `Authorization: Bearer …` instead.
+        scheme: Choice<Scheme>,
+        /// Accepted keys.
+        keys: OneOrMore<KeySection>,
+        /// Short form for one key: its SHA-256 in hex.
+        sha256: Source,
+        /// Short form for one key: the key itself.
+        plain: Source,
+    }
+    rules {
+        let mut rules = one_of(&["keys", "sha256", "plain"]);
+        let apart = serde_json::json!({ "not": { "required": ["header", "scheme"] } });
+        ruled(&mut rules, apart);
+        rules
+    }
+}
+
+section! {
+    /// One accepted key: sha256 or plain.
+    KeySection {
+        /// The key's SHA-256 in hex, as `flowgate hash-key` prints it.
+        sha256: Source,
+        /// The key itself, at least 16 bytes.
+        plain: Source,
+        /// Date from which the key counts. Default: at once.
+        not_before: Moment,
+        /// Date from which the key no longer counts; shown as a metric. Default: never.
+        expires: Moment,
+    }
+    rules { one_of(&["sha256", "plain"]) }
+}
+
+words! {
+    /// Where an API key travels if not in a header of its own.
+    Scheme {
+        /// `Authorization: Bearer`.
+        Bearer = "Bearer",
+    }
+}
+
+section! {
+    /// For `api_key` callers.
+    ApiKeyDefaults {
+        /// The header that carries API keys.
+        header: Text,
+    }
+}
+
 /// Every key's digest so far, whose it is and where it is.
 pub type Digests = HashMap<[u8; 32], (Name, SourceLocation)>;
 
 /// Validates one `api_key:`.
-pub fn settings(
+pub fn validate(
     context: &mut ValidationContext<'_>,
     name: &Name,
-    at: At<raw::ApiKey>,
-    defaults: &Defaults,
-    digests: &mut Digests,
-) -> Option<api_key::ApiKeySettings> {
-    let raw::ApiKey {
+    at: At<ApiKeySection>,
+    shared: &mut Shared,
+) -> Option<ApiKeySettings> {
+    let ApiKeySection {
         header,
         scheme,
         keys,
@@ -75,15 +129,15 @@ pub fn settings(
         (
             Field::Absent,
             Field::Given(At {
-                value: Choice(raw::Scheme::Bearer),
+                value: Choice(Scheme::Bearer),
                 ..
             }),
-        ) => Some(api_key::KeyLocation::Bearer),
+        ) => Some(Place::Bearer),
         (header, Field::Absent) => header
-            .or(&defaults.api_key.header)
+            .or(&shared.api_key.header)
             .given()
             .and_then(|at| key_header(context, &at))
-            .map(api_key::KeyLocation::Header),
+            .map(Place::Header),
     };
     let short = !sha256.absent() || !plain.absent();
     let keys = match keys {
@@ -97,16 +151,16 @@ pub fn settings(
             None
         }
         Field::Given(keys) => {
-            let keys: Vec<Option<api_key::Key>> = keys
+            let keys: Vec<Option<Key>> = keys
                 .value
                 .0
                 .into_iter()
-                .map(|at| key(context, name, at, digests))
+                .map(|at| key(context, name, at, shared))
                 .collect();
             keys.into_iter().collect()
         }
         Field::Absent => {
-            let only = raw::Key {
+            let only = KeySection {
                 sha256,
                 plain,
                 not_before: Field::Absent,
@@ -116,17 +170,24 @@ pub fn settings(
                 value: only,
                 location: at.location,
             };
-            key(context, name, at, digests).map(|key| vec![key])
+            key(context, name, at, shared).map(|key| vec![key])
         }
     };
-    Some(api_key::ApiKeySettings {
+    Some(ApiKeySettings {
         location: location?,
         keys: keys?,
     })
 }
 
+/// Checks what is otherwise looked at only where a caller takes it: what is wrong there is wrong before anybody does.
+pub fn validate_defaults(context: &mut ValidationContext<'_>, defaults: &ApiKeyDefaults) {
+    if let Some(at) = defaults.header.as_ref() {
+        key_header(context, at);
+    }
+}
+
 /// The header a key travels in.
-pub fn key_header(context: &mut ValidationContext<'_>, at: &At<Text>) -> Option<HeaderName> {
+fn key_header(context: &mut ValidationContext<'_>, at: &At<Text>) -> Option<HeaderName> {
     let name = HeaderName::from_bytes(at.value.0.as_bytes()).ok();
     let Some(name) = name else {
         context.reader.error_at(
@@ -160,10 +221,10 @@ pub fn key_header(context: &mut ValidationContext<'_>, at: &At<Text>) -> Option<
 fn key(
     context: &mut ValidationContext<'_>,
     name: &Name,
-    at: At<raw::Key>,
-    digests: &mut Digests,
-) -> Option<api_key::Key> {
-    let raw::Key {
+    at: At<KeySection>,
+    shared: &mut Shared,
+) -> Option<Key> {
+    let KeySection {
         sha256,
         plain,
         not_before,
@@ -178,7 +239,7 @@ fn key(
                     return kept(context, Digest::InVault(vault), not_before, expires);
                 }
             };
-            let digest = api_key::of_hex(text.expose());
+            let digest = super::of_hex(text.expose());
             if digest.is_none() {
                 context.reader.error_at(
                     &sha256.location,
@@ -186,7 +247,7 @@ fn key(
                     safe_text!("`flowgate hash-key` prints the line for a key"),
                 );
             }
-            if digest.as_ref().is_some_and(api_key::is_of_nothing) {
+            if digest.as_ref().is_some_and(super::is_of_nothing) {
                 context.reader.error_at(
                     &sha256.location,
                     safe_text!(
@@ -215,7 +276,7 @@ fn key(
                     safe_text!("`flowgate hash-key --generate` makes a strong one"),
                 );
             }
-            if !api_key::can_travel(text.expose()) {
+            if !super::can_travel(text.expose()) {
                 context.reader.error_at(
                     &plain.location,
                     safe_text!("no request can carry this key: it has a comma, a control character or a blank at an end"),
@@ -235,7 +296,7 @@ fn key(
             return None;
         }
     };
-    match digests.get(&digest) {
+    match shared.digests.get(&digest) {
         Some((other, first)) => context.reader.error_between(
             &location,
             safe_text!("this very key belongs to `{}` already", other.clone()),
@@ -243,7 +304,9 @@ fn key(
             (safe_text!("first here"), first.clone()),
         ),
         None => {
-            digests.insert(digest, (name.clone(), location.clone()));
+            shared
+                .digests
+                .insert(digest, (name.clone(), location.clone()));
         }
     }
     kept(context, Digest::Fixed(digest), not_before, expires)
@@ -254,9 +317,9 @@ fn kept(
     digest: Digest,
     not_before: Field<Moment>,
     expires: Field<Moment>,
-) -> Option<api_key::Key> {
+) -> Option<Key> {
     let (not_before, expires) = validity(context, not_before, expires)?;
-    Some(api_key::Key {
+    Some(Key {
         digest,
         not_before,
         expires,

@@ -13,6 +13,7 @@ use crate::flow::Found;
 pub mod api_key;
 mod assertion;
 mod authenticator;
+pub(crate) mod caller_method;
 mod callers;
 mod claims;
 pub mod entra;
@@ -22,44 +23,28 @@ pub mod jwt;
 pub mod key_set;
 mod memory;
 mod method;
-mod methods;
+pub(crate) mod methods;
 mod presented;
 pub mod reason;
 pub(crate) mod settings;
+pub mod shown;
+mod texts;
 mod token;
 mod tokens;
 mod verifier;
 
 pub use assertion::Assertion;
-pub use callers::{Callers, Deps};
+pub use authenticator::Deps;
+pub use callers::Callers;
 pub use key_set::KeySets;
 pub use method::Method;
+pub use methods::{Caller, Proof};
 pub use presented::Place;
 pub use reason::Reason;
 
 /// Position of a caller in the configuration's list of callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallerId(pub usize);
-
-/// A caller as configured: a name and the one way it proves itself.
-#[derive(Clone)]
-pub struct Caller {
-    /// Its configured name.
-    pub name: Arc<str>,
-    /// How it proves who it is.
-    pub proof: Proof,
-}
-
-/// The ways a caller can prove itself.
-#[derive(Clone)]
-pub enum Proof {
-    /// An Entra ID access token.
-    Entra(entra::EntraSettings),
-    /// A JWT of any OpenID Connect issuer.
-    Jwt(jwt::JwtSettings),
-    /// A shared key in a header.
-    ApiKey(api_key::ApiKeySettings),
-}
 
 /// Who a call comes from: proven, never taken from a header.
 #[derive(Clone, Debug, Default)]

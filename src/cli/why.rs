@@ -13,6 +13,7 @@ use crate::app::Ambient;
 use crate::config::{CallerPart, Parts};
 use crate::identity::explain::{self, Verdict};
 use crate::identity::key_set::Fetch;
+use crate::identity::shown;
 use crate::identity::{Caller, CallerId, KeySets};
 use crate::metrics::Metrics;
 use crate::policy::Rule;
@@ -176,7 +177,7 @@ async fn examine(
     match explain::claims_of(token) {
         Some(claims) => {
             print("The token says:");
-            print(&explain::plain(
+            print(&shown::plain(
                 &serde_json::to_string_pretty(&claims).unwrap_or_default(),
             ));
         }

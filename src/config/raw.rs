@@ -5,7 +5,6 @@
 
 use std::sync::LazyLock;
 
-use crate::identity::settings::{CallerDefaults, CallerSection};
 use crate::validation::entra::EntraDefaults;
 use crate::validation::reference::Source;
 use settings::Named;
@@ -18,6 +17,7 @@ mod credentials;
 mod flows;
 mod words;
 
+pub use crate::identity::methods::{CallerDefaults, CallerSection};
 pub use credentials::{
     Bearer, ClientCertificate, ClientSecret, Credential, ManagedIdentity, OnBehalfOf, Password,
     RefreshToken, Store, WorkloadIdentity,

@@ -8,7 +8,8 @@ use crate::validation::entra::EntraDefaults;
 use aws_lc_rs::digest;
 
 use super::{CallerPart, Parts, Problems, Secrets, raw};
-use crate::identity::settings::{CallerDefaults, ValidatedCaller};
+use crate::identity::methods::CallerDefaults;
+use crate::identity::settings::ValidatedCaller;
 use crate::{client, identity};
 use settings::Named;
 use settings::problem::{Name, SafeText};

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::memory::Digest;
 use super::presented;
+use super::token::Digest;
 use crate::secret::Secret;
 
 /// A user's token, verified.

@@ -5,18 +5,21 @@
 //! and decides which credential counts (security rule 12). How the methods to come fit: `docs/decisions/one-trait-for-caller-methods.md`.
 
 use std::cell::OnceCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::BoxFuture;
 
-use super::memory::Digest;
+use super::key_set::Fetch;
 use super::presented::Place;
 use super::reason::Reason;
-use super::token::LONGEST;
-use super::{Failure, Identity};
+use super::token::{Digest, LONGEST};
+use super::{CallerId, Failure, Identity};
 use crate::call::Call;
+use crate::clock::Clock;
 use crate::flow::Found;
+use crate::vault::Secrets;
 
 /// Recognises callers by one kind of credential in one place.
 pub(crate) trait Authenticator: Send + Sync {
@@ -25,6 +28,31 @@ pub(crate) trait Authenticator: Send + Sync {
 
     /// Who is proven. Never waits itself.
     fn authenticate<'a>(&'a self, evidence: &Evidence<'_>) -> Answer<'a>;
+}
+
+/// What the callers of a configuration need besides themselves.
+#[derive(Clone)]
+pub struct Deps {
+    /// Host names that are answered, in lower case; empty: any.
+    pub hosts: Vec<String>,
+    /// How many verified tokens are remembered.
+    pub verified_tokens: u64,
+    /// For times and ages; the same one the key sets go by.
+    pub clock: Clock,
+    /// Where keys are that are kept in a vault.
+    pub secrets: Secrets,
+    /// The way to the issuers; made from an [`Outbound`](crate::client::Outbound).
+    pub outbound: Fetch,
+}
+
+/// A caller that uses a method.
+pub(crate) struct Configured<'c, S> {
+    /// Its number.
+    pub(crate) id: CallerId,
+    /// Its configured name.
+    pub(crate) name: &'c Arc<str>,
+    /// How it authenticates.
+    pub(crate) settings: &'c S,
 }
 
 /// What an authenticator is shown.

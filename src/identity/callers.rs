@@ -11,15 +11,15 @@ use futures_util::future::{BoxFuture, join_all};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
-use super::authenticator::{Answer, Authenticator, Evidence};
-use super::key_set::{Fetch, KeySets};
+use super::authenticator::{Answer, Authenticator, Deps, Evidence};
+use super::key_set::KeySets;
+use super::methods::{self, Caller};
 use super::presented::{Ambiguous, Place, Watched};
 use super::reason::Reason;
-use super::{Caller, Failure, Identified, Identity, Method, methods};
+use super::{Failure, Identified, Identity, Method};
 use crate::call::{Call, RequestLog, framing};
 use crate::clock::Clock;
 use crate::flow::{Flows, Found};
-use crate::vault::Secrets;
 
 /// The callers of one configuration.
 pub struct Callers {
@@ -31,21 +31,6 @@ pub struct Callers {
     clock: Clock,
     challenge: HeaderValue,
     own_headers: Vec<HeaderName>,
-}
-
-/// What the callers of a configuration need besides themselves.
-#[derive(Clone)]
-pub struct Deps {
-    /// Host names that are answered, in lower case; empty: any.
-    pub hosts: Vec<String>,
-    /// How many verified tokens are remembered.
-    pub verified_tokens: u64,
-    /// For times and ages; the same one the key sets go by.
-    pub clock: Clock,
-    /// Where keys are that are kept in a vault.
-    pub secrets: Secrets,
-    /// The way to the issuers; made from an [`Outbound`](crate::client::Outbound).
-    pub outbound: Fetch,
 }
 
 /// How far a look without waiting came.
@@ -67,9 +52,11 @@ impl Callers {
         // Callers that are gone would otherwise keep their dates.
         expiry.reset();
         for caller in callers {
-            if let Some(at) = caller.proof.last_expiry() {
+            if let Some(end) = caller.proof.settings().end() {
                 #[expect(clippy::cast_precision_loss, reason = "dates, exact to 2^53")]
-                expiry.with_label_values(&[&*caller.name]).set(at as f64);
+                expiry
+                    .with_label_values(&[&*caller.name])
+                    .set(end.at as f64);
             }
         }
         let mut all = methods::authenticators(callers, &deps, key_sets);

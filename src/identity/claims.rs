@@ -1,12 +1,14 @@
-//! Claims every method reads alike: times, audience, lists.
+//! Claims every method reads alike: times, audience, lists, and how a claim is compared with what is wanted.
 //!
 //! In: an [`Unverified`] token. Out: typed values. Refuses every type but the one a claim has: `exp` as text, null or beyond 2^63, an
 //! `iss` that is a list, an `aud` that is an object (CVE-2026-25537; RFC 7519 section 4.1). A time is any JSON number (RFC 7519 section
 //! 2); a fraction is rounded so that the token counts for less time, never for more. Nothing absent is assumed.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Number, Value};
 
 use super::reason::Reason;
 use super::token::Unverified;
@@ -155,4 +157,78 @@ fn seconds(
     seconds
         .map(|seconds| Some(seconds as i64))
         .ok_or(Reason::Claim)
+}
+
+/// The value of the claim of this name. A name with dots that is no claim's leads into objects: `realm_access.roles`.
+pub(crate) fn find<'t>(members: &'t Map<String, Value>, name: &str) -> Option<&'t Value> {
+    members.get(name).or_else(|| {
+        name.match_indices('.').find_map(|(dot, _)| {
+            let (outer, inner) = (name.get(..dot)?, name.get(dot + 1..)?);
+            find(members.get(outer)?.as_object()?, inner)
+        })
+    })
+}
+
+/// Which of the wanted values the claim carries: as text, number or boolean, in a list, or as a word of a scope.
+pub(crate) fn carried<'w>(
+    members: &Map<String, Value>,
+    name: &str,
+    wanted: &'w HashSet<Arc<str>>,
+) -> impl Iterator<Item = &'w Arc<str>> {
+    let claim = find(members, name);
+    let elements = match claim {
+        Some(Value::Array(elements)) => elements.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
+    };
+    // One text that is a list: RFC 8693 section 4.2; some issuers call it `scp`.
+    let words: Vec<&str> = match claim {
+        Some(Value::String(text)) if matches!(name, "scope" | "scp") => text.split(' ').collect(),
+        _ => Vec::new(),
+    };
+    wanted.iter().filter(move |one| {
+        words.contains(&&***one) || elements.iter().any(|value| equal(one, value))
+    })
+}
+
+/// Whether a claim's value is what the configuration calls it. Objects and null have no such name.
+fn equal(wanted: &str, value: &Value) -> bool {
+    match value {
+        Value::String(text) => text == wanted,
+        Value::Bool(true) => wanted == "true",
+        Value::Bool(false) => wanted == "false",
+        Value::Number(number) => wanted
+            .parse::<Number>()
+            .is_ok_and(|wanted| same(&wanted, number)),
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// Whether two numbers are equal. What has lost digits on the way is equal to nothing: it could be somebody else's number.
+fn same(one: &Number, other: &Number) -> bool {
+    /// 2^53: from here on not every whole number has a float of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let whole = |number: &Number| {
+        let unsigned = number.as_u64().map(i128::from);
+        number.as_i64().map(i128::from).or(unsigned)
+    };
+    if let (Some(one), Some(other)) = (whole(one), whole(other)) {
+        return one == other;
+    }
+    let floats = one.as_f64().zip(other.as_f64());
+    floats.is_some_and(|(one, other)| one.abs() < EXACT && one.total_cmp(&other).is_eq())
+}
+
+/// GUIDs are compared whatever their case, everything else exactly.
+pub(crate) fn normal_one(value: &str) -> std::borrow::Cow<'_, str> {
+    if guid(value) {
+        value.to_ascii_lowercase().into()
+    } else {
+        value.into()
+    }
+}
+
+/// Whether this is a GUID in its usual spelling of 36 characters.
+fn guid(value: &str) -> bool {
+    value.len() == 36 && uuid::Uuid::try_parse(value).is_ok()
 }

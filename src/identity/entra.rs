@@ -8,50 +8,68 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use ::settings::problem::Name;
+use ::settings::read::At;
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
-use super::explain::shown;
+use super::authenticator::Configured;
+use super::caller_method::CallerMethod;
+use super::claims::{self, normal_one};
 use super::key_set::{Origin, origin};
 use super::reason::Reason;
+use super::shown::shown;
 use super::token::Unverified;
-use super::verifier::{self, Rules, TokenSettings, VerifierKey, fitting};
-use super::{CallerId, Identity, Method, Proof, claims};
+use super::tokens::{self, TokenSettings};
+use super::verifier::{self, Rules, VerifierKey, fitting};
+use super::{CallerId, Identity, Method};
+use crate::validation::ValidationContext;
 pub use crate::validation::entra::Require;
 
 mod explain;
 pub(crate) mod settings;
 
-/// An `entra` caller as configured and validated.
-#[derive(Clone, PartialEq, Eq)]
-pub struct EntraSettings {
-    /// Origin (and path prefix, without trailing slash) of the authority, e.g. `https://login.microsoftonline.com`.
-    pub authority: url::Url,
-    /// Tenant id, a GUID in lower case.
-    pub tenant: String,
-    /// Accepted `aud` values, at least one.
-    pub audience: Vec<String>,
-    /// Filters; an empty list is no filter.
-    pub object_ids: Vec<String>,
-    /// Filter on `appid`/`azp`; alone: application tokens only.
-    pub client_ids: Vec<String>,
-    /// Filter on `roles`.
-    pub roles: Vec<String>,
-    /// Filter on `scp`.
-    pub scopes: Vec<String>,
-    /// Filter on `groups`.
-    pub groups: Vec<String>,
-    /// Whether every filter given has to match, or one.
-    pub require: Require,
-    /// Without a filter: admit applications too.
-    pub apps: bool,
-}
+use self::settings::EntraSection;
+pub use self::settings::EntraSettings;
 
-impl EntraSettings {
+impl CallerMethod for EntraSettings {
+    type Section = EntraSection;
+    type Defaults = ();
+    type Seen = ();
+
+    fn is_for_users() -> bool {
+        true
+    }
+
+    fn validate(
+        context: &mut ValidationContext<'_>,
+        _: &Name,
+        at: At<EntraSection>,
+        (): &(),
+        (): &mut (),
+    ) -> Option<Self> {
+        settings::validate(context, at)
+    }
+
+    fn issuers(callers: &[Configured<'_, Self>]) -> Vec<tokens::Issuer> {
+        tokens::issuers(callers)
+    }
+
+    fn credential(&self) -> &'static str {
+        "a token of Entra ID"
+    }
+
+    fn token(&self) -> Option<&dyn TokenSettings> {
+        Some(self)
+    }
+
+    fn audiences(&self) -> &[String] {
+        &self.audience
+    }
+
     /// Whether a user's token may fit: alone, or as one of several alternatives, client ids match applications only, and another
     /// filter has to be there to admit a user.
-    #[must_use]
-    pub fn admits_users(&self) -> bool {
+    fn admits_users(&self) -> bool {
         let Self {
             object_ids,
             client_ids,
@@ -65,6 +83,9 @@ impl EntraSettings {
     }
 }
 
+/// As log and metrics name it.
+const METHOD: Method = Method::deliberate("entra");
+
 /// One tenant at one authority: what its tokens have to say, and the callers they can be from.
 struct Issuer {
     tenant: Arc<str>,
@@ -73,13 +94,6 @@ struct Issuer {
 }
 
 impl TokenSettings for EntraSettings {
-    fn of(proof: &Proof) -> Option<&Self> {
-        match proof {
-            Proof::Entra(settings) => Some(settings),
-            Proof::Jwt(_) | Proof::ApiKey(_) => None,
-        }
-    }
-
     fn key(&self) -> VerifierKey {
         VerifierKey {
             origin: Origin::Entra {
@@ -124,13 +138,15 @@ impl TokenSettings for EntraSettings {
     }
 
     fn unmet(&self, token: &Unverified<'_>) -> Vec<String> {
-        explain::unmet(self, token)
+        let scp = token.text("scp").ok().flatten();
+        let application = application(token, scp).unwrap_or_default();
+        explain::unmet(self, &token.claims, application)
     }
 }
 
 impl Rules for Issuer {
     fn method(&self) -> Method {
-        Method::Entra
+        METHOD
     }
 
     /// By tenant: the issuer's name is only known once the metadata are.
@@ -391,18 +407,4 @@ fn has(filter: &HashSet<Arc<str>>, values: &[Arc<str>]) -> bool {
 
 fn normal(values: &[String]) -> impl Iterator<Item = Arc<str>> + '_ {
     values.iter().map(|value| normal_one(value).into())
-}
-
-/// GUIDs are compared whatever their case, everything else exactly.
-pub(crate) fn normal_one(value: &str) -> std::borrow::Cow<'_, str> {
-    if guid(value) {
-        value.to_ascii_lowercase().into()
-    } else {
-        value.into()
-    }
-}
-
-/// Whether this is a GUID in its usual spelling of 36 characters.
-fn guid(value: &str) -> bool {
-    value.len() == 36 && uuid::Uuid::try_parse(value).is_ok()
 }

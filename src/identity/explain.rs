@@ -4,21 +4,19 @@
 //! very steps a call goes through, and what does not fit, all of it and not only the first. What is printed are claims, never the token or
 //! its signature; text of the token is cut short and freed of control characters.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::claims::{LEEWAY, Times};
 use super::key_set::{Fault, Fetch, KeySets};
+use super::methods::Caller;
 use super::reason::Reason;
+use super::shown::quoted;
 use super::token::{self, Unverified};
-use super::verifier::{Claims, Obstacle, TokenSettings, Verifier};
-use super::{Caller, jwt};
+use super::tokens::TokenSettings;
+use super::verifier::{Claims, Obstacle, Verifier, VerifierKey};
 use crate::diagnosis;
-
-/// Longest text of a claim that is shown, in characters.
-const SHOWN: usize = 200;
 
 /// The claims a token carries, whatever else is wrong with it; `None` where it carries none that can be read.
 #[must_use]
@@ -56,7 +54,7 @@ pub struct IssuerAnswer {
 /// Asks a caller's issuers for their keys, once. Empty for a caller without tokens.
 pub async fn issuers(caller: &Caller, fetch: &Fetch) -> Vec<IssuerAnswer> {
     let mut answers = Vec::new();
-    let Some(key) = caller.proof.token().map(TokenSettings::key) else {
+    let Some(key) = caller.proof.settings().token().map(TokenSettings::key) else {
         return answers;
     };
     for part in key.origin.parts() {
@@ -82,21 +80,25 @@ pub async fn explain(
     let verifiers: Vec<Option<(Verifier, &dyn TokenSettings)>> = callers
         .iter()
         .map(|caller| {
-            let settings = caller.proof.token()?;
-            let key = settings.key();
-            let set = key_sets.open(&key.origin, &caller.name, fetch.unwrap_or(&offline));
-            Some((Verifier::new(0, &key, set, settings.alone()), settings))
+            let settings = caller.proof.settings().token()?;
+            let VerifierKey { origin, algorithms } = settings.key();
+            let set = key_sets.open(&origin, &caller.name, fetch.unwrap_or(&offline));
+            Some((
+                Verifier::new(0, algorithms, set, settings.alone()),
+                settings,
+            ))
         })
         .collect();
     key_sets.first_tried().await;
     let token = Unverified::parse(token);
-    let explained = verifiers.iter().map(|verifier| {
+    let explained = callers.iter().zip(&verifiers).map(|(caller, verifier)| {
         let mut found = Found::default();
         match (verifier, &token) {
             (None, _) => {
                 found.refused = true;
-                let line = "it is recognised by an API key, not by a token";
-                found.lines.push(line.to_owned());
+                let credential = caller.proof.settings().credential();
+                let line = format!("it is recognised by {credential}, not by a token");
+                found.lines.push(line);
             }
             (_, Err(reason)) => found.because(*reason),
             (Some((verifier, settings)), Ok(token)) => {
@@ -262,70 +264,6 @@ fn of_claims(reason: Reason, settings: &dyn TokenSettings, token: &Unverified<'_
         let line = settings.unread(members).filter(|_| reason == Reason::Claim);
         line.unwrap_or(reason.fix()).to_owned()
     }
-}
-
-/// That a claim has none of the values that a key lists.
-pub(super) fn unmet(
-    members: &Map<String, Value>,
-    claim: &str,
-    key: &str,
-    wanted: &[String],
-) -> String {
-    let carried = texts(members, claim);
-    let alike = |one: &String| carried.iter().any(|other| one.eq_ignore_ascii_case(other));
-    let hint = if wanted.iter().any(alike) {
-        ": capital and small letters differ"
-    } else {
-        ""
-    };
-    let wanted: Vec<String> = wanted.iter().map(|one| format!("{one:?}")).collect();
-    format!(
-        "the token's `{claim}` is {}, the caller's `{key}` wants {}{hint}",
-        shown(members, claim),
-        wanted.join(" or ")
-    )
-}
-
-/// A text, the texts of a list, or the words of a scope.
-pub(super) fn texts<'t>(members: &'t Map<String, Value>, name: &str) -> Vec<&'t str> {
-    match members.get(name) {
-        Some(Value::String(text)) if name == "scp" => text.split(' ').collect(),
-        Some(Value::String(text)) => vec![text.as_str()],
-        Some(Value::Array(elements)) => elements.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// A claim's value, on one line and not too long.
-pub(super) fn shown(members: &Map<String, Value>, name: &str) -> String {
-    jwt::find(members, name).map_or_else(|| "missing".to_owned(), quoted)
-}
-
-fn quoted(value: &Value) -> String {
-    let text = plain(&value.to_string());
-    match text.char_indices().nth(SHOWN) {
-        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
-        None => text,
-    }
-}
-
-/// JSON without any character that a terminal would obey: those that JSON itself allows are escaped, too.
-#[must_use]
-pub fn plain(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for letter in json.chars() {
-        let direction = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
-        if direction || letter.is_control() && letter != '\n' {
-            let mut units = [0; 2];
-            for unit in letter.encode_utf16(&mut units) {
-                // Writing to memory cannot fail.
-                let _ = write!(out, "\\u{unit:04x}");
-            }
-        } else {
-            out.push(letter);
-        }
-    }
-    out
 }
 
 /// A number of seconds in words.

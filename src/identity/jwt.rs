@@ -7,39 +7,61 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use serde_json::{Map, Number, Value};
+use ::settings::problem::Name;
+use ::settings::read::At;
+use serde_json::{Map, Value};
 
-use super::explain::shown;
+use super::authenticator::Configured;
+use super::caller_method::CallerMethod;
+use super::claims::{self, carried};
 use super::key_set::Origin;
 use super::reason::Reason;
+use super::shown::shown;
 use super::token::Unverified;
-use super::verifier::{self, Rules, TokenSettings, VerifierKey, fitting};
-use super::{CallerId, Identity, Method, Proof, claims};
+use super::tokens::{self, TokenSettings};
+use super::verifier::{self, Rules, VerifierKey, fitting};
+use super::{CallerId, Identity, Method};
+use crate::validation::ValidationContext;
 
 mod explain;
 pub(crate) mod settings;
 
-/// A `jwt` caller as configured and validated.
-#[derive(Clone, PartialEq, Eq)]
-pub struct JwtSettings {
-    /// The issuer, byte for byte as tokens and discovery carry it; no URL perhaps, where `jwks_url` is given.
-    pub issuer: String,
-    /// The key set's address; `None`: from discovery below the issuer.
-    pub jwks_url: Option<url::Url>,
-    /// Accepted `aud` values; empty only where `client_ids` are given, and then a token must have no `aud`.
-    pub audience: Vec<String>,
-    /// Accepted clients (`client_id` or `azp`); empty: any.
-    pub client_ids: Vec<String>,
-    /// Accepted algorithms, never symmetric, at least one.
-    pub algorithms: Vec<jsonwebtoken::Algorithm>,
-    /// Claims that must carry one of the listed values.
-    pub claims: BTreeMap<String, Vec<String>>,
-    /// Whether an ID token for this audience is accepted, too.
-    pub accept_id_tokens: bool,
+pub use self::settings::JwtSettings;
+use self::settings::{JwtDefaults, JwtSection};
+
+impl CallerMethod for JwtSettings {
+    type Section = JwtSection;
+    type Defaults = JwtDefaults;
+    type Seen = ();
+
+    fn validate(
+        context: &mut ValidationContext<'_>,
+        _: &Name,
+        at: At<JwtSection>,
+        defaults: &JwtDefaults,
+        (): &mut (),
+    ) -> Option<Self> {
+        settings::validate(context, at, defaults)
+    }
+
+    fn issuers(callers: &[Configured<'_, Self>]) -> Vec<tokens::Issuer> {
+        tokens::issuers(callers)
+    }
+
+    fn credential(&self) -> &'static str {
+        "a token of its issuer"
+    }
+
+    fn token(&self) -> Option<&dyn TokenSettings> {
+        Some(self)
+    }
 }
 
 /// A claim's name and one of its values.
 type Pair = (Arc<str>, Arc<str>);
+
+/// As log and metrics name it.
+const METHOD: Method = Method::deliberate("jwt");
 
 /// One issuer: what its tokens have to say, and the callers they can be from.
 struct Issuer {
@@ -49,13 +71,6 @@ struct Issuer {
 }
 
 impl TokenSettings for JwtSettings {
-    fn of(proof: &Proof) -> Option<&Self> {
-        match proof {
-            Proof::Jwt(settings) => Some(settings),
-            Proof::Entra(_) | Proof::ApiKey(_) => None,
-        }
-    }
-
     fn key(&self) -> VerifierKey {
         VerifierKey {
             origin: Origin::OpenId {
@@ -101,7 +116,7 @@ impl TokenSettings for JwtSettings {
 
 impl Rules for Issuer {
     fn method(&self) -> Method {
-        Method::Jwt
+        METHOD
     }
 
     fn concerns(&self, _: &Unverified<'_>, issuer: &str) -> bool {
@@ -245,66 +260,6 @@ impl Filters {
         let all = client && self.claims.iter().all(carries);
         all.then_some(()).ok_or(Reason::NoCallerMatches)
     }
-}
-
-/// The value of the claim of this name. A name with dots that is no claim's leads into objects: `realm_access.roles`.
-pub(crate) fn find<'t>(members: &'t Map<String, Value>, name: &str) -> Option<&'t Value> {
-    members.get(name).or_else(|| {
-        name.match_indices('.').find_map(|(dot, _)| {
-            let (outer, inner) = (name.get(..dot)?, name.get(dot + 1..)?);
-            find(members.get(outer)?.as_object()?, inner)
-        })
-    })
-}
-
-/// Which of the wanted values the claim carries: as text, number or boolean, in a list, or as a word of a scope.
-pub(crate) fn carried<'w>(
-    members: &Map<String, Value>,
-    name: &str,
-    wanted: &'w HashSet<Arc<str>>,
-) -> impl Iterator<Item = &'w Arc<str>> {
-    let claim = find(members, name);
-    let elements = match claim {
-        Some(Value::Array(elements)) => elements.as_slice(),
-        Some(one) => std::slice::from_ref(one),
-        None => &[],
-    };
-    // One text that is a list: RFC 8693 section 4.2; some issuers call it `scp`.
-    let words: Vec<&str> = match claim {
-        Some(Value::String(text)) if matches!(name, "scope" | "scp") => text.split(' ').collect(),
-        _ => Vec::new(),
-    };
-    wanted.iter().filter(move |one| {
-        words.contains(&&***one) || elements.iter().any(|value| equal(one, value))
-    })
-}
-
-/// Whether a claim's value is what the configuration calls it. Objects and null have no such name.
-fn equal(wanted: &str, value: &Value) -> bool {
-    match value {
-        Value::String(text) => text == wanted,
-        Value::Bool(true) => wanted == "true",
-        Value::Bool(false) => wanted == "false",
-        Value::Number(number) => wanted
-            .parse::<Number>()
-            .is_ok_and(|wanted| same(&wanted, number)),
-        Value::Null | Value::Array(_) | Value::Object(_) => false,
-    }
-}
-
-/// Whether two numbers are equal. What has lost digits on the way is equal to nothing: it could be somebody else's number.
-fn same(one: &Number, other: &Number) -> bool {
-    /// 2^53: from here on not every whole number has a float of its own.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    let whole = |number: &Number| {
-        let unsigned = number.as_u64().map(i128::from);
-        number.as_i64().map(i128::from).or(unsigned)
-    };
-    if let (Some(one), Some(other)) = (whole(one), whole(other)) {
-        return one == other;
-    }
-    let floats = one.as_f64().zip(other.as_f64());
-    floats.is_some_and(|(one, other)| one.abs() < EXACT && one.total_cmp(&other).is_eq())
 }
 
 fn shared(values: &[String]) -> impl Iterator<Item = Arc<str>> + '_ {

@@ -12,13 +12,11 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::sync::Cache;
 
+use super::token::Digest;
 use super::verifier::Verified;
 
 /// How long an entry is kept at most.
 const LONGEST: Duration = Duration::from_mins(10);
-
-/// SHA-256 of a token.
-pub(crate) type Digest = [u8; 32];
 
 /// Verified tokens. Where there are more than fit, those used most often stay.
 pub(crate) struct Memory(Cache<Digest, Arc<Entry>, BuildHasherDefault<Prefix>>);

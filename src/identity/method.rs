@@ -1,40 +1,52 @@
 //! How a caller proved who it is.
 //!
-//! In: nothing; data only. Out: for each method its word, as log, metrics and the header `Flowgate-Method` carry it, and whether a
-//! browser sends such a proof by itself (security rule 14). Refuses nothing.
+//! In: nothing; data only. Out: the method's word, as log, metrics and the header `Flowgate-Method` carry it, and whether a browser sends
+//! such a proof by itself (security rule 14). Refuses nothing.
 
-/// A method of proof.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Method {
-    /// None: the flow is for anyone.
-    #[default]
-    Anyone,
-    /// An Entra ID access token.
-    Entra,
-    /// A JWT of any OpenID Connect issuer.
-    Jwt,
-    /// A shared key in a header.
-    ApiKey,
+/// A method of proof. Each way of authenticating callers has one, in its own file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method {
+    word: &'static str,
+    ambient: bool,
 }
 
 impl Method {
-    /// As log, metrics and flows see it.
+    /// None: the flow is for anyone.
+    pub const ANYONE: Self = Self::ambient("anyone");
+
+    /// A proof that a program has to add to a request.
     #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Anyone => "anyone",
-            Self::Entra => "entra",
-            Self::Jwt => "jwt",
-            Self::ApiKey => "api_key",
+    pub const fn deliberate(word: &'static str) -> Self {
+        Self {
+            word,
+            ambient: false,
         }
     }
 
-    /// Whether a browser sends it by itself, whichever site wrote the page. Without a wildcard: a new method has to be decided.
+    /// A proof that a browser sends by itself, whichever site wrote the page.
+    #[must_use]
+    pub const fn ambient(word: &'static str) -> Self {
+        Self {
+            word,
+            ambient: true,
+        }
+    }
+
+    /// As log, metrics and flows see it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        self.word
+    }
+
+    /// Whether a browser sends it by itself.
     #[must_use]
     pub const fn is_ambient(self) -> bool {
-        match self {
-            Self::Anyone => true,
-            Self::Entra | Self::Jwt | Self::ApiKey => false,
-        }
+        self.ambient
+    }
+}
+
+impl Default for Method {
+    fn default() -> Self {
+        Self::ANYONE
     }
 }

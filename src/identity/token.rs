@@ -19,6 +19,9 @@ pub(crate) const LONGEST: usize = 16 * 1024;
 /// Longest `kid`, in bytes. It is a key of a map and nothing else.
 pub(crate) const LONGEST_KID: usize = 256;
 
+/// SHA-256 of a token.
+pub(crate) type Digest = [u8; 32];
+
 /// A token nobody has verified yet.
 pub(crate) struct Unverified<'a> {
     /// `header.payload`, as signed.

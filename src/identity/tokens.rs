@@ -10,18 +10,16 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use serde_json::{Map, Value};
 
-use super::authenticator::{Answer, Authenticator, Evidence};
-use super::callers::Deps;
-use super::entra::EntraSettings;
-use super::jwt::JwtSettings;
-use super::key_set::{Asked, KeySet, KeySets};
-use super::memory::{Digest, Entry, Memory};
+use super::authenticator::{Answer, Authenticator, Configured, Deps, Evidence};
+use super::key_set::{Asked, KeySet, KeySets, Origin};
+use super::memory::{Entry, Memory};
 use super::presented::Place;
 use super::reason::Reason;
-use super::token::Unverified;
-use super::verifier::{Obstacle, Rules, TokenSettings, Verifier, VerifierKey};
-use super::{Assertion, Caller, CallerId, Failure, Identity, Method};
+use super::token::{Digest, Unverified};
+use super::verifier::{Obstacle, Rules, Verifier, VerifierKey};
+use super::{Assertion, CallerId, Failure, Identity, Method};
 use crate::clock::Clock;
 
 /// Verifies the tokens of every issuer.
@@ -50,8 +48,34 @@ impl From<Failure> for VerificationError {
     }
 }
 
+/// A caller's settings of a method whose credential is a token.
+pub(crate) trait TokenSettings {
+    /// Whose tokens: callers with equal keys share a verifier.
+    fn key(&self) -> VerifierKey;
+
+    /// The rules for all callers with one key, at least one.
+    fn rules(callers: &[(CallerId, &Self)]) -> Arc<dyn Rules>
+    where
+        Self: Sized;
+
+    /// The rules for this caller alone.
+    fn alone(&self) -> Arc<dyn Rules>;
+
+    /// How the token's issuer and the caller's differ, in words.
+    fn another_issuer(&self, claims: &Map<String, Value>) -> String;
+
+    /// What is wrong with claims that cannot be read, where the reason does not say it; in words.
+    fn unread(&self, claims: &Map<String, Value>) -> Option<&'static str> {
+        let _ = claims;
+        None
+    }
+
+    /// Which of the caller's conditions the token does not meet, each in words.
+    fn unmet(&self, token: &Unverified<'_>) -> Vec<String>;
+}
+
 /// One issuer's callers, before there are keys.
-struct Issuer {
+pub(crate) struct Issuer {
     first: CallerId,
     name: Arc<str>,
     key: VerifierKey,
@@ -60,74 +84,59 @@ struct Issuer {
 
 /// The authenticator of all callers with tokens; `None` where there are none. Opens their key sets.
 pub(super) fn authenticator(
-    callers: &[Caller],
+    mut issuers: Vec<Issuer>,
     deps: &Deps,
     key_sets: &KeySets,
 ) -> Option<Box<dyn Authenticator>> {
-    let mut issuers = issuers_of::<EntraSettings>(callers);
-    issuers.extend(issuers_of::<JwtSettings>(callers));
     issuers.sort_by_key(|issuer| issuer.first);
-    let mut sets: Vec<(&VerifierKey, Arc<KeySet>)> = Vec::new();
-    for issuer in &issuers {
+    let mut verifiers: Vec<(Origin, Verifier)> = Vec::new();
+    for Issuer {
+        name, key, rules, ..
+    } in issuers
+    {
         // The first caller with this origin gives the key set its name.
-        let same = sets
-            .iter()
-            .find(|(known, _)| known.origin == issuer.key.origin);
+        let same = verifiers.iter().find(|(known, _)| *known == key.origin);
         let set = same.map_or_else(
-            || key_sets.open(&issuer.key.origin, &issuer.name, &deps.outbound),
-            |(_, set)| Arc::clone(set),
+            || key_sets.open(&key.origin, &name, &deps.outbound),
+            |(_, verifier)| verifier.shared_set(),
         );
-        sets.push((&issuer.key, set));
+        let verifier = Verifier::new(verifiers.len(), key.algorithms, set, rules);
+        verifiers.push((key.origin, verifier));
     }
-    let verifiers: Vec<Verifier> = issuers
-        .iter()
-        .zip(sets)
-        .enumerate()
-        .map(|(number, (issuer, (key, set)))| {
-            Verifier::new(number, key, set, Arc::clone(&issuer.rules))
-        })
-        .collect();
     if verifiers.is_empty() {
         return None;
     }
     Some(Box::new(Tokens {
-        verifiers,
+        verifiers: verifiers
+            .into_iter()
+            .map(|(_, verifier)| verifier)
+            .collect(),
         memory: Memory::new(deps.verified_tokens),
         clock: deps.clock.clone(),
     }))
 }
 
-/// The issuers of one kind, each with all its callers.
-fn issuers_of<S: TokenSettings>(callers: &[Caller]) -> Vec<Issuer> {
-    struct Group<'c, S> {
-        first: CallerId,
-        name: &'c Arc<str>,
-        key: VerifierKey,
-        callers: Vec<(CallerId, &'c S)>,
-    }
-    let mut groups: Vec<Group<'_, S>> = Vec::new();
-    for (number, caller) in callers.iter().enumerate() {
-        let Some(settings) = S::of(&caller.proof) else {
-            continue;
-        };
-        let (id, key) = (CallerId(number), settings.key());
-        match groups.iter_mut().find(|group| group.key == key) {
-            Some(group) => group.callers.push((id, settings)),
-            None => groups.push(Group {
-                first: id,
-                name: &caller.name,
-                key,
-                callers: vec![(id, settings)],
-            }),
+/// The issuers of one method, each with all its callers.
+pub(super) fn issuers<S: TokenSettings>(callers: &[Configured<'_, S>]) -> Vec<Issuer> {
+    let mut groups: Vec<(VerifierKey, Vec<&Configured<'_, S>>)> = Vec::new();
+    for caller in callers {
+        let key = caller.settings.key();
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, group)) => group.push(caller),
+            None => groups.push((key, vec![caller])),
         }
     }
-    let issuer = |group: Group<'_, S>| Issuer {
-        first: group.first,
-        name: Arc::clone(group.name),
-        rules: S::rules(&group.callers),
-        key: group.key,
+    let issuer = |(key, group): (VerifierKey, Vec<&Configured<'_, S>>)| {
+        let first = group.first()?;
+        let callers: Vec<(CallerId, &S)> = group.iter().map(|one| (one.id, one.settings)).collect();
+        Some(Issuer {
+            first: first.id,
+            name: Arc::clone(first.name),
+            rules: S::rules(&callers),
+            key,
+        })
     };
-    groups.into_iter().map(issuer).collect()
+    groups.into_iter().filter_map(issuer).collect()
 }
 
 impl Authenticator for Tokens {

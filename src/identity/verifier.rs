@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
-use serde_json::{Map, Value};
 
 use super::claims::Times;
 use super::key_set::{KeySet, Mark, Origin, Published};
 use super::reason::Reason;
 use super::token::Unverified;
-use super::{CallerId, Identity, Method, Proof};
+use super::{CallerId, Identity, Method};
 
 /// What a token proved to one verifier.
 pub(crate) struct Verified {
@@ -62,37 +61,6 @@ pub(crate) trait Claims: Send + Sync {
     }
 }
 
-/// A caller's settings of a method whose credential is a token.
-pub(crate) trait TokenSettings {
-    /// These settings, where the proof is of this method.
-    fn of(proof: &Proof) -> Option<&Self>
-    where
-        Self: Sized;
-
-    /// Whose tokens: callers with equal keys share a verifier.
-    fn key(&self) -> VerifierKey;
-
-    /// The rules for all callers with one key, at least one.
-    fn rules(callers: &[(CallerId, &Self)]) -> Arc<dyn Rules>
-    where
-        Self: Sized;
-
-    /// The rules for this caller alone.
-    fn alone(&self) -> Arc<dyn Rules>;
-
-    /// How the token's issuer and the caller's differ, in words.
-    fn another_issuer(&self, claims: &Map<String, Value>) -> String;
-
-    /// What is wrong with claims that cannot be read, where the reason does not say it; in words.
-    fn unread(&self, claims: &Map<String, Value>) -> Option<&'static str> {
-        let _ = claims;
-        None
-    }
-
-    /// Which of the caller's conditions the token does not meet, each in words.
-    fn unmet(&self, token: &Unverified<'_>) -> Vec<String>;
-}
-
 /// Why a token is not verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Obstacle {
@@ -129,13 +97,13 @@ impl Verifier {
     /// A verifier of what `rules` say, with the keys of `set`.
     pub(crate) fn new(
         number: usize,
-        key: &VerifierKey,
+        algorithms: Vec<Algorithm>,
         set: Arc<KeySet>,
         rules: Arc<dyn Rules>,
     ) -> Self {
         Self {
             number,
-            algorithms: key.algorithms.clone(),
+            algorithms,
             set,
             rules,
         }
@@ -144,6 +112,11 @@ impl Verifier {
     /// The method its callers authenticate with.
     pub(crate) fn method(&self) -> Method {
         self.rules.method()
+    }
+
+    /// Its key set, for another verifier with the same origin.
+    pub(crate) fn shared_set(&self) -> Arc<KeySet> {
+        Arc::clone(&self.set)
     }
 
     /// Its key set, to wait for.

@@ -27,7 +27,7 @@ pub fn all() -> Vec<(String, String)> {
 /// Keys that are reserved, by section.
 fn later() -> String {
     let sections = [
-        ("callers", raw::Caller::LATER),
+        ("callers", raw::CallerSection::LATER),
         ("credentials", raw::Credential::LATER),
         ("flows", raw::Flow::LATER),
         ("server", raw::Server::LATER),

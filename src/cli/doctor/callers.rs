@@ -6,9 +6,9 @@
 use super::report::{Fault, Mark, Section, moment};
 use super::{Bench, credentials, vault};
 use crate::config::{CallerPart, EXPIRES_SOON};
+use crate::identity::caller_method::{End, Kept};
 use crate::identity::explain::{self, IssuerAnswer};
-use crate::identity::{Proof, api_key};
-use crate::vault::{Address, Value};
+use crate::vault::Address;
 
 /// Looks at one. `flows`: those that list it.
 pub async fn examine(part: &CallerPart, flows: &[&str], bench: &Bench<'_>) -> Option<Section> {
@@ -24,16 +24,14 @@ pub async fn examine(part: &CallerPart, flows: &[&str], bench: &Bench<'_>) -> Op
         part.settings.is_none(),
         bench,
     );
-    let settings = part.settings.as_ref();
-    if let Some(Proof::ApiKey(settings)) = settings.map(|settings| &settings.proof) {
-        for key in &settings.keys {
-            if let Some(Value::Vault(address)) = key.digest.kept() {
-                kept(&mut section, &key.digest, address, bench).await;
-            }
+    if let Some(caller) = &part.settings {
+        let settings = caller.proof.settings();
+        for kept in settings.kept() {
+            read(&mut section, &kept, bench).await;
         }
-        ending(&mut section, settings, bench.now);
-    }
-    if let Some(caller) = settings {
+        if let Some(end) = settings.end() {
+            ending(&mut section, &end, bench.now);
+        }
         for answer in explain::issuers(caller, &bench.issuers).await {
             issuer(&mut section, &answer);
         }
@@ -42,21 +40,16 @@ pub async fn examine(part: &CallerPart, flows: &[&str], bench: &Bench<'_>) -> Op
 }
 
 /// One key in a vault.
-async fn kept(
-    section: &mut Section,
-    digest: &api_key::Digest,
-    address: &Address,
-    bench: &Bench<'_>,
-) {
-    let Some(read) = vault::read(section, "the API key", address, bench).await else {
+async fn read(section: &mut Section, kept: &Kept<'_>, bench: &Bench<'_>) {
+    let Some(read) = vault::read(section, "the API key", kept.address, bench).await else {
         return;
     };
-    if let Some(flaw) = digest.flaw(read.secret.expose()) {
-        let name = address.display();
+    if let Some(flaw) = (kept.flaw)(read.secret.expose()) {
+        let name = kept.address.display();
         section.blame(
             Fault::Vault,
-            format!("the API key {name} {flaw}"),
-            format!("{} (secret {name})", flaw.fix()),
+            format!("the API key {name} {}", flaw.message),
+            format!("{} (secret {name})", flaw.fix),
         );
     }
 }
@@ -96,17 +89,18 @@ fn issuer(section: &mut Section, answer: &IssuerAnswer) {
 }
 
 /// Says by when the caller has to have another key.
-fn ending(section: &mut Section, settings: &api_key::ApiKeySettings, now: u64) {
-    let last = settings.last_expiry();
-    if let Some(expires) = last.filter(|expires| *expires <= now) {
+fn ending(section: &mut Section, end: &End, now: u64) {
+    let expires = end.at;
+    if expires <= now {
         section.blame(
             Fault::Configuration,
-            format!("its last key has expired on {}: it is not recognised any more", moment(expires)),
-            "add a new key (`flowgate hash-key --generate`) and give it to the caller, or remove the caller",
+            format!(
+                "its last key has expired on {}: it is not recognised any more",
+                moment(expires)
+            ),
+            end.fix,
         );
-    }
-    let soon = last.filter(|expires| (now + 1..=now + EXPIRES_SOON).contains(expires));
-    if let Some(expires) = soon {
+    } else if expires <= now + EXPIRES_SOON {
         section.say(
             Mark::Warning,
             format!(
@@ -119,12 +113,9 @@ fn ending(section: &mut Section, settings: &api_key::ApiKeySettings, now: u64) {
 
 /// The vault addresses of a caller's keys.
 pub fn addresses(part: &CallerPart) -> impl Iterator<Item = &Address> {
-    let keys = match part.settings.as_ref().map(|settings| &settings.proof) {
-        Some(Proof::ApiKey(settings)) => settings.keys.as_slice(),
-        _ => &[],
-    };
-    keys.iter().filter_map(|key| match key.digest.kept() {
-        Some(Value::Vault(address)) => Some(address),
-        _ => None,
-    })
+    let kept = part
+        .settings
+        .iter()
+        .flat_map(|caller| caller.proof.settings().kept());
+    kept.map(|kept| kept.address)
 }

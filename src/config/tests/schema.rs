@@ -4,7 +4,8 @@ use serde_json::Value as Json;
 
 use super::examine;
 use crate::config::json_schema;
-use crate::config::raw::{Caller, ClientSecret, Document, Flow, Server};
+use crate::config::raw::{ClientSecret, Document, Flow, Server};
+use crate::identity::methods::CallerSection;
 use settings::read::Shape;
 use settings::tree::{self, Node, Value};
 
@@ -136,7 +137,7 @@ fn the_schema_s_keys_are_the_reader_s() {
     for keys in [
         Document::KEYS,
         Server::KEYS,
-        Caller::KEYS,
+        CallerSection::KEYS,
         ClientSecret::KEYS,
         Flow::KEYS,
     ] {
@@ -147,7 +148,7 @@ fn the_schema_s_keys_are_the_reader_s() {
     // What is not built yet is no key an editor should offer.
     for key in Flow::LATER
         .iter()
-        .chain(Caller::LATER)
+        .chain(CallerSection::LATER)
         .chain(ClientSecret::LATER)
     {
         assert!(
@@ -156,7 +157,7 @@ fn the_schema_s_keys_are_the_reader_s() {
                 .is_some_and(|keys| keys.get(key).is_none())
         );
         assert!(
-            Caller::schema()
+            CallerSection::schema()
                 .get("properties")
                 .is_some_and(|keys| keys.get(key).is_none())
         );

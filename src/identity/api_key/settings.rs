@@ -12,12 +12,20 @@ use settings::section::{one_of, ruled};
 use settings::values::{Choice, Moment, OneOrMore, Text};
 use settings::{safe_text, section, words};
 
-use super::{ApiKeySettings, Digest, Key, SHORTEST};
-use crate::identity::Place;
-use crate::identity::settings::Shared;
+use super::key::{self, Digest, Key, SHORTEST};
+use crate::identity::presented::Place;
 use crate::validation::ValidationContext;
 use crate::validation::reference::Source;
 use crate::vault::Value;
+
+/// An `api_key` caller as configured and validated.
+#[derive(Clone)]
+pub struct ApiKeySettings {
+    /// Where the key travels.
+    pub location: Place,
+    /// Accepted keys, at least one.
+    pub keys: Vec<Key>,
+}
 
 /// Headers that cannot carry an API key because they mean something else on the way.
 const TAKEN: [&str; 23] = [
@@ -103,11 +111,12 @@ section! {
 pub type Digests = HashMap<[u8; 32], (Name, SourceLocation)>;
 
 /// Validates one `api_key:`.
-pub fn validate(
+pub(super) fn validate(
     context: &mut ValidationContext<'_>,
     name: &Name,
     at: At<ApiKeySection>,
-    shared: &mut Shared,
+    defaults: &ApiKeyDefaults,
+    digests: &mut Digests,
 ) -> Option<ApiKeySettings> {
     let ApiKeySection {
         header,
@@ -134,7 +143,7 @@ pub fn validate(
             }),
         ) => Some(Place::Bearer),
         (header, Field::Absent) => header
-            .or(&shared.api_key.header)
+            .or(&defaults.header)
             .given()
             .and_then(|at| key_header(context, &at))
             .map(Place::Header),
@@ -155,7 +164,7 @@ pub fn validate(
                 .value
                 .0
                 .into_iter()
-                .map(|at| key(context, name, at, shared))
+                .map(|at| validate_key(context, name, at, digests))
                 .collect();
             keys.into_iter().collect()
         }
@@ -170,7 +179,7 @@ pub fn validate(
                 value: only,
                 location: at.location,
             };
-            key(context, name, at, shared).map(|key| vec![key])
+            validate_key(context, name, at, digests).map(|key| vec![key])
         }
     };
     Some(ApiKeySettings {
@@ -180,7 +189,7 @@ pub fn validate(
 }
 
 /// Checks what is otherwise looked at only where a caller takes it: what is wrong there is wrong before anybody does.
-pub fn validate_defaults(context: &mut ValidationContext<'_>, defaults: &ApiKeyDefaults) {
+pub(super) fn validate_defaults(context: &mut ValidationContext<'_>, defaults: &ApiKeyDefaults) {
     if let Some(at) = defaults.header.as_ref() {
         key_header(context, at);
     }
@@ -218,11 +227,11 @@ fn key_header(context: &mut ValidationContext<'_>, at: &At<Text>) -> Option<Head
     Some(name)
 }
 
-fn key(
+fn validate_key(
     context: &mut ValidationContext<'_>,
     name: &Name,
     at: At<KeySection>,
-    shared: &mut Shared,
+    digests: &mut Digests,
 ) -> Option<Key> {
     let KeySection {
         sha256,
@@ -239,7 +248,7 @@ fn key(
                     return kept(context, Digest::InVault(vault), not_before, expires);
                 }
             };
-            let digest = super::of_hex(text.expose());
+            let digest = key::of_hex(text.expose());
             if digest.is_none() {
                 context.reader.error_at(
                     &sha256.location,
@@ -247,7 +256,7 @@ fn key(
                     safe_text!("`flowgate hash-key` prints the line for a key"),
                 );
             }
-            if digest.as_ref().is_some_and(super::is_of_nothing) {
+            if digest.as_ref().is_some_and(key::is_of_nothing) {
                 context.reader.error_at(
                     &sha256.location,
                     safe_text!(
@@ -276,7 +285,7 @@ fn key(
                     safe_text!("`flowgate hash-key --generate` makes a strong one"),
                 );
             }
-            if !super::can_travel(text.expose()) {
+            if !key::can_travel(text.expose()) {
                 context.reader.error_at(
                     &plain.location,
                     safe_text!("no request can carry this key: it has a comma, a control character or a blank at an end"),
@@ -296,7 +305,7 @@ fn key(
             return None;
         }
     };
-    match shared.digests.get(&digest) {
+    match digests.get(&digest) {
         Some((other, first)) => context.reader.error_between(
             &location,
             safe_text!("this very key belongs to `{}` already", other.clone()),
@@ -304,9 +313,7 @@ fn key(
             (safe_text!("first here"), first.clone()),
         ),
         None => {
-            shared
-                .digests
-                .insert(digest, (name.clone(), location.clone()));
+            digests.insert(digest, (name.clone(), location.clone()));
         }
     }
     kept(context, Digest::Fixed(digest), not_before, expires)

@@ -2,29 +2,28 @@
 //!
 //! In: the caller's settings and a token whose claims could be read. Out: each condition that is not met, in words for the operator.
 
-use super::{EntraSettings, Require, normal_one};
-use crate::identity::explain;
-use crate::identity::token::Unverified;
+use serde_json::{Map, Value};
+
+use super::settings::EntraSettings;
+use crate::identity::claims::normal_one;
+use crate::identity::shown::{self, texts};
+use crate::validation::entra::Require;
 
 /// Which of an `entra` caller's conditions the token does not meet.
-pub(super) fn unmet(settings: &EntraSettings, token: &Unverified<'_>) -> Vec<String> {
-    let members = &token.claims;
-    let scp = token.text("scp").ok().flatten();
-    let application = super::application(token, scp).unwrap_or_default();
+pub(super) fn unmet(
+    settings: &EntraSettings,
+    members: &Map<String, Value>,
+    application: bool,
+) -> Vec<String> {
     let mut lines = Vec::new();
     let meets = |wanted: &[String], name: &str| {
-        let carried = explain::texts(members, name);
+        let carried = texts(members, name);
         let carried: Vec<_> = carried.into_iter().map(normal_one).collect();
         let mut wanted = wanted.iter().map(|one| normal_one(one));
         wanted.any(|one| carried.contains(&one))
     };
     if !meets(&settings.audience, "aud") {
-        lines.push(explain::unmet(
-            members,
-            "aud",
-            "audience",
-            &settings.audience,
-        ));
+        lines.push(shown::unmet(members, "aud", "audience", &settings.audience));
     }
     let client = if members.contains_key("appid") {
         "appid"
@@ -46,7 +45,7 @@ pub(super) fn unmet(settings: &EntraSettings, token: &Unverified<'_>) -> Vec<Str
     let itself = given().count() == 1 || settings.require == Require::Any;
     for (claim, key, wanted) in given() {
         if !meets(wanted, claim) {
-            lines.push(explain::unmet(members, claim, key, wanted));
+            lines.push(shown::unmet(members, claim, key, wanted));
         } else if *key == "client_ids" && itself && !application {
             lines.push("it is a user's token, and `client_ids` alone recognise the application itself: add a filter that the user meets, e.g. `scopes` or `object_ids`".to_owned());
         }

@@ -8,9 +8,8 @@ use settings::read::{At, Field};
 use settings::values::{Choice, Flag, OneOrMore, Text, guid};
 use settings::{safe_text, section};
 
-use super::EntraSettings;
 use crate::clouds::Cloud;
-use crate::identity::settings::{audiences, distinct, listed, plain};
+use crate::identity::texts::{audiences, distinct, listed, plain};
 use crate::validation::ValidationContext;
 use crate::validation::entra::Require;
 
@@ -43,8 +42,33 @@ section! {
     required { audience, }
 }
 
+/// An `entra` caller as configured and validated.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EntraSettings {
+    /// Origin (and path prefix, without trailing slash) of the authority, e.g. `https://login.microsoftonline.com`.
+    pub authority: url::Url,
+    /// Tenant id, a GUID in lower case.
+    pub tenant: String,
+    /// Accepted `aud` values, at least one.
+    pub audience: Vec<String>,
+    /// Filters; an empty list is no filter.
+    pub object_ids: Vec<String>,
+    /// Filter on `appid`/`azp`; alone: application tokens only.
+    pub client_ids: Vec<String>,
+    /// Filter on `roles`.
+    pub roles: Vec<String>,
+    /// Filter on `scp`.
+    pub scopes: Vec<String>,
+    /// Filter on `groups`.
+    pub groups: Vec<String>,
+    /// Whether every filter given has to match, or one.
+    pub require: Require,
+    /// Without a filter: admit applications too.
+    pub apps: bool,
+}
+
 /// Validates the section.
-pub fn validate(
+pub(super) fn validate(
     context: &mut ValidationContext<'_>,
     at: At<EntraSection>,
 ) -> Option<EntraSettings> {

@@ -5,10 +5,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{JwtSettings, carried};
+use super::settings::JwtSettings;
+use crate::identity::claims::{self, carried};
 use crate::identity::reason::Reason;
+use crate::identity::shown::{self, texts};
 use crate::identity::token::Unverified;
-use crate::identity::{claims, explain};
 
 /// Which of a `jwt` caller's conditions the token does not meet.
 pub(super) fn unmet(settings: &JwtSettings, token: &Unverified<'_>) -> Vec<String> {
@@ -17,12 +18,12 @@ pub(super) fn unmet(settings: &JwtSettings, token: &Unverified<'_>) -> Vec<Strin
     if claims::is_id_token(token) && !settings.accept_id_tokens {
         lines.push(Reason::IdToken.fix().to_owned());
     }
-    let audience = explain::texts(members, "aud");
+    let audience = texts(members, "aud");
     if settings.audience.is_empty() {
         if members.contains_key("aud") {
             lines.push(format!(
                 "the token is for {}, and this caller has no `audience`: list it there if it stands for the gateway",
-                explain::shown(members, "aud")
+                shown::shown(members, "aud")
             ));
         }
     } else if !settings
@@ -30,19 +31,11 @@ pub(super) fn unmet(settings: &JwtSettings, token: &Unverified<'_>) -> Vec<Strin
         .iter()
         .any(|one| audience.contains(&one.as_str()))
     {
-        lines.push(explain::unmet(
-            members,
-            "aud",
-            "audience",
-            &settings.audience,
-        ));
+        lines.push(shown::unmet(members, "aud", "audience", &settings.audience));
     }
     if !settings.client_ids.is_empty() {
         let names = ["client_id", "azp"];
-        let carried: Vec<&str> = names
-            .iter()
-            .flat_map(|name| explain::texts(members, name))
-            .collect();
+        let carried: Vec<&str> = names.iter().flat_map(|name| texts(members, name)).collect();
         let known = |one: &&str| settings.client_ids.iter().any(|client| client == one);
         if carried.is_empty() || !carried.iter().all(known) {
             let name = if members.contains_key("client_id") {
@@ -50,7 +43,7 @@ pub(super) fn unmet(settings: &JwtSettings, token: &Unverified<'_>) -> Vec<Strin
             } else {
                 "azp"
             };
-            lines.push(explain::unmet(
+            lines.push(shown::unmet(
                 members,
                 name,
                 "client_ids",
@@ -61,7 +54,7 @@ pub(super) fn unmet(settings: &JwtSettings, token: &Unverified<'_>) -> Vec<Strin
     for (name, wanted) in &settings.claims {
         let set: HashSet<Arc<str>> = wanted.iter().map(|one| one.as_str().into()).collect();
         if carried(members, name, &set).next().is_none() {
-            lines.push(explain::unmet(members, name, "claims", wanted));
+            lines.push(shown::unmet(members, name, "claims", wanted));
         }
     }
     lines

@@ -9,9 +9,8 @@ use settings::read::{At, Field};
 use settings::values::{Flag, Free, OneOrMore, Text};
 use settings::{safe_text, section};
 
-use super::JwtSettings;
 use crate::clouds;
-use crate::identity::settings::{Shared, audiences, distinct, listed, padded, plain};
+use crate::identity::texts::{audiences, distinct, listed, padded, plain};
 use crate::validation::ValidationContext;
 
 section! {
@@ -44,11 +43,30 @@ section! {
     }
 }
 
+/// A `jwt` caller as configured and validated.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JwtSettings {
+    /// The issuer, byte for byte as tokens and discovery carry it; no URL perhaps, where `jwks_url` is given.
+    pub issuer: String,
+    /// The key set's address; `None`: from discovery below the issuer.
+    pub jwks_url: Option<url::Url>,
+    /// Accepted `aud` values; empty only where `client_ids` are given, and then a token must have no `aud`.
+    pub audience: Vec<String>,
+    /// Accepted clients (`client_id` or `azp`); empty: any.
+    pub client_ids: Vec<String>,
+    /// Accepted algorithms, never symmetric, at least one.
+    pub algorithms: Vec<jsonwebtoken::Algorithm>,
+    /// Claims that must carry one of the listed values.
+    pub claims: BTreeMap<String, Vec<String>>,
+    /// Whether an ID token for this audience is accepted, too.
+    pub accept_id_tokens: bool,
+}
+
 /// Validates the section.
-pub fn validate(
+pub(super) fn validate(
     context: &mut ValidationContext<'_>,
     at: At<JwtSection>,
-    shared: &Shared,
+    defaults: &JwtDefaults,
 ) -> Option<JwtSettings> {
     let JwtSection {
         issuer,
@@ -99,7 +117,7 @@ pub fn validate(
         !padded.contains(&true)
     });
     let algorithms = algorithms
-        .or(&shared.jwt.algorithms)
+        .or(&defaults.algorithms)
         .given()
         .and_then(|at| algorithms_of(context, at.value));
     let claims = match claims {

@@ -1,6 +1,6 @@
 //! Time and randomness, as parameters.
 //!
-//! In: nothing. Out: a [`Clock`] that gives wall-clock time and can be waited on, a [`Random`] source.
+//! In: nothing. Out: a [`Clock`] that gives wall-clock time and can be waited on, a [`Span`] of its time, a [`Random`] source.
 //! Production uses the system's; a test sets both itself, so no test sleeps and no test depends on the machine
 //! (design decision 13).
 
@@ -10,6 +10,27 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
+
+/// How far a corrected clock may step back before nobody knows whether a span of its time is over.
+pub const SLACK: Duration = Duration::from_mins(1);
+
+/// A span of wall-clock time, since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// When it was noted.
+    pub from: Duration,
+    /// When it is over.
+    pub until: Duration,
+}
+
+impl Span {
+    /// How much of it is left; `None`: it is over, or the clock was set back by more than [`SLACK`] and nobody knows.
+    #[must_use]
+    pub fn left(self, now: Duration) -> Option<Duration> {
+        let left = self.until.checked_sub(now)?;
+        (!left.is_zero() && now + SLACK >= self.from).then_some(left)
+    }
+}
 
 /// Wall-clock time. Cloning shares the hands.
 #[derive(Clone)]
@@ -55,20 +76,35 @@ impl Clock {
 
     /// Returns once the clock shows `instant` (time since the epoch) or later.
     pub async fn sleep_until(&self, instant: Duration) {
+        self.sleep_through(Span {
+            from: Duration::ZERO,
+            until: instant,
+        })
+        .await;
+    }
+
+    /// Returns once nothing is left of a span: it is over, or the clock was set back.
+    pub async fn sleep_through(&self, span: Span) {
         match &self.0 {
             Hands::System => {
                 // Woken at least every minute, so that a corrected wall clock is noticed.
-                while let Some(left) = instant.checked_sub(self.since_epoch()) {
-                    if left.is_zero() {
-                        return;
-                    }
+                while let Some(left) = span.left(self.since_epoch()) {
                     tokio::time::sleep(left.min(Duration::from_mins(1))).await;
                 }
             }
             Hands::Manual(hands) => {
                 // The sender lives in `self`, so the channel cannot close while we wait.
-                let _ = hands.subscribe().wait_for(|now| *now >= instant).await;
+                let over = |now: &Duration| span.left(*now).is_none();
+                let _ = hands.subscribe().wait_for(over).await;
             }
+        }
+    }
+
+    /// Returns after so long, whatever corrects the wall clock meanwhile.
+    pub async fn sleep(&self, duration: Duration) {
+        match &self.0 {
+            Hands::System => tokio::time::sleep(duration).await,
+            Hands::Manual(_) => self.sleep_until(self.since_epoch() + duration).await,
         }
     }
 
@@ -193,6 +229,26 @@ impl fmt::Debug for Random {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_ends_at_its_end_and_when_the_clock_is_set_back_before_its_start() {
+        let seconds = Duration::from_secs;
+        let span = Span {
+            from: seconds(1000),
+            until: seconds(1010),
+        };
+        for (now, left) in [
+            (1000, Some(10)),
+            (1009, Some(1)),
+            (1010, None),
+            (5000, None),
+            (940, Some(70)),
+            (939, None),
+            (0, None),
+        ] {
+            assert_eq!(span.left(seconds(now)), left.map(seconds), "{now}");
+        }
+    }
 
     #[test]
     fn hex_says_the_bytes_in_their_order() {

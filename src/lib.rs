@@ -10,7 +10,7 @@
 //! [`gateway`] assembles the line as one tower stack; [`app`] builds it from a [`config::Config`] and replaces it on reload.
 //!
 //! Imports form a line too (`tests/architecture.rs` holds it): upstream → credential → policy → identity → vault, flow, call;
-//! the leaves (client, body, heads, metrics, telemetry, secret, file, validity, clock, clouds) import nothing of ours but other leaves. The stages check
+//! the leaves (client, body, heads, metrics, telemetry, secret, file, validity, clock, clouds, refresher) import nothing of ours but other leaves. The stages check
 //! their own sections of the configuration with what `validation` offers; config depends on the stages, never the reverse; only `refusal` knows HTTP statuses; `diagnosis` is data that imports nothing of ours, for credential and whatever is
 //! above it to look up.
 
@@ -31,6 +31,7 @@ pub mod heads;
 pub mod identity;
 pub mod metrics;
 pub mod policy;
+pub mod refresher;
 pub mod refusal;
 pub mod secret;
 pub mod server;

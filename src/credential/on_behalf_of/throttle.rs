@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Span};
 use crate::credential::Failure;
 use crate::credential::source::AttemptError;
 use crate::diagnosis::Reason;
@@ -22,20 +22,10 @@ pub(super) const AT_ONCE: usize = 256;
 /// have as many tokens exchanged as Entra ID issues, must not be able to keep all others out for an hour.
 const BELIEVED: Duration = Duration::from_mins(1);
 
-/// How far a corrected clock may step back before a pause is no longer trusted.
-const SLACK: Duration = Duration::from_mins(1);
-
 /// Shared by all exchanges of one credential, whatever they ask for.
 pub struct Throttle {
     slots: Semaphore,
-    pause: Mutex<Option<Pause>>,
-}
-
-/// Times since the Unix epoch.
-#[derive(Clone, Copy)]
-struct Pause {
-    noted: Duration,
-    until: Duration,
+    pause: Mutex<Span>,
 }
 
 impl Default for Throttle {
@@ -67,12 +57,7 @@ impl Throttle {
     }
 
     fn unpaused(&self, clock: &Clock) -> Result<(), AttemptError> {
-        let now = clock.since_epoch();
-        let left = self
-            .pause()
-            .filter(|pause| now < pause.until && now + SLACK >= pause.noted)
-            .map(|pause| pause.until.saturating_sub(now));
-        match left {
+        match self.pause().left(clock.since_epoch()) {
             None => Ok(()),
             Some(left) => Err(AttemptError::unavailable(Reason::HeldBack, Some(left))),
         }
@@ -88,15 +73,15 @@ impl Throttle {
         if !matches!(*reason, Reason::Throttled | Reason::ProviderError) {
             return;
         }
-        let noted = clock.since_epoch();
-        let until = noted + wished.min(BELIEVED);
+        let from = clock.since_epoch();
+        let until = from + wished.min(BELIEVED);
         let mut pause = self.pause();
-        if pause.is_none_or(|pause| pause.until < until || noted + SLACK < pause.noted) {
-            *pause = Some(Pause { noted, until });
+        if pause.until < until || pause.left(from).is_none() {
+            *pause = Span { from, until };
         }
     }
 
-    fn pause(&self) -> MutexGuard<'_, Option<Pause>> {
+    fn pause(&self) -> MutexGuard<'_, Span> {
         self.pause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,19 +10,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::PasswordSettings;
+use crate::clock::Span;
 use crate::credential::Failure;
 use crate::credential::application::Application;
 use crate::credential::source::AttemptError;
+use crate::refresher::Backoff;
 use crate::secret::Secret;
 
-/// After the first refusal.
-const FIRST: Duration = Duration::from_mins(10);
-
-/// Between two attempts at most: long enough for a directory to forget the one before, short enough to notice a fix.
-const LONGEST: Duration = Duration::from_hours(1);
-
-/// How far a corrected clock may step back before what it said is no longer trusted.
-const SLACK: Duration = Duration::from_mins(1);
+/// Between two attempts. The longest is long enough for a directory to forget the one before, short enough to notice a fix.
+const PAUSES: Backoff = Backoff {
+    first: Duration::from_mins(10),
+    longest: Duration::from_hours(1),
+};
 
 /// What was tried, down to the last input.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -49,10 +48,8 @@ pub struct Refused(Arc<Mutex<HashMap<Tried, Memory>>>);
 struct Memory {
     failure: Failure,
     refusals: u32,
-    /// When it was last refused. Times are since the Unix epoch.
-    at: Duration,
-    /// Before this it is not sent again.
-    until: Duration,
+    /// As long as it is not sent again.
+    pause: Span,
 }
 
 impl Refused {
@@ -60,9 +57,7 @@ impl Refused {
     pub(super) fn recall(&self, tried: &Tried, now: Duration) -> Option<AttemptError> {
         let memories = self.memories();
         let memory = memories.get(tried)?;
-        let left = memory.until.checked_sub(now)?;
-        let early = !left.is_zero() && now + SLACK >= memory.at;
-        early.then(|| memory.error(left))
+        memory.pause.left(now).map(|left| memory.error(left))
     }
 
     /// Notes a refusal. The error says how long to leave the provider alone.
@@ -74,17 +69,20 @@ impl Refused {
     ) -> AttemptError {
         let mut memories = self.memories();
         // Bounded: what nobody tried for so long belongs to a configuration that is gone.
-        memories.retain(|_, memory| now < memory.until + LONGEST * 2);
+        memories.retain(|_, memory| now < memory.pause.until + PAUSES.longest * 2);
         let refusals = memories
             .get(&tried)
             .map_or(0, |memory| memory.refusals)
             .saturating_add(1);
-        let pause = pause(refusals).max(error.retry_after.unwrap_or_default());
+        let pause = PAUSES.after(refusals);
+        let pause = pause.max(error.retry_after.unwrap_or_default());
         let memory = Memory {
             failure: error.failure,
             refusals,
-            at: now,
-            until: now + pause,
+            pause: Span {
+                from: now,
+                until: now + pause,
+            },
         };
         let error = memory.error(pause);
         memories.insert(tried, memory);
@@ -108,10 +106,4 @@ impl Memory {
             retry_after: Some(left),
         }
     }
-}
-
-fn pause(refusals: u32) -> Duration {
-    FIRST
-        .saturating_mul(2_u32.saturating_pow(refusals.saturating_sub(1).min(8)))
-        .min(LONGEST)
 }

@@ -1,0 +1,327 @@
+//! The refresher over a scripted policy and a stopped clock.
+
+mod clock_jumps;
+mod rule_09_shared_fetches;
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use tokio::sync::oneshot;
+
+use super::*;
+
+/// When the clock of every test starts.
+const START: u64 = 1_800_000_000;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Pauses between failed attempts.
+const PAUSES: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    longest: MINUTE,
+};
+
+/// What one attempt does. Without a script it brings its number.
+enum Step {
+    Fail(&'static str),
+    Panic,
+    /// Its number, or this failure, once the sender speaks.
+    Held(oneshot::Receiver<()>, Option<&'static str>),
+    Never,
+}
+
+/// Brings numbers: quiet for ten seconds after each, the next one due an hour later.
+struct Script {
+    clock: Clock,
+    steps: Mutex<VecDeque<Step>>,
+    begun: watch::Sender<u64>,
+    news: watch::Sender<bool>,
+    settled: Mutex<Vec<Settled>>,
+    /// Dropped with the policy and its attempts.
+    _alive: oneshot::Sender<()>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Settled {
+    outcome: Result<u64, &'static str>,
+    before: (Option<u64>, Option<&'static str>),
+    failures: u32,
+    counts: bool,
+}
+
+impl Policy for Script {
+    type Value = u64;
+    type Error = &'static str;
+
+    async fn attempt(self: Arc<Self>) -> Result<u64, &'static str> {
+        let step = self.steps.lock().unwrap().pop_front();
+        self.begun.send_modify(|begun| *begun += 1);
+        let number = *self.begun.borrow();
+        match step {
+            None => Ok(number),
+            Some(Step::Fail(why)) => Err(why),
+            Some(Step::Panic) => panic!("scripted"),
+            Some(Step::Held(gate, failure)) => {
+                let _ = gate.await;
+                failure.map_or(Ok(number), Err)
+            }
+            Some(Step::Never) => future::pending().await,
+        }
+    }
+
+    async fn deadline(&self) {
+        self.clock.sleep(Duration::from_secs(10)).await;
+    }
+
+    fn unfinished(&self, reason: Reason) -> &'static str {
+        reason.word()
+    }
+
+    fn settle(&self, ended: &Ended<'_, Self>) -> Schedule {
+        let failed = ended.before.failure.as_ref();
+        self.settled.lock().unwrap().push(Settled {
+            outcome: *ended.outcome,
+            before: (ended.before.value, failed.map(|failed| failed.error)),
+            failures: ended.failures,
+            counts: ended.counts,
+        });
+        let pause = match ended.outcome {
+            Ok(_) => ahead(MINUTE * 60, ended.fraction),
+            Err(_) => PAUSES.spread(ended.failures, ended.fraction),
+        };
+        Schedule {
+            quiet: ended.at + Duration::from_secs(10),
+            due: Some(ended.at + pause),
+        }
+    }
+
+    async fn news(&self) {
+        let _ = self.news.subscribe().wait_for(|news| *news).await;
+    }
+}
+
+struct Stage {
+    refresher: Arc<Refresher<Script>>,
+    clock: Clock,
+    gone: oneshot::Receiver<()>,
+}
+
+fn stage(steps: impl IntoIterator<Item = Step>) -> Stage {
+    let (alive, gone) = oneshot::channel();
+    let clock = Clock::manual(START);
+    let script = Script {
+        clock: clock.clone(),
+        steps: Mutex::new(steps.into_iter().collect()),
+        begun: watch::Sender::new(0),
+        news: watch::Sender::new(false),
+        settled: Mutex::default(),
+        _alive: alive,
+    };
+    // No attempt is earlier than planned: a test says which second.
+    let random = Random::from_fn(|bytes| bytes.fill(0));
+    Stage {
+        refresher: Arc::new(Refresher::new(script, &clock, &random)),
+        clock,
+        gone,
+    }
+}
+
+/// An attempt that ends when the sender speaks.
+fn held(failure: Option<&'static str>) -> (oneshot::Sender<()>, Step) {
+    let (open, gate) = oneshot::channel();
+    (open, Step::Held(gate, failure))
+}
+
+impl Stage {
+    fn script(&self) -> &Script {
+        self.refresher.policy()
+    }
+
+    fn begun(&self) -> u64 {
+        *self.script().begun.borrow()
+    }
+
+    /// Returns once so many attempts have begun.
+    async fn until_begun(&self, count: u64) {
+        let mut begun = self.script().begun.subscribe();
+        begun.wait_for(|begun| *begun >= count).await.unwrap();
+    }
+
+    /// Returns once so many attempts have ended and count.
+    async fn attempts(&self, count: u64) {
+        self.refresher.ended(count - 1, future::pending()).await;
+    }
+
+    fn ask(&self) -> Option<u64> {
+        self.refresher.ask(|_, _| true)
+    }
+
+    /// Asks, and waits for ten seconds at most: whether an attempt has ended.
+    async fn asked(&self) -> bool {
+        let Some(attempts) = self.ask() else {
+            return false;
+        };
+        let patience = self.clock.sleep(Duration::from_secs(10));
+        self.refresher.ended(attempts, patience).await
+    }
+
+    fn known(&self) -> (Option<u64>, Option<&'static str>) {
+        let state = self.refresher.state();
+        let failed = state.failure.as_ref();
+        (state.value, failed.map(|failed| failed.error))
+    }
+
+    fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// Lets every task do what it is going to do without the clock moving.
+    async fn run_until_idle(&self) {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[test]
+fn pauses_double_up_to_the_longest_and_are_spread_downwards_alone() {
+    let seconds = |failures| PAUSES.spread(failures, 1.0).as_secs();
+    assert_eq!(
+        [1, 2, 3, 6, 7, 40, u32::MAX].map(seconds),
+        [1, 2, 4, 32, 60, 60, 60]
+    );
+    assert_eq!(PAUSES.spread(7, 0.0), Duration::from_secs(45));
+    assert_eq!(PAUSES.after(0), PAUSES.first);
+    assert_eq!(ahead(MINUTE, 0.0), MINUTE);
+    assert_eq!(ahead(MINUTE, 0.5), Duration::from_secs(57));
+    assert!(ahead(Duration::MAX, 1.0) < Duration::MAX);
+}
+
+#[tokio::test]
+async fn the_value_is_fetched_at_once_and_again_when_it_is_due_though_nobody_asks() {
+    let stage = stage([]);
+    stage.attempts(1).await;
+    assert_eq!(stage.known(), (Some(1), None));
+    stage.advance(3599);
+    stage.run_until_idle().await;
+    assert_eq!(stage.begun(), 1);
+    stage.advance(1);
+    stage.attempts(2).await;
+    assert_eq!(stage.known(), (Some(2), None));
+}
+
+#[tokio::test]
+async fn a_failure_keeps_the_value_and_is_repeated_with_growing_pauses_until_it_is_over() {
+    let stage = stage([]);
+    stage.attempts(1).await;
+    let steps = ["down", "down", "refused"].map(Step::Fail);
+    stage.script().steps.lock().unwrap().extend(steps);
+    // The first when it is due, then after three quarters of 1, 2 and 4 seconds.
+    for (attempt, pause) in [(2, 3600), (3, 1), (4, 2)] {
+        stage.advance(pause);
+        stage.attempts(attempt).await;
+        assert_eq!(stage.known().0, Some(1));
+    }
+    let known = stage.refresher.state().clone();
+    let failed = known.failure.unwrap();
+    let since = Duration::from_secs(START + 3600);
+    assert_eq!(
+        (failed.error, failed.failures, failed.since),
+        ("refused", 3, since)
+    );
+    assert_eq!(known.due, Some(since + Duration::from_secs(6)));
+    stage.advance(3);
+    stage.attempts(5).await;
+    assert_eq!(stage.known(), (Some(5), None));
+    let settled = stage.script().settled.lock().unwrap();
+    let last = Settled {
+        outcome: Ok(5),
+        before: (Some(1), Some("refused")),
+        failures: 4,
+        counts: true,
+    };
+    assert_eq!(settled.last(), Some(&last));
+}
+
+#[tokio::test]
+async fn who_asks_in_the_quiet_after_an_attempt_brings_about_none() {
+    let stage = stage([]);
+    assert_eq!(stage.ask(), Some(0), "the first is under way");
+    stage.attempts(1).await;
+    stage.advance(9);
+    assert_eq!(stage.ask(), None);
+    stage.advance(1);
+    assert_eq!(stage.refresher.ask(|_, _| false), None, "nobody wishes it");
+    assert_eq!(stage.ask(), Some(1));
+    // Whoever asks meanwhile waits for that very one, whatever they wish.
+    assert_eq!(stage.refresher.ask(|_, _| false), Some(1));
+    stage.attempts(2).await;
+    stage.run_until_idle().await;
+    assert_eq!(stage.begun(), 2);
+    assert_eq!(stage.ask(), None);
+}
+
+#[tokio::test]
+async fn news_end_the_pause_after_a_failure_and_mean_nothing_after_a_success() {
+    let stage = stage([Step::Fail("signed out")]);
+    stage.attempts(1).await;
+    stage.run_until_idle().await;
+    assert_eq!(stage.begun(), 1);
+    stage.script().news.send_replace(true);
+    stage.attempts(2).await;
+    stage.run_until_idle().await;
+    assert_eq!((stage.begun(), stage.known()), (2, (Some(2), None)));
+}
+
+#[tokio::test]
+async fn a_retry_comes_at_once_and_forgets_nothing_until_it_has_ended() {
+    let (open, gate) = held(None);
+    let stage = stage([Step::Fail("down"), gate]);
+    stage.attempts(1).await;
+    stage.refresher.retry();
+    stage.until_begun(2).await;
+    assert_eq!(stage.known(), (None, Some("down")));
+    open.send(()).unwrap();
+    stage.attempts(2).await;
+    stage.run_until_idle().await;
+    assert_eq!((stage.begun(), stage.known()), (2, (Some(2), None)));
+}
+
+#[tokio::test]
+async fn what_was_replaced_is_tried_at_once_and_its_predecessors_failures_are_forgotten() {
+    let stage = stage([Step::Fail("refused"), Step::Fail("refused")]);
+    stage.attempts(1).await;
+    let mut changed = false;
+    stage.refresher.replace(|| changed = true);
+    assert!(changed && stage.refresher.state().replaced());
+    assert_eq!(stage.known(), (None, None));
+    stage.attempts(2).await;
+    assert_eq!(stage.known(), (None, Some("refused")));
+    assert!(stage.refresher.state().replaced(), "it has brought nothing");
+    assert_eq!(stage.script().settled.lock().unwrap()[1].failures, 1);
+    stage.advance(1);
+    stage.attempts(3).await;
+    assert!(!stage.refresher.state().replaced());
+}
+
+#[tokio::test]
+async fn of_an_attempt_with_what_was_replaced_the_value_counts_and_the_failure_does_not() {
+    for failure in [None, Some("refused")] {
+        let (open, gate) = held(failure);
+        let stage = stage([gate]);
+        let waiting = stage.ask();
+        stage.until_begun(1).await;
+        stage.refresher.replace(|| ());
+        open.send(()).unwrap();
+        stage.until_begun(2).await;
+        let patience = future::pending();
+        assert!(stage.refresher.ended(waiting.unwrap(), patience).await);
+        let value = stage.known().0;
+        assert!(value.is_some(), "no waiter gets what is of the past");
+        stage.run_until_idle().await;
+        assert_eq!((stage.begun(), stage.known()), (2, (Some(2), None)));
+        assert!(!stage.refresher.state().replaced());
+        let settled = stage.script().settled.lock().unwrap();
+        assert_eq!(settled[0].counts, failure.is_none());
+    }
+}

@@ -1,36 +1,42 @@
 //! One token cache entry per credential and audience: the token, and when the next one is due.
 //!
 //! In: callers who want a token, and callers whose token a flow refused. Out: a token valid now, or the failure that everybody shares.
-//! A task of the entry's own ([`keep`]) fetches, so a caller that hangs up cancels nothing; callers wait with a deadline of their own;
-//! a panic in a fetch is a failure like any other (design decision 4, security rules 1 and 9). A valid token is served while the
-//! provider is down, and after the credential's proof was changed until the new one has brought another. Refuses without asking again
-//! while a failure is remembered.
+//! A [`Refresher`] fetches, so a caller that hangs up cancels nothing; callers wait with a deadline of their own (design decision 4,
+//! security rules 1 and 9). A valid token is served while the provider is down, and after the credential's proof was changed until the
+//! new one has brought another. Refuses without asking again while a failure is remembered.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use prometheus::IntCounter;
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
 
+use super::source::AttemptError;
 use super::{Claims, Failure, Health, RenewalError, Source, Token};
 use crate::clock::{Clock, Random};
 use crate::diagnosis::Reason;
 use crate::flow::FlowId;
-use crate::metrics::{About, Metrics, Reporter};
+use crate::metrics::Metrics;
+use crate::refresher::{Failed, Refresher};
 use crate::vault::Secrets;
 
-mod keep;
+mod renewal;
 mod schedule;
 #[cfg(test)]
 mod tests;
 
+use renewal::{Held, Tokens};
+
+type State = crate::refresher::State<Tokens>;
+
 /// A token of one credential for one audience, kept fresh as long as the entry lives.
 pub struct TokenCacheEntry {
-    shared: Arc<Shared>,
-    keeper: JoinHandle<()>,
+    refresher: Refresher<Tokens>,
+    clock: Clock,
+    forced: Mutex<Forced>,
+    hit: IntCounter,
+    miss: IntCounter,
+    stale: IntCounter,
 }
 
 /// Whose token an entry keeps.
@@ -58,69 +64,9 @@ pub struct Deps {
     pub secrets: Secrets,
 }
 
-struct Shared {
-    name: Arc<str>,
-    origin: ArcSwap<Origin>,
-    deps: Deps,
-    owner: Owner,
-    /// Shows when the token in use expires.
-    expiry: Reporter,
-    state: watch::Sender<State>,
-    /// Somebody needs a token, or a renewal was forced.
-    wanted: Notify,
-    forced: Mutex<Forced>,
-    hit: IntCounter,
-    miss: IntCounter,
-    stale: IntCounter,
-}
-
-/// Where tokens come from, since the last change of it.
-struct Origin {
-    source: Arc<dyn Source>,
-    /// Longest duration of one attempt.
-    attempt: Duration,
-}
-
-/// What the keeper last learned. Times are since the Unix epoch.
-#[derive(Default)]
-struct State {
-    held: Option<Held>,
-    failure: Option<Remembered>,
-    /// Attempts that came to an end.
-    attempts: u64,
-    /// The origin was changed, and has brought no token since.
-    changed: bool,
-}
-
-struct Held {
-    token: Arc<Token>,
-    obtained: Duration,
-    usable_until: Duration,
-    renew_at: Duration,
-    /// Renewed at `renew_at` though nobody asks.
-    kept_warm: bool,
-}
-
-struct Remembered {
-    failure: Failure,
-    /// When the provider began to fail.
-    since: Duration,
-    failures: u32,
-    /// When the last attempt failed.
-    at: Duration,
-    /// Before this nobody asks the provider again.
-    until: Duration,
-    /// At this the keeper asks by itself.
-    unasked: Duration,
-}
-
 /// Renewals of tokens that look valid.
 #[derive(Default)]
 struct Forced {
-    /// The generation whose renewal is wanted or under way.
-    pending: Option<u64>,
-    /// What a resource demanded of that renewal.
-    claims: Option<Claims>,
     last: Option<Duration>,
     by_flow: HashMap<FlowId, Duration>,
 }
@@ -145,92 +91,88 @@ impl TokenCacheEntry {
         deps: Deps,
         owner: Owner,
     ) -> Arc<Self> {
-        let lookups = |result| {
-            deps.metrics
-                .token_cache_total
-                .with_label_values(&[&*name, result])
-        };
-        let shared = Arc::new(Shared {
-            hit: lookups("hit"),
-            miss: lookups("miss"),
-            stale: lookups("stale"),
-            expiry: deps.metrics.token_expiry.reporter(&name, About::Token),
-            name,
-            origin: ArcSwap::from_pointee(Origin { source, attempt }),
-            owner,
-            deps,
-            state: watch::Sender::new(State::default()),
-            wanted: Notify::new(),
+        let lookups = &deps.metrics.token_cache_total;
+        let [hit, miss, stale] =
+            ["hit", "miss", "stale"].map(|result| lookups.with_label_values(&[&*name, result]));
+        Arc::new(Self {
+            hit,
+            miss,
+            stale,
             forced: Mutex::default(),
-        });
-        let keeper = tokio::spawn(keep::keep(Arc::clone(&shared)));
-        Arc::new(Self { shared, keeper })
+            refresher: Refresher::new(
+                Tokens::new(name, source, attempt, &deps, owner),
+                &deps.clock,
+                &deps.random,
+            ),
+            clock: deps.clock,
+        })
     }
 
     /// The credential's configured name.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
-        &self.shared.name
+        &self.tokens().name
     }
 
     /// From now on tokens come from here: another proof of the same credential, or another way to the same provider. It is tried at once,
     /// whatever the one before it was refused for, and the token at hand is served until it has brought another (rule 30).
     pub fn adopt(&self, source: Arc<dyn Source>, attempt: Duration) {
-        // Under the state's lock: an attempt that ends now belongs to the one or the other.
-        self.shared.state.send_modify(|state| {
-            let origin = Origin { source, attempt };
-            self.shared.origin.store(Arc::new(origin));
-            state.failure = None;
-            state.changed = true;
-        });
-        self.shared.wanted.notify_one();
+        self.refresher
+            .replace(|| self.tokens().adopt(source, attempt));
     }
 
     /// Whether there is no token, and nobody asks for one yet.
     #[must_use]
     pub(super) fn fails(&self) -> bool {
-        let state = self.shared.state.borrow();
-        state.failure.is_some() && state.usable(self.shared.now()).is_none()
+        let state = self.refresher.state();
+        state.failure.is_some() && usable(&state, self.now()).is_none()
     }
 
     /// What can be answered without waiting: a valid token, or the remembered failure. `None`: an attempt has to end first.
     #[must_use]
     pub fn ready(&self) -> Option<Result<Arc<Token>, Failure>> {
-        let now = self.shared.now();
-        let state = self.shared.state.borrow();
-        if let Some(held) = state.usable(now) {
-            let due = now >= held.renew_at;
-            if due && state.failure.is_some() {
-                self.shared.stale.inc();
-            } else {
-                self.shared.hit.inc();
-            }
-            if due && !held.kept_warm && state.in_force(now).is_none() {
-                self.shared.wanted.notify_one();
-            }
-            return Some(Ok(Arc::clone(&held.token)));
+        let now = self.now();
+        let state = self.refresher.state();
+        let Some(held) = usable(&state, now) else {
+            let failure = remembered(&state, now)?;
+            self.miss.inc();
+            return Some(Err(failure));
+        };
+        let token = Arc::clone(&held.token);
+        let due = now >= held.renew_at;
+        if due && state.failure.is_some() {
+            self.stale.inc();
+        } else {
+            self.hit.inc();
         }
-        let remembered = state.in_force(now)?;
-        self.shared.miss.inc();
-        Some(Err(remembered.as_of(now)))
+        // Nobody else's call renews a caller's token; the gateway's own has a time for it while the provider fails.
+        let by_asking = state.failure.is_none() || self.tokens().owner != Owner::Gateway;
+        if due && !held.kept_warm && by_asking {
+            drop(state);
+            let _ = self
+                .refresher
+                .ask(|state, now| usable(state, now).is_none_or(|held| now >= held.renew_at));
+        }
+        Some(Ok(token))
     }
 
     /// A valid token, waiting for the attempt under way where there is none; at most a moment longer than one attempt may take.
     pub async fn token(&self) -> Result<Arc<Token>, Failure> {
-        // Before looking: an attempt that ends between the look and the wait must not be missed.
-        let attempts = self.shared.attempts();
         if let Some(answer) = self.ready() {
             return answer;
         }
-        self.shared.miss.inc();
-        self.attempted(attempts).await;
-        let now = self.shared.now();
-        let state = self.shared.state.borrow();
-        if let Some(held) = state.usable(now) {
+        self.miss.inc();
+        let asked = self
+            .refresher
+            .ask(|state, now| usable(state, now).is_none());
+        self.attempted(asked).await;
+        let now = self.now();
+        let state = self.refresher.state();
+        if let Some(held) = usable(&state, now) {
             return Ok(Arc::clone(&held.token));
         }
         match &state.failure {
-            Some(remembered) if state.attempts > attempts => Err(remembered.as_of(now)),
+            Some(failed) if ended(&state, asked) => Err(as_of(failed, &state, now)),
             _ => Err(Failure::Unavailable {
                 reason: Reason::Timeout,
                 evidence: None,
@@ -248,21 +190,21 @@ impl TokenCacheEntry {
         refused: &Token,
         claims: Option<&Claims>,
     ) -> Result<Renewal, Failure> {
-        let attempts = self.shared.attempts();
-        if !self.shared.is_current(refused) {
+        if !self.is_current(refused) {
             // Renewed meanwhile, or run out.
             return Ok(other_than(refused, self.token().await?));
         }
-        if self.shared.may_force(refused, claims) {
-            self.attempted(attempts).await;
-        }
-        let now = self.shared.now();
-        let state = self.shared.state.borrow();
-        match (state.usable(now), &state.failure) {
+        let asked = self.force(refused, claims);
+        self.attempted(asked).await;
+        let now = self.now();
+        let state = self.refresher.state();
+        match (usable(&state, now), &state.failure) {
             (Some(held), _) if held.token.generation != refused.generation => {
                 Ok(other_than(refused, Arc::clone(&held.token)))
             }
-            (_, Some(remembered)) if state.attempts > attempts => Err(remembered.as_of(now)),
+            (_, Some(failed)) if asked.is_some() && ended(&state, asked) => {
+                Err(as_of(failed, &state, now))
+            }
             _ => Ok(Renewal::Same),
         }
     }
@@ -270,75 +212,129 @@ impl TokenCacheEntry {
     /// Renews in the background because `flow` says the token's claims do not fit: that rarely heals, so once in 5 minutes for each
     /// flow, and within the limit of [`TokenCacheEntry::renewed`]. The call itself is not to be repeated.
     pub fn renew_later(&self, flow: FlowId, refused: &Token) {
-        let now = self.shared.now();
+        let now = self.now();
         let recently = |last: &Duration| now.abs_diff(*last) < schedule::MISMATCH;
-        if self
-            .shared
-            .forced()
-            .by_flow
-            .get(&flow)
-            .is_some_and(recently)
-        {
+        if self.forced().by_flow.get(&flow).is_some_and(recently) {
             return;
         }
-        if self.shared.is_current(refused) && self.shared.may_force(refused, None) {
-            self.shared.forced().by_flow.insert(flow, now);
-            self.shared.wanted.notify_one();
+        if self.is_current(refused) && self.force(refused, None).is_some() {
+            self.forced().by_flow.insert(flow, now);
         }
     }
 
     /// For how long something can come of it; `None`: for ever.
     #[must_use]
     pub(super) fn left(&self) -> Option<Duration> {
-        match self.shared.owner {
+        match self.tokens().owner {
             Owner::Gateway => None,
-            Owner::Caller { until } => Some(until.saturating_sub(self.shared.now())),
+            Owner::Caller { until } => Some(until.saturating_sub(self.now())),
         }
     }
 
     /// Whether at least one attempt has ended.
     #[must_use]
     pub fn tried(&self) -> bool {
-        self.shared.attempts() > 0
+        self.refresher.state().attempts > 0
     }
 
     /// Returns once at least one attempt has ended.
     pub async fn first_attempt(&self) {
-        let mut state = self.shared.state.subscribe();
-        // The sender lives in the entry: the wait cannot fail.
-        let _ = state.wait_for(|state| state.attempts > 0).await;
+        self.refresher.ended(0, std::future::pending()).await;
     }
 
     /// The health of the entry, for status pages.
     #[must_use]
     pub fn health(&self) -> Health {
-        let now = self.shared.now();
-        let state = self.shared.state.borrow();
+        let now = self.now();
+        let state = self.refresher.state();
+        let held = usable(&state, now);
         Health {
-            credential: Arc::clone(&self.shared.name),
-            valid: state.usable(now).is_some(),
-            expires: state.usable(now).and_then(|held| held.token.expires),
-            error: state.failure.as_ref().map(|remembered| RenewalError {
-                explanation: remembered.failure.explain(),
-                codes: remembered.failure.codes().to_vec(),
-                suberror: remembered.failure.suberror(),
-                since: remembered.since.as_secs(),
-                next_try: remembered.unasked.as_secs(),
+            credential: Arc::clone(self.name()),
+            valid: held.is_some(),
+            expires: held.and_then(|held| held.token.expires),
+            error: state.failure.as_ref().map(|failed| RenewalError {
+                explanation: failed.error.failure.explain(),
+                codes: failed.error.failure.codes().to_vec(),
+                suberror: failed.error.failure.suberror(),
+                since: failed.since.as_secs(),
+                next_try: state.due.unwrap_or_default().as_secs(),
             }),
             tried: state.attempts > 0,
-            changed: state.changed && state.usable(now).is_some(),
+            changed: state.replaced() && held.is_some(),
         }
     }
 
-    /// Asks for an attempt and waits until one after `attempts` has ended, but not longer than one may take, and a moment.
-    async fn attempted(&self, attempts: u64) {
-        let mut state = self.shared.state.subscribe();
-        self.shared.wanted.notify_one();
-        let ended = state.wait_for(|state| state.attempts > attempts);
-        let patience = self.shared.origin.load().attempt + Duration::from_secs(1);
+    /// Waits for what was asked for, if anything was, but not longer than one attempt may take, and a moment.
+    async fn attempted(&self, asked: Option<u64>) {
+        let Some(attempts) = asked else { return };
+        let patience = self.tokens().longest() + Duration::from_secs(1);
         // In time or not: the caller looks at what is there.
-        let _ = tokio::time::timeout(patience, ended).await;
+        let _ = self
+            .refresher
+            .ended(attempts, tokio::time::sleep(patience))
+            .await;
     }
+
+    /// Demands the renewal of this token, unless another was forced a moment ago or the provider wants to be left alone. Joins an attempt
+    /// that is under way.
+    fn force(&self, refused: &Token, claims: Option<&Claims>) -> Option<u64> {
+        self.refresher.ask(|state, now| {
+            let mut forced = self.forced();
+            let recently = |last: Duration| now.abs_diff(last) < schedule::FORCED;
+            if !is_current(state, refused, now) || forced.last.is_some_and(recently) {
+                return false;
+            }
+            forced.last = Some(now);
+            self.tokens().demand(claims);
+            true
+        })
+    }
+
+    fn is_current(&self, token: &Token) -> bool {
+        is_current(&self.refresher.state(), token, self.now())
+    }
+
+    fn tokens(&self) -> &Tokens {
+        self.refresher.policy()
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.since_epoch()
+    }
+
+    fn forced(&self) -> MutexGuard<'_, Forced> {
+        self.forced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The token, when it can be sent now. A clock set back makes it look younger than it is: then it is not trusted.
+fn usable(state: &State, now: Duration) -> Option<&Held> {
+    let held = state.value.as_ref()?;
+    held.usable.left(now).is_some().then_some(held)
+}
+
+fn is_current(state: &State, token: &Token, now: Duration) -> bool {
+    usable(state, now).is_some_and(|held| held.token.generation == token.generation)
+}
+
+/// Whether an attempt that was asked for has ended; one that nobody was let ask for has ended before.
+fn ended(state: &State, asked: Option<u64>) -> bool {
+    asked.is_none_or(|attempts| state.attempts > attempts)
+}
+
+/// The failure, while it is that of the provider.
+fn remembered(state: &State, now: Duration) -> Option<Failure> {
+    let failed = state.failure.as_ref()?;
+    state.quiet(now).map(|_| as_of(failed, state, now))
+}
+
+fn as_of(failed: &Failed<AttemptError>, state: &State, now: Duration) -> Failure {
+    let mut failure = failed.error.failure.clone();
+    if let Failure::Unavailable { retry_after, .. } = &mut failure {
+        let left = state.quiet(now).unwrap_or_default();
+        *retry_after = left.max(Duration::from_secs(1));
+    }
+    failure
 }
 
 /// A provider with a cache of its own may give the very same token again: sending that would be the same call once more.
@@ -352,86 +348,7 @@ fn other_than(refused: &Token, token: Arc<Token>) -> Renewal {
 
 impl Drop for TokenCacheEntry {
     fn drop(&mut self) {
-        self.keeper.abort();
         // Now, not when the task has ended: a token that nobody sends any more is not one that runs out.
-        self.shared.expiry.report(None);
-    }
-}
-
-impl Shared {
-    fn now(&self) -> Duration {
-        self.deps.clock.since_epoch()
-    }
-
-    fn attempts(&self) -> u64 {
-        self.state.borrow().attempts
-    }
-
-    fn forced(&self) -> MutexGuard<'_, Forced> {
-        self.forced.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_current(&self, token: &Token) -> bool {
-        let now = self.now();
-        let state = self.state.borrow();
-        state
-            .usable(now)
-            .is_some_and(|held| held.token.generation == token.generation)
-    }
-
-    /// Notes that this token's renewal is wanted, unless another was forced a moment ago or the provider wants to be left alone.
-    /// True also when that very renewal is under way.
-    fn may_force(&self, refused: &Token, claims: Option<&Claims>) -> bool {
-        let now = self.now();
-        if self.state.borrow().in_force(now).is_some() {
-            return false;
-        }
-        let mut forced = self.forced();
-        if forced.pending == Some(refused.generation) {
-            return true;
-        }
-        let recently = |last: Duration| now.abs_diff(last) < schedule::FORCED;
-        if forced.last.is_some_and(recently) {
-            return false;
-        }
-        forced.pending = Some(refused.generation);
-        forced.claims = claims.cloned();
-        forced.last = Some(now);
-        true
-    }
-}
-
-impl State {
-    /// The token, when it can be sent now. A clock set back makes it look younger than it is: then it is not trusted.
-    fn usable(&self, now: Duration) -> Option<&Held> {
-        self.held
-            .as_ref()
-            .filter(|held| now < held.usable_until && now + schedule::SLACK >= held.obtained)
-    }
-
-    /// The failure, while it is that of the provider.
-    fn in_force(&self, now: Duration) -> Option<&Remembered> {
-        self.failure
-            .as_ref()
-            .filter(|remembered| now < remembered.until && now + schedule::SLACK >= remembered.at)
-    }
-}
-
-impl Remembered {
-    fn as_of(&self, now: Duration) -> Failure {
-        match &self.failure {
-            standing @ (Failure::Rejected { .. }
-            | Failure::SecretUnavailable(_)
-            | Failure::Caller { .. }
-            | Failure::Unusable { .. }
-            | Failure::SignInRequired { .. }) => standing.clone(),
-            Failure::Unavailable {
-                reason, evidence, ..
-            } => Failure::Unavailable {
-                reason: *reason,
-                evidence: evidence.clone(),
-                retry_after: self.until.saturating_sub(now).max(Duration::from_secs(1)),
-            },
-        }
+        self.tokens().expiry.report(None);
     }
 }

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use crate::credential::Failure;
+use crate::credential::source::AttemptError;
 use crate::diagnosis::Reason;
+use crate::refresher::{Backoff, ahead};
 
 /// No later than this before its expiry a token is renewed, when it lives long enough.
 const MARGIN: Duration = Duration::from_mins(5);
@@ -26,9 +28,6 @@ pub(super) const FORCED: Duration = Duration::from_secs(30);
 /// Between two renewals that one flow's claims mismatch may cause.
 pub(super) const MISMATCH: Duration = Duration::from_mins(5);
 
-/// How far a corrected clock may step back before what it said is no longer trusted.
-pub(super) const SLACK: Duration = Duration::from_mins(1);
-
 /// Longest time a failure is remembered unless the provider names a longer one.
 const LONGEST_HOLD: Duration = Duration::from_mins(1);
 
@@ -47,9 +46,7 @@ pub(super) fn renewal(lifetime: Duration, refresh_in: Option<Duration>, fraction
         _ if lifetime >= LONG => lifetime / 2,
         _ => latest,
     };
-    let planned = wished.min(latest);
-    // Only ever earlier: later could be too late.
-    planned.saturating_sub((planned / 10).min(MARGIN).mul_f64(fraction))
+    ahead(wished.min(latest), fraction)
 }
 
 /// Until when a token of this lifetime is served: a little less, so that it does not expire on its way.
@@ -58,13 +55,8 @@ pub(super) fn usable(lifetime: Duration) -> Duration {
 }
 
 /// How long no new attempt is made after the `failures`-th failure in a row, and when one is made without being asked for.
-pub(super) fn hold(
-    failure: &Failure,
-    failures: u32,
-    retry_after: Option<Duration>,
-    fraction: f64,
-) -> (Duration, Duration) {
-    let first = match failure {
+pub(super) fn hold(error: &AttemptError, failures: u32, fraction: f64) -> (Duration, Duration) {
+    let first = match &error.failure {
         Failure::Rejected { .. } | Failure::Caller { .. } | Failure::SignInRequired { .. } => {
             Duration::from_secs(10)
         }
@@ -75,12 +67,15 @@ pub(super) fn hold(
             Duration::from_secs(1)
         }
     };
-    let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16)));
-    let backoff = doubled.min(LONGEST_HOLD).mul_f64(0.75 + fraction / 4.0);
+    let pauses = Backoff {
+        first,
+        longest: LONGEST_HOLD,
+    };
     // A time given by the provider is kept to the second, and spread only upwards.
-    let wished = retry_after.unwrap_or_default();
-    let hold = backoff.max(wished + (wished / 10).mul_f64(fraction));
-    let unasked = match failure {
+    let wished = error.retry_after.unwrap_or_default();
+    let wished = wished + (wished / 10).mul_f64(fraction);
+    let hold = pauses.spread(failures, fraction).max(wished);
+    let unasked = match &error.failure {
         Failure::Rejected { .. } | Failure::SignInRequired { .. } => hold.max(REFUSED_TRY),
         Failure::SecretUnavailable(_)
         | Failure::Caller { .. }
@@ -96,6 +91,7 @@ mod tests {
 
     use super::{hold, renewal, usable};
     use crate::credential::Failure;
+    use crate::credential::source::AttemptError;
 
     const fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -132,18 +128,15 @@ mod tests {
 
     #[test]
     fn holds_double_up_to_a_minute_and_never_undercut_retry_after() {
-        let down = Failure::Unavailable {
-            reason: crate::diagnosis::Reason::Connect,
-            evidence: None,
-            retry_after: Duration::ZERO,
-        };
-        let seconds = |failures| hold(&down, failures, None, 1.0).0.as_secs();
+        let down =
+            |retry_after| AttemptError::unavailable(crate::diagnosis::Reason::Connect, retry_after);
+        let seconds = |failures| hold(&down(None), failures, 1.0).0.as_secs();
         assert_eq!(
             [1, 2, 3, 6, 7, 40, u32::MAX].map(seconds),
             [1, 2, 4, 32, 60, 60, 60]
         );
         for fraction in [0.0, 0.5, 0.999] {
-            let (held, unasked) = hold(&down, 1, Some(s(90)), fraction);
+            let (held, unasked) = hold(&down(Some(s(90))), 1, fraction);
             assert!(held >= s(90) && held < s(100), "{held:?}");
             assert_eq!(held, unasked);
         }
@@ -159,7 +152,7 @@ mod tests {
             },
             evidence: None,
         };
-        let (held, unasked) = hold(&refused, 9, None, 0.999);
+        let (held, unasked) = hold(&refused.into(), 9, 0.999);
         assert!(held <= s(60) && unasked == s(300));
     }
 }

@@ -36,8 +36,6 @@ enum Step {
 struct Script {
     steps: Mutex<VecDeque<Step>>,
     calls: watch::Sender<u64>,
-    /// Dropped with the source.
-    _alive: oneshot::Sender<()>,
 }
 
 impl Source for Script {
@@ -100,7 +98,6 @@ struct Stage {
     script: Arc<Script>,
     clock: Clock,
     metrics: Metrics,
-    gone: oneshot::Receiver<()>,
 }
 
 fn stage(steps: impl IntoIterator<Item = Step>) -> Stage {
@@ -112,11 +109,9 @@ fn stage_with_patience(steps: impl IntoIterator<Item = Step>, attempt: Duration)
 }
 
 fn stage_of(owner: Owner, steps: impl IntoIterator<Item = Step>, attempt: Duration) -> Stage {
-    let (alive, gone) = oneshot::channel();
     let script = Arc::new(Script {
         steps: Mutex::new(steps.into_iter().collect()),
         calls: watch::Sender::new(0),
-        _alive: alive,
     });
     let clock = Clock::manual(START);
     let metrics = Metrics::new().unwrap();
@@ -133,7 +128,6 @@ fn stage_of(owner: Owner, steps: impl IntoIterator<Item = Step>, attempt: Durati
         script,
         clock,
         metrics,
-        gone,
     }
 }
 
@@ -144,11 +138,8 @@ impl Stage {
 
     /// Returns once so many attempts have ended.
     async fn attempts(&self, count: u64) {
-        let mut state = self.entry.shared.state.subscribe();
-        state
-            .wait_for(|state| state.attempts >= count)
-            .await
-            .unwrap();
+        let patience = std::future::pending();
+        self.entry.refresher.ended(count - 1, patience).await;
     }
 
     /// Returns once so many attempts have begun.

@@ -1,7 +1,7 @@
 //! Secrets in Azure Key Vault.
 //!
 //! In: an [`Address`] and a [`Reader`], the credential that may read there. Out: the [`Reading`] as it is now, kept fresh by a task of
-//! its own ([`keep`]): the latest version is read again on a schedule, and at once when a provider refuses the secret; the last good
+//! its own ([`entry`]): the latest version is read again on a schedule, and at once when a provider refuses the secret; the last good
 //! value stays (facts B4). What the gateway itself writes is a [`VaultWriter`]. Refuses with a [`VaultError`], a fixed word with its fix; never quotes an answer.
 
 use std::fmt;
@@ -15,16 +15,16 @@ use crate::client::Outbound;
 use crate::diagnosis::{Explanation, Reason, explain};
 use crate::secret::Secret;
 
+mod entry;
 mod fetch;
-mod keep;
 mod store;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use keep::Deps;
-use keep::{Entry, Readers};
+pub use entry::Deps;
+use entry::{Entry, Readers};
 pub use store::{Health, Secrets, Value};
 pub use writer::{Earlier, VaultWriter, WriteGuard, Written};
 
@@ -164,6 +164,14 @@ impl VaultError {
             Self::Invalid => Reason::VaultAnswer,
             Self::Timeout => Reason::VaultTimeout,
             Self::Panicked => Reason::Panicked,
+        }
+    }
+
+    /// Of a read or write that panicked or took too long.
+    fn unfinished(reason: Reason) -> Self {
+        match reason {
+            Reason::Panicked => Self::Panicked,
+            _ => Self::Timeout,
         }
     }
 

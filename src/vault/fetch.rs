@@ -2,7 +2,7 @@
 //!
 //! In: an [`Address`] and a [`Reader`]. Out: the [`Reading`], or the [`VaultError`] that the answer means. The first request carries no
 //! token and no value; its answer has to ask for a token of the configured audience, and chooses nothing by that (security rule 21). The
-//! way out follows no redirect and bounds time and bytes. Nothing is repeated: that is the keeper's business.
+//! way out follows no redirect and bounds time and bytes. Nothing is repeated: that is the business of who asks.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};

@@ -142,7 +142,7 @@ impl Secrets {
             if let Some(entry) = vaults.entry(address)
                 && entry.error().is_some()
             {
-                entry.nudge();
+                entry.retry();
             }
         }
     }
@@ -312,7 +312,7 @@ impl Vaults {
             return None;
         }
         let board = Arc::clone(&self.board);
-        let entry = Entry::new(address.clone(), board, self.deps.clone());
+        let entry = Entry::new(address.clone(), board, &self.deps);
         entries.insert(address.clone(), Arc::clone(&entry));
         Some(entry)
     }

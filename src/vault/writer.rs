@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
-use tokio::task::JoinSet;
 
+use super::entry::{PAUSES, Readers};
 use super::fetch::{self, Replaced, Version};
-use super::keep::{self, Readers};
 use super::{Address, Deps, Reader, VaultError};
+use crate::refresher::supervised;
 use crate::secret::Secret;
 
 /// How often it is reported that a value is in memory only.
@@ -317,13 +317,8 @@ impl Inner {
         let reader = self.readers.reader(&self.address().reader);
         let reader = reader.ok_or(VaultError::NoReader)?;
         let within = reader.outbound.token_timeout();
-        let mut task = JoinSet::new();
-        task.spawn(work(reader));
-        match tokio::time::timeout(within, task.join_next()).await {
-            Ok(Some(Ok(outcome))) => outcome,
-            Ok(Some(Err(_)) | None) => Err(VaultError::Panicked),
-            Err(_) => Err(VaultError::Timeout),
-        }
+        let outcome = supervised(work(reader), tokio::time::sleep(within)).await;
+        outcome.unwrap_or_else(|reason| Err(VaultError::unfinished(reason)))
     }
 
     /// It was read, and nothing is unwritten.
@@ -400,7 +395,7 @@ impl Inner {
             loop {
                 let fraction = inner.deps.random.fraction();
                 let clock = &inner.deps.clock;
-                let next = clock.since_epoch() + keep::repeated(failures, fraction);
+                let next = clock.since_epoch() + PAUSES.spread(failures, fraction);
                 clock.sleep_until(next).await;
                 let guard = VaultWriter(Arc::clone(&inner)).guard().await;
                 let unwritten = {

@@ -1,20 +1,20 @@
 //! Key sets: kept warm in the background, so that a request never fetches anything itself.
 //!
-//! In: the issuers a configuration names. Out: for each a [`KeySet`] whose last good keys are at hand at once. A task of its own
-//! refreshes it hourly, with backoff after a failure, and early when a token names an unknown key, at most every 30 s. A caller who
-//! leaves cancels nothing; the last user's end stops the task. Keys past 24 h count no longer (design decision 6; security rule 17).
+//! In: the issuers a configuration names. Out: for each a [`KeySet`] whose last good keys are at hand at once. A [`Refresher`] fetches
+//! them hourly, with growing pauses after failures, and early when a token names an unknown key, at most every 30 s, until its last user
+//! ends. Keys past 24 h count no longer (design decision 6; security rule 17).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::AbortHandle;
+use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, Random};
 use crate::diagnosis::{Explanation, Reason};
 use crate::metrics::Metrics;
+use crate::refresher::Refresher;
 
 pub(crate) mod fetch;
 pub(crate) mod key;
@@ -24,15 +24,13 @@ mod refresh;
 pub use fetch::{Fault, Fetch};
 pub(crate) use key::Mark;
 pub(crate) use origin::{Issuer, Origin, Part};
+use refresh::{Faults, Issuers};
 
 /// How long keys count after they were fetched.
 const MAX_AGE: Duration = Duration::from_hours(24);
 
 /// How far the clock may run backwards before the age of keys is no longer known.
 const MAX_STEP_BACK: Duration = Duration::from_mins(5);
-
-/// Shortest time between two refreshes that unknown keys cause.
-const FLOOR: Duration = Duration::from_secs(30);
 
 /// How long a caller waits for a refresh.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -94,13 +92,10 @@ impl KeySets {
         let mut live = locked(&self.0.live);
         live.retain(|_, set| set.strong_count() > 0);
         if let Some(set) = live.get(origin).and_then(Weak::upgrade) {
-            *locked(&set.state.fetch) = fetch.clone();
-            *locked(&set.state.label) = Arc::clone(label);
+            set.issuers().adopt(label, fetch);
             return set;
         }
-        let state = Arc::new(State::new(&self.0, origin.clone(), label, fetch));
-        let task = tokio::spawn(refresh::forever(Arc::clone(&state))).abort_handle();
-        let set = Arc::new(KeySet { state, task });
+        let set = Arc::new(KeySet::new(&self.0, origin.clone(), label, fetch));
         live.insert(origin.clone(), Arc::downgrade(&set));
         set
     }
@@ -113,34 +108,22 @@ impl KeySets {
     /// Returns when every key set now in use has been fetched or has failed once.
     pub async fn first_tried(&self) {
         for set in self.0.all() {
-            // The sender lives in the set, so the wait cannot fail.
-            let _ = set
-                .state
-                .progress
-                .subscribe()
-                .wait_for(Progress::tried)
-                .await;
+            set.refresher.ended(0, std::future::pending()).await;
         }
     }
 
     /// Whether every key set now in use has been fetched or has failed once.
     #[must_use]
     pub fn all_tried(&self) -> bool {
-        self.0
-            .all()
-            .iter()
-            .all(|set| set.state.progress.borrow().tried())
+        let mut all = self.0.all().into_iter();
+        all.all(|set| set.refresher.state().attempts > 0)
     }
 
     /// How every issuer's keys are, by name.
     #[must_use]
     pub fn health(&self) -> Vec<Health> {
-        let mut health: Vec<Health> = self
-            .0
-            .all()
-            .iter()
-            .flat_map(|set| set.state.health())
-            .collect();
+        let all = self.0.all();
+        let mut health: Vec<Health> = all.iter().flat_map(|set| set.health()).collect();
         health.sort_by(|one, other| (&one.name, one.part).cmp(&(&other.name, other.part)));
         health
     }
@@ -159,14 +142,9 @@ impl Shared {
         let family = &self.metrics.key_set_age_seconds;
         for set in self.all() {
             // The oldest of its issuers; one that was never fetched has no age.
-            let age = set
-                .state
-                .health()
-                .into_iter()
-                .filter_map(|one| one.age)
-                .max();
-            if let Some(age) = age {
-                let label = set.state.label();
+            let ages = set.health().into_iter().filter_map(|one| one.age);
+            if let Some(age) = ages.max() {
+                let label = set.issuers().label();
                 #[expect(clippy::cast_precision_loss, reason = "seconds, exact to 2^53")]
                 family.with_label_values(&[&*label]).set(age as f64);
             }
@@ -176,16 +154,18 @@ impl Shared {
 
 /// The keys of one origin. Dropping the last one ends its refreshes.
 pub(crate) struct KeySet {
-    state: Arc<State>,
-    task: AbortHandle,
+    refresher: Refresher<Issuers>,
+    slots: Arc<[Slot]>,
+    waiters: Semaphore,
+    clock: Clock,
 }
 
 impl Drop for KeySet {
     fn drop(&mut self) {
-        self.task.abort();
-        let family = &self.state.metrics.key_set_age_seconds;
+        let issuers = self.issuers();
+        let family = &issuers.metrics.key_set_age_seconds;
         // Fails only where the age was never measured.
-        let _ = family.remove_label_values(&[&*self.state.label()]);
+        let _ = family.remove_label_values(&[&*issuers.label()]);
     }
 }
 
@@ -201,62 +181,76 @@ pub(crate) enum Asked {
 }
 
 impl KeySet {
+    fn new(shared: &Shared, origin: Origin, label: &Arc<str>, fetch: &Fetch) -> Self {
+        let (clock, metrics) = (&shared.clock, &shared.metrics);
+        let issuers = Issuers::new(origin, label, fetch, clock, metrics);
+        Self {
+            slots: Arc::clone(&issuers.slots),
+            refresher: Refresher::new(issuers, clock, &shared.random),
+            waiters: Semaphore::new(WAITERS),
+            clock: clock.clone(),
+        }
+    }
+
+    fn issuers(&self) -> &Issuers {
+        self.refresher.policy()
+    }
+
     /// Its issuers, v1 before v2 for Entra.
     pub(crate) fn slots(&self) -> &[Slot] {
-        &self.state.slots
+        &self.slots
     }
 
     /// Whether an issuer was not asked the last time, because the gateway had no socket to ask with.
     pub(crate) fn lacks_sockets(&self) -> bool {
-        let of_this = |slot: &Slot| {
-            let error = locked(&slot.error);
-            error.as_ref().map(Fault::reason) == Some(Reason::NoSocket)
-        };
-        self.state.slots.iter().any(of_this)
+        let mut faults = self.faults().into_iter().flatten();
+        faults.any(|fault| fault.reason() == Reason::NoSocket)
     }
 
     /// Waits for a refresh under way, or starts one if the last began 30 s ago or more. Leaving early cancels nothing.
     pub(crate) async fn refreshed(&self) -> Asked {
-        let now = self.state.clock.since_epoch();
-        let Some(rounds) = self.state.ask(now) else {
+        let Some(rounds) = self.refresher.ask(|_, _| true) else {
             return Asked::NotNow;
         };
-        let Ok(_place) = self.state.waiters.try_acquire() else {
+        let Ok(_place) = self.waiters.try_acquire() else {
             return Asked::AtCapacity;
         };
-        let mut progress = self.state.progress.subscribe();
-        tokio::select! {
-            _ = progress.wait_for(|progress| progress.rounds > rounds) => Asked::Refreshed,
-            () = self.state.clock.sleep_until(now + PATIENCE) => Asked::NotNow,
+        if self
+            .refresher
+            .ended(rounds, self.clock.sleep(PATIENCE))
+            .await
+        {
+            Asked::Refreshed
+        } else {
+            Asked::NotNow
         }
     }
-}
 
-struct State {
-    origin: Origin,
-    slots: Box<[Slot]>,
-    progress: watch::Sender<Progress>,
-    waiters: Semaphore,
-    fetch: Mutex<Fetch>,
-    label: Mutex<Arc<str>>,
-    clock: Clock,
-    random: Random,
-    metrics: Metrics,
-}
+    /// Why the last refresh failed, issuer by issuer; empty if it did not.
+    fn faults(&self) -> Faults {
+        let state = self.refresher.state();
+        let failed = state.failure.as_ref();
+        failed.map_or_else(Faults::new, |failed| failed.error.clone())
+    }
 
-#[derive(Clone, Copy, Default)]
-struct Progress {
-    /// A refresh is under way or asked for.
-    fetching: bool,
-    /// When the last one began, since the Unix epoch.
-    started: Duration,
-    /// How many have ended.
-    rounds: u64,
-}
-
-impl Progress {
-    fn tried(&self) -> bool {
-        self.rounds > 0
+    fn health(&self) -> Vec<Health> {
+        let now = self.clock.since_epoch();
+        let mut faults = self.faults().into_iter();
+        let one = |slot: &Slot| {
+            let current = slot.current();
+            let fault = faults.next().flatten();
+            Health {
+                name: self.issuers().label(),
+                part: slot.part.word(),
+                age: current
+                    .as_ref()
+                    .map(|keys| now.saturating_sub(keys.fetched).as_secs()),
+                usable: current.as_ref().is_some_and(|keys| keys.usable(now)),
+                error: fault.as_ref().map(Fault::reason),
+                explanation: fault.as_ref().map(Fault::explain),
+            }
+        };
+        self.slots.iter().map(one).collect()
     }
 }
 
@@ -264,7 +258,6 @@ impl Progress {
 pub(crate) struct Slot {
     pub(crate) part: Part,
     current: ArcSwapOption<Published>,
-    error: Mutex<Option<Fault>>,
 }
 
 /// An issuer's keys and when they were fetched.
@@ -288,77 +281,6 @@ impl Slot {
     /// The last good keys, whatever their age.
     pub(crate) fn current(&self) -> arc_swap::Guard<Option<Arc<Published>>> {
         self.current.load()
-    }
-}
-
-impl State {
-    fn new(shared: &Shared, origin: Origin, label: &Arc<str>, fetch: &Fetch) -> Self {
-        let slots = origin.parts().iter().map(|part| Slot {
-            part: *part,
-            current: ArcSwapOption::empty(),
-            error: Mutex::new(None),
-        });
-        Self {
-            slots: slots.collect(),
-            origin,
-            progress: watch::Sender::new(Progress {
-                fetching: true,
-                started: shared.clock.since_epoch(),
-                rounds: 0,
-            }),
-            waiters: Semaphore::new(WAITERS),
-            fetch: Mutex::new(fetch.clone()),
-            label: Mutex::new(Arc::clone(label)),
-            clock: shared.clock.clone(),
-            random: shared.random.clone(),
-            metrics: shared.metrics.clone(),
-        }
-    }
-
-    fn label(&self) -> Arc<str> {
-        Arc::clone(&locked(&self.label))
-    }
-
-    /// The number of refreshes that had ended before the one to wait for; `None` when there is none and it is too early for another.
-    fn ask(&self, now: Duration) -> Option<u64> {
-        let mut rounds = None;
-        self.progress.send_if_modified(|progress| {
-            if progress.fetching {
-                rounds = Some(progress.rounds);
-                return false;
-            }
-            // A clock that was set back must not silence refreshes until it has caught up.
-            if now
-                .checked_sub(progress.started)
-                .is_some_and(|since| since < FLOOR)
-            {
-                return false;
-            }
-            progress.fetching = true;
-            progress.started = now;
-            rounds = Some(progress.rounds);
-            true
-        });
-        rounds
-    }
-
-    fn health(&self) -> Vec<Health> {
-        let now = self.clock.since_epoch();
-        let one = |slot: &Slot| {
-            let current = slot.current();
-            let failure = locked(&slot.error).clone();
-            Health {
-                name: self.label(),
-                part: slot.part.word(),
-                age: current
-                    .as_ref()
-                    .map(|keys| now.saturating_sub(keys.fetched).as_secs()),
-                usable: current.as_ref().is_some_and(|keys| keys.usable(now)),
-                error: failure.as_ref().map(Fault::reason),
-                explanation: failure.as_ref().map(Fault::explain),
-            }
-        };
-        self.slots.iter().map(one).collect()
     }
 }
 

@@ -69,6 +69,7 @@ pub struct House {
     _flush: Flush,
     trigger: Trigger,
     server: Option<JoinHandle<Outcome>>,
+    pages: JoinHandle<Outcome>,
     h1: Client<HttpConnector, Full<Bytes>>,
     h2: Client<HttpConnector, Full<Bytes>>,
 }
@@ -179,10 +180,8 @@ impl House {
         );
         let (trigger, drain) = server::drain();
         let pages = flowgate::cli::serve::admin_service(&app, metrics.clone());
-        tokio::spawn(
-            Server::admin(operators, server::admin::settings(admin))
-                .run(pages.service(), server::drain().1),
-        );
+        let pages = Server::admin(operators, server::admin::settings(admin))
+            .run(pages.service(), server::drain().1);
         let server =
             Server::new(callers, app.server(), metrics.clone()).run(app.gateway().service(), drain);
         let executor = TokioExecutor::new;
@@ -197,6 +196,7 @@ impl House {
             _flush: flush,
             trigger,
             server: Some(tokio::spawn(server)),
+            pages: tokio::spawn(pages),
             h1: Client::builder(executor()).build_http(),
             h2: Client::builder(executor()).http2_only(true).build_http(),
         }
@@ -331,6 +331,8 @@ impl Drop for House {
         if let Some(server) = &self.server {
             server.abort();
         }
+        // Its pages hold the gateway, which would ask for tokens in the tests that follow.
+        self.pages.abort();
     }
 }
 

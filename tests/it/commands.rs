@@ -131,12 +131,7 @@ fn check_writes_for_programs_and_for_github() {
 #[test]
 fn doctor_writes_for_programs_and_for_github() {
     let folder = tempfile::tempdir().unwrap();
-    // A port where nobody listens.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = testkit::refusing().port();
     let text = format!(
         "flows: {{ a: {{ url: 'http://127.0.0.1:{port}/a', who_can_trigger: anyone, credential: none }} }}\n"
     );

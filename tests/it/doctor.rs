@@ -303,10 +303,7 @@ async fn a_flow_that_is_off_gone_or_unreachable_is_distinguished() {
     );
 
     let address = simulator.address().to_string();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = testkit::refusing();
     let silent = url.replace(&address, &nobody.to_string());
     let said = examined(
         &simulator,

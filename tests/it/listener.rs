@@ -212,6 +212,9 @@ impl Script {
                 Response::new(Body::full("held"))
             }
             "/unread" => Response::new(Body::full("unread ".repeat(500))),
+            "/drops" => Response::new(Body::in_pieces(
+                vec![bytes::Bytes::from_static(b"abc"); 200].into(),
+            )),
             "/large" => Response::new(Body::full(vec![b'x'; 64 * 1024 * 1024])),
             "/broken" => requests::broken().await,
             "/peer" => Response::new(Body::full(connection.peer.ip().to_string())),

@@ -19,8 +19,8 @@ use crate::diagnostics::Diagnostics;
 use crate::doctor::Said;
 use crate::house::{House, KEY};
 use crate::outbound_servers::{
-    Certificate, answer, answering, closed, early, expired, for_clients, hanging, https, portal,
-    proxy, redirect, saying, silent, token,
+    Certificate, answer, answering, early, expired, for_clients, hanging, https, portal, proxy,
+    redirect, saying, silent, token,
 };
 use crate::process::{Process, text, written};
 
@@ -273,7 +273,7 @@ pub async fn rows() -> Vec<Row> {
     let working = proxy(inner, None).await.to_string();
     // gate:password
     let guarded = proxy(inner, Some("Z2F0ZTpwYXNzd29yZA==")).await;
-    let shut = closed().await.to_string();
+    let shut = testkit::refusing().to_string();
     let forbidding = saying(b"HTTP/1.1 403 Forbidden\r\n\r\n").await.to_string();
     let answered = async |status: &str, body: &str| {
         let canned = answer(status, "application/json", body);
@@ -292,7 +292,7 @@ pub async fn rows() -> Vec<Row> {
         ),
         row(
             Reason::Refused,
-            Way::to(at(closed().await)),
+            Way::to(at(testkit::refusing())),
             vec![fixed()],
             "refused",
         ),

@@ -202,12 +202,6 @@ pub async fn hanging() -> SocketAddr {
     .await
 }
 
-/// An address at which nobody listens.
-pub async fn closed() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
-}
-
 /// An address from which nothing comes back: those who came before fill the queue of a server that accepts nobody.
 pub async fn silent() -> SocketAddr {
     let socket = TcpSocket::new_v4().unwrap();

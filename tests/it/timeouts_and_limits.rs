@@ -356,12 +356,7 @@ async fn a_call_is_in_flight_until_the_body_of_its_answer_has_ended() {
 
 #[tokio::test]
 async fn a_flow_that_cannot_be_reached_has_not_run() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let url = format!("http://127.0.0.1:{port}{}", testkit::stub::TARGET);
+    let url = format!("http://{}{}", testkit::refusing(), testkit::stub::TARGET);
     let yaml = format!("{BASE}{}", testkit::stub::FLOW);
     let house = House::around(House::simulator().await, &yaml, &[("STUB_URL", &url)]).await;
     let request = Request::post("/stub")

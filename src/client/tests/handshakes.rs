@@ -218,9 +218,7 @@ async fn a_host_that_refuses_and_one_that_cannot_be_trusted_fail_all_waiting_cal
     assert!(took < Duration::from_secs(4), "{took:?}");
     assert!(door.accepted() < 100, "{}", door.accepted());
 
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", closed.local_addr().unwrap());
-    drop(closed);
+    let url = format!("http://{}/", testkit::refusing());
     let (reasons, took) = failures(begin(&Outbound::for_tests(), &url, 2000)).await;
     assert_eq!(reasons, [Reason::Refused; 2000]);
     assert!(took < Duration::from_secs(4), "{took:?}");

@@ -10,7 +10,7 @@ use tracing::Level;
 use super::NOWHERE;
 use crate::diagnostics::Diagnostics;
 use crate::house::House;
-use crate::outbound_servers::{Certificate, answer, answering, closed, https, portal};
+use crate::outbound_servers::{Certificate, answer, answering, https, portal};
 
 /// The key of RFC 7517, appendix A.1.
 const KEYS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM","use":"sig","kid":"1","alg":"ES256"}]}"#;
@@ -69,7 +69,7 @@ fn json_of(body: &str) -> String {
 
 #[tokio::test]
 async fn an_issuer_out_of_reach_is_named_with_host_and_cause() {
-    let shut = closed().await;
+    let shut = testkit::refusing();
     let issuer = format!("https://127.0.0.1:{}", shut.port());
     told(
         &yaml(&issuer, "", ""),

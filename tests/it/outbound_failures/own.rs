@@ -12,7 +12,7 @@ use tracing::Level;
 use super::{NOWHERE, ask, disagreements, places};
 use crate::diagnostics::Diagnostics;
 use crate::house::{House, KEY, environment, eventually};
-use crate::outbound_servers::{answer, answering, closed};
+use crate::outbound_servers::{answer, answering};
 
 const CALLER: &str = "503 credential_unavailable gateway";
 
@@ -110,7 +110,7 @@ async fn a_store_that_is_no_file_is_the_gateways_own_trouble() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     std::fs::create_dir(&file).unwrap();
-    let shut = closed().await;
+    let shut = testkit::refusing();
     let yaml = yaml(&format!(
         "refresh_token: {{ token_url: \"http://{shut}/token\", client_id: g, scope: s, store: {{ file: \"{}\" }}, store_key: {{ env: STORE_KEY }} }}",
         file.display()
@@ -156,7 +156,7 @@ fn a_gateway_without_a_free_descriptor_blames_neither_provider_nor_issuer() {
 async fn without_descriptors() {
     let (flow, shut) = (
         answering(answer("200 OK", "text/plain", "fine")).await,
-        closed().await,
+        testkit::refusing(),
     );
     let issuer = format!("https://127.0.0.1:{}", shut.port());
     let yaml = format!(

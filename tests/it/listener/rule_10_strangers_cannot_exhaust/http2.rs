@@ -1,5 +1,7 @@
 //! The same over HTTP/2, frame by frame where a client library would not do it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use http::Request;
@@ -35,6 +37,27 @@ async fn an_unread_answer_costs_its_stream_and_no_other() {
     assert_eq!(listener.errors("write_timeout"), 1);
     let (other, _) = client.send_request(get("/echo"), true).unwrap();
     assert_eq!(soon(other).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn an_answer_taken_drop_by_drop_costs_its_stream() {
+    let listener = Listener::start().await;
+    let mut client = client(&listener, 3).await;
+    let (dripping, _) = client.send_request(get("/drops"), true).unwrap();
+    let mut dripping = soon(dripping).await.unwrap().into_body();
+    // Each piece is taken in time; in all it is less than the 240 bytes a second that a caller has to take.
+    let mut taken = 0;
+    let end = loop {
+        match soon(dripping.data()).await {
+            Some(Ok(piece)) => taken += piece.len(),
+            end => break end,
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        dripping.flow_control().release_capacity(3).unwrap();
+    };
+    assert_eq!(end.unwrap().unwrap_err().reason(), Some(h2::Reason::CANCEL));
+    assert!(taken < 240, "{taken}");
+    assert_eq!(listener.errors("write_timeout"), 1);
 }
 
 #[tokio::test]

@@ -120,7 +120,7 @@ pub struct RequestLogFields {
     pub caller: Option<Arc<str>>,
     /// Of a caller that is known and was not admitted: the first configured name that fits. For the log, never a label.
     pub recognised: Option<Arc<str>>,
-    /// How the caller proved itself: `entra`, `jwt`, `api_key`, `anyone`.
+    /// How the caller proved itself: the word of its method, or `anyone`.
     pub method: Option<&'static str>,
     /// Why no identity was found, a fixed word; only for log and metrics, never for the caller.
     pub identity_failure: Option<&'static str>,

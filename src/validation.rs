@@ -128,6 +128,17 @@ impl ValidationContext<'_> {
         field.given()
     }
 
+    /// Reports an error, so that there is no value.
+    pub fn refuse<T>(
+        &mut self,
+        location: &SourceLocation,
+        message: SafeText,
+        fix: SafeText,
+    ) -> Option<T> {
+        self.reader.error_at(location, message, fix);
+        None
+    }
+
     /// How bad it is that a secret or file cannot be read.
     pub fn severity(&self, location: &SourceLocation, absent: bool) -> Severity {
         let reported = self.secrets == Secrets::Reported;

@@ -1,12 +1,10 @@
-//! API keys: settings and comparison.
+//! API keys: comparison.
 //!
 //! In: what a caller sent as its key. Out: the callers whose key it is. Only digests are compared, each in constant time and all of
 //! them whatever the first ones say, so that the time taken reveals nothing about any key. Several keys per caller overlap while one
 //! replaces the other; `not_before` and `expires` are checked by our clock at every call. A key that is kept in a vault is looked up there
 //! at every call; while it cannot be, a key that nobody has is not refused but unknown (503).
 
-use ::settings::problem::Name;
-use ::settings::read::At;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use super::authenticator::{Answer, Authenticator, Configured, Deps, Evidence};
@@ -14,39 +12,19 @@ use super::caller_method::{CallerMethod, End, Kept};
 use super::presented::Place;
 use super::reason::Reason;
 use super::{CallerId, Failure, Identity, Method};
-use crate::validation::ValidationContext;
 use crate::vault::Secrets;
 
 mod key;
-pub(crate) mod settings;
+pub(super) mod settings;
 
 use self::key::is_of_nothing;
 pub use self::key::{Digest, Key, can_travel};
 pub use self::settings::ApiKeySettings;
-use self::settings::{ApiKeyDefaults, ApiKeySection, Digests};
 
 /// As log and metrics name it.
 const METHOD: Method = Method::deliberate("api_key");
 
 impl CallerMethod for ApiKeySettings {
-    type Section = ApiKeySection;
-    type Defaults = ApiKeyDefaults;
-    type Seen = Digests;
-
-    fn validate_defaults(context: &mut ValidationContext<'_>, defaults: &ApiKeyDefaults) {
-        settings::validate_defaults(context, defaults);
-    }
-
-    fn validate(
-        context: &mut ValidationContext<'_>,
-        name: &Name,
-        at: At<ApiKeySection>,
-        defaults: &ApiKeyDefaults,
-        digests: &mut Digests,
-    ) -> Option<Self> {
-        settings::validate(context, name, at, defaults, digests)
-    }
-
     /// One for each place in which a key travels.
     fn authenticators(
         callers: &[Configured<'_, Self>],
@@ -74,6 +52,7 @@ impl CallerMethod for ApiKeySettings {
     fn kept(&self) -> Vec<Kept<'_>> {
         let keys = self.keys.iter().filter_map(|key| {
             Some(Kept {
+                what: "the API key",
                 address: key.digest.address()?,
                 flaw: Box::new(|held| key.digest.flaw(held)),
             })
@@ -85,6 +64,7 @@ impl CallerMethod for ApiKeySettings {
         let expiries: Option<Vec<u64>> = self.keys.iter().map(|key| key.expires).collect();
         Some(End {
             at: expiries?.into_iter().max()?,
+            what: "key",
             fix: "add a new key (`flowgate hash-key --generate`) and give it to the caller, or remove the caller",
         })
     }

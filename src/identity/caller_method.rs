@@ -1,7 +1,7 @@
 //! What a method of authenticating callers is.
 //!
-//! In: nothing. Out: [`CallerMethod`], which the settings of each method implement in its own file: its section and the checks of it, what
-//! recognises callers at run time, and what the operator is told. `methods.rs` has the list of all. Refuses nothing.
+//! In: nothing. Out: two traits that each method implements in its own folder: [`CallerSettings`], its section and the checks of it, and
+//! [`CallerMethod`], what recognises its callers and what the operator is told. `methods.rs` has the list of all. Refuses nothing.
 
 use settings::problem::Name;
 use settings::read::At;
@@ -11,38 +11,22 @@ use super::tokens::{Issuer, TokenSettings};
 use crate::validation::ValidationContext;
 use crate::vault::Address;
 
-/// A method; implemented by what a caller that uses it has configured.
-pub(crate) trait CallerMethod {
+/// How a method is configured; implemented beside its section by what a caller that uses it has configured.
+pub(crate) trait CallerSettings: Sized {
     /// Its section of the grammar.
-    type Section
-    where
-        Self: Sized;
+    type Section;
 
     /// What `defaults` has for it: a section, or nothing.
-    type Defaults
-    where
-        Self: Sized;
+    type Defaults;
 
     /// What the checks of all callers that use it share.
-    type Seen: Default
-    where
-        Self: Sized;
+    type Seen: Default;
 
     /// Whether any caller that uses it can be a user of Entra ID.
-    fn is_for_users() -> bool
-    where
-        Self: Sized,
-    {
-        false
-    }
+    const IS_FOR_USERS: bool = false;
 
     /// Checks the defaults: what is wrong there is wrong before any caller takes it.
-    fn validate_defaults(context: &mut ValidationContext<'_>, defaults: &Self::Defaults)
-    where
-        Self: Sized,
-    {
-        let _ = (context, defaults);
-    }
+    fn validate_defaults(_: &mut ValidationContext<'_>, _: &Self::Defaults) {}
 
     /// Checks the section of one caller.
     fn validate(
@@ -51,25 +35,24 @@ pub(crate) trait CallerMethod {
         at: At<Self::Section>,
         defaults: &Self::Defaults,
         seen: &mut Self::Seen,
-    ) -> Option<Self>
-    where
-        Self: Sized;
+    ) -> Option<Self>;
+}
 
+/// What a method does; implemented by the same settings.
+pub(crate) trait CallerMethod {
     /// What recognises the callers that use it, unless tokens do.
-    fn authenticators(callers: &[Configured<'_, Self>], deps: &Deps) -> Vec<Box<dyn Authenticator>>
+    fn authenticators(_: &[Configured<'_, Self>], _: &Deps) -> Vec<Box<dyn Authenticator>>
     where
         Self: Sized,
     {
-        let _ = (callers, deps);
         Vec::new()
     }
 
     /// Whose tokens recognise the callers that use it.
-    fn issuers(callers: &[Configured<'_, Self>]) -> Vec<Issuer>
+    fn issuers(_: &[Configured<'_, Self>]) -> Vec<Issuer>
     where
         Self: Sized,
     {
-        let _ = callers;
         Vec::new()
     }
 
@@ -104,6 +87,8 @@ pub(crate) trait CallerMethod {
 
 /// A caller's secret in a vault.
 pub(crate) struct Kept<'a> {
+    /// What it is, with its article: `the API key`.
+    pub(crate) what: &'static str,
     /// Where it is.
     pub(crate) address: &'a Address,
     /// Why nobody is recognised by what the vault holds.
@@ -125,6 +110,8 @@ pub(crate) struct Flaw {
 pub(crate) struct End {
     /// Unix seconds.
     pub(crate) at: u64,
+    /// What it is: `key`.
+    pub(crate) what: &'static str,
     /// What to do when it is past.
     pub(crate) fix: &'static str,
 }

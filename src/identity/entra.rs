@@ -1,4 +1,4 @@
-//! Entra ID access tokens: settings, claims and filters.
+//! Entra ID access tokens: claims and filters.
 //!
 //! In: a token whose issuer has been found, later one whose signature was verified. Out: the few claims filters need, and which
 //! callers they fit. Refuses ID tokens, other tenants, and tokens that are neither clearly a user's nor clearly an application's
@@ -8,8 +8,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ::settings::problem::Name;
-use ::settings::read::At;
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
@@ -23,34 +21,14 @@ use super::token::Unverified;
 use super::tokens::{self, TokenSettings};
 use super::verifier::{self, Rules, VerifierKey, fitting};
 use super::{CallerId, Identity, Method};
-use crate::validation::ValidationContext;
 pub use crate::validation::entra::Require;
 
 mod explain;
-pub(crate) mod settings;
+pub(super) mod settings;
 
-use self::settings::EntraSection;
 pub use self::settings::EntraSettings;
 
 impl CallerMethod for EntraSettings {
-    type Section = EntraSection;
-    type Defaults = ();
-    type Seen = ();
-
-    fn is_for_users() -> bool {
-        true
-    }
-
-    fn validate(
-        context: &mut ValidationContext<'_>,
-        _: &Name,
-        at: At<EntraSection>,
-        (): &(),
-        (): &mut (),
-    ) -> Option<Self> {
-        settings::validate(context, at)
-    }
-
     fn issuers(callers: &[Configured<'_, Self>]) -> Vec<tokens::Issuer> {
         tokens::issuers(callers)
     }

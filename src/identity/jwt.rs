@@ -1,4 +1,4 @@
-//! JWTs of any OpenID Connect issuer: settings and claims.
+//! JWTs of any OpenID Connect issuer: claims and filters.
 //!
 //! In: a token whose `iss` is the configured issuer, byte for byte. Out: the few claims callers look at, and which callers they fit.
 //! Refuses ID tokens unless a caller accepts them, tokens bound to a key, tokens for somebody else: who is named in `aud` is meant (RFC
@@ -7,8 +7,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use ::settings::problem::Name;
-use ::settings::read::At;
 use serde_json::{Map, Value};
 
 use super::authenticator::Configured;
@@ -21,29 +19,13 @@ use super::token::Unverified;
 use super::tokens::{self, TokenSettings};
 use super::verifier::{self, Rules, VerifierKey, fitting};
 use super::{CallerId, Identity, Method};
-use crate::validation::ValidationContext;
 
 mod explain;
-pub(crate) mod settings;
+pub(super) mod settings;
 
 pub use self::settings::JwtSettings;
-use self::settings::{JwtDefaults, JwtSection};
 
 impl CallerMethod for JwtSettings {
-    type Section = JwtSection;
-    type Defaults = JwtDefaults;
-    type Seen = ();
-
-    fn validate(
-        context: &mut ValidationContext<'_>,
-        _: &Name,
-        at: At<JwtSection>,
-        defaults: &JwtDefaults,
-        (): &mut (),
-    ) -> Option<Self> {
-        settings::validate(context, at, defaults)
-    }
-
     fn issuers(callers: &[Configured<'_, Self>]) -> Vec<tokens::Issuer> {
         tokens::issuers(callers)
     }

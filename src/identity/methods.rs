@@ -1,7 +1,7 @@
 //! The methods that a caller can authenticate with: one row each.
 //!
 //! In: the rows below. Out: the section of a caller, its defaults, its [`Proof`], and the authenticators of all callers, so that nobody else
-//! names all methods. Refuses nothing. A new method is a folder that implements [`CallerMethod`] for its settings, and a row.
+//! names all methods. Refuses nothing. A new method is a folder that implements [`CallerSettings`] and [`CallerMethod`], and a row.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::CallerId;
 use super::api_key::ApiKeySettings;
 use super::api_key::settings::ApiKeyDefaults;
 use super::authenticator::{Authenticator, Configured, Deps};
-use super::caller_method::CallerMethod;
+use super::caller_method::{CallerMethod, CallerSettings};
 use super::entra::EntraSettings;
 use super::jwt::JwtSettings;
 use super::jwt::settings::JwtDefaults;
@@ -44,7 +44,7 @@ macro_rules! caller_methods {
         section! {
             /// One way to prove who knocks: exactly one of the keys.
             CallerSection {
-                $( $(#[doc = $doc])+ $key: <$settings as CallerMethod>::Section, )+
+                $( $(#[doc = $doc])+ $key: <$settings as CallerSettings>::Section, )+
             }
             rules { one_key() }
             later { $( $later, )+ }
@@ -71,8 +71,8 @@ macro_rules! caller_methods {
         /// What the checks of all callers share, method by method.
         pub(super) struct Shared {
             $( $key: (
-                <$settings as CallerMethod>::Defaults,
-                <$settings as CallerMethod>::Seen,
+                <$settings as CallerSettings>::Defaults,
+                <$settings as CallerSettings>::Seen,
             ), )+
         }
 
@@ -98,7 +98,7 @@ macro_rules! caller_methods {
 
             /// Whether a caller with one of the given methods can be a user of Entra ID.
             pub(super) fn is_for_users(&self) -> bool {
-                $( !self.$key.absent() && <$settings>::is_for_users() || )+ false
+                $( !self.$key.absent() && <$settings>::IS_FOR_USERS || )+ false
             }
 
             /// Checks the one method that is given.

@@ -87,7 +87,7 @@ fn proof(
     match at.value.given() {
         1 => {}
         0 => {
-            context.reader.error_at(
+            return context.refuse(
                 &at.location,
                 safe_text!("this caller has no authentication method"),
                 safe_text!(
@@ -95,15 +95,13 @@ fn proof(
                     SafeText::checked(CallerSection::KEYS.join(", "))
                 ),
             );
-            return None;
         }
         _ => {
-            context.reader.error_at(
+            return context.refuse(
                 &at.location,
                 safe_text!("this caller has several ways to prove itself"),
                 safe_text!("make a caller of each, and list them all in who_can_trigger"),
             );
-            return None;
         }
     }
     at.value.validate(context, name, shared)

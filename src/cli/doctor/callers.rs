@@ -39,16 +39,17 @@ pub async fn examine(part: &CallerPart, flows: &[&str], bench: &Bench<'_>) -> Op
     (!section.is_empty()).then_some(section)
 }
 
-/// One key in a vault.
+/// One secret in a vault.
 async fn read(section: &mut Section, kept: &Kept<'_>, bench: &Bench<'_>) {
-    let Some(read) = vault::read(section, "the API key", kept.address, bench).await else {
+    let what = kept.what;
+    let Some(read) = vault::read(section, what, kept.address, bench).await else {
         return;
     };
     if let Some(flaw) = (kept.flaw)(read.secret.expose()) {
         let name = kept.address.display();
         section.blame(
             Fault::Vault,
-            format!("the API key {name} {}", flaw.message),
+            format!("{what} {name} {}", flaw.message),
             format!("{} (secret {name})", flaw.fix),
         );
     }
@@ -88,14 +89,14 @@ fn issuer(section: &mut Section, answer: &IssuerAnswer) {
     }
 }
 
-/// Says by when the caller has to have another key.
+/// Says by when the caller has to have another secret.
 fn ending(section: &mut Section, end: &End, now: u64) {
-    let expires = end.at;
+    let (expires, what) = (end.at, end.what);
     if expires <= now {
         section.blame(
             Fault::Configuration,
             format!(
-                "its last key has expired on {}: it is not recognised any more",
+                "its last {what} has expired on {}: it is not recognised any more",
                 moment(expires)
             ),
             end.fix,
@@ -104,14 +105,14 @@ fn ending(section: &mut Section, end: &End, now: u64) {
         section.say(
             Mark::Warning,
             format!(
-                "by `expires:` its last key counts until {}: add a new one and give it to the caller",
+                "by `expires:` its last {what} counts until {}: add a new one and give it to the caller",
                 moment(expires)
             ),
         );
     }
 }
 
-/// The vault addresses of a caller's keys.
+/// The vault addresses of a caller's secrets.
 pub fn addresses(part: &CallerPart) -> impl Iterator<Item = &Address> {
     let kept = part
         .settings

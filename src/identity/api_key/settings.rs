@@ -13,6 +13,7 @@ use settings::values::{Choice, Moment, OneOrMore, Text};
 use settings::{safe_text, section, words};
 
 use super::key::{self, Digest, Key, SHORTEST};
+use crate::identity::caller_method::CallerSettings;
 use crate::identity::presented::Place;
 use crate::validation::ValidationContext;
 use crate::validation::reference::Source;
@@ -110,88 +111,86 @@ section! {
 /// Every key's digest so far, whose it is and where it is.
 pub type Digests = HashMap<[u8; 32], (Name, SourceLocation)>;
 
-/// Validates one `api_key:`.
-pub(super) fn validate(
-    context: &mut ValidationContext<'_>,
-    name: &Name,
-    at: At<ApiKeySection>,
-    defaults: &ApiKeyDefaults,
-    digests: &mut Digests,
-) -> Option<ApiKeySettings> {
-    let ApiKeySection {
-        header,
-        scheme,
-        keys,
-        sha256,
-        plain,
-    } = at.value;
-    let location = match (header, scheme) {
-        (Field::Broken, _) | (_, Field::Broken) => None,
-        (Field::Given(_), Field::Given(scheme)) => {
-            context.reader.error_at(
+impl CallerSettings for ApiKeySettings {
+    type Section = ApiKeySection;
+    type Defaults = ApiKeyDefaults;
+    type Seen = Digests;
+
+    fn validate_defaults(context: &mut ValidationContext<'_>, defaults: &ApiKeyDefaults) {
+        if let Some(at) = defaults.header.as_ref() {
+            key_header(context, at);
+        }
+    }
+
+    fn validate(
+        context: &mut ValidationContext<'_>,
+        name: &Name,
+        at: At<ApiKeySection>,
+        defaults: &ApiKeyDefaults,
+        digests: &mut Digests,
+    ) -> Option<Self> {
+        let ApiKeySection {
+            header,
+            scheme,
+            keys,
+            sha256,
+            plain,
+        } = at.value;
+        let location = match (header, scheme) {
+            (Field::Broken, _) | (_, Field::Broken) => None,
+            (Field::Given(_), Field::Given(scheme)) => context.refuse(
                 &scheme.location,
                 safe_text!("a key travels in one place: `header` or `scheme`"),
                 safe_text!("keep one of them"),
-            );
-            None
-        }
-        (
-            Field::Absent,
-            Field::Given(At {
-                value: Choice(Scheme::Bearer),
-                ..
-            }),
-        ) => Some(Place::Bearer),
-        (header, Field::Absent) => header
-            .or(&defaults.header)
-            .given()
-            .and_then(|at| key_header(context, &at))
-            .map(Place::Header),
-    };
-    let short = !sha256.absent() || !plain.absent();
-    let keys = match keys {
-        Field::Broken => None,
-        Field::Given(keys) if short => {
-            context.reader.error_at(
+            ),
+            (
+                Field::Absent,
+                Field::Given(At {
+                    value: Choice(Scheme::Bearer),
+                    ..
+                }),
+            ) => Some(Place::Bearer),
+            (header, Field::Absent) => header
+                .or(&defaults.header)
+                .given()
+                .and_then(|at| key_header(context, &at))
+                .map(Place::Header),
+        };
+        let short = !sha256.absent() || !plain.absent();
+        let keys = match keys {
+            Field::Broken => None,
+            Field::Given(keys) if short => context.refuse(
                 &keys.location,
                 safe_text!("`keys` and the short form are both given"),
                 safe_text!("put every key under `keys`"),
-            );
-            None
-        }
-        Field::Given(keys) => {
-            let keys: Vec<Option<Key>> = keys
-                .value
-                .0
-                .into_iter()
-                .map(|at| validate_key(context, name, at, digests))
-                .collect();
-            keys.into_iter().collect()
-        }
-        Field::Absent => {
-            let only = KeySection {
-                sha256,
-                plain,
-                not_before: Field::Absent,
-                expires: Field::Absent,
-            };
-            let at = At {
-                value: only,
-                location: at.location,
-            };
-            validate_key(context, name, at, digests).map(|key| vec![key])
-        }
-    };
-    Some(ApiKeySettings {
-        location: location?,
-        keys: keys?,
-    })
-}
-
-/// Checks what is otherwise looked at only where a caller takes it: what is wrong there is wrong before anybody does.
-pub(super) fn validate_defaults(context: &mut ValidationContext<'_>, defaults: &ApiKeyDefaults) {
-    if let Some(at) = defaults.header.as_ref() {
-        key_header(context, at);
+            ),
+            Field::Given(keys) => {
+                let keys: Vec<Option<Key>> = keys
+                    .value
+                    .0
+                    .into_iter()
+                    .map(|at| validate_key(context, name, at, digests))
+                    .collect();
+                keys.into_iter().collect()
+            }
+            Field::Absent => {
+                let only = KeySection {
+                    sha256,
+                    plain,
+                    not_before: Field::Absent,
+                    expires: Field::Absent,
+                };
+                let at = At {
+                    value: only,
+                    location: at.location,
+                };
+                validate_key(context, name, at, digests).map(|key| vec![key])
+            }
+        };
+        Some(Self {
+            location: location?,
+            keys: keys?,
+        })
     }
 }
 
@@ -199,12 +198,11 @@ pub(super) fn validate_defaults(context: &mut ValidationContext<'_>, defaults: &
 fn key_header(context: &mut ValidationContext<'_>, at: &At<Text>) -> Option<HeaderName> {
     let name = HeaderName::from_bytes(at.value.0.as_bytes()).ok();
     let Some(name) = name else {
-        context.reader.error_at(
+        return context.refuse(
             &at.location,
             safe_text!("this is not a header name"),
             safe_text!("write e.g. X-Api-Key"),
         );
-        return None;
     };
     let text = name.as_str();
     let taken = TAKEN.contains(&text)
@@ -217,12 +215,11 @@ fn key_header(context: &mut ValidationContext<'_>, at: &At<Text>) -> Option<Head
         } else {
             safe_text!("choose a header of its own, e.g. X-Api-Key")
         };
-        context.reader.error_at(
+        return context.refuse(
             &at.location,
             safe_text!("this header means something else already"),
             fix,
         );
-        return None;
     }
     Some(name)
 }
@@ -257,14 +254,13 @@ fn validate_key(
                 );
             }
             if digest.as_ref().is_some_and(key::is_of_nothing) {
-                context.reader.error_at(
+                return context.refuse(
                     &sha256.location,
                     safe_text!(
                         "this is the SHA-256 of an empty text: there was no key when it was made"
                     ),
                     safe_text!("`flowgate hash-key --generate` makes a key and its line"),
                 );
-                return None;
             }
             (digest?, sha256.location)
         }
@@ -297,12 +293,11 @@ fn validate_key(
             (digest.as_ref().try_into().ok()?, plain.location)
         }
         (Field::Absent, Field::Absent) | (Field::Given(_), Field::Given(_)) => {
-            context.reader.error_at(
+            return context.refuse(
                 &at.location,
                 safe_text!("a key is given by exactly one of `sha256` and `plain`"),
                 safe_text!("`flowgate hash-key` prints a `sha256` line for a key"),
             );
-            return None;
         }
     };
     match digests.get(&digest) {

@@ -3,12 +3,13 @@
 //! In: the section. Out: [`EntraSettings`]. Refuses what would admit more than it seems to: filters next to `apps: true`, ids that are none,
 //! and texts that no token has (contract "Who is admitted", facts B3).
 
-use settings::problem::{SafeText, SourceLocation};
+use settings::problem::{Name, SafeText, SourceLocation};
 use settings::read::{At, Field};
 use settings::values::{Choice, Flag, OneOrMore, Text, guid};
 use settings::{safe_text, section};
 
 use crate::clouds::Cloud;
+use crate::identity::caller_method::CallerSettings;
 use crate::identity::texts::{audiences, distinct, listed, plain};
 use crate::validation::ValidationContext;
 use crate::validation::entra::Require;
@@ -67,97 +68,109 @@ pub struct EntraSettings {
     pub apps: bool,
 }
 
-/// Validates the section.
-pub(super) fn validate(
-    context: &mut ValidationContext<'_>,
-    at: At<EntraSection>,
-) -> Option<EntraSettings> {
-    let EntraSection {
-        audience,
-        tenant,
-        cloud,
-        authority,
-        object_ids,
-        client_ids,
-        roles,
-        scopes,
-        groups,
-        require,
-        apps,
-    } = at.value;
-    let audience = context.required(
-        audience,
-        &at.location,
-        "audience",
-        safe_text!("list the App ID URI and the client id of the app registration that represents this gateway"),
-    );
-    if let Some(at) = &audience {
-        one_version(context, &at.value);
-    }
-    let audience = audience
-        .and_then(|at| distinct(context, at.value))
-        .and_then(|list| audiences(context, list));
-    let tenant = context.tenant(tenant, &at.location).and_then(|at| {
-        context.guid(
-            &at,
-            safe_text!(
-                "give the tenant's id, not its domain: Entra admin center, Overview, Tenant ID"
-            ),
-        )
-    });
-    let which = cloud.clone().or(&context.entra.cloud).given();
-    let filters = [&object_ids, &client_ids, &roles, &scopes, &groups]
-        .iter()
-        .any(|filter| !filter.absent());
-    if !filters {
-        strangers(context, tenant.as_ref(), &at.location);
-    }
-    let authority = which
-        .and_then(|which| context.authority(authority, &cloud, which.value.0))
-        .map(|(authority, _)| authority);
-    let apps = match apps {
-        Field::Given(apps) => {
-            if apps.value.0 && filters {
-                context.reader.error_at(
-                    &apps.location,
-                    safe_text!("`apps: true` admits every application of the tenant, and there are filters too"),
-                    safe_text!("leave `apps` out: client_ids, object_ids or roles admit the applications you mean"),
-                );
-            }
-            apps.value.0
+impl CallerSettings for EntraSettings {
+    type Section = EntraSection;
+    type Defaults = ();
+    type Seen = ();
+
+    const IS_FOR_USERS: bool = true;
+
+    fn validate(
+        context: &mut ValidationContext<'_>,
+        _: &Name,
+        at: At<EntraSection>,
+        (): &(),
+        (): &mut (),
+    ) -> Option<Self> {
+        let EntraSection {
+            audience,
+            tenant,
+            cloud,
+            authority,
+            object_ids,
+            client_ids,
+            roles,
+            scopes,
+            groups,
+            require,
+            apps,
+        } = at.value;
+        let audience = context.required(
+            audience,
+            &at.location,
+            "audience",
+            safe_text!("list the App ID URI and the client id of the app registration that represents this gateway"),
+        );
+        if let Some(at) = &audience {
+            one_version(context, &at.value);
         }
-        Field::Absent => false,
-        Field::Broken => return None,
-    };
-    let ids = safe_text!(
-        "an object id is a GUID; for an application it is that of the enterprise application, not of the app registration"
-    );
-    let object_ids = guids(context, object_ids, &ids);
-    let client_ids = guids(
-        context,
-        client_ids,
-        &safe_text!("a client id is a GUID: the Application (client) ID of the app registration"),
-    );
-    let groups = guids(
-        context,
-        groups,
-        &safe_text!("a group is named by its object id, a GUID"),
-    );
-    let roles = words(context, roles, false);
-    let scopes = words(context, scopes, true);
-    let require = require.or(&context.entra.require);
-    Some(EntraSettings {
-        authority: authority?,
-        tenant: tenant?,
-        audience: audience?,
-        object_ids: object_ids?,
-        client_ids: client_ids?,
-        roles: roles?,
-        scopes: scopes?,
-        groups: groups?,
-        require: require.value()?.0,
-        apps,
-    })
+        let audience = audience
+            .and_then(|at| distinct(context, at.value))
+            .and_then(|list| audiences(context, list));
+        let tenant = context.tenant(tenant, &at.location).and_then(|at| {
+            context.guid(
+                &at,
+                safe_text!(
+                    "give the tenant's id, not its domain: Entra admin center, Overview, Tenant ID"
+                ),
+            )
+        });
+        let which = cloud.clone().or(&context.entra.cloud).given();
+        let filters = [&object_ids, &client_ids, &roles, &scopes, &groups]
+            .iter()
+            .any(|filter| !filter.absent());
+        if !filters {
+            strangers(context, tenant.as_ref(), &at.location);
+        }
+        let authority = which
+            .and_then(|which| context.authority(authority, &cloud, which.value.0))
+            .map(|(authority, _)| authority);
+        let apps = match apps {
+            Field::Given(apps) => {
+                if apps.value.0 && filters {
+                    context.reader.error_at(
+                        &apps.location,
+                        safe_text!("`apps: true` admits every application of the tenant, and there are filters too"),
+                        safe_text!("leave `apps` out: client_ids, object_ids or roles admit the applications you mean"),
+                    );
+                }
+                apps.value.0
+            }
+            Field::Absent => false,
+            Field::Broken => return None,
+        };
+        let ids = safe_text!(
+            "an object id is a GUID; for an application it is that of the enterprise application, not of the app registration"
+        );
+        let object_ids = guids(context, object_ids, &ids);
+        let client_ids = guids(
+            context,
+            client_ids,
+            &safe_text!(
+                "a client id is a GUID: the Application (client) ID of the app registration"
+            ),
+        );
+        let groups = guids(
+            context,
+            groups,
+            &safe_text!("a group is named by its object id, a GUID"),
+        );
+        let roles = words(context, roles, false);
+        let scopes = words(context, scopes, true);
+        let require = require.or(&context.entra.require);
+        Some(Self {
+            authority: authority?,
+            tenant: tenant?,
+            audience: audience?,
+            object_ids: object_ids?,
+            client_ids: client_ids?,
+            roles: roles?,
+            scopes: scopes?,
+            groups: groups?,
+            require: require.value()?.0,
+            apps,
+        })
+    }
 }
 
 /// GUIDs in lower case, each once; empty when the key is absent.

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use settings::problem::Name;
 use settings::read::{At, Field};
 use settings::values::{Flag, Free, OneOrMore, Text};
 use settings::{safe_text, section};
 
 use crate::clouds;
+use crate::identity::caller_method::CallerSettings;
 use crate::identity::texts::{audiences, distinct, listed, padded, plain};
 use crate::validation::ValidationContext;
 
@@ -62,78 +64,86 @@ pub struct JwtSettings {
     pub accept_id_tokens: bool,
 }
 
-/// Validates the section.
-pub(super) fn validate(
-    context: &mut ValidationContext<'_>,
-    at: At<JwtSection>,
-    defaults: &JwtDefaults,
-) -> Option<JwtSettings> {
-    let JwtSection {
-        issuer,
-        jwks_url,
-        audience,
-        client_ids,
-        algorithms,
-        claims,
-        accept_id_tokens,
-    } = at.value;
-    let issuer = context.required(
-        issuer,
-        &at.location,
-        "issuer",
-        safe_text!("give the issuer exactly as the tokens' `iss` has it"),
-    );
-    let issuer = issuer.and_then(|at| issuer_of(context, at, jwks_url.absent()));
-    let jwks_url = match jwks_url {
-        Field::Absent => Some(None),
-        Field::Broken => None,
-        Field::Given(at) => context.https_with_query(&at).map(Some),
-    };
-    let accept_id_tokens = match accept_id_tokens {
-        Field::Absent => Some(false),
-        Field::Broken => None,
-        Field::Given(flag) => {
-            if flag.value.0 && audience.absent() {
-                context.reader.error_at(
-                    &flag.location,
-                    safe_text!("without `audience` nobody knows for whom an ID token was made"),
-                    safe_text!("give `audience`: the client id that the ID tokens carry as `aud`"),
-                );
-            }
-            Some(flag.value.0)
-        }
-    };
-    if audience.absent() && client_ids.absent() {
-        context.reader.error_at(
+impl CallerSettings for JwtSettings {
+    type Section = JwtSection;
+    type Defaults = JwtDefaults;
+    type Seen = ();
+
+    fn validate(
+        context: &mut ValidationContext<'_>,
+        _: &Name,
+        at: At<JwtSection>,
+        defaults: &JwtDefaults,
+        (): &mut (),
+    ) -> Option<Self> {
+        let JwtSection {
+            issuer,
+            jwks_url,
+            audience,
+            client_ids,
+            algorithms,
+            claims,
+            accept_id_tokens,
+        } = at.value;
+        let issuer = context.required(
+            issuer,
             &at.location,
-            safe_text!("`audience` is missing, and there are no `client_ids` in its place"),
-            safe_text!("give the `aud` that tokens for this gateway carry; for an issuer whose tokens have none (e.g. Cognito) the accepted `client_ids`"),
+            "issuer",
+            safe_text!("give the issuer exactly as the tokens' `iss` has it"),
         );
-        return None;
+        let issuer = issuer.and_then(|at| issuer_of(context, at, jwks_url.absent()));
+        let jwks_url = match jwks_url {
+            Field::Absent => Some(None),
+            Field::Broken => None,
+            Field::Given(at) => context.https_with_query(&at).map(Some),
+        };
+        let accept_id_tokens = match accept_id_tokens {
+            Field::Absent => Some(false),
+            Field::Broken => None,
+            Field::Given(flag) => {
+                if flag.value.0 && audience.absent() {
+                    context.reader.error_at(
+                        &flag.location,
+                        safe_text!("without `audience` nobody knows for whom an ID token was made"),
+                        safe_text!(
+                            "give `audience`: the client id that the ID tokens carry as `aud`"
+                        ),
+                    );
+                }
+                Some(flag.value.0)
+            }
+        };
+        if audience.absent() && client_ids.absent() {
+            return context.refuse(
+                &at.location,
+                safe_text!("`audience` is missing, and there are no `client_ids` in its place"),
+                safe_text!("give the `aud` that tokens for this gateway carry; for an issuer whose tokens have none (e.g. Cognito) the accepted `client_ids`"),
+            );
+        }
+        let audience = listed(context, audience).and_then(|list| audiences(context, list));
+        let client_ids = listed(context, client_ids).filter(|list| {
+            let padded: Vec<bool> = list.0.iter().map(|at| padded(context, at)).collect();
+            !padded.contains(&true)
+        });
+        let algorithms = algorithms
+            .or(&defaults.algorithms)
+            .given()
+            .and_then(|at| algorithms_of(context, at.value));
+        let claims = match claims {
+            Field::Absent => Some(BTreeMap::new()),
+            Field::Broken => None,
+            Field::Given(at) => claims_of(context, at, accept_id_tokens == Some(true)),
+        };
+        Some(Self {
+            issuer: issuer?,
+            jwks_url: jwks_url?,
+            audience: audience?,
+            client_ids: plain(client_ids?),
+            algorithms: algorithms?,
+            claims: claims?,
+            accept_id_tokens: accept_id_tokens?,
+        })
     }
-    let audience = listed(context, audience).and_then(|list| audiences(context, list));
-    let client_ids = listed(context, client_ids).filter(|list| {
-        let padded: Vec<bool> = list.0.iter().map(|at| padded(context, at)).collect();
-        !padded.contains(&true)
-    });
-    let algorithms = algorithms
-        .or(&defaults.algorithms)
-        .given()
-        .and_then(|at| algorithms_of(context, at.value));
-    let claims = match claims {
-        Field::Absent => Some(BTreeMap::new()),
-        Field::Broken => None,
-        Field::Given(at) => claims_of(context, at, accept_id_tokens == Some(true)),
-    };
-    Some(JwtSettings {
-        issuer: issuer?,
-        jwks_url: jwks_url?,
-        audience: audience?,
-        client_ids: plain(client_ids?),
-        algorithms: algorithms?,
-        claims: claims?,
-        accept_id_tokens: accept_id_tokens?,
-    })
 }
 
 /// The issuer's name. `fetched`: its keys are looked for below it, so that it has to be an address; else it is compared and nothing more.
@@ -170,8 +180,7 @@ fn issuer_of(context: &mut ValidationContext<'_>, at: At<Text>, fetched: bool) -
             Some(at.value.0)
         };
     };
-    context.reader.error_at(&at.location, message, fix);
-    None
+    context.refuse(&at.location, message, fix)
 }
 
 /// Whether an issuer of Entra ID stands for any tenant.
@@ -196,12 +205,11 @@ fn address_of(
         context.https(&at)?;
         return Some(at.value.0);
     }
-    context.reader.error_at(
+    context.refuse(
         &at.location,
         safe_text!("this issuer is no https:// address, so its keys cannot be looked for there"),
         safe_text!("give the address of its keys as `jwks_url: https://…`: the issuer is then compared as text and never fetched"),
-    );
-    None
+    )
 }
 
 /// Claims that no filter can be about, and what to do instead.
@@ -234,14 +242,13 @@ fn claims_of(
 ) -> Option<BTreeMap<String, Vec<String>>> {
     let Free(claims) = at.value;
     if claims.is_empty() {
-        context.reader.error_at(
+        return context.refuse(
             &at.location,
             safe_text!(
                 "no claim is named, so everybody with a token for this audience is admitted"
             ),
             safe_text!("name a claim and its values, or leave `claims` out"),
         );
-        return None;
     }
     let mut kept = Some(BTreeMap::new());
     for (claim, at) in claims {

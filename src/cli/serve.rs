@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{BAD_CONFIGURATION, ConfigArgs, complain, reported};
@@ -55,10 +56,7 @@ enum Error {
 /// Runs until a signal ends it.
 #[must_use]
 pub fn run(args: Args) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&Error::Runtime(error));
@@ -97,6 +95,18 @@ pub fn run(args: Args) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// With one core one thread: tasks run in the order in which they are woken, so that what several calls send goes out together, and nothing is
+/// shared with other threads.
+fn runtime() -> std::io::Result<Runtime> {
+    let one = std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
+    let mut builder = if one {
+        Builder::new_current_thread()
+    } else {
+        Builder::new_multi_thread()
+    };
+    builder.enable_all().build()
 }
 
 /// Says what is wrong with the configuration: to people as `check` does, else in lines like all others.

@@ -16,10 +16,12 @@ use crate::metrics::FlowSeries;
 
 pub mod framing;
 pub mod id;
+mod last_token;
 pub mod source;
 mod standing;
 
 pub use id::RequestId;
+pub use last_token::LastToken;
 pub use standing::{Admitted, Standing, Undecided};
 
 /// The two ends of a caller's connection, put into the request's extensions by the server.

@@ -11,6 +11,8 @@ use std::task::Waker;
 use futures_util::task::AtomicWaker;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::LastToken;
+
 /// What is known of who is at the other end of a connection. Nothing, at first.
 #[derive(Debug, Default)]
 pub struct Standing {
@@ -21,6 +23,8 @@ pub struct Standing {
     everywhere: Arc<AtomicUsize>,
     /// Who waits for fewer undecided calls.
     waiting: AtomicWaker,
+    /// For the next call that comes with the same token.
+    pub last_token: LastToken,
 }
 
 impl Standing {

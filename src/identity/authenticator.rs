@@ -16,7 +16,7 @@ use super::presented::Place;
 use super::reason::Reason;
 use super::token::{Digest, LONGEST};
 use super::{CallerId, Failure, Identity};
-use crate::call::Call;
+use crate::call::{Call, LastToken};
 use crate::clock::Clock;
 use crate::flow::Found;
 use crate::vault::Secrets;
@@ -95,15 +95,27 @@ impl<'c> Evidence<'c> {
         }
     }
 
-    /// The SHA-256 of a credential that is not endless, made once for all that read it.
+    /// The SHA-256 of a credential that is not endless, made once for all that read it, or known from the call before.
     pub(crate) fn digest(&self) -> Result<Digest, Reason> {
         *self.digest.get_or_init(|| {
+            if let Some(known) = self
+                .last_token()
+                .and_then(|last| last.digest(self.credential))
+            {
+                return Ok(known);
+            }
             if self.credential.len() > LONGEST {
                 return Err(Reason::TooLong);
             }
             let digest = digest(&SHA256, self.credential);
             digest.as_ref().try_into().map_err(|_| Reason::Malformed)
         })
+    }
+
+    /// What the connection knows of the token that came last.
+    pub(crate) fn last_token(&self) -> Option<&'c LastToken> {
+        let connection = self.call.connection.as_ref()?;
+        Some(&connection.standing.last_token)
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use memchr::memchr;
 
 use super::reason::Reason;
 
@@ -123,7 +124,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]
         return Ok(None);
     };
     // A comma is how a proxy in front may have joined two.
-    if values.next().is_some() || value.as_bytes().contains(&b',') {
+    if values.next().is_some() || memchr(b',', value.as_bytes()).is_some() {
         return Err(Ambiguous);
     }
     Ok(Some(value.as_bytes()))

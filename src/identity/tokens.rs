@@ -1,7 +1,7 @@
 //! Tokens that issuers sign: the bearer of `entra` and `jwt` callers.
 //!
 //! In: what followed `Authorization: Bearer`. Out: every caller whose conditions the token meets, or why it meets none. A token seen before
-//! costs a digest and a look-up; a new one a signature; neither waits for anybody unless the issuer's keys have to be fetched first. One token
+//! costs a digest, which its connection may know, and a look-up; a new one a signature; neither waits for anybody unless the issuer's keys have to be fetched first. One token
 //! may be for several issuers' rules; all of them are asked.
 
 use std::sync::Arc;
@@ -164,6 +164,9 @@ impl Authenticator for Tokens {
         if let Some(entry) = self.memory.recall(&digest, now)
             && self.is_still_valid(&entry, now)
         {
+            if let Some(last) = evidence.last_token() {
+                last.keep(token, digest);
+            }
             let identity = self.identity(&entry, &proven, now);
             return identity.map_err(|failure| reported(failure, token)).into();
         }

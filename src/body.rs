@@ -200,17 +200,13 @@ impl Body {
     }
 
     /// Reports to `tail` how this body ended.
-    #[must_use]
-    pub fn with_tail(mut self, tail: Box<dyn Tail>) -> Self {
+    pub fn report_to(&mut self, tail: Box<dyn Tail>) {
         self.tail = Some(tail);
-        self
     }
 
     /// Keeps `held` until the body has ended or is dropped, and drops it before that is reported.
-    #[must_use]
-    pub fn holding(mut self, held: impl Send + Sync + 'static) -> Self {
+    pub fn hold(&mut self, held: impl Send + Sync + 'static) {
         self.held = Some(Box::new(held));
-        self
     }
 
     /// The length that was declared, in bytes; `None` for a chunked or open-ended body.

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::Response;
-use tower::Service;
 
-use super::stage::Around;
+use super::stage::{Around, Serve};
 use crate::body::Body;
 use crate::call::{Admitted, Call, Connection};
 use crate::metrics::FlowSeries;
@@ -37,11 +36,11 @@ pub struct Admit;
 
 impl<Next> Around<Box<Call>, Next> for Admit
 where
-    Next: Service<Box<Call>, Response = Response<Body>, Error = Refusal, Future: Send> + Send,
+    Next: Serve<Box<Call>, Out = Response<Body>, Error = Refusal>,
 {
     type Error = Refusal;
 
-    async fn run(&self, call: Box<Call>, mut next: Next) -> Result<Response<Body>, Refusal> {
+    async fn run(&self, call: Box<Call>, next: &Next) -> Result<Response<Body>, Refusal> {
         if call
             .connection
             .as_ref()
@@ -49,7 +48,7 @@ where
         {
             return Err(Refusal::Draining);
         }
-        next.call(call).await
+        next.serve(call).await
     }
 }
 
@@ -113,11 +112,11 @@ impl Drop for InFlightSlot {
 
 impl<Next> Around<Permitted, Next> for Shed
 where
-    Next: Service<Permitted, Response = Response<Body>, Error = Refusal, Future: Send> + Send,
+    Next: Serve<Permitted, Out = Response<Body>, Error = Refusal>,
 {
     type Error = Refusal;
 
-    async fn run(&self, permitted: Permitted, mut next: Next) -> Result<Response<Body>, Refusal> {
+    async fn run(&self, permitted: Permitted, next: &Next) -> Result<Response<Body>, Refusal> {
         let flow = permitted.call().log.fields().flow.clone();
         if let Some(flow) = &flow {
             flow.in_flight.inc();
@@ -140,8 +139,9 @@ where
         if full {
             return Err(Refusal::Overloaded);
         }
-        let response = next.call(permitted).await?;
-        Ok(response.map(|body| body.holding(slot)))
+        let mut response = next.serve(permitted).await?;
+        response.body_mut().hold(slot);
+        Ok(response)
     }
 }
 
@@ -175,7 +175,10 @@ mod tests {
                 _admitted: None,
             };
             let tail = Seen(slots.clone(), Arc::clone(&seen));
-            Body::full("answer").holding(slot).with_tail(Box::new(tail))
+            let mut body = Body::full("answer");
+            body.hold(slot);
+            body.report_to(Box::new(tail));
+            body
         };
         let mut read = body();
         assert!(read.frame().await.unwrap().is_ok());

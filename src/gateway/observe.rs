@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Response;
-use tower::Service;
 
-use super::stage::Around;
+use super::stage::{Around, Serve};
 use crate::body::{Body, End, Tail};
 use crate::call::{Call, Connection, RequestId, RequestLog};
 use crate::clock::Clock;
@@ -57,11 +56,11 @@ impl Observe {
 
 impl<Next> Around<Box<Call>, Next> for Observe
 where
-    Next: Service<Box<Call>, Response = Response<Body>, Error = Infallible, Future: Send> + Send,
+    Next: Serve<Box<Call>, Out = Response<Body>, Error = Infallible>,
 {
     type Error = Infallible;
 
-    async fn run(&self, call: Box<Call>, mut next: Next) -> Result<Response<Body>, Infallible> {
+    async fn run(&self, call: Box<Call>, next: &Next) -> Result<Response<Body>, Infallible> {
         // Dropped before the answer when the caller hangs up.
         let mut watch = Box::new(Watch {
             observer: Arc::clone(&self.0),
@@ -73,13 +72,14 @@ where
             answer: None,
             reported: false,
         });
-        let mut response = next.call(call).await?;
+        let mut response = next.serve(call).await?;
         watch.answer = Some(Answer {
             status: response.status(),
             refused: response.extensions_mut().remove::<Refused>(),
             own: watch.own_share(),
         });
-        Ok(response.map(|body| body.with_tail(watch)))
+        response.body_mut().report_to(watch);
+        Ok(response)
     }
 }
 

@@ -85,11 +85,21 @@ const CHUNKED: &[u8] = b"chunked";
 const SKIPPED: usize = 8;
 
 impl Name {
+    const ALL: [Self; 2] = [Self::Length, Self::Encoding];
+    const LONGEST: usize = Self::Encoding.text().len();
+
     const fn text(self) -> &'static [u8] {
         match self {
             Self::Length => b"content-length",
             Self::Encoding => b"transfer-encoding",
         }
+    }
+
+    /// What follows this name and its colon in a line that begins with them.
+    fn strip(self, line: &[u8]) -> Option<&[u8]> {
+        let (name, rest) = line.split_at_checked(self.text().len())?;
+        let value = rest.strip_prefix(b":")?;
+        name.eq_ignore_ascii_case(self.text()).then_some(value)
     }
 }
 
@@ -146,7 +156,12 @@ impl Head {
 
 impl Line {
     fn push(&mut self, bytes: &[u8]) {
-        for byte in bytes {
+        let mut unread = bytes;
+        // Most names come whole, and are compared as a whole.
+        if matches!(self.field, Field::Start) && bytes.len() > Name::LONGEST {
+            (self.field, unread) = Field::beginning(bytes);
+        }
+        for byte in unread {
             // Most lines are neither field, and need no look at each byte.
             if matches!(self.field, Field::Other) {
                 break;
@@ -161,6 +176,13 @@ impl Line {
 }
 
 impl Field {
+    /// What a line is that begins with more bytes than any name has, and those of a value.
+    fn beginning(line: &[u8]) -> (Self, &[u8]) {
+        let framing = |name: &Name| Some((Self::Value(Value::of(*name)), name.strip(line)?));
+        let found = Name::ALL.iter().find_map(framing);
+        found.unwrap_or((Self::Other, &[]))
+    }
+
     fn push(&mut self, byte: u8) {
         match self {
             Self::Start => {

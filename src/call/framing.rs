@@ -70,11 +70,12 @@ fn host(call: &Call, hosts: &[String]) -> Result<(), Malformed> {
         _ => return Err(Malformed::Host),
     };
     let parsed: http::uri::Authority = named.parse().map_err(|_| Malformed::Host)?;
-    if !plain(named, parsed.host()) {
+    let host = parsed.host();
+    if !plain(named, host) {
         return Err(Malformed::Host);
     }
     // The dot of the root names the same host.
-    let host = parsed.host().strip_suffix('.').unwrap_or(parsed.host());
+    let host = host.strip_suffix('.').unwrap_or(host);
     if hosts.is_empty() || hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host)) {
         Ok(())
     } else {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::header::{HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, timeout_at};
@@ -72,20 +72,24 @@ impl FlowClient {
             let (taken, new) = timeout_at(deadline, origin.connection(began))
                 .await
                 .map_err(|_| Arc::new(ConnectError::Timeout))??;
-            let sending = async {
-                match taken {
-                    Taken::Http1(lease) => exchange(lease, &origin, request).await,
-                    Taken::Http2(mut sender, mut guard) => {
-                        let request = request.map(|body| guard.sending(body));
-                        let sent = sender.try_send_request(request).await;
-                        sent.map(|answer| (answer, Some(Box::new(guard) as Box<dyn Carrier>)))
-                            .map_err(Lost::sending)
-                    }
+            // Handed over before anything is waited for, so that it is not part of what waits.
+            let exchanged = match taken {
+                Taken::Http1(mut lease) => {
+                    let conditional = is_conditional(request.headers());
+                    let sent = lease.send(in_origin_form(request, &origin));
+                    let sent = timeout_at(deadline, sent).await;
+                    let sent = sent.map_err(|_| CallError::Late)?;
+                    sent.map_err(Lost::sending)
+                        .and_then(|answer| leased(lease, answer, conditional))
+                }
+                Taken::Http2(mut sender, mut guard) => {
+                    let sent = sender.try_send_request(request.map(|body| guard.sending(body)));
+                    let sent = timeout_at(deadline, sent).await;
+                    let sent = sent.map_err(|_| CallError::Late)?;
+                    sent.map(|answer| (answer, Some(Box::new(guard) as Box<dyn Carrier>)))
+                        .map_err(Lost::sending)
                 }
             };
-            let exchanged = timeout_at(deadline, sending)
-                .await
-                .map_err(|_| CallError::Late)?;
             match exchanged {
                 Ok((answer, carrier)) => return Ok(carried(answer, asks, carrier)),
                 Err(Lost::Ambiguous) => return Err(CallError::Ambiguous),
@@ -123,19 +127,21 @@ impl FlowClient {
     }
 }
 
-/// One exchange over HTTP/1.1, up to the answer's head. The connection is handed on with the answer's body, or closed.
-async fn exchange(mut lease: Lease, origin: &Origin, mut request: Request<Box<Body>>) -> Exchanged {
+/// The request as HTTP/1.1 has it.
+fn in_origin_form(mut request: Request<Box<Body>>, origin: &Origin) -> Request<Sending> {
     let headers = request.headers_mut();
     headers.entry(HOST).or_insert_with(|| origin.host.clone());
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    let headers = request.headers();
-    let conditional =
-        headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE);
-    let answer = lease
-        .send(request.map(Sending::over_http1))
-        .await
-        .map_err(Lost::sending)?;
+    request.map(Sending::over_http1)
+}
+
+fn is_conditional(headers: &HeaderMap) -> bool {
+    headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE)
+}
+
+/// The head of an answer over HTTP/1.1. The connection is handed on with the answer's body, or closed.
+fn leased(mut lease: Lease, answer: Response<Incoming>, conditional: bool) -> Exchanged {
     let kept = match lease.verdict() {
         Verdict::Clear => is_kept(answer.status(), conditional),
         Verdict::Leftover => false,

@@ -201,15 +201,15 @@ impl Lease {
         !self.loan.connection().used
     }
 
-    /// Sends a request in origin form and waits for the head of its answer. The connection is closed afterwards unless [`Lease::keep`]
+    /// Sends a request in origin form; the future waits for the head of its answer. The connection is closed afterwards unless [`Lease::keep`]
     /// is called.
-    pub(super) async fn send(&mut self, request: Request<Sending>) -> Sent {
+    pub(super) fn send(&mut self, request: Request<Sending>) -> impl Future<Output = Sent> + use<> {
         let connection = self.loan.connection();
         connection.used = true;
         connection.spent = true;
         *lock(&connection.head) = AnswerHead::default();
         self.upload = request.body().upload();
-        connection.sender.try_send_request(request).await
+        connection.sender.try_send_request(request)
     }
 
     /// What the head of the answer says of the connection.

@@ -57,6 +57,8 @@ struct Parts {
     uri: Uri,
     /// Texts that no caller may ever read, in lower case: host, workflow id, signature.
     needles: Vec<memmem::Finder<'static>>,
+    /// The length of the shortest of them, in bytes.
+    shortest: usize,
     /// The signature, as it is in the URL and decoded.
     signatures: Vec<memmem::Finder<'static>>,
 }
@@ -123,6 +125,7 @@ impl TriggerUrl {
             path: path.to_owned(),
             query,
             uri,
+            shortest: shortest(&needles),
             needles,
             signatures: signatures.iter().map(|text| finder(text)).collect(),
         })))
@@ -147,6 +150,7 @@ impl TriggerUrl {
             |Self(parts)| match Arc::try_unwrap(parts) {
                 Ok(mut parts) => {
                     parts.needles.clone_from(&self.0.needles);
+                    parts.shortest = self.0.shortest;
                     parts.signatures.clone_from(&self.0.signatures);
                     Self(Arc::new(parts))
                 }
@@ -240,12 +244,15 @@ impl TriggerUrl {
     #[must_use]
     pub fn revealed_in(&self, bytes: &[u8]) -> bool {
         let needles = &self.0.needles;
-        let shortest = needles.iter().map(|needle| needle.needle().len()).min();
         // Most header values are shorter than any of them.
-        if shortest.is_none_or(|shortest| bytes.len() < shortest) {
+        if bytes.len() < self.0.shortest {
             return false;
         }
-        let folded = bytes.to_ascii_lowercase();
+        let folded = if bytes.iter().any(u8::is_ascii_uppercase) {
+            Cow::Owned(bytes.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(bytes)
+        };
         needles.iter().any(|needle| needle.find(&folded).is_some())
     }
 
@@ -283,6 +290,11 @@ fn needles(host: &str, path: &str, signatures: &[String]) -> Vec<memmem::Finder<
         .iter()
         .map(|text| finder(&text.to_ascii_lowercase()))
         .collect()
+}
+
+fn shortest(needles: &[memmem::Finder<'_>]) -> usize {
+    let lengths = needles.iter().map(|needle| needle.needle().len());
+    lengths.min().unwrap_or(usize::MAX)
 }
 
 fn signatures(query: &str) -> Vec<String> {

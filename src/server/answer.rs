@@ -141,7 +141,10 @@ impl Answer {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
+        // After the last piece nobody asks for more.
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && !self.body.is_end_stream()
+        {
             self.pace.hands(frame.data_ref().map_or(0, Bytes::len));
         }
         polled

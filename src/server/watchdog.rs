@@ -155,7 +155,10 @@ impl<'a> ConnectionWatchdog<'a> {
         }
         if state.phase != Some((phase, state.course)) {
             state.phase = Some((phase, state.course));
-            state.since = Instant::now();
+            // Nobody waits for a caller while his connection is busy.
+            if phase != Phase::Busy {
+                state.since = Instant::now();
+            }
         }
         if let Some(verdict) = self.tries_patience(phase, state) {
             return Step::End(verdict);

@@ -81,7 +81,7 @@ pub const NOT_DOWNSTREAM: &[&str] = &[
 /// A name in the one spelling names are compared in: `_` and `.` are `-` (names are lower case already).
 pub fn spelling(name: &HeaderName) -> Cow<'_, str> {
     let name = name.as_str();
-    if name.contains(['_', '.']) {
+    if name.bytes().any(|byte| matches!(byte, b'_' | b'.')) {
         Cow::Owned(name.replace(['_', '.'], "-"))
     } else {
         Cow::Borrowed(name)

@@ -20,6 +20,11 @@ use crate::credential::Credentialed;
 const TRACKING_ID: HeaderName = HeaderName::from_static("x-ms-client-tracking-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const CALLER: HeaderName = HeaderName::from_static("flowgate-caller");
+const METHOD: HeaderName = HeaderName::from_static("flowgate-method");
+const SUBJECT: HeaderName = HeaderName::from_static("flowgate-subject");
+const TENANT: HeaderName = HeaderName::from_static("flowgate-tenant");
+const CLIENT_ID: HeaderName = HeaderName::from_static("flowgate-client-id");
 
 /// What a claim is encoded for in a header: whatever a header cannot carry or a receiver trims, and `%` itself, so that no two claims
 /// look alike.
@@ -66,16 +71,16 @@ pub fn build(
         }
     }
     let identity = permitted.identity();
-    let ours = [
-        ("flowgate-caller", Some(&**permitted.caller())),
-        ("flowgate-method", Some(identity.method.word())),
-        ("flowgate-subject", identity.subject.as_deref()),
-        ("flowgate-tenant", identity.tenant.as_deref()),
-        ("flowgate-client-id", identity.client_id.as_deref()),
+    headers.insert(CALLER, text(permitted.caller()));
+    headers.insert(METHOD, HeaderValue::from_static(identity.method.word()));
+    let claims = [
+        (SUBJECT, &identity.subject),
+        (TENANT, &identity.tenant),
+        (CLIENT_ID, &identity.client_id),
     ];
-    for (name, value) in ours {
+    for (name, value) in claims {
         if let Some(value) = value {
-            headers.insert(HeaderName::from_static(name), text(value));
+            headers.insert(name, text(value));
         }
     }
     if permitted.flow().forward_client_address
@@ -92,7 +97,12 @@ pub fn build(
 
 /// A claim as a header value, percent-encoded where it has to be.
 fn text(value: &str) -> HeaderValue {
-    let encoded: Cow<'_, str> = utf8_percent_encode(value, CLAIM).into();
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
+    let encoded: Cow<'_, str> = if value.bytes().all(plain) {
+        value.into()
+    } else {
+        utf8_percent_encode(value, CLAIM).into()
+    };
     HeaderValue::from_str(&encoded).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 

@@ -29,6 +29,7 @@ pub mod client_credentials;
 pub mod client_secret;
 pub mod federated;
 mod grants;
+pub mod kinds;
 pub mod managed_identity;
 pub mod on_behalf_of;
 pub mod password;
@@ -39,6 +40,7 @@ pub mod token_cache;
 pub mod token_cache_entry;
 pub mod token_provider;
 pub mod vault_tokens;
+pub mod workload_identity;
 
 pub use application::Application;
 pub use ask::Ask;

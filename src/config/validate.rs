@@ -114,10 +114,10 @@ pub(super) fn document(
 }
 
 /// The `defaults:` section, taken apart once.
-struct Defaults {
-    flow: raw::FlowDefaults,
-    client_secret: raw::ClientSecretDefaults,
-    client_certificate: raw::ClientCertificateDefaults,
+pub(crate) struct Defaults {
+    pub(crate) flow: raw::FlowDefaults,
+    pub(crate) client_secret: raw::ClientSecretDefaults,
+    pub(crate) client_certificate: raw::ClientCertificateDefaults,
 }
 
 impl Defaults {

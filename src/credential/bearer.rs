@@ -15,6 +15,8 @@ use crate::diagnosis::Reason;
 use crate::secret::Secret;
 use crate::vault::Value;
 
+pub mod section;
+
 /// A fixed token as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct BearerSettings {

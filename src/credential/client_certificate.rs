@@ -15,6 +15,9 @@ use crate::metrics::{About, Reporter};
 use crate::secret::Secret;
 use crate::vault::Value;
 
+pub mod kind;
+pub mod section;
+
 /// A certificate as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ClientCertificateSettings {

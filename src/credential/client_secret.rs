@@ -18,6 +18,8 @@ use crate::diagnosis::Reason;
 use crate::secret::Secret;
 use crate::vault::{Secrets, Value};
 
+pub mod section;
+
 /// A shared secret as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ClientSecretSettings {

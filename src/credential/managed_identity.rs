@@ -22,6 +22,8 @@ use crate::secret::Secret;
 
 mod arc;
 
+pub mod section;
+
 /// Where the gateway runs and whose token it takes, as configured and found in the environment.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ManagedIdentitySettings {

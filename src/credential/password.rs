@@ -19,6 +19,8 @@ mod refused;
 pub use refused::Refused;
 use refused::Tried;
 
+pub mod section;
+
 /// An account and the application that signs in with it, as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PasswordSettings {

@@ -11,6 +11,8 @@ use super::source::{AttemptError, Context};
 use super::{client_certificate, client_secret, federated};
 use crate::secret::Secret;
 
+pub mod section;
+
 /// The ways of proof.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Proof {

@@ -2,15 +2,17 @@
 //!
 //! In: the entries, each of exactly one kind. Out: each credential's settings in the order of their names, and what the flows need to know
 //! to decide what to ask it for. Each kind is validated in a file of its own; what they share, the application at a token endpoint and
-//! how it proves itself, in [`application`] and [`proof`]. Refuses an entry of no kind or of two.
+//! how it proves itself, in `application` and `proof`. Refuses an entry of no kind or of two.
 
 use super::Defaults;
 use crate::clouds;
 use crate::config::Part;
 use crate::config::raw;
 use crate::credential;
+use crate::credential::application::section as application;
 use crate::credential::ask;
 use crate::credential::ask::TokenRequestStyle;
+use crate::credential::kinds::PartialCredential;
 use crate::credential::refresh_token::StoreLocation;
 use crate::validation::ValidationContext;
 use settings::Named;
@@ -18,16 +20,7 @@ use settings::problem::{Name, SourceLocation};
 use settings::read::{At, Field};
 use settings::safe_text;
 
-mod application;
-mod bearer;
-mod client_certificate;
-mod client_secret;
-mod managed_identity;
 mod on_behalf_of;
-mod password;
-mod proof;
-mod refresh_token;
-mod workload_identity;
 
 pub use on_behalf_of::lent;
 
@@ -148,15 +141,6 @@ fn own_stores(context: &mut ValidationContext<'_>, credentials: &Credentials) {
     }
 }
 
-/// What validating a kind gives: how it asks, known even where the rest is broken, and its settings.
-type PartialCredential = (Option<TokenRequestStyle>, Option<ValidatedKind>);
-
-/// A kind's settings, and when its secret expires where that is known.
-struct ValidatedKind {
-    kind: credential::Kind,
-    expires: Option<u64>,
-}
-
 fn validate(
     context: &mut ValidationContext<'_>,
     name: &Name,
@@ -231,28 +215,28 @@ fn kind(
         );
     }
     if let Field::Given(at) = client_secret {
-        return client_secret::validate(context, at, defaults);
+        return credential::client_secret::section::validate(context, at, defaults);
     }
     if let Field::Given(at) = client_certificate {
-        return client_certificate::validate(context, at, defaults);
+        return credential::client_certificate::kind::validate(context, at, defaults);
     }
     if let Field::Given(at) = workload_identity {
-        return workload_identity::validate(context, at, defaults);
+        return credential::workload_identity::validate(context, at, defaults);
     }
     if let Field::Given(at) = password {
-        return password::validate(context, at, defaults);
+        return credential::password::section::validate(context, at, defaults);
     }
     if let Field::Given(at) = managed_identity {
-        return managed_identity::validate(context, at);
+        return credential::managed_identity::section::validate(context, at);
     }
     if let Field::Given(at) = bearer {
-        return bearer::validate(context, at);
+        return credential::bearer::section::validate(context, at);
     }
     if let Field::Given(at) = on_behalf_of {
         return on_behalf_of::validate(context, at, defaults);
     }
     if let Field::Given(at) = refresh_token {
-        return refresh_token::validate(context, &name.shared(), at, defaults);
+        return credential::refresh_token::section::validate(context, &name.shared(), at, defaults);
     }
     (None, None)
 }

@@ -3,11 +3,13 @@
 //! In: the section. Out: an application with its proof (facts B1.11). Refuses what its [`application`] and its [`proof`] refuse. Which flows may
 //! use it is validated with the flows: only those whose callers all have a user's token, made for that application ([`lent`]).
 
-use super::{PartialCredential, ValidatedKind, application, proof};
 use crate::config::raw;
 use crate::config::validate::Defaults;
 use crate::credential;
+use crate::credential::application::section as application;
 use crate::credential::ask::Permissions;
+use crate::credential::kinds::{PartialCredential, ValidatedKind};
+use crate::credential::proof::section as proof;
 use crate::identity::settings::Callers;
 use crate::validation::ValidationContext;
 use settings::problem::SourceLocation;

@@ -9,12 +9,12 @@ use crate::validation::ValidationContext;
 use crate::validation::entra::Endpoint;
 use url::Url;
 
-use super::application::location_of;
-use super::{PartialCredential, ValidatedKind};
 use crate::client::address;
 use crate::config::raw;
 use crate::credential;
+use crate::credential::application::section::location_of;
 use crate::credential::ask;
+use crate::credential::kinds::{PartialCredential, ValidatedKind};
 use crate::credential::managed_identity::{ARC_KEYS, Identity, ManagedIdentitySettings, Platform};
 use crate::secret::Secret;
 use settings::problem::SourceLocation;

@@ -4,9 +4,10 @@
 //! where that is known. Refuses two proofs at once, the secret's ID in place of the secret (facts C, 13), and no proof at all where
 //! the grant belongs to confidential clients only. A certificate is validated in [`certificate`].
 
-use super::application::location_of;
 use crate::config::raw;
 use crate::config::validate::Defaults;
+use crate::credential::application::section::location_of;
+use crate::credential::client_certificate::section as certificate;
 use crate::credential::proof::Proof;
 use crate::credential::{client_secret, federated};
 use crate::secret::Source;
@@ -16,8 +17,6 @@ use settings::problem::SourceLocation;
 use settings::read::{At, Field};
 use settings::safe_text;
 use settings::values::{Choice, Flag, Moment, Text, guid};
-
-mod certificate;
 
 /// The keys of a proof.
 pub struct Keys {

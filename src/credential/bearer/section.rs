@@ -3,10 +3,10 @@
 //! In: the section. Out: the token, and, where it is a JWT, the audience it was made for, so that a token for Microsoft's services is kept from
 //! other hosts like one that is asked for (security rule 21). Refuses text that cannot be sent as a token; warns of one that has expired.
 
-use super::{PartialCredential, ValidatedKind};
 use crate::config::raw;
 use crate::credential::ask::TokenRequestStyle;
 use crate::credential::bearer::BearerSettings;
+use crate::credential::kinds::{PartialCredential, ValidatedKind};
 use crate::credential::{self, Ask, answer};
 use crate::validation::ValidationContext;
 use crate::vault::Value;

@@ -4,11 +4,13 @@
 //! application that asks for itself and proves itself by that token. Refuses what its [`application`] and its [`proof`] refuse, and the
 //! authority of another cloud than the credential's.
 
-use super::{PartialCredential, application, proof};
 use crate::clouds;
 use crate::config::raw;
 use crate::config::validate::Defaults;
+use crate::credential::application::section as application;
 use crate::credential::ask::Permissions;
+use crate::credential::kinds::PartialCredential;
+use crate::credential::proof::section as proof;
 use crate::validation::ValidationContext;
 use settings::problem::SourceLocation;
 use settings::read::{At, Field};

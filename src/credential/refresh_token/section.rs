@@ -7,9 +7,11 @@ use crate::credential::ask::Permissions;
 use crate::validation::{ValidationContext, reference};
 use url::Url;
 
-use super::{PartialCredential, ValidatedKind, application, proof};
 use crate::config::raw;
 use crate::config::validate::Defaults;
+use crate::credential::application::section as application;
+use crate::credential::kinds::{PartialCredential, ValidatedKind};
+use crate::credential::proof::section as proof;
 use crate::credential::refresh_token::StoreLocation;
 use crate::credential::refresh_token::seal::Key;
 use crate::credential::refresh_token::sign_in::Endpoints;

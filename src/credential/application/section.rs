@@ -10,8 +10,8 @@ use crate::validation::ValidationContext;
 use crate::validation::entra::Endpoint;
 use std::collections::BTreeMap;
 
-use super::ValidatedKind;
 use crate::credential::ask;
+use crate::credential::kinds::ValidatedKind;
 use crate::credential::proof::Proof;
 use crate::credential::{self, Application, Ask};
 use settings::problem::SourceLocation;

@@ -3,13 +3,13 @@
 //! In: `certificate` and what goes with it. Out: a [`Proof`], and when the certificate expires. Refuses what does not hold a certificate and its
 //! key, a key that cannot sign as configured, and for Entra ID anything but RSA (facts B1.4): each would be refused at the first call.
 
-use super::{Keys, ValidatedProof};
 use crate::config::raw;
 use crate::config::validate::Defaults;
 use crate::credential::assertion::SigningOptions;
 use crate::credential::certificate::{Algorithm, Certified, Invalid};
 use crate::credential::client_certificate::ClientCertificateSettings;
 use crate::credential::proof::Proof;
+use crate::credential::proof::section::{Keys, ValidatedProof};
 use crate::validation::{ValidationContext, reference};
 use crate::vault::Value;
 use settings::problem::SafeText;

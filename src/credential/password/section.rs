@@ -4,12 +4,14 @@
 //! [`application`] and its [`proof`] refuse, `common` and `consumers` among it. Warns of a password that begins or ends with a blank, and,
 //! once, describes the kind itself.
 
-use super::{PartialCredential, ValidatedKind, application, proof};
 use crate::config::raw;
 use crate::config::validate::Defaults;
 use crate::credential;
+use crate::credential::application::section as application;
 use crate::credential::ask::Permissions;
+use crate::credential::kinds::{PartialCredential, ValidatedKind};
 use crate::credential::password::PasswordSettings;
+use crate::credential::proof::section as proof;
 use crate::validation::{ValidationContext, reference};
 use crate::vault::Value;
 use settings::problem::{Severity, SourceLocation};

@@ -1,43 +1,45 @@
-//! `client_secret:`: client credentials with a shared secret.
+//! `client_certificate:`: client credentials with a certificate.
 //!
-//! In: the section. Out: an application that asks for itself and proves itself by its secret (facts B1.3). Refuses what its
+//! In: the section. Out: an application that asks for itself and proves itself by a signed assertion (facts B1.4). Refuses what its
 //! [`application`] and its [`proof`] refuse.
 
-use super::{PartialCredential, application, proof};
 use crate::config::raw;
 use crate::config::validate::Defaults;
+use crate::credential::application::section as application;
 use crate::credential::ask::Permissions;
+use crate::credential::kinds::PartialCredential;
+use crate::credential::proof::section as proof;
 use crate::validation::ValidationContext;
 use settings::read::{At, Field};
 use settings::safe_text;
 
 pub fn validate(
     context: &mut ValidationContext<'_>,
-    at: At<raw::ClientSecret>,
+    at: At<raw::ClientCertificate>,
     defaults: &Defaults,
 ) -> PartialCredential {
     let owner = at.location;
-    let raw::ClientSecret {
+    let raw::ClientCertificate {
         client_id,
-        secret,
-        next_secret,
-        expires,
+        certificate,
+        passphrase,
+        algorithm,
+        send_chain,
         tenant,
         cloud,
         authority,
         endpoint,
         token_url,
-        client_auth,
         scope,
         resource,
         parameters,
         cae,
     } = at.value;
-    let secret = context.required(
-        secret,
+    let certificate = context.required(
+        certificate,
         &owner,
-        "secret",
-        safe_text!("write e.g. secret: {{ env: FLOWS_SECRET }}"),
+        "certificate",
+        safe_text!("write e.g. certificate: {{ file: /secrets/app.pem }}"),
     );
     let keys = application::Keys {
         client_id,
@@ -54,10 +56,10 @@ pub fn validate(
     let validated = application::validate(context, &owner, keys, Permissions::Application);
     let keys = proof::Keys {
         // A missing one has been reported.
-        secret: secret.map_or(Field::Broken, Field::Given),
-        next_secret,
-        client_auth,
-        expires,
+        certificate: certificate.map_or(Field::Broken, Field::Given),
+        passphrase,
+        algorithm,
+        send_chain,
         ..proof::Keys::silent()
     };
     let proven = proof::validate(context, &owner, keys, false, validated.entra(), defaults);

@@ -16,7 +16,7 @@ use settings::Environment;
 
 pub mod raw;
 mod source;
-pub(crate) mod validate;
+mod validate;
 
 pub use crate::validation::{Certificate, EXPIRES_SOON, Secrets};
 pub use settings::problem::{Problem, Problems, Severity};

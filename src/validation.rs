@@ -100,8 +100,6 @@ pub struct ValidationContext<'r> {
     pub values: digest::Context,
     /// Certificates that are in files.
     pub certificates: Vec<Certificate>,
-    /// Whether the advice against passwords has been given.
-    pub passwords_advised: bool,
     /// What `secrets:` says.
     pub stores: Stores,
     /// Secrets that are read from vaults.

@@ -5,6 +5,8 @@
 
 use std::sync::LazyLock;
 
+use crate::credential::kind::CredentialDefaults;
+use crate::credential::kinds::Credential;
 use crate::validation::entra::EntraDefaults;
 use crate::validation::reference::Source;
 use settings::Named;
@@ -13,17 +15,12 @@ use settings::read::Shape;
 use settings::section;
 use settings::values::{Any, Choice, Delay, Flag, OneOrMore, Size, Span, Text, Whole};
 
-mod credentials;
 mod flows;
 mod words;
 
 pub use crate::identity::methods::{CallerDefaults, CallerSection};
-pub use credentials::{
-    Bearer, ClientCertificate, ClientSecret, Credential, ManagedIdentity, OnBehalfOf, Password,
-    RefreshToken, Store, WorkloadIdentity,
-};
 pub use flows::{Flow, ResponseHeaders, Trigger};
-pub use words::{Algorithm, ClientAuth, Format, Kind, Level, Method, Mode, Responds};
+pub use words::{Format, Kind, Level, Method, Mode, Responds};
 
 section! {
     /// The configuration of a flowgate gateway.
@@ -173,14 +170,11 @@ section! {
     /// What is filled in where an entry says nothing.
     Defaults {
         ..callers: CallerDefaults,
+        ..credentials: CredentialDefaults,
         /// For entra callers and Entra credentials.
         entra: EntraDefaults,
         /// For flows.
         flow: FlowDefaults,
-        /// For credentials with a client secret.
-        client_secret: ClientSecretDefaults,
-        /// For credentials with a certificate.
-        client_certificate: ClientCertificateDefaults,
     }
 }
 
@@ -195,23 +189,5 @@ section! {
         timeout: Span,
         /// Largest body. The service's own limit is 100 MiB.
         body_limit: Size,
-    }
-}
-
-section! {
-    /// For credentials with a client secret.
-    ClientSecretDefaults {
-        /// How client id and secret are sent: `post` in the form, `basic` by HTTP Basic.
-        client_auth: Choice<ClientAuth>,
-    }
-}
-
-section! {
-    /// For credentials with a certificate.
-    ClientCertificateDefaults {
-        /// How assertions are signed.
-        algorithm: Choice<Algorithm>,
-        /// Whether assertions contain the certificate's chain (`x5c`).
-        send_chain: Flag,
     }
 }

@@ -3,6 +3,7 @@
 //! In: [`raw::Document`]. Out: the [`Parts`] of a configuration, and problems. Each struct of the grammar is destructured exhaustively: a key that is read and
 //! validated nowhere does not compile. Where a part is broken the rest is validated all the same, so that every problem is reported at once.
 
+use crate::credential::kind::CredentialDefaults;
 use crate::validation::ValidationContext;
 use crate::validation::entra::EntraDefaults;
 use aws_lc_rs::digest;
@@ -57,7 +58,6 @@ pub(super) fn document(
         secret_reads: Vec::new(),
         values: digest::Context::new(&digest::SHA256),
         certificates: Vec::new(),
-        passwords_advised: false,
         stores: vaults::stores(stores),
         vault_uses: Vec::new(),
         owner: None,
@@ -69,7 +69,8 @@ pub(super) fn document(
     let admin = listener::admin(&mut context, admin, server.as_ref());
     unused_defaults(&mut context);
     let callers = identity::settings::callers(&mut context, callers, caller_defaults);
-    let mut credentials = credentials::credentials(&mut context, credentials, &defaults);
+    let mut credentials =
+        credentials::credentials(&mut context, credentials, &defaults.credentials);
     let vaults = vaults::validate(&mut context, &mut credentials);
     let flow_names = flows.as_ref().map_or_else(Vec::new, |at| {
         let Named(named) = &at.value;
@@ -114,10 +115,9 @@ pub(super) fn document(
 }
 
 /// The `defaults:` section, taken apart once.
-pub(crate) struct Defaults {
-    pub(crate) flow: raw::FlowDefaults,
-    pub(crate) client_secret: raw::ClientSecretDefaults,
-    pub(crate) client_certificate: raw::ClientCertificateDefaults,
+struct Defaults {
+    flow: raw::FlowDefaults,
+    credentials: CredentialDefaults,
 }
 
 impl Defaults {
@@ -126,13 +126,11 @@ impl Defaults {
             entra,
             flow,
             callers,
-            client_secret,
-            client_certificate,
+            credentials,
         } = section.unwrap_or_else(raw::Defaults::silent);
         let own = Self {
             flow: part(flow, raw::FlowDefaults::silent),
-            client_secret: part(client_secret, raw::ClientSecretDefaults::silent),
-            client_certificate: part(client_certificate, raw::ClientCertificateDefaults::silent),
+            credentials,
         };
         (part(entra, EntraDefaults::silent), callers, own)
     }

@@ -11,13 +11,14 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{Request, Response, StatusCode};
 use url::form_urlencoded;
 
-use super::proof::{Presented, Proof, Prover};
+use super::proof::presented::Presented;
+use super::proof::{Proof, Prover};
 use super::source::{AttemptError, Context, Wish};
 use super::{Ask, Claims, Failure, answer};
 use crate::client::{Limits, Reach};
 use crate::diagnosis::{Reason, Subject};
 
-pub mod section;
+pub mod settings;
 
 /// AADSTS numbers of a secret that is wrong or has expired, and of a certificate that is not known (facts B2).
 const PROOF_REFUSED: [u32; 3] = [7_000_215, 7_000_222, 700_027];
@@ -104,14 +105,19 @@ impl Client {
         ask: &Ask,
         wish: &Wish,
     ) -> Result<Response<Bytes>, AttemptError> {
-        let first = self.prover.present(&self.application).await?;
+        let Application {
+            client_id,
+            token_url,
+            ..
+        } = &self.application;
+        let first = self.prover.present(client_id, token_url).await?;
         let refusal = self.post(url, grant, ask, wish, &first).await?;
         if !self.refuses_client(&refusal, grant) {
             return Ok(refusal);
         }
         let mut refused = vec![first];
         while refused.len() < PROOFS
-            && let Some(other) = self.prover.refused(&self.application, &refused).await?
+            && let Some(other) = self.prover.refused(client_id, token_url, &refused).await?
         {
             let answer = self.post(url, grant, ask, wish, &other).await?;
             if self.refuses_client(&answer, grant) {

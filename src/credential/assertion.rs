@@ -10,7 +10,7 @@ use jsonwebtoken::Header;
 use serde_json::json;
 
 use super::certificate::{Algorithm, Certified};
-use super::proof::Presented;
+use super::proof::presented::Presented;
 use crate::clock::{Clock, Random};
 use crate::secret::Secret;
 
@@ -24,7 +24,7 @@ const LIFE: u64 = 300;
 const BEFORE: u64 = 30;
 
 /// How an assertion is signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SigningOptions {
     /// The algorithm.
     pub algorithm: Algorithm,

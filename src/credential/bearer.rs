@@ -8,14 +8,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::grants::{GrantType, Memory};
+use super::grant::GrantType;
 use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use super::{Ask, answer};
 use crate::diagnosis::Reason;
 use crate::secret::Secret;
 use crate::vault::Value;
 
-pub mod section;
+pub mod settings;
 
 /// A fixed token as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -33,6 +33,7 @@ pub(super) struct Bearer {
 
 impl GrantType for Bearer {
     type Settings = BearerSettings;
+    type Memory = ();
 
     const OBTAINED: &'static str = "its fixed token can be read";
 
@@ -42,12 +43,7 @@ impl GrantType for Bearer {
     }
 
     /// Gives the one token there is, whatever is asked for.
-    fn source(
-        settings: &BearerSettings,
-        _: &Ask,
-        context: &Context,
-        _: &Memory,
-    ) -> Arc<dyn Source> {
+    fn source(settings: &BearerSettings, _: &Ask, context: &Context, (): &()) -> Arc<dyn Source> {
         Arc::new(Self {
             settings: settings.clone(),
             context: context.clone(),

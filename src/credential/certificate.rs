@@ -12,23 +12,27 @@ use pkcs8::PrivateKeyInfoRef;
 use serde::Serialize;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::secret::Secret;
 use crate::validity::Validity;
+use settings::words;
 
+mod found;
 mod pem;
 mod pkcs12;
 #[cfg(test)]
 mod tests;
 
-/// How assertions are signed (RFC 7518 section 3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Algorithm {
-    /// RSA-PSS; what Entra ID recommends.
-    Ps256,
-    /// RSA PKCS#1 v1.5.
-    Rs256,
-    /// ECDSA on P-256; not for Entra ID.
-    Es256,
+pub use found::Invalid;
+
+words! {
+    /// How assertions are signed (RFC 7518 section 3.1).
+    Algorithm {
+        /// RSA-PSS; what Entra ID recommends.
+        Ps256 = "PS256",
+        /// RSA PKCS#1 v1.5.
+        Rs256 = "RS256",
+        /// ECDSA on P-256; not for Entra ID.
+        Es256 = "ES256",
+    }
 }
 
 impl Algorithm {
@@ -41,42 +45,6 @@ impl Algorithm {
             Self::Es256 => "ES256",
         }
     }
-}
-
-/// Why a text is no certificate with its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
-    /// Neither PEM nor PKCS#12.
-    #[error("neither PEM nor PKCS#12")]
-    Format,
-    /// No certificate in it.
-    #[error("no certificate")]
-    NoCertificate,
-    /// No private key in it.
-    #[error("no private key")]
-    NoKey,
-    /// The key is encrypted and there is no passphrase.
-    #[error("no passphrase")]
-    NoPassphrase,
-    /// It cannot be decrypted, or its check sum is wrong.
-    #[error("the passphrase does not open it")]
-    Passphrase,
-    /// Encrypted in OpenSSL's old way, by a header in the PEM.
-    #[error("an encryption of the key that is not read")]
-    OldEncryption,
-    /// Another kind of key, or a short one.
-    #[error("a key of another kind")]
-    Key,
-    /// No certificate is that of the key.
-    #[error("the key is not the certificate's")]
-    Mismatch,
-}
-
-/// Certificates and keys as they were found, in DER. No `Debug`: it holds keys.
-#[derive(Default)]
-struct Found {
-    certificates: Vec<Vec<u8>>,
-    keys: Vec<Secret<Vec<u8>>>,
 }
 
 /// A certificate with its key. No `Debug`: it holds the key.

@@ -5,18 +5,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::application::Application;
 use super::assertion::{self, SigningOptions};
 use super::certificate::Certified;
-use super::proof::Presented;
+use super::proof::presented::Presented;
 use super::source::{AttemptError, Context};
 use crate::diagnosis::Reason;
 use crate::metrics::{About, Reporter};
 use crate::secret::Secret;
 use crate::vault::Value;
+use url::Url;
 
-pub mod kind;
-pub mod section;
+pub mod keys;
+pub mod settings;
 
 /// A certificate as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -58,22 +58,22 @@ impl Prover {
 
     pub(super) async fn present(
         &self,
-        application: &Application,
+        client_id: &str,
+        token_url: &Url,
     ) -> Result<Presented, AttemptError> {
         let opened = self.opened().await?;
         let Context { clock, random, .. } = &self.context;
-        let id = &application.client_id;
         assertion::signed(
             &opened.certified,
             self.settings.signing,
-            id,
-            &application.token_url,
+            client_id,
+            token_url,
             clock,
             random,
         )
         .map(|assertion| Presented {
             made_from: Some(opened.text.clone()),
-            ..assertion::presented(id, assertion)
+            ..assertion::presented(client_id, assertion)
         })
         .ok_or(AttemptError::unavailable(Reason::CertificateInvalid, None))
     }
@@ -81,7 +81,8 @@ impl Prover {
     /// Another proof where the vault has a newer certificate than the one that was refused.
     pub(super) async fn refused(
         &self,
-        application: &Application,
+        client_id: &str,
+        token_url: &Url,
         refused: &Presented,
     ) -> Result<Option<Presented>, AttemptError> {
         let Some(text) = &refused.made_from else {
@@ -103,7 +104,7 @@ impl Prover {
                 .map_err(AttemptError::secret)?;
             let _ = secrets.newer(passphrase, &old).await;
         }
-        self.present(application).await.map(Some)
+        self.present(client_id, token_url).await.map(Some)
     }
 
     async fn opened(&self) -> Result<Arc<Opened>, AttemptError> {

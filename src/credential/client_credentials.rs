@@ -5,9 +5,11 @@
 use std::sync::Arc;
 
 use super::application::{Application, Client};
-use super::grants::{GrantType, Memory};
+use super::grant::GrantType;
 use super::source::{Attempt, Context, Source, Wish};
 use super::{Ask, answer};
+
+pub mod settings;
 
 /// Obtains tokens for the application itself.
 fn source(application: &Application, ask: &Ask, context: &Context) -> Arc<dyn Source> {
@@ -24,12 +26,13 @@ pub(super) struct ClientCredentials {
 
 impl GrantType for ClientCredentials {
     type Settings = Application;
+    type Memory = ();
 
     fn identity(settings: &Application) -> Application {
         settings.identity()
     }
 
-    fn source(settings: &Application, ask: &Ask, context: &Context, _: &Memory) -> Arc<dyn Source> {
+    fn source(settings: &Application, ask: &Ask, context: &Context, (): &()) -> Arc<dyn Source> {
         source(settings, ask, context)
     }
 

@@ -12,13 +12,17 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 use url::form_urlencoded;
 
-use super::proof::Presented;
+use super::proof::presented::Presented;
 use super::source::AttemptError;
 use crate::diagnosis::Reason;
 use crate::secret::Secret;
 use crate::vault::{Secrets, Value};
+use ::settings::words;
+use choice::{Choice, Which};
 
-pub mod section;
+pub(super) mod choice;
+pub mod keys;
+pub mod settings;
 
 /// A shared secret as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -31,55 +35,13 @@ pub struct ClientSecretSettings {
     pub client_auth: ClientAuth,
 }
 
-/// How client id and secret travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ClientAuth {
-    /// In the form (`client_secret_post`).
-    Post,
-    /// HTTP Basic (`client_secret_basic`).
-    Basic,
-}
-
-/// One of the two secrets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Which {
-    /// `secret`.
-    #[default]
-    First,
-    /// `next_secret`.
-    Next,
-}
-
-/// One of the two secrets, in one of two spellings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Choice {
-    which: Which,
-    /// HTTP Basic without form-encoding.
-    plain: bool,
-}
-
-impl Choice {
-    /// The secret's key in the configuration.
-    pub(super) const fn key(self) -> &'static str {
-        match self.which {
-            Which::First => "secret",
-            Which::Next => "next_secret",
-        }
-    }
-
-    const fn other_secret(self) -> Self {
-        let which = match self.which {
-            Which::First => Which::Next,
-            Which::Next => Which::First,
-        };
-        Self { which, ..self }
-    }
-
-    const fn other_spelling(self) -> Self {
-        Self {
-            plain: !self.plain,
-            ..self
-        }
+words! {
+    /// How client id and secret travel.
+    ClientAuth {
+        /// In the form (`client_secret_post`).
+        Post = "post",
+        /// HTTP Basic (`client_secret_basic`).
+        Basic = "basic",
     }
 }
 

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::application::Application;
 use super::assertion;
-use super::proof::Presented;
+use super::proof::presented::Presented;
 use super::source::AttemptError;
 use crate::diagnosis::Reason;
 use crate::secret::{self, Secret, Unreadable};
@@ -41,12 +40,9 @@ impl Prover {
         }
     }
 
-    pub(super) async fn present(
-        &self,
-        application: &Application,
-    ) -> Result<Presented, AttemptError> {
+    pub(super) async fn present(&self, client_id: &str) -> Result<Presented, AttemptError> {
         let token = self.token().await?;
-        Ok(assertion::presented(&application.client_id, token))
+        Ok(assertion::presented(client_id, token))
     }
 
     /// The file's token, within the time there is.

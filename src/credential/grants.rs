@@ -1,4 +1,4 @@
-//! The ways the gateway obtains tokens, a row each.
+//! The grants: the ways the gateway obtains tokens, a row each.
 //!
 //! In: each grant's settings, and the type that answers for it in the grant's own file. Out: [`Kind`], one credential's grant with its
 //! settings; whoever wants to know something of it asks the [`GrantType`]. Several kinds of credential may make one grant: with a secret,
@@ -8,68 +8,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::refresh_token::RefreshTokenSettings;
+use super::application::Application;
+use super::ask::Ask;
+use super::bearer::{Bearer, BearerSettings};
+use super::client_credentials::ClientCredentials;
+use super::grant::GrantType;
+use super::managed_identity::{ManagedIdentity, ManagedIdentitySettings};
+use super::on_behalf_of::OnBehalfOf;
+use super::password::{Password, PasswordSettings};
+use super::refresh_token::{RefreshToken, RefreshTokenSettings};
 use super::source::{Context, Source};
-use super::{
-    Application, Ask, bearer, client_credentials, managed_identity, on_behalf_of, password,
-    refresh_token,
-};
-
-/// What the rest of the gateway asks of a grant.
-pub(super) trait GrantType {
-    /// The grant as configured and validated.
-    type Settings: Clone;
-
-    /// What `flowgate doctor` says of a token that it got.
-    const OBTAINED: &'static str = "a token was obtained";
-
-    /// Whose token it is: everything but what merely proves it. A new secret of the same application and account is no other credential
-    /// (security rule 22).
-    fn identity(settings: &Self::Settings) -> Self::Settings;
-
-    /// Where its tokens come from.
-    fn source(
-        settings: &Self::Settings,
-        ask: &Ask,
-        context: &Context,
-        memory: &Memory,
-    ) -> Arc<dyn Source>;
-
-    /// Longest duration of one attempt. `request`: that of one request.
-    fn attempt_limit(request: Duration) -> Duration {
-        request
-    }
-
-    /// The application that asks, where one does.
-    fn application(_: &Self::Settings) -> Option<&Application> {
-        None
-    }
-
-    /// The application that exchanges callers' own tokens, where there is a token for each caller.
-    fn exchanger(_: &Self::Settings) -> Option<&Application> {
-        None
-    }
-
-    /// Where a person signs in, and where that sign-in is kept.
-    fn sign_in(_: &Self::Settings) -> Option<&RefreshTokenSettings> {
-        None
-    }
-}
-
-/// What sources remember as long as the process lives.
-#[derive(Default)]
-pub(super) struct Memory {
-    /// Passwords that were refused.
-    pub(super) refused_passwords: password::Refused,
-}
 
 /// Makes [`Kind`] of its rows, and asks the grant in question.
 macro_rules! grants {
-    ( $( $(#[doc = $doc:literal])+ $variant:ident($settings:ty): $grant:ty, )+ ) => {
+    ( $( $(#[doc = $doc:literal])+ $name:ident: $variant:ident($settings:ty) of $grant:ty, )+ ) => {
         /// The ways the gateway can obtain tokens. Two credentials share tokens only when all of it is equal (security rule 22), so every
         /// setting down to the last is compared and hashed.
         #[derive(Clone, PartialEq, Eq, Hash)]
         pub enum Kind { $( $(#[doc = $doc])+ $variant($settings), )+ }
+
+        /// What sources remember as long as the process lives, by grant.
+        #[derive(Default)]
+        pub(super) struct Memory { $( $name: <$grant as GrantType>::Memory, )+ }
 
         impl Kind {
             /// Whose token it is: everything but what merely proves it.
@@ -78,7 +38,7 @@ macro_rules! grants {
             }
 
             pub(super) fn source(&self, ask: &Ask, context: &Context, memory: &Memory) -> Arc<dyn Source> {
-                match self { $( Self::$variant(own) => <$grant>::source(own, ask, context, memory), )+ }
+                match self { $( Self::$variant(own) => <$grant>::source(own, ask, context, &memory.$name), )+ }
             }
 
             pub(super) fn attempt_limit(&self, request: Duration) -> Duration {
@@ -97,12 +57,6 @@ macro_rules! grants {
                 match self { $( Self::$variant(own) => <$grant>::exchanger(own), )+ }
             }
 
-            /// Where a person signs in, and where that sign-in is kept.
-            #[must_use]
-            pub fn sign_in(&self) -> Option<&RefreshTokenSettings> {
-                match self { $( Self::$variant(own) => <$grant>::sign_in(own), )+ }
-            }
-
             /// What is to be said of a token that was obtained.
             #[must_use]
             pub fn obtained(&self) -> &'static str {
@@ -114,15 +68,30 @@ macro_rules! grants {
 
 grants! {
     /// OAuth 2.0 client credentials: the application for itself, whatever its proof.
-    ClientCredentials(Application): client_credentials::ClientCredentials,
+    client_credentials: ClientCredentials(Application) of ClientCredentials,
     /// Resource owner password credentials: a user's name and password.
-    Password(password::PasswordSettings): password::Password,
+    password: Password(PasswordSettings) of Password,
     /// The identity the platform gives the machine.
-    ManagedIdentity(managed_identity::ManagedIdentitySettings): managed_identity::ManagedIdentity,
+    managed_identity: ManagedIdentity(ManagedIdentitySettings) of ManagedIdentity,
     /// One fixed token.
-    Bearer(bearer::BearerSettings): bearer::Bearer,
+    bearer: Bearer(BearerSettings) of Bearer,
     /// On-behalf-of: the caller's own token, exchanged by the application.
-    OnBehalfOf(Application): on_behalf_of::OnBehalfOf,
+    on_behalf_of: OnBehalfOf(Application) of OnBehalfOf,
     /// A refresh token that a person's sign-in left in a store.
-    RefreshToken(Box<RefreshTokenSettings>): refresh_token::RefreshToken,
+    refresh_token: RefreshToken(Box<RefreshTokenSettings>) of RefreshToken,
+}
+
+impl Kind {
+    /// Where a person signs in, and where that sign-in is kept.
+    #[must_use]
+    pub fn sign_in(&self) -> Option<&RefreshTokenSettings> {
+        match self {
+            Self::RefreshToken(own) => Some(own),
+            Self::ClientCredentials(_)
+            | Self::Password(_)
+            | Self::ManagedIdentity(_)
+            | Self::Bearer(_)
+            | Self::OnBehalfOf(_) => None,
+        }
+    }
 }

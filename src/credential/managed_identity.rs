@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::grants::{GrantType, Memory};
+use super::grant::GrantType;
 use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use super::{Ask, answer};
 use crate::client::{FetchError, Limits, Reach, answered};
@@ -22,7 +22,7 @@ use crate::secret::Secret;
 
 mod arc;
 
-pub mod section;
+pub mod settings;
 
 /// Where the gateway runs and whose token it takes, as configured and found in the environment.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -86,6 +86,7 @@ pub(super) struct ManagedIdentity(Arc<Asker>);
 
 impl GrantType for ManagedIdentity {
     type Settings = ManagedIdentitySettings;
+    type Memory = ();
 
     /// A machine has no proof.
     fn identity(settings: &ManagedIdentitySettings) -> ManagedIdentitySettings {
@@ -96,7 +97,7 @@ impl GrantType for ManagedIdentity {
         settings: &ManagedIdentitySettings,
         ask: &Ask,
         context: &Context,
-        _: &Memory,
+        (): &(),
     ) -> Arc<dyn Source> {
         source(settings, ask, context)
     }

@@ -17,18 +17,20 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::application::{Application, Client};
-use super::claims::Claims;
-use super::grants::{GrantType, Memory};
+use super::grant::GrantType;
 use super::source::{Attempt, AttemptError, Context, Source, Wish};
 use super::token_cache_entry::{Deps, Owner, TokenCacheEntry};
 use super::{Ask, Failure, answer};
-use crate::diagnosis::{ProviderError, Reason, Subject};
+use crate::diagnosis::{ProviderError, Subject};
 use crate::identity::Assertion;
 
+pub mod need;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 mod throttle;
 
+pub use need::Need;
 pub use throttle::Throttle;
 
 /// Most callers whose tokens one exchange keeps; those not used of late leave first. A user's token with its claims takes about 10 KB,
@@ -37,32 +39,6 @@ const CALLERS: u64 = 10_000;
 
 /// An assertion with less life than this is not exchanged.
 const SHORTEST: Duration = Duration::from_secs(1);
-
-/// What only the caller, or the user behind it, can fix.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// To sign in again, with these claims where the provider or the upstream demands any.
-    SignIn(Option<Claims>),
-    /// The user, or an administrator, has to allow the gateway's application to do this in the user's name.
-    Consent,
-    /// A token that is still valid.
-    Fresh,
-    /// A user's token: an application has nobody to be represented.
-    User,
-}
-
-impl Need {
-    /// For log and metrics.
-    #[must_use]
-    pub const fn reason(&self) -> Reason {
-        match self {
-            Self::SignIn(_) => Reason::InteractionRequired,
-            Self::Consent => Reason::ConsentRequired,
-            Self::Fresh => Reason::AssertionExpired,
-            Self::User => Reason::NotAUser,
-        }
-    }
-}
 
 /// One credential's exchange of callers' tokens, for one audience.
 pub struct Exchange {
@@ -216,12 +192,13 @@ pub(super) struct OnBehalfOf;
 
 impl GrantType for OnBehalfOf {
     type Settings = Application;
+    type Memory = ();
 
     fn identity(settings: &Application) -> Application {
         settings.identity()
     }
 
-    fn source(_: &Application, _: &Ask, _: &Context, _: &Memory) -> Arc<dyn Source> {
+    fn source(_: &Application, _: &Ask, _: &Context, (): &()) -> Arc<dyn Source> {
         Arc::new(Self)
     }
 

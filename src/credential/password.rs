@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::application::{Application, Client};
-use super::grants::{GrantType, Memory};
+use super::grant::GrantType;
 use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
 use crate::diagnosis::{Reason, Subject};
@@ -19,7 +19,7 @@ mod refused;
 pub use refused::Refused;
 use refused::Tried;
 
-pub mod section;
+pub mod settings;
 
 /// An account and the application that signs in with it, as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -72,6 +72,7 @@ pub(super) struct Password {
 
 impl GrantType for Password {
     type Settings = PasswordSettings;
+    type Memory = Refused;
 
     fn identity(settings: &PasswordSettings) -> PasswordSettings {
         settings.identity()
@@ -81,9 +82,9 @@ impl GrantType for Password {
         settings: &PasswordSettings,
         ask: &Ask,
         context: &Context,
-        memory: &Memory,
+        refused: &Refused,
     ) -> Arc<dyn Source> {
-        source(settings, ask, context, &memory.refused_passwords)
+        source(settings, ask, context, refused)
     }
 
     fn application(settings: &PasswordSettings) -> Option<&Application> {
@@ -120,7 +121,11 @@ impl Password {
     /// One request, unless this very password was refused a while ago.
     async fn sign_in(&self, password: &Secret<String>, wish: &Wish) -> Result<Grant, AttemptError> {
         let clock = &self.client.context().clock;
-        let tried = Tried::new(&self.settings, password);
+        let tried = Tried::new(
+            &self.settings.application,
+            &self.settings.username,
+            password,
+        );
         if let Some(error) = self.refused.recall(&tried, clock.since_epoch()) {
             return Err(error);
         }

@@ -4,14 +4,15 @@
 //! been rolled over, an assertion lives for minutes (facts B1.1, RFC 6749 section 2.3). After the provider refused one, another, where
 //! there is another. Refuses when what it needs cannot be read.
 
-use http::HeaderValue;
-
-use super::application::Application;
+use super::client_secret::choice::Choice;
 use super::source::{AttemptError, Context};
 use super::{client_certificate, client_secret, federated};
 use crate::secret::Secret;
+use presented::Presented;
+use url::Url;
 
-pub mod section;
+pub(super) mod presented;
+pub mod settings;
 
 /// The ways of proof.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -26,32 +27,20 @@ pub enum Proof {
     Nothing,
 }
 
+/// A proof, and when it ends.
+pub struct ValidatedProof {
+    /// The proof.
+    pub proof: Proof,
+    /// Unix seconds at which it expires, where that is known.
+    pub expires: Option<u64>,
+}
+
 /// A proof at work.
 pub(super) enum Prover {
     Secret(client_secret::Prover),
     Certificate(client_certificate::Prover),
     Federated(federated::Prover),
     Nothing,
-}
-
-/// What goes into one request.
-#[derive(Default)]
-pub(super) struct Presented {
-    /// Form fields, `client_id` among them unless it travels in the header.
-    pub(super) fields: Vec<(&'static str, Secret<String>)>,
-    /// `Authorization`, marked sensitive.
-    pub(super) authorization: Option<HeaderValue>,
-    /// The secret or certificate it was made from.
-    pub(super) made_from: Option<Secret<String>>,
-    /// Which one it is, where the proof has several.
-    pub(super) choice: client_secret::Choice,
-}
-
-impl Presented {
-    /// Whether it would be the same request.
-    pub(super) fn same(&self, other: &Self) -> bool {
-        self.fields == other.fields && self.authorization == other.authorization
-    }
 }
 
 impl Prover {
@@ -74,14 +63,15 @@ impl Prover {
     /// The proof for one request.
     pub(super) async fn present(
         &self,
-        application: &Application,
+        client_id: &str,
+        token_url: &Url,
     ) -> Result<Presented, AttemptError> {
         match self {
-            Self::Secret(prover) => prover.present(&application.client_id).await,
-            Self::Certificate(prover) => prover.present(application).await,
-            Self::Federated(prover) => prover.present(application).await,
+            Self::Secret(prover) => prover.present(client_id).await,
+            Self::Certificate(prover) => prover.present(client_id, token_url).await,
+            Self::Federated(prover) => prover.present(client_id).await,
             Self::Nothing => Ok(Presented {
-                fields: vec![("client_id", Secret::new(application.client_id.clone()))],
+                fields: vec![("client_id", Secret::new(client_id.to_owned()))],
                 ..Presented::default()
             }),
         }
@@ -91,13 +81,14 @@ impl Prover {
     /// none. A newer version of what is kept in a vault comes before `next_secret`.
     pub(super) async fn refused(
         &self,
-        application: &Application,
+        client_id: &str,
+        token_url: &Url,
         refused: &[Presented],
     ) -> Result<Option<Presented>, AttemptError> {
         match self {
-            Self::Secret(prover) => prover.refused(&application.client_id, refused).await,
+            Self::Secret(prover) => prover.refused(client_id, refused).await,
             Self::Certificate(prover) => match refused {
-                [refused] => prover.refused(application, refused).await,
+                [refused] => prover.refused(client_id, token_url, refused).await,
                 _ => Ok(None),
             },
             Self::Federated(_) | Self::Nothing => Ok(None),
@@ -105,7 +96,7 @@ impl Prover {
     }
 
     /// Notes that the provider took `accepted` after it refused another: it comes first from now on. What did before, where that is news.
-    pub(super) fn prefer(&self, accepted: &Presented) -> Option<client_secret::Choice> {
+    pub(super) fn prefer(&self, accepted: &Presented) -> Option<Choice> {
         match self {
             Self::Secret(prover) => prover.prefer(accepted.choice),
             Self::Certificate(_) | Self::Federated(_) | Self::Nothing => None,

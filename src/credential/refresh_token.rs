@@ -10,21 +10,22 @@
 //! takes each token once the one before it is tried, and then a person has to sign in again.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::application::{Application, Client};
-use super::grants::{GrantType, Memory};
+use super::grant::GrantType;
 use super::source::{Attempt, AttemptError, Context, Grant, Source, Wish};
 use super::{Ask, Failure, answer};
 use crate::diagnosis::{Reason, Subject};
 use crate::metrics::{About, Reporter};
 use crate::secret::Secret;
-use crate::vault::{Address, Value};
+use crate::vault::Address;
 
+pub mod account;
+pub mod configured;
 pub mod error;
 pub mod in_vault;
 pub mod record;
@@ -32,13 +33,15 @@ pub mod seal;
 pub mod sign_in;
 pub mod store;
 
+use account::entra_account;
+pub use configured::{RefreshTokenSettings, StoreLocation};
 use error::StoreError;
 use in_vault::VaultLock;
-use record::{Account, Record};
+use record::Record;
 use seal::{Key, Owner, Seal};
 use store::{PendingWrite, Stamp, Step, Store};
 
-pub mod section;
+pub mod settings;
 
 /// How long Entra ID keeps an unused refresh token (facts B1.8).
 pub const INACTIVE: Duration = Duration::from_hours(90 * 24);
@@ -57,61 +60,7 @@ const VAULT_LOOK: Duration = Duration::from_secs(5);
 /// version there ever was.
 const REWRITE: Duration = Duration::from_hours(24);
 
-/// The credential as configured and validated.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct RefreshTokenSettings {
-    /// The credential's name: part of what the store is bound to.
-    pub credential: Arc<str>,
-    /// Who redeems.
-    pub application: Application,
-    /// What the credential itself asks for: part of what the store is bound to. `None`: the flows say it.
-    pub scope: Option<Ask>,
-    /// Where the token is kept.
-    pub store: StoreLocation,
-    /// Its key.
-    pub store_key: Value,
-    /// Where a person signs in.
-    pub sign_in: sign_in::Endpoints,
-}
-
-/// Where a token is kept.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub enum StoreLocation {
-    /// In a file of ours.
-    File(PathBuf),
-    /// In Azure Key Vault.
-    Vault(Address),
-}
-
 impl RefreshTokenSettings {
-    /// The same without what proves it: the store says whose tokens they are, its key does not. Exhaustive, so that a new field has to be
-    /// thought about here.
-    fn identity(&self) -> Self {
-        let Self {
-            credential,
-            application,
-            scope,
-            store,
-            store_key: _,
-            sign_in: _, // Where a person signs in.
-        } = self;
-        Self {
-            credential: Arc::clone(credential),
-            application: application.identity(),
-            scope: scope.clone(),
-            store: match store {
-                StoreLocation::File(file) => StoreLocation::File(file.clone()),
-                // The same secret, whoever reads it.
-                StoreLocation::Vault(address) => StoreLocation::Vault(Address {
-                    reader: "".into(),
-                    ..address.clone()
-                }),
-            },
-            store_key: Value::Fixed(Secret::new(String::new())),
-            sign_in: sign_in::Endpoints::default(),
-        }
-    }
-
     /// The store's seal, with the key as it is now.
     async fn seal(&self, context: &Context) -> Result<Seal, AttemptError> {
         let unusable = |reason| AttemptError::from(Failure::Unusable { reason });
@@ -174,6 +123,7 @@ pub(super) struct RefreshToken(Arc<Inner>);
 
 impl GrantType for RefreshToken {
     type Settings = RefreshTokenSettings;
+    type Memory = ();
 
     fn identity(settings: &RefreshTokenSettings) -> RefreshTokenSettings {
         settings.identity()
@@ -183,7 +133,7 @@ impl GrantType for RefreshToken {
         settings: &RefreshTokenSettings,
         ask: &Ask,
         context: &Context,
-        _: &Memory,
+        (): &(),
     ) -> Arc<dyn Source> {
         source(settings, ask, context)
     }
@@ -194,10 +144,6 @@ impl GrantType for RefreshToken {
 
     fn application(settings: &RefreshTokenSettings) -> Option<&Application> {
         Some(&settings.application)
-    }
-
-    fn sign_in(settings: &RefreshTokenSettings) -> Option<&RefreshTokenSettings> {
-        Some(settings)
     }
 }
 
@@ -303,7 +249,7 @@ impl Inner {
         }
         let now = context.clock.unix();
         if let (Some(had), Some(claims)) = (&last.account, &grant.claims)
-            && let Some(got) = sign_in::entra_account(claims)
+            && let Some(got) = entra_account(claims)
             && !got.same(had)
         {
             return Err(person(Reason::AccountChanged));

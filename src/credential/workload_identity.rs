@@ -1,79 +1,84 @@
 //! `workload_identity:`: client credentials with another issuer's token.
 //!
 //! In: the section, and the variables that the webhook of Azure Workload Identity sets where a key is left out (facts B1.5). Out: an
-//! application that asks for itself and proves itself by that token. Refuses what its [`application`] and its [`proof`] refuse, and the
-//! authority of another cloud than the credential's.
+//! application that asks for itself ([`client_credentials`]) and proves itself by that token ([`super::federated`]). Refuses what its
+//! application refuses, and the authority of another cloud than the credential's.
 
-use crate::clouds;
-use crate::config::raw;
-use crate::config::validate::Defaults;
-use crate::credential::application::section as application;
-use crate::credential::ask::Permissions;
-use crate::credential::kinds::PartialCredential;
-use crate::credential::proof::section as proof;
-use crate::validation::ValidationContext;
 use settings::problem::SourceLocation;
 use settings::read::{At, Field};
-use settings::safe_text;
 use settings::values::Text;
+use settings::{safe_text, section};
 
-pub fn validate(
-    context: &mut ValidationContext<'_>,
-    at: At<raw::WorkloadIdentity>,
-    defaults: &Defaults,
-) -> PartialCredential {
-    let owner = at.location;
-    let raw::WorkloadIdentity {
-        client_id,
-        token_file,
-        tenant,
-        cloud,
-        authority,
-        endpoint,
-        scope,
-        resource,
-        cae,
-    } = at.value;
-    let client_id = or_variable(context, &owner, client_id, "client_id", "AZURE_CLIENT_ID");
-    let tenant = match variable(context, &owner, "AZURE_TENANT_ID") {
-        Some(at) => tenant.or(&Field::Given(at)),
-        // The defaults may have one.
-        None if !context.entra.tenant.absent() => tenant,
-        None => or_variable(context, &owner, tenant, "tenant", "AZURE_TENANT_ID"),
-    };
-    let token_file = or_variable(
-        context,
-        &owner,
-        token_file,
-        "token_file",
-        "AZURE_FEDERATED_TOKEN_FILE",
-    );
-    let authority = if authority.absent() && cloud.absent() {
-        host(context, &owner)
-    } else {
-        authority
-    };
-    let keys = application::Keys {
-        client_id,
-        tenant,
-        cloud,
-        authority,
-        endpoint,
-        token_url: Field::Absent,
-        scope,
-        resource,
-        parameters: Field::Absent,
-        cae,
-    };
-    let validated = application::validate(context, &owner, keys, Permissions::Application);
-    let keys = proof::Keys {
-        federated_token_file: token_file,
-        ..proof::Keys::silent()
-    };
-    let proven = proof::validate(context, &owner, keys, false, validated.entra(), defaults);
-    let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
-    let (style, application) = validated.with(proof);
-    (style, application::for_itself(application, expires))
+use super::application::settings::{ApplicationKeys, ClientKeys, OtherServerKeys, RequestKeys};
+use super::client_credentials;
+use super::kind::{CredentialDefaults, CredentialKind, PartialCredential};
+use super::proof::settings::ProofKeys;
+use crate::clouds;
+use crate::validation::ValidationContext;
+
+section! {
+    /// OAuth 2.0 client credentials at Entra ID with another issuer's token.
+    WorkloadIdentity {
+        ..request: RequestKeys,
+        /// Client id of the application or managed identity. Default: `AZURE_CLIENT_ID`.
+        client_id: Text,
+        /// File with the issuer's token; read again for each request. Default: `AZURE_FEDERATED_TOKEN_FILE`.
+        token_file: Text,
+        /// Tenant id or one of its domains. Default: `AZURE_TENANT_ID`, else `defaults.entra.tenant`.
+        tenant: Text,
+        /// Address of a sovereign or simulated Entra ID. Default: `AZURE_AUTHORITY_HOST`, else the cloud's.
+        authority: Text,
+    }
+}
+
+impl CredentialKind for WorkloadIdentity {
+    fn validate(
+        self,
+        owner: &SourceLocation,
+        context: &mut ValidationContext<'_>,
+        defaults: &CredentialDefaults,
+    ) -> PartialCredential {
+        let Self {
+            request,
+            client_id,
+            token_file,
+            tenant,
+            authority,
+        } = self;
+        let client_id = or_variable(context, owner, client_id, "client_id", "AZURE_CLIENT_ID");
+        let tenant = match variable(context, owner, "AZURE_TENANT_ID") {
+            Some(at) => tenant.or(&Field::Given(at)),
+            // The defaults may have one.
+            None if !context.entra.tenant.absent() => tenant,
+            None => or_variable(context, owner, tenant, "tenant", "AZURE_TENANT_ID"),
+        };
+        let token_file = or_variable(
+            context,
+            owner,
+            token_file,
+            "token_file",
+            "AZURE_FEDERATED_TOKEN_FILE",
+        );
+        let authority = if authority.absent() && request.cloud.absent() {
+            host(context, owner)
+        } else {
+            authority
+        };
+        let keys = ClientKeys {
+            application: ApplicationKeys {
+                request,
+                client_id,
+                tenant,
+                authority,
+            },
+            server: OtherServerKeys::silent(),
+            proof: ProofKeys {
+                federated_token_file: token_file,
+                ..ProofKeys::silent()
+            },
+        };
+        client_credentials::settings::validate(keys, owner, context, defaults)
+    }
 }
 
 /// What a variable says, at the section's place.

@@ -4,6 +4,7 @@
 //! table for each section, named `keys of PATH`, mandatory keys first. A text that ends in `Default: …` says what is not a fixed value.
 
 use flowgate::config::{json_schema, raw};
+use flowgate::credential::kinds::Credential;
 use serde_json::Value as Json;
 
 use super::tables::{code, table};
@@ -28,7 +29,7 @@ pub fn all() -> Vec<(String, String)> {
 fn later() -> String {
     let sections = [
         ("callers", raw::CallerSection::LATER),
-        ("credentials", raw::Credential::LATER),
+        ("credentials", Credential::LATER),
         ("flows", raw::Flow::LATER),
         ("server", raw::Server::LATER),
         ("server.tls", raw::Tls::LATER),

@@ -83,6 +83,21 @@ impl<T> Field<T> {
         }
     }
 
+    /// Where it is, if it is given.
+    #[must_use]
+    pub fn location(&self) -> Option<&SourceLocation> {
+        self.as_ref().map(|at| &at.location)
+    }
+
+    /// What `check` makes of the value; `Some(None)` where the key is not there, `None` where it is broken.
+    pub fn optional<U>(self, check: impl FnOnce(At<T>) -> Option<U>) -> Option<Option<U>> {
+        match self {
+            Self::Absent => Some(None),
+            Self::Broken => None,
+            Self::Given(at) => check(at).map(Some),
+        }
+    }
+
     /// Whether the key is not there at all.
     #[must_use]
     pub fn absent(&self) -> bool {
@@ -230,6 +245,31 @@ impl Reader {
     /// Notes an error.
     pub fn error_at(&mut self, location: &SourceLocation, message: SafeText, fix: SafeText) {
         self.note(Severity::Error, location, message, fix, None);
+    }
+
+    /// Notes a mistake, and gives no value.
+    pub fn refuse<T>(
+        &mut self,
+        location: &SourceLocation,
+        message: SafeText,
+        fix: SafeText,
+    ) -> Option<T> {
+        self.error_at(location, message, fix);
+        None
+    }
+
+    /// Notes something, unless it has been noted elsewhere in the same words.
+    pub fn note_once(
+        &mut self,
+        severity: Severity,
+        location: &SourceLocation,
+        message: SafeText,
+        fix: SafeText,
+    ) {
+        let same = |one: &Problem| one.message.as_str() == message.as_str();
+        if !self.problems.iter().any(same) {
+            self.note(severity, location, message, fix, None);
+        }
     }
 
     /// Notes a warning.

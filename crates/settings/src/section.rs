@@ -112,7 +112,7 @@ macro_rules! section {
 macro_rules! words {
     ( $(#[doc = $about:literal])+ $name:ident { $( $(#[doc = $doc:literal])+ $variant:ident = $word:literal, )+ } ) => {
         $(#[doc = $about])+
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $name { $( $(#[doc = $doc])+ $variant, )+ }
 
         impl $crate::values::Vocabulary for $name {

@@ -4,6 +4,7 @@
 //! and repeated only where one was meant: else it may be a secret in the wrong place.
 
 use crate::problem::{Name, SafeText};
+use crate::safe_text;
 
 /// The known word that was probably meant.
 pub fn closest<'k>(
@@ -51,6 +52,15 @@ pub fn slip(given: &str) -> Option<SafeText> {
 #[must_use]
 pub fn listed(words: &[&'static str]) -> SafeText {
     SafeText::checked(words.join(", "))
+}
+
+/// Words of ours to choose from: `a, b or c`.
+#[must_use]
+pub fn either(words: &[&'static str]) -> SafeText {
+    match words {
+        [others @ .., last] if !others.is_empty() => safe_text!("{} or {}", listed(others), *last),
+        _ => listed(words),
+    }
 }
 
 /// How many letters have to change (Levenshtein), ignoring case and the choice between `-` and `_`.

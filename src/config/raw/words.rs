@@ -23,28 +23,6 @@ words! {
 }
 
 words! {
-    /// How id and secret travel.
-    ClientAuth {
-        /// In the form.
-        Post = "post",
-        /// HTTP Basic.
-        Basic = "basic",
-    }
-}
-
-words! {
-    /// How assertions are signed.
-    Algorithm {
-        /// RSA-PSS.
-        Ps256 = "PS256",
-        /// RSA PKCS#1 v1.5.
-        Rs256 = "RS256",
-        /// ECDSA on P-256.
-        Es256 = "ES256",
-    }
-}
-
-words! {
     /// What answers at a flow's URL.
     Kind {
         /// A Power Automate flow.

@@ -1,18 +1,16 @@
 //! `credentials:`: how the gateway proves itself.
 //!
 //! In: the entries, each of exactly one kind. Out: each credential's settings in the order of their names, and what the flows need to know
-//! to decide what to ask it for. Each kind is validated in a file of its own; what they share, the application at a token endpoint and
-//! how it proves itself, in `application` and `proof`. Refuses an entry of no kind or of two.
+//! to decide what to ask it for. Each kind validates its own section (`credential::kinds`). Refuses two credentials that keep their
+//! tokens in one place.
 
-use super::Defaults;
 use crate::clouds;
 use crate::config::Part;
-use crate::config::raw;
 use crate::credential;
-use crate::credential::application::section as application;
 use crate::credential::ask;
 use crate::credential::ask::TokenRequestStyle;
-use crate::credential::kinds::PartialCredential;
+use crate::credential::kind::CredentialDefaults;
+use crate::credential::kinds::Credential;
 use crate::credential::refresh_token::StoreLocation;
 use crate::validation::ValidationContext;
 use settings::Named;
@@ -20,9 +18,9 @@ use settings::problem::{Name, SourceLocation};
 use settings::read::{At, Field};
 use settings::safe_text;
 
-mod on_behalf_of;
+mod exchange;
 
-pub use on_behalf_of::lent;
+pub use exchange::lent;
 
 /// Every credential, in the order of their names.
 pub struct Credentials(pub Vec<ValidatedCredential>);
@@ -45,13 +43,7 @@ pub struct ValidatedCredential {
 impl ValidatedCredential {
     /// The client id of the application it proves itself as, where it is one.
     pub fn client_id(&self) -> Option<&str> {
-        let application = match &self.settings.as_ref()?.kind {
-            credential::Kind::ClientCredentials(application)
-            | credential::Kind::OnBehalfOf(application) => application,
-            credential::Kind::Password(settings) => &settings.application,
-            credential::Kind::RefreshToken(settings) => &settings.application,
-            credential::Kind::ManagedIdentity(_) | credential::Kind::Bearer(_) => return None,
-        };
+        let application = self.settings.as_ref()?.kind.application()?;
         Some(&application.client_id)
     }
 }
@@ -71,8 +63,8 @@ impl Credentials {
 /// Validates `credentials:`.
 pub fn credentials(
     context: &mut ValidationContext<'_>,
-    section: Field<Named<raw::Credential>>,
-    defaults: &Defaults,
+    section: Field<Named<Credential>>,
+    defaults: &CredentialDefaults,
 ) -> Credentials {
     let named = section.given().map(|at| at.value.0).unwrap_or_default();
     let validated = named
@@ -91,9 +83,7 @@ pub fn credentials(
                 );
             }
             context.owner = Some(name.shared());
-            let exchanges = field
-                .as_ref()
-                .is_some_and(|at| !at.value.on_behalf_of.absent());
+            let exchanges = field.as_ref().is_some_and(|at| at.value.exchanges());
             let (style, settings) = field
                 .given()
                 .map_or((None, None), |at| validate(context, &name, at, defaults));
@@ -117,17 +107,11 @@ pub fn credentials(
 fn own_stores(context: &mut ValidationContext<'_>, credentials: &Credentials) {
     let mut seen: Vec<StoreLocation> = Vec::new();
     for one in &credentials.0 {
-        let Some(credential::Kind::RefreshToken(settings)) =
-            one.settings.as_ref().map(|settings| &settings.kind)
-        else {
+        let settings = one.settings.as_ref();
+        let Some(sign_in) = settings.and_then(|settings| settings.kind.sign_in()) else {
             continue;
         };
-        let mut store = settings.store.clone();
-        if let StoreLocation::Vault(address) = &mut store {
-            // The same secret, whoever reads it; a vault's names have no case.
-            address.reader = "".into();
-            address.name.make_ascii_lowercase();
-        }
+        let store = sign_in.store.identity();
         if seen.contains(&store)
             && let Some(location) = &one.location
         {
@@ -144,13 +128,13 @@ fn own_stores(context: &mut ValidationContext<'_>, credentials: &Credentials) {
 fn validate(
     context: &mut ValidationContext<'_>,
     name: &Name,
-    at: At<raw::Credential>,
-    defaults: &Defaults,
+    at: At<Credential>,
+    defaults: &CredentialDefaults,
 ) -> (
     Option<TokenRequestStyle>,
     Option<credential::CredentialSettings>,
 ) {
-    let (style, validated_kind) = kind(context, name, at, defaults);
+    let (style, validated_kind) = Credential::validate(at, context, defaults);
     let settings = style
         .as_ref()
         .zip(validated_kind)
@@ -167,78 +151,6 @@ fn validate(
             }
         });
     (style, settings)
-}
-
-fn kind(
-    context: &mut ValidationContext<'_>,
-    name: &Name,
-    at: At<raw::Credential>,
-    defaults: &Defaults,
-) -> PartialCredential {
-    let raw::Credential {
-        client_secret,
-        client_certificate,
-        workload_identity,
-        password,
-        managed_identity,
-        bearer,
-        on_behalf_of,
-        refresh_token,
-    } = at.value;
-    let locations = [
-        application::location_of(&client_secret),
-        application::location_of(&client_certificate),
-        application::location_of(&workload_identity),
-        application::location_of(&on_behalf_of),
-        application::location_of(&password),
-        application::location_of(&managed_identity),
-        application::location_of(&bearer),
-        application::location_of(&refresh_token),
-    ];
-    let none = locations.iter().all(Option::is_none);
-    let given: Vec<SourceLocation> = locations.into_iter().flatten().collect();
-    if let [_, second, ..] = given.as_slice() {
-        context.reader.error_at(
-            second,
-            safe_text!("this credential has two kinds"),
-            safe_text!(
-                "keep one; another way to prove the gateway's identity is another credential"
-            ),
-        );
-        return (None, None);
-    }
-    if none {
-        context.reader.error_at(
-            &at.location,
-            safe_text!("this credential has no kind that is built"),
-            safe_text!("give it client_secret, client_certificate, workload_identity, managed_identity, password, refresh_token, on_behalf_of or bearer"),
-        );
-    }
-    if let Field::Given(at) = client_secret {
-        return credential::client_secret::section::validate(context, at, defaults);
-    }
-    if let Field::Given(at) = client_certificate {
-        return credential::client_certificate::kind::validate(context, at, defaults);
-    }
-    if let Field::Given(at) = workload_identity {
-        return credential::workload_identity::validate(context, at, defaults);
-    }
-    if let Field::Given(at) = password {
-        return credential::password::section::validate(context, at, defaults);
-    }
-    if let Field::Given(at) = managed_identity {
-        return credential::managed_identity::section::validate(context, at);
-    }
-    if let Field::Given(at) = bearer {
-        return credential::bearer::section::validate(context, at);
-    }
-    if let Field::Given(at) = on_behalf_of {
-        return on_behalf_of::validate(context, at, defaults);
-    }
-    if let Field::Given(at) = refresh_token {
-        return credential::refresh_token::section::validate(context, &name.shared(), at, defaults);
-    }
-    (None, None)
 }
 
 /// Notes credentials no flow uses: one file of shared ones may serve several environments. `used`: by position.

@@ -7,7 +7,7 @@
 use pkcs8::EncryptedPrivateKeyInfoRef;
 use x509_parser::pem::Pem;
 
-use super::{Found, Invalid};
+use super::found::{Found, Invalid};
 use crate::secret::Secret;
 
 pub(super) fn read(text: &str, passphrase: Option<&str>) -> Result<Found, Invalid> {

@@ -8,7 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use p12_keystore::Pkcs12Archive;
 use p12_keystore::error::Error;
 
-use super::{Found, Invalid};
+use super::found::{Found, Invalid};
 use crate::secret::Secret;
 
 /// With or without padding.

@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::PasswordSettings;
 use crate::clock::Span;
 use crate::credential::Failure;
 use crate::credential::application::Application;
@@ -32,10 +31,14 @@ pub struct Tried {
 }
 
 impl Tried {
-    pub(super) fn new(settings: &PasswordSettings, password: &Secret<String>) -> Self {
+    pub(super) fn new(
+        application: &Application,
+        username: &str,
+        password: &Secret<String>,
+    ) -> Self {
         Self {
-            application: settings.application.clone(),
-            username: settings.username.clone(),
+            application: application.clone(),
+            username: username.to_owned(),
             password: password.clone(),
         }
     }

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::account::Account;
 use super::error::StoreError;
 use crate::secret::Secret;
 
@@ -23,25 +24,6 @@ pub struct Record {
     pub signed_in: u64,
     /// Unix seconds of the last successful renewal, or of the sign-in.
     pub last_used: u64,
-}
-
-/// Who signed in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// Entra ID's `tid`; `iss` elsewhere.
-    pub realm: String,
-    /// Entra ID's `oid`; `sub` elsewhere.
-    pub subject: String,
-    /// For people to read; decides nothing.
-    pub name: Option<String>,
-}
-
-impl Account {
-    /// Whether both are one: names change, ids do not.
-    #[must_use]
-    pub fn same(&self, other: &Self) -> bool {
-        self.realm == other.realm && self.subject == other.subject
-    }
 }
 
 /// The record as text. No `Debug`.

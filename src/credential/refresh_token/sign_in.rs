@@ -13,7 +13,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{Account, RefreshTokenSettings, StoreError};
+use super::account::{Account, entra_account, other_account, plain};
+use super::configured::RefreshTokenSettings;
+use super::error::StoreError;
 use crate::credential::application::Client;
 use crate::credential::source::{AttemptError, Context, Wish};
 use crate::credential::{Ask, Failure, answer};
@@ -21,16 +23,10 @@ use crate::diagnosis::{ProviderError, Subject};
 use crate::secret::Secret;
 use crate::vault;
 
+pub mod endpoints;
 mod keeping;
 
-/// Where a person signs in. `None`: not known for this provider.
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Endpoints {
-    /// The authorization endpoint.
-    pub authorize: Option<Url>,
-    /// The device authorization endpoint.
-    pub device: Option<Url>,
-}
+pub use endpoints::Endpoints;
 
 /// Longest life of a device code that is waited for.
 const LONGEST: Duration = Duration::from_mins(15);
@@ -383,27 +379,6 @@ fn with_who(scope: &str) -> String {
     words.join(" ")
 }
 
-/// Who a token of Entra ID is about.
-pub(super) fn entra_account(claims: &Map<String, Value>) -> Option<Account> {
-    account(claims, "tid", "oid")
-}
-
-fn other_account(claims: &Map<String, Value>) -> Option<Account> {
-    account(claims, "iss", "sub")
-}
-
-fn account(claims: &Map<String, Value>, realm: &str, subject: &str) -> Option<Account> {
-    let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    let name = ["preferred_username", "upn", "email", "name"]
-        .into_iter()
-        .find_map(text);
-    Some(Account {
-        realm: text(realm)?.to_owned(),
-        subject: text(subject)?.to_owned(),
-        name: name.map(|name| plain(name, 128)),
-    })
-}
-
 fn meant_for(claims: &Map<String, Value>, client_id: &str) -> bool {
     match claims.get("aud") {
         Some(Value::String(audience)) => audience == client_id,
@@ -412,12 +387,4 @@ fn meant_for(claims: &Map<String, Value>, client_id: &str) -> bool {
             .any(|audience| audience.as_str() == Some(client_id)),
         _ => false,
     }
-}
-
-/// Text of a provider's that a terminal shows and does not obey.
-fn plain(text: &str, longest: usize) -> String {
-    text.chars()
-        .filter(|letter| !letter.is_control() && !matches!(letter, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
-        .take(longest)
-        .collect()
 }

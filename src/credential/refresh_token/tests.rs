@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::account::Account;
 use super::*;
 use crate::client::{Outbound, OutboundSettings};
 use crate::clock::{Clock, Random};
 use crate::credential::proof::Proof;
 use crate::metrics::Metrics;
-use crate::vault::Secrets;
+use crate::vault::{Secrets, Value};
 use simulator::{Options, Simulator, directory};
 
 mod in_a_vault;

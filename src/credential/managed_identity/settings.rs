@@ -4,69 +4,89 @@
 //! user-assigned one where the platform has none, endpoints in the environment that no platform would set, and Service Fabric, whose
 //! certificates this program does not check.
 
-use crate::credential::ask::{Entra, Permissions, TokenRequestStyle};
-use crate::validation::ValidationContext;
-use crate::validation::entra::Endpoint;
-use url::Url;
-
-use crate::client::address;
-use crate::config::raw;
-use crate::credential;
-use crate::credential::application::section::location_of;
-use crate::credential::ask;
-use crate::credential::kinds::{PartialCredential, ValidatedKind};
-use crate::credential::managed_identity::{ARC_KEYS, Identity, ManagedIdentitySettings, Platform};
-use crate::secret::Secret;
 use settings::problem::SourceLocation;
 use settings::read::{At, Field};
-use settings::safe_text;
-use settings::values::Text;
+use settings::values::{Choice, Text};
+use settings::{safe_text, section};
+use url::Url;
 
-pub fn validate(
-    context: &mut ValidationContext<'_>,
-    at: At<raw::ManagedIdentity>,
-) -> PartialCredential {
-    let owner = at.location;
-    let raw::ManagedIdentity {
-        client_id,
-        object_id,
-        resource_id,
-        cloud,
-        resource,
-    } = at.value;
-    let identity = identity(context, client_id, object_id, resource_id);
-    let platform = platform(context, &owner);
-    if let (Some((_, Some(location))), Some(Platform::Arc { .. })) = (&identity, &platform) {
-        context.reader.error_at(
-            location,
-            safe_text!("servers of Azure Arc have a system-assigned identity only"),
-            safe_text!("write managed_identity: {{}}"),
-        );
-        return (None, None);
+use super::{ARC_KEYS, Identity, ManagedIdentitySettings, Platform};
+use crate::client::address;
+use crate::clouds::Cloud;
+use crate::credential::ask::{self, Entra, Permissions, TokenRequestStyle};
+use crate::credential::grants::Kind;
+use crate::credential::kind::{
+    CredentialDefaults, CredentialKind, PartialCredential, ValidatedKind,
+};
+use crate::secret::Secret;
+use crate::validation::ValidationContext;
+use crate::validation::entra::Endpoint;
+
+section! {
+    /// The identity that Azure gives the machine, app or container: the system-assigned one, or a user-assigned one by one of its ids.
+    ManagedIdentity {
+        /// A user-assigned identity, by its client id.
+        client_id: Text,
+        /// A user-assigned identity, by its object (principal) id.
+        object_id: Text,
+        /// A user-assigned identity, by its Azure resource id.
+        resource_id: Text,
+        /// Decides the flow service's audience. Default: `defaults.entra.cloud`.
+        cloud: Choice<Cloud>,
+        /// Resource to request. Default: the resource of the flow's host.
+        resource: Text,
     }
-    let Some(cloud) = cloud.or(&context.entra.cloud).given() else {
-        return (None, None);
-    };
-    let entra = Entra {
-        cloud: cloud.value.0,
-        // These endpoints ask as v1 does.
-        endpoint: Endpoint::V1,
-        permissions: Permissions::Application,
-    };
-    let style =
-        ask::explicit(context, Field::Absent, resource, Some(entra)).map(|ask| TokenRequestStyle {
-            entra: Some(entra),
-            tenant: None,
-            ask,
-            fixed: false,
+}
+
+impl CredentialKind for ManagedIdentity {
+    fn validate(
+        self,
+        owner: &SourceLocation,
+        context: &mut ValidationContext<'_>,
+        _: &CredentialDefaults,
+    ) -> PartialCredential {
+        let Self {
+            client_id,
+            object_id,
+            resource_id,
+            cloud,
+            resource,
+        } = self;
+        let identity = identity(context, client_id, object_id, resource_id);
+        let platform = platform(context, owner);
+        if let (Some((_, Some(location))), Some(Platform::Arc { .. })) = (&identity, &platform) {
+            context.reader.error_at(
+                location,
+                safe_text!("servers of Azure Arc have a system-assigned identity only"),
+                safe_text!("write managed_identity: {{}}"),
+            );
+            return (None, None);
+        }
+        let Some(cloud) = cloud.or(&context.entra.cloud).given() else {
+            return (None, None);
+        };
+        let entra = Entra {
+            cloud: cloud.value.0,
+            // These endpoints ask as v1 does.
+            endpoint: Endpoint::V1,
+            permissions: Permissions::Application,
+        };
+        let style = ask::explicit(context, Field::Absent, resource, Some(entra)).map(|ask| {
+            TokenRequestStyle {
+                entra: Some(entra),
+                tenant: None,
+                ask,
+                fixed: false,
+            }
         });
-    let validated_kind = identity
-        .zip(platform)
-        .map(|((identity, _), platform)| ValidatedKind {
-            kind: credential::Kind::ManagedIdentity(ManagedIdentitySettings { platform, identity }),
-            expires: None,
-        });
-    (style, validated_kind)
+        let kind = identity
+            .zip(platform)
+            .map(|((identity, _), platform)| ValidatedKind {
+                kind: Kind::ManagedIdentity(ManagedIdentitySettings { platform, identity }),
+                expires: None,
+            });
+        (style, kind)
+    }
 }
 
 /// The one identity that is named, and where.
@@ -76,8 +96,8 @@ fn identity(
     object_id: Field<Text>,
     resource_id: Field<Text>,
 ) -> Option<(Identity, Option<SourceLocation>)> {
-    let locations = [&client_id, &object_id, &resource_id].map(location_of);
-    let given: Vec<SourceLocation> = locations.into_iter().flatten().collect();
+    let locations = [&client_id, &object_id, &resource_id].map(Field::location);
+    let given: Vec<SourceLocation> = locations.into_iter().flatten().cloned().collect();
     if let [_, second, ..] = given.as_slice() {
         context.reader.error_at(
             second,

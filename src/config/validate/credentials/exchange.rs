@@ -1,82 +1,13 @@
-//! `on_behalf_of:`: the caller's own token, exchanged by an application.
+//! Whether a flow's callers have tokens that its credential can exchange (`on_behalf_of`).
 //!
-//! In: the section. Out: an application with its proof (facts B1.11). Refuses what its [`application`] and its [`proof`] refuse. Which flows may
-//! use it is validated with the flows: only those whose callers all have a user's token, made for that application ([`lent`]).
+//! In: the callers that the flow lists, and its credential. Out: nothing. Refuses a caller without a user's token, or whose tokens are made for
+//! another application than the credential's (facts B1.11).
 
-use crate::config::raw;
-use crate::config::validate::Defaults;
-use crate::credential;
-use crate::credential::application::section as application;
-use crate::credential::ask::Permissions;
-use crate::credential::kinds::{PartialCredential, ValidatedKind};
-use crate::credential::proof::section as proof;
 use crate::identity::settings::Callers;
 use crate::validation::ValidationContext;
 use settings::problem::SourceLocation;
-use settings::read::{At, Field};
 use settings::safe_text;
 use settings::values::guid;
-
-pub fn validate(
-    context: &mut ValidationContext<'_>,
-    at: At<raw::OnBehalfOf>,
-    defaults: &Defaults,
-) -> PartialCredential {
-    let owner = at.location;
-    let raw::OnBehalfOf {
-        client_id,
-        secret,
-        next_secret,
-        certificate,
-        passphrase,
-        algorithm,
-        send_chain,
-        federated_token_file,
-        expires,
-        tenant,
-        cloud,
-        authority,
-        endpoint,
-        client_auth,
-        scope,
-        resource,
-        cae,
-    } = at.value;
-    let keys = application::Keys {
-        client_id,
-        tenant,
-        cloud,
-        authority,
-        endpoint,
-        token_url: Field::Absent,
-        scope,
-        resource,
-        parameters: Field::Absent,
-        cae,
-    };
-    let validated = application::validate(context, &owner, keys, Permissions::Delegated);
-    let keys = proof::Keys {
-        secret,
-        next_secret,
-        client_auth,
-        expires,
-        certificate,
-        passphrase,
-        algorithm,
-        send_chain,
-        federated_token_file,
-    };
-    let proven = proof::validate(context, &owner, keys, false, validated.entra(), defaults);
-    let (proof, expires) = proven.map(|one| (one.proof, one.expires)).unzip();
-    let (style, application) = validated.with(proof);
-    let validated_kind = application
-        .zip(expires)
-        .map(|(application, expires)| ValidatedKind {
-            kind: credential::Kind::OnBehalfOf(application),
-            expires,
-        });
-    (style, validated_kind)
-}
 
 /// Refuses every caller of a flow whose token could not be exchanged. `listed`: positions of callers, each with its place in the list;
 /// `exchanger`: the flow's credential.

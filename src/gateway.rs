@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
-use tower::{Service, ServiceBuilder, service_fn};
+use tower::{Service, ServiceBuilder};
 
 use crate::body::Body;
 use crate::call::Call;
@@ -51,7 +51,7 @@ mod stage;
 
 pub use limits::{Draining, InFlightSlots};
 pub use observe::FIELDS as ACCESS_LOG_FIELDS;
-use stage::{Answering, Serve, Stage, Step};
+use stage::{Answering, Stage, Step};
 
 /// What one configuration comes to: each stage with its own settings of every flow and caller.
 pub struct World {
@@ -127,30 +127,30 @@ impl Gateway {
             random,
             ..
         } = self.deps.clone();
-        let stack = ServiceBuilder::new()
+        ServiceBuilder::new()
             .layer(Step::around(arrive::Arrive::new(random))) // an id for each request, on each answer
             .layer(Step::around(observe::Observe::new(metrics, access, clock))) // outside rescue: it sees the final status, and a caller who hung up
-            .service(Snapshot(Arc::clone(&self.current)));
-        let stack = Arc::new(stack);
-        // Boxed, so that a connection keeps no room for a call while there is none.
-        service_fn(move |request| {
-            let stack = Arc::clone(&stack);
-            Box::pin(async move { stack.serve(request).await })
-        })
+            .service(Snapshot(Arc::clone(&self.current)))
     }
 }
 
 /// Picks the configuration a request is served by: one for the whole request.
+#[derive(Clone)]
 struct Snapshot(Arc<ArcSwap<Spine>>);
 
-impl Serve<Box<Call>> for Snapshot {
-    type Out = Response<Body>;
+impl Service<Box<Call>> for Snapshot {
+    type Response = Response<Body>;
     type Error = Infallible;
+    type Future = Answering<Infallible>;
 
-    fn serve(
-        &self,
-        call: Box<Call>,
-    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Box<Call>) -> Self::Future {
         (self.0.load().0)(call)
     }
 }
@@ -178,12 +178,8 @@ fn spine(world: World, deps: &Deps) -> Spine {
             anyone_in_flight,
         ))) // 503: past policy, and `anyone` has a part of the places, so strangers never use them up
         .layer(Step::around(obtain::Obtain(token_provider))) // Permitted → Credentialed  502 503 (and the one renewal of design decision 5)
-        .service(obtain::Forward(upstream)); // Credentialed → Response   502 504
-    let stack = Arc::new(stack);
-    Spine(Box::new(move |call| {
-        let stack = Arc::clone(&stack);
-        Box::pin(async move { stack.serve(call).await })
-    }))
+        .service(obtain::Forward(Arc::new(upstream))); // Credentialed → Response   502 504
+    Spine(Box::new(move |call| stack.clone().call(call)))
 }
 
 impl Stage<Box<Call>> for Arc<Callers> {

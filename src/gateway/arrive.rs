@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 
 use http::{Request, Response};
+use tower::Service;
 
-use super::stage::{Around, Serve};
+use super::stage::Around;
 use crate::body::Body;
 use crate::call::{Call, RequestId, RequestLog, id};
 use crate::clock::Random;
@@ -23,14 +24,18 @@ impl Arrive {
 
 impl<Next> Around<Request<Body>, Next> for Arrive
 where
-    Next: Serve<Box<Call>, Out = Response<Body>, Error = Infallible>,
+    Next: Service<Box<Call>, Response = Response<Body>, Error = Infallible, Future: Send> + Send,
 {
     type Error = Infallible;
 
-    async fn run(&self, request: Request<Body>, next: &Next) -> Result<Response<Body>, Infallible> {
+    async fn run(
+        &self,
+        request: Request<Body>,
+        mut next: Next,
+    ) -> Result<Response<Body>, Infallible> {
         let id = RequestId::of(request.headers(), &self.random);
         let call = Call::new(request, id.clone(), RequestLog::default());
-        let mut response = next.serve(call).await?;
+        let mut response = next.call(call).await?;
         response.headers_mut().insert(id::HEADER, id.header());
         Ok(response)
     }

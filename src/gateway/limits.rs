@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::Response;
+use tower::Service;
 
-use super::stage::{Around, Serve};
+use super::stage::Around;
 use crate::body::Body;
 use crate::call::{Admitted, Call, Connection};
 use crate::metrics::FlowSeries;
@@ -36,11 +37,11 @@ pub struct Admit;
 
 impl<Next> Around<Box<Call>, Next> for Admit
 where
-    Next: Serve<Box<Call>, Out = Response<Body>, Error = Refusal>,
+    Next: Service<Box<Call>, Response = Response<Body>, Error = Refusal, Future: Send> + Send,
 {
     type Error = Refusal;
 
-    async fn run(&self, call: Box<Call>, next: &Next) -> Result<Response<Body>, Refusal> {
+    async fn run(&self, call: Box<Call>, mut next: Next) -> Result<Response<Body>, Refusal> {
         if call
             .connection
             .as_ref()
@@ -48,7 +49,7 @@ where
         {
             return Err(Refusal::Draining);
         }
-        next.serve(call).await
+        next.call(call).await
     }
 }
 
@@ -112,11 +113,11 @@ impl Drop for InFlightSlot {
 
 impl<Next> Around<Permitted, Next> for Shed
 where
-    Next: Serve<Permitted, Out = Response<Body>, Error = Refusal>,
+    Next: Service<Permitted, Response = Response<Body>, Error = Refusal, Future: Send> + Send,
 {
     type Error = Refusal;
 
-    async fn run(&self, permitted: Permitted, next: &Next) -> Result<Response<Body>, Refusal> {
+    async fn run(&self, permitted: Permitted, mut next: Next) -> Result<Response<Body>, Refusal> {
         let flow = permitted.call().log.fields().flow.clone();
         if let Some(flow) = &flow {
             flow.in_flight.inc();
@@ -139,7 +140,7 @@ where
         if full {
             return Err(Refusal::Overloaded);
         }
-        let mut response = next.serve(permitted).await?;
+        let mut response = next.call(permitted).await?;
         response.body_mut().hold(slot);
         Ok(response)
     }

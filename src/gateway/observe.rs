@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Response;
+use tower::Service;
 
-use super::stage::{Around, Serve};
+use super::stage::Around;
 use crate::body::{Body, End, Tail};
 use crate::call::{Call, Connection, RequestId, RequestLog};
 use crate::clock::Clock;
@@ -56,11 +57,11 @@ impl Observe {
 
 impl<Next> Around<Box<Call>, Next> for Observe
 where
-    Next: Serve<Box<Call>, Out = Response<Body>, Error = Infallible>,
+    Next: Service<Box<Call>, Response = Response<Body>, Error = Infallible, Future: Send> + Send,
 {
     type Error = Infallible;
 
-    async fn run(&self, call: Box<Call>, next: &Next) -> Result<Response<Body>, Infallible> {
+    async fn run(&self, call: Box<Call>, mut next: Next) -> Result<Response<Body>, Infallible> {
         // Dropped before the answer when the caller hangs up.
         let mut watch = Box::new(Watch {
             observer: Arc::clone(&self.0),
@@ -72,7 +73,7 @@ where
             answer: None,
             reported: false,
         });
-        let mut response = next.serve(call).await?;
+        let mut response = next.call(call).await?;
         watch.answer = Some(Answer {
             status: response.status(),
             refused: response.extensions_mut().remove::<Refused>(),

@@ -5,10 +5,12 @@
 //! kept the token is renewed all the same, so that the caller's next attempt does not end as this one.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::Response;
+use tower::Service;
 
-use super::stage::{Around, Serve};
+use super::stage::Around;
 use crate::body::Body;
 use crate::credential::{Claims, Credentialed, Renewed, TokenProvider};
 use crate::diagnosis::service::{Finding, Renewal};
@@ -17,17 +19,23 @@ use crate::refusal::Refusal;
 use crate::upstream::{self, Outcome, Upstream};
 
 /// Sends a call, once.
-pub struct Forward(pub Upstream);
+#[derive(Clone)]
+pub struct Forward(pub Arc<Upstream>);
 
-impl Serve<Credentialed> for Forward {
-    type Out = Outcome;
+impl Service<Credentialed> for Forward {
+    type Response = Outcome;
     type Error = upstream::Failure;
+    type Future = std::pin::Pin<
+        Box<dyn std::future::Future<Output = Result<Outcome, upstream::Failure>> + Send>,
+    >;
 
-    fn serve(
-        &self,
-        call: Credentialed,
-    ) -> impl Future<Output = Result<Outcome, upstream::Failure>> + Send {
-        self.0.send(call)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), upstream::Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Credentialed) -> Self::Future {
+        let upstream = Arc::clone(&self.0);
+        Box::pin(async move { upstream.send(call).await })
     }
 }
 
@@ -36,16 +44,16 @@ pub struct Obtain(pub Arc<TokenProvider>);
 
 impl<Next> Around<Permitted, Next> for Obtain
 where
-    Next: Serve<Credentialed, Out = Outcome, Error = upstream::Failure>,
+    Next: Service<Credentialed, Response = Outcome, Error = upstream::Failure, Future: Send> + Send,
 {
     type Error = Refusal;
 
-    async fn run(&self, permitted: Permitted, next: &Next) -> Result<Response<Body>, Refusal> {
+    async fn run(&self, permitted: Permitted, mut next: Next) -> Result<Response<Body>, Refusal> {
         let call = self.0.obtain(permitted).await?;
         let flow = call.permitted().flow();
         let (id, exchanged) = (flow.id, flow.on_behalf_of);
         let token = call.token().cloned();
-        let (call, kept, finding, claims) = match next.serve(call).await {
+        let (call, kept, finding, claims) = match next.call(call).await {
             Ok(Outcome::Answered(answer)) => return Ok(answer),
             Ok(Outcome::TokenRefused {
                 call,
@@ -76,7 +84,7 @@ where
             Renewed::Different(_) if !kept => Err(upstream::Failure::TokenRenewed.into()),
             Renewed::Different(call) => {
                 call.permitted().call().log.fields().replayed = true;
-                match next.serve(call).await? {
+                match next.call(call).await? {
                     Outcome::Answered(answer) => Ok(answer),
                     Outcome::TokenRefused {
                         finding, claims, ..

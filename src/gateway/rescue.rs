@@ -5,8 +5,9 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Response};
+use tower::Service;
 
-use super::stage::{Around, Serve};
+use super::stage::Around;
 use crate::body::Body;
 use crate::call::Call;
 use crate::refusal::Refusal;
@@ -25,15 +26,15 @@ impl Rescue {
 
 impl<Next> Around<Box<Call>, Next> for Rescue
 where
-    Next: Serve<Box<Call>, Out = Response<Body>, Error = Refusal>,
+    Next: Service<Box<Call>, Response = Response<Body>, Error = Refusal, Future: Send> + Send,
 {
     type Error = Infallible;
 
-    async fn run(&self, call: Box<Call>, next: &Next) -> Result<Response<Body>, Infallible> {
+    async fn run(&self, call: Box<Call>, mut next: Next) -> Result<Response<Body>, Infallible> {
         let id = call.id.clone();
         let version = call.version;
         Ok(next
-            .serve(call)
+            .call(call)
             .await
             .unwrap_or_else(|refusal| refusal.into_response(&id, &self.challenge, version)))
     }
@@ -44,13 +45,13 @@ pub struct CatchPanic;
 
 impl<Next> Around<Box<Call>, Next> for CatchPanic
 where
-    Next: Serve<Box<Call>, Out = Response<Body>, Error = Refusal>,
+    Next: Service<Box<Call>, Response = Response<Body>, Error = Refusal, Future: Send> + Send,
 {
     type Error = Refusal;
 
-    async fn run(&self, call: Box<Call>, next: &Next) -> Result<Response<Body>, Refusal> {
+    async fn run(&self, call: Box<Call>, mut next: Next) -> Result<Response<Body>, Refusal> {
         // Nothing half-done is seen again: a request owns what it touches, and shared state is behind locks that survive a panic.
-        AssertUnwindSafe(async move { next.serve(call).await })
+        AssertUnwindSafe(async move { next.call(call).await })
             .catch_unwind()
             .await
             .unwrap_or(Err(Refusal::Panicked))

@@ -1,33 +1,22 @@
-//! The plumbing of the stack, written once, so that each stage is a plain async function.
+//! The tower plumbing, written once, so that each stage is a plain async function.
 //!
 //! A [`Stage`] takes what the step before made and makes what the next one needs, or refuses. An [`Around`] goes around everything
-//! below it. [`Step`] makes a layer of either for tower's `ServiceBuilder`. What the layers make is not tower's `Service` but [`Serve`], which
-//! needs neither a box nor a counted clone for each step: a call is one future, and its steps borrow the stack. Limits wait, or refuse,
-//! inside their own step.
+//! below it. [`Step`] makes a layer of either: its `poll_ready` is always ready (limits wait, or refuse, inside their own step)
+//! and its future is boxed once.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::Response;
-use tower::Layer;
+use tower::{Layer, Service};
 
 use crate::body::Body;
 use crate::refusal::Refusal;
 
-/// The future of a call.
+/// What every step's future is.
 pub type Answering<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
-
-/// A step with everything below it.
-pub trait Serve<In>: Send + Sync + 'static {
-    /// What comes back.
-    type Out;
-    /// What comes back instead: `Refusal`, or nothing.
-    type Error;
-
-    /// Serves one call.
-    fn serve(&self, input: In) -> impl Future<Output = Result<Self::Out, Self::Error>> + Send;
-}
 
 /// One station of the spine: a narrower value out, or a refusal.
 pub trait Stage<In>: Send + Sync + 'static {
@@ -47,7 +36,7 @@ pub trait Around<In, Next>: Send + Sync + 'static {
     fn run(
         &self,
         input: In,
-        next: &Next,
+        next: Next,
     ) -> impl Future<Output = Result<Response<Body>, Self::Error>> + Send;
 }
 
@@ -58,13 +47,13 @@ impl<In, S, Next> Around<In, Next> for Through<S>
 where
     In: Send,
     S: Stage<In>,
-    Next: Serve<S::Out, Out = Response<Body>, Error = Refusal>,
+    Next: Service<S::Out, Response = Response<Body>, Error = Refusal, Future: Send> + Send,
 {
     type Error = Refusal;
 
-    async fn run(&self, input: In, next: &Next) -> Result<Response<Body>, Refusal> {
+    async fn run(&self, input: In, mut next: Next) -> Result<Response<Body>, Refusal> {
         let out = self.0.run(input).await?;
-        next.serve(out).await
+        next.call(out).await
     }
 }
 
@@ -89,22 +78,35 @@ impl<A, Next> Layer<Next> for Step<A> {
     type Service = Stepped<A, Next>;
 
     fn layer(&self, next: Next) -> Stepped<A, Next> {
-        Stepped(Arc::clone(&self.0), next)
+        Stepped(Arc::new((Arc::clone(&self.0), next)))
     }
 }
 
-/// A step with everything below it.
-pub struct Stepped<A, Next>(Arc<A>, Next);
+/// A step with everything below it. Cloning copies one pointer.
+pub struct Stepped<A, Next>(Arc<(Arc<A>, Next)>);
 
-impl<In, A, Next> Serve<In> for Stepped<A, Next>
+impl<A, Next> Clone for Stepped<A, Next> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<In, A, Next> Service<In> for Stepped<A, Next>
 where
+    In: Send + 'static,
     A: Around<In, Next>,
-    Next: Send + Sync + 'static,
+    Next: Clone + Send + Sync + 'static,
 {
-    type Out = Response<Body>;
+    type Response = Response<Body>;
     type Error = A::Error;
+    type Future = Answering<A::Error>;
 
-    fn serve(&self, input: In) -> impl Future<Output = Result<Response<Body>, A::Error>> + Send {
-        self.0.run(input, &self.1)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), A::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, input: In) -> Self::Future {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move { shared.0.run(input, shared.1.clone()).await })
     }
 }

@@ -15,11 +15,11 @@ use super::{CallerId, Failure, Identity, Method};
 use crate::vault::Secrets;
 
 mod key;
-pub(super) mod settings;
+pub(super) mod section;
 
 use self::key::is_of_nothing;
 pub use self::key::{Digest, Key, can_travel};
-pub use self::settings::ApiKeySettings;
+pub use self::section::ApiKeySettings;
 
 /// As log and metrics name it.
 const METHOD: Method = Method::deliberate("api_key");

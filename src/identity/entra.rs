@@ -24,9 +24,9 @@ use super::{CallerId, Identity, Method};
 pub use crate::validation::entra::Require;
 
 mod explain;
-pub(super) mod settings;
+pub(super) mod section;
 
-pub use self::settings::EntraSettings;
+pub use self::section::EntraSettings;
 
 impl CallerMethod for EntraSettings {
     fn issuers(callers: &[Configured<'_, Self>]) -> Vec<tokens::Issuer> {

@@ -21,9 +21,9 @@ use super::verifier::{self, Rules, VerifierKey, fitting};
 use super::{CallerId, Identity, Method};
 
 mod explain;
-pub(super) mod settings;
+pub(super) mod section;
 
-pub use self::settings::JwtSettings;
+pub use self::section::JwtSettings;
 
 impl CallerMethod for JwtSettings {
     fn issuers(callers: &[Configured<'_, Self>]) -> Vec<tokens::Issuer> {

@@ -12,12 +12,12 @@ use settings::section::one_key;
 
 use super::CallerId;
 use super::api_key::ApiKeySettings;
-use super::api_key::settings::ApiKeyDefaults;
+use super::api_key::section::ApiKeyDefaults;
 use super::authenticator::{Authenticator, Configured, Deps};
 use super::caller_method::{CallerMethod, CallerSettings};
 use super::entra::EntraSettings;
 use super::jwt::JwtSettings;
-use super::jwt::settings::JwtDefaults;
+use super::jwt::section::JwtDefaults;
 use super::key_set::KeySets;
 use super::tokens;
 use crate::validation::ValidationContext;

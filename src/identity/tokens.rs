@@ -1,8 +1,8 @@
 //! Tokens that issuers sign: the bearer of `entra` and `jwt` callers.
 //!
 //! In: what followed `Authorization: Bearer`. Out: every caller whose conditions the token meets, or why it meets none. A token seen before
-//! costs a digest, which its connection may know, and a look-up; a new one a signature; neither waits for anybody unless the issuer's keys have to be fetched first. One token
-//! may be for several issuers' rules; all of them are asked.
+//! costs a digest, which its connection may know, and a look-up; a new one a signature; neither waits for anybody unless the issuer's keys
+//! have to be fetched first. One token may be for several issuers' rules; all of them are asked.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::settings::EntraSettings;
+use super::section::EntraSettings;
 use crate::identity::claims::normal_one;
 use crate::identity::shown::{self, texts};
 use crate::validation::entra::Require;

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::settings::JwtSettings;
+use super::section::JwtSettings;
 use crate::identity::claims::{self, carried};
 use crate::identity::reason::Reason;
 use crate::identity::shown::{self, texts};

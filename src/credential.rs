@@ -24,6 +24,7 @@ mod failure;
 pub mod federated;
 mod grant;
 mod grants;
+mod health;
 pub mod kind;
 pub mod kinds;
 pub mod managed_identity;
@@ -44,10 +45,11 @@ pub use ask::Ask;
 pub use claims::Claims;
 pub use failure::Failure;
 pub use grants::Kind;
+pub use health::{Health, RenewalError};
 pub use on_behalf_of::Need;
 pub use source::Source;
 pub use token::Token;
-pub use token_cache::{Health, RenewalError, Supply, TokenCache};
+pub use token_cache::{Supply, TokenCache};
 pub use token_provider::{Renewed, TokenProvider};
 
 /// A credential as configured: a name and how the gateway proves itself with it.

@@ -11,13 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::grants::Memory;
+use super::health::Health;
 use super::on_behalf_of::Exchange;
 use super::source::Context;
 use super::token_cache_entry::{Deps, Owner, TokenCacheEntry};
 use super::{Application, Ask, CredentialSettings, Kind};
 use crate::client::Outbound;
-use crate::diagnosis::Explanation;
-use crate::diagnosis::entra::Suberror;
 
 /// Whose tokens, and for what: every input of a token request but its proof. No `Debug`: what it holds is not for logs.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -81,38 +80,6 @@ pub enum Supply {
     Own(Arc<TokenCacheEntry>),
     /// One for each caller's.
     Callers(Arc<Exchange>),
-}
-
-/// The health of one entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// The credential's configured name.
-    pub credential: Arc<str>,
-    /// Whether there is a token that can be sent now.
-    pub valid: bool,
-    /// Unix seconds at which that token expires, where that is known.
-    pub expires: Option<u64>,
-    /// The failure of the last attempt, if it failed.
-    pub error: Option<RenewalError>,
-    /// Whether at least one attempt has ended.
-    pub tried: bool,
-    /// Whether that token was obtained before the credential's proof or the way out was changed, and none since.
-    pub changed: bool,
-}
-
-/// Why there is no new token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RenewalError {
-    /// Why, and what to change.
-    pub explanation: Explanation,
-    /// AADSTS numbers.
-    pub codes: Vec<u32>,
-    /// Entra ID's word for how to go on.
-    pub suberror: Option<&'static Suberror>,
-    /// Unix seconds of the first failure in a row.
-    pub since: u64,
-    /// Unix seconds of the next attempt that nobody has to ask for.
-    pub next_try: u64,
 }
 
 impl TokenCache {

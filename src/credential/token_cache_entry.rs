@@ -13,21 +13,18 @@ use prometheus::IntCounter;
 
 use super::source::AttemptError;
 use super::{Claims, Failure, Health, RenewalError, Source, Token};
-use crate::clock::{Clock, Random};
+use crate::clock::Clock;
 use crate::diagnosis::Reason;
 use crate::flow::FlowId;
-use crate::metrics::Metrics;
 use crate::refresher::{Failed, Refresher};
-use crate::vault::Secrets;
 
 mod renewal;
 mod schedule;
 #[cfg(test)]
 mod tests;
 
-use renewal::{Held, Tokens};
-
-type State = crate::refresher::State<Tokens>;
+pub use renewal::{Deps, Owner};
+use renewal::{State, Tokens, usable};
 
 /// A token of one credential for one audience, kept fresh as long as the entry lives.
 pub struct TokenCacheEntry {
@@ -37,31 +34,6 @@ pub struct TokenCacheEntry {
     hit: IntCounter,
     miss: IntCounter,
     stale: IntCounter,
-}
-
-/// Whose token an entry keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// The gateway's own, for whoever calls: renewed ahead though nobody asks, and its expiry is a metric.
-    Gateway,
-    /// One caller's: asked for only while that caller asks, and never served past `until`, the end of what it was exchanged for.
-    Caller {
-        /// Since the Unix epoch.
-        until: Duration,
-    },
-}
-
-/// What entries take from the rest of the gateway.
-#[derive(Clone)]
-pub struct Deps {
-    /// Wall-clock time.
-    pub clock: Clock,
-    /// For jitter.
-    pub random: Random,
-    /// Where look-ups and fetches are counted.
-    pub metrics: Metrics,
-    /// The values of secrets, as they are now.
-    pub secrets: Secrets,
 }
 
 /// Renewals of tokens that look valid.
@@ -305,12 +277,6 @@ impl TokenCacheEntry {
     fn forced(&self) -> MutexGuard<'_, Forced> {
         self.forced.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The token, when it can be sent now. A clock set back makes it look younger than it is: then it is not trusted.
-fn usable(state: &State, now: Duration) -> Option<&Held> {
-    let held = state.value.as_ref()?;
-    held.usable.left(now).is_some().then_some(held)
 }
 
 fn is_current(state: &State, token: &Token, now: Duration) -> bool {

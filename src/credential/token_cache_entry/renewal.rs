@@ -9,13 +9,42 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::{Deps, Owner, schedule, usable};
-use crate::clock::Span;
+use super::schedule;
+use crate::clock::{Clock, Random, Span};
 use crate::credential::source::{AttemptError, Grant, Wish};
 use crate::credential::{Claims, Failure, Need, Source, Token};
 use crate::diagnosis::Reason;
-use crate::metrics::{About, Reporter, seconds};
-use crate::refresher::{Ended, Policy, Schedule};
+use crate::metrics::{About, Metrics, Reporter, seconds};
+use crate::refresher::{self, Ended, Policy, Schedule};
+use crate::vault::Secrets;
+
+/// Whose token an entry keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The gateway's own, for whoever calls: renewed ahead though nobody asks, and its expiry is a metric.
+    Gateway,
+    /// One caller's: asked for only while that caller asks, and never served past `until`, the end of what it was exchanged for.
+    Caller {
+        /// Since the Unix epoch.
+        until: Duration,
+    },
+}
+
+/// What entries take from the rest of the gateway.
+#[derive(Clone)]
+pub struct Deps {
+    /// Wall-clock time.
+    pub clock: Clock,
+    /// For jitter.
+    pub random: Random,
+    /// Where look-ups and fetches are counted.
+    pub metrics: Metrics,
+    /// The values of secrets, as they are now.
+    pub secrets: Secrets,
+}
+
+/// What is known of an entry's tokens now.
+pub(super) type State = refresher::State<Tokens>;
 
 /// The tokens of one credential for one audience.
 pub(super) struct Tokens {
@@ -45,6 +74,12 @@ pub(super) struct Held {
     pub(super) renew_at: Duration,
     /// Renewed at `renew_at` though nobody asks.
     pub(super) kept_warm: bool,
+}
+
+/// The token, when it can be sent now. A clock set back makes it look younger than it is: then it is not trusted.
+pub(super) fn usable(state: &State, now: Duration) -> Option<&Held> {
+    let held = state.value.as_ref()?;
+    held.usable.left(now).is_some().then_some(held)
 }
 
 impl Tokens {

@@ -24,6 +24,12 @@ pub struct Span {
 }
 
 impl Span {
+    /// From when it is noted until it is over.
+    #[must_use]
+    pub const fn new(from: Duration, until: Duration) -> Self {
+        Self { from, until }
+    }
+
     /// How much of it is left; `None`: it is over, or the clock was set back by more than [`SLACK`] and nobody knows.
     #[must_use]
     pub fn left(self, now: Duration) -> Option<Duration> {
@@ -76,11 +82,8 @@ impl Clock {
 
     /// Returns once the clock shows `instant` (time since the epoch) or later.
     pub async fn sleep_until(&self, instant: Duration) {
-        self.sleep_through(Span {
-            from: Duration::ZERO,
-            until: instant,
-        })
-        .await;
+        let span = Span::new(Duration::ZERO, instant);
+        self.sleep_through(span).await;
     }
 
     /// Returns once nothing is left of a span: it is over, or the clock was set back.
@@ -233,10 +236,7 @@ mod tests {
     #[test]
     fn a_span_ends_at_its_end_and_when_the_clock_is_set_back_before_its_start() {
         let seconds = Duration::from_secs;
-        let span = Span {
-            from: seconds(1000),
-            until: seconds(1010),
-        };
+        let span = Span::new(seconds(1000), seconds(1010));
         for (now, left) in [
             (1000, Some(10)),
             (1009, Some(1)),

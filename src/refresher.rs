@@ -277,10 +277,7 @@ impl<P: Policy> Shared<P> {
             }
             state.attempts += 1;
             state.due = schedule.due;
-            state.quiet = Span {
-                from: at,
-                until: schedule.quiet,
-            };
+            state.quiet = Span::new(at, schedule.quiet);
         });
     }
 
@@ -289,9 +286,8 @@ impl<P: Policy> Shared<P> {
         let mut state = self.state.subscribe();
         let (due, failed) = {
             let state = state.borrow_and_update();
-            let from = state.quiet.from;
-            let due = state.due.map(|until| Span { from, until });
-            (due, state.failure.is_some())
+            let due = |until| Span::new(state.quiet.from, until);
+            (state.due.map(due), state.failure.is_some())
         };
         let due = async {
             match due {

@@ -13,12 +13,9 @@ use super::*;
 /// When the clock of every test starts.
 const START: u64 = 1_800_000_000;
 
-const MINUTE: Duration = Duration::from_mins(1);
-
-/// Pauses between failed attempts.
 const PAUSES: Backoff = Backoff {
     first: Duration::from_secs(1),
-    longest: MINUTE,
+    longest: Duration::from_mins(1),
 };
 
 /// What one attempt does. Without a script it brings its number.
@@ -36,17 +33,10 @@ struct Script {
     steps: Mutex<VecDeque<Step>>,
     begun: watch::Sender<u64>,
     news: watch::Sender<bool>,
-    settled: Mutex<Vec<Settled>>,
+    /// Of every attempt that ended: how many have failed in a row, and whether it counts.
+    settled: Mutex<Vec<(u32, bool)>>,
     /// Dropped with the policy and its attempts.
     _alive: oneshot::Sender<()>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Settled {
-    outcome: Result<u64, &'static str>,
-    before: (Option<u64>, Option<&'static str>),
-    failures: u32,
-    counts: bool,
 }
 
 impl Policy for Script {
@@ -78,15 +68,10 @@ impl Policy for Script {
     }
 
     fn settle(&self, ended: &Ended<'_, Self>) -> Schedule {
-        let failed = ended.before.failure.as_ref();
-        self.settled.lock().unwrap().push(Settled {
-            outcome: *ended.outcome,
-            before: (ended.before.value, failed.map(|failed| failed.error)),
-            failures: ended.failures,
-            counts: ended.counts,
-        });
+        let settled = (ended.failures, ended.counts);
+        self.settled.lock().unwrap().push(settled);
         let pause = match ended.outcome {
-            Ok(_) => ahead(MINUTE * 60, ended.fraction),
+            Ok(_) => ahead(Duration::from_hours(1), ended.fraction),
             Err(_) => PAUSES.spread(ended.failures, ended.fraction),
         };
         Schedule {
@@ -117,7 +102,6 @@ fn stage(steps: impl IntoIterator<Item = Step>) -> Stage {
         settled: Mutex::default(),
         _alive: alive,
     };
-    // No attempt is earlier than planned: a test says which second.
     let random = Random::from_fn(|bytes| bytes.fill(0));
     Stage {
         refresher: Arc::new(Refresher::new(script, &clock, &random)),
@@ -133,17 +117,13 @@ fn held(failure: Option<&'static str>) -> (oneshot::Sender<()>, Step) {
 }
 
 impl Stage {
-    fn script(&self) -> &Script {
-        self.refresher.policy()
-    }
-
     fn begun(&self) -> u64 {
-        *self.script().begun.borrow()
+        *self.refresher.policy().begun.borrow()
     }
 
     /// Returns once so many attempts have begun.
     async fn until_begun(&self, count: u64) {
-        let mut begun = self.script().begun.subscribe();
+        let mut begun = self.refresher.policy().begun.subscribe();
         begun.wait_for(|begun| *begun >= count).await.unwrap();
     }
 
@@ -158,13 +138,11 @@ impl Stage {
 
     /// Asks, and waits for ten seconds at most: whether an attempt has ended.
     async fn asked(&self) -> bool {
-        let Some(attempts) = self.ask() else {
-            return false;
-        };
         let patience = self.clock.sleep(Duration::from_secs(10));
-        self.refresher.ended(attempts, patience).await
+        self.refresher.ended(self.ask().unwrap(), patience).await
     }
 
+    /// The value, and why there is no newer one.
     fn known(&self) -> (Option<u64>, Option<&'static str>) {
         let state = self.refresher.state();
         let failed = state.failure.as_ref();
@@ -175,25 +153,23 @@ impl Stage {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
-    /// Lets every task do what it is going to do without the clock moving.
-    async fn run_until_idle(&self) {
+    /// How many attempts have begun when no task has anything left to do without the clock moving.
+    async fn begun_when_idle(&self) -> u64 {
         for _ in 0..50 {
             tokio::task::yield_now().await;
         }
+        self.begun()
     }
 }
 
 #[test]
 fn pauses_double_up_to_the_longest_and_are_spread_downwards_alone() {
     let seconds = |failures| PAUSES.spread(failures, 1.0).as_secs();
-    assert_eq!(
-        [1, 2, 3, 6, 7, 40, u32::MAX].map(seconds),
-        [1, 2, 4, 32, 60, 60, 60]
-    );
+    let pauses = [0, 1, 2, 3, 6, 7, 40, u32::MAX].map(seconds);
+    assert_eq!(pauses, [1, 1, 2, 4, 32, 60, 60, 60]);
     assert_eq!(PAUSES.spread(7, 0.0), Duration::from_secs(45));
-    assert_eq!(PAUSES.after(0), PAUSES.first);
-    assert_eq!(ahead(MINUTE, 0.0), MINUTE);
-    assert_eq!(ahead(MINUTE, 0.5), Duration::from_secs(57));
+    assert_eq!(ahead(PAUSES.longest, 0.0), PAUSES.longest);
+    assert_eq!(ahead(PAUSES.longest, 0.5), Duration::from_secs(57));
     assert!(ahead(Duration::MAX, 1.0) < Duration::MAX);
 }
 
@@ -203,8 +179,7 @@ async fn the_value_is_fetched_at_once_and_again_when_it_is_due_though_nobody_ask
     stage.attempts(1).await;
     assert_eq!(stage.known(), (Some(1), None));
     stage.advance(3599);
-    stage.run_until_idle().await;
-    assert_eq!(stage.begun(), 1);
+    assert_eq!(stage.begun_when_idle().await, 1);
     stage.advance(1);
     stage.attempts(2).await;
     assert_eq!(stage.known(), (Some(2), None));
@@ -212,35 +187,23 @@ async fn the_value_is_fetched_at_once_and_again_when_it_is_due_though_nobody_ask
 
 #[tokio::test]
 async fn a_failure_keeps_the_value_and_is_repeated_with_growing_pauses_until_it_is_over() {
-    let stage = stage([]);
+    let (open, gate) = held(None);
+    let stage = stage([gate, Step::Fail("down"), Step::Fail("refused")]);
+    open.send(()).unwrap();
     stage.attempts(1).await;
-    let steps = ["down", "down", "refused"].map(Step::Fail);
-    stage.script().steps.lock().unwrap().extend(steps);
-    // The first when it is due, then after three quarters of 1, 2 and 4 seconds.
-    for (attempt, pause) in [(2, 3600), (3, 1), (4, 2)] {
-        stage.advance(pause);
+    for attempt in [2, 3] {
+        stage.advance(if attempt == 2 { 3600 } else { 1 });
         stage.attempts(attempt).await;
-        assert_eq!(stage.known().0, Some(1));
     }
+    assert_eq!(stage.known(), (Some(1), Some("refused")));
     let known = stage.refresher.state().clone();
-    let failed = known.failure.unwrap();
-    let since = Duration::from_secs(START + 3600);
-    assert_eq!(
-        (failed.error, failed.failures, failed.since),
-        ("refused", 3, since)
-    );
-    assert_eq!(known.due, Some(since + Duration::from_secs(6)));
-    stage.advance(3);
-    stage.attempts(5).await;
-    assert_eq!(stage.known(), (Some(5), None));
-    let settled = stage.script().settled.lock().unwrap();
-    let last = Settled {
-        outcome: Ok(5),
-        before: (Some(1), Some("refused")),
-        failures: 4,
-        counts: true,
-    };
-    assert_eq!(settled.last(), Some(&last));
+    let (failed, since) = (known.failure.unwrap(), Duration::from_secs(START + 3600));
+    assert_eq!((failed.failures, failed.since), (2, since));
+    // Three quarters of two seconds, after one.
+    assert_eq!(known.due, Some(since + Duration::from_millis(2500)));
+    stage.advance(2);
+    stage.attempts(4).await;
+    assert_eq!(stage.known(), (Some(4), None));
 }
 
 #[tokio::test]
@@ -256,8 +219,7 @@ async fn who_asks_in_the_quiet_after_an_attempt_brings_about_none() {
     // Whoever asks meanwhile waits for that very one, whatever they wish.
     assert_eq!(stage.refresher.ask(|_, _| false), Some(1));
     stage.attempts(2).await;
-    stage.run_until_idle().await;
-    assert_eq!(stage.begun(), 2);
+    assert_eq!(stage.begun_when_idle().await, 2);
     assert_eq!(stage.ask(), None);
 }
 
@@ -265,12 +227,10 @@ async fn who_asks_in_the_quiet_after_an_attempt_brings_about_none() {
 async fn news_end_the_pause_after_a_failure_and_mean_nothing_after_a_success() {
     let stage = stage([Step::Fail("signed out")]);
     stage.attempts(1).await;
-    stage.run_until_idle().await;
-    assert_eq!(stage.begun(), 1);
-    stage.script().news.send_replace(true);
+    assert_eq!(stage.begun_when_idle().await, 1);
+    stage.refresher.policy().news.send_replace(true);
     stage.attempts(2).await;
-    stage.run_until_idle().await;
-    assert_eq!((stage.begun(), stage.known()), (2, (Some(2), None)));
+    assert_eq!(stage.begun_when_idle().await, 2);
 }
 
 #[tokio::test]
@@ -282,9 +242,8 @@ async fn a_retry_comes_at_once_and_forgets_nothing_until_it_has_ended() {
     stage.until_begun(2).await;
     assert_eq!(stage.known(), (None, Some("down")));
     open.send(()).unwrap();
-    stage.attempts(2).await;
-    stage.run_until_idle().await;
-    assert_eq!((stage.begun(), stage.known()), (2, (Some(2), None)));
+    assert_eq!(stage.begun_when_idle().await, 2);
+    assert_eq!(stage.known(), (Some(2), None));
 }
 
 #[tokio::test]
@@ -293,12 +252,12 @@ async fn what_was_replaced_is_tried_at_once_and_its_predecessors_failures_are_fo
     stage.attempts(1).await;
     let mut changed = false;
     stage.refresher.replace(|| changed = true);
-    assert!(changed && stage.refresher.state().replaced());
-    assert_eq!(stage.known(), (None, None));
+    assert!(changed && stage.known() == (None, None));
     stage.attempts(2).await;
     assert_eq!(stage.known(), (None, Some("refused")));
     assert!(stage.refresher.state().replaced(), "it has brought nothing");
-    assert_eq!(stage.script().settled.lock().unwrap()[1].failures, 1);
+    let settled = stage.refresher.policy().settled.lock().unwrap().clone();
+    assert_eq!(settled, [(1, true), (1, true)]);
     stage.advance(1);
     stage.attempts(3).await;
     assert!(!stage.refresher.state().replaced());
@@ -309,19 +268,16 @@ async fn of_an_attempt_with_what_was_replaced_the_value_counts_and_the_failure_d
     for failure in [None, Some("refused")] {
         let (open, gate) = held(failure);
         let stage = stage([gate]);
-        let waiting = stage.ask();
         stage.until_begun(1).await;
         stage.refresher.replace(|| ());
         open.send(()).unwrap();
-        stage.until_begun(2).await;
-        let patience = future::pending();
-        assert!(stage.refresher.ended(waiting.unwrap(), patience).await);
+        stage.attempts(1).await;
         let value = stage.known().0;
         assert!(value.is_some(), "no waiter gets what is of the past");
-        stage.run_until_idle().await;
-        assert_eq!((stage.begun(), stage.known()), (2, (Some(2), None)));
+        assert_eq!(stage.begun_when_idle().await, 2);
+        assert_eq!(stage.known(), (Some(2), None));
         assert!(!stage.refresher.state().replaced());
-        let settled = stage.script().settled.lock().unwrap();
-        assert_eq!(settled[0].counts, failure.is_none());
+        let settled = stage.refresher.policy().settled.lock().unwrap()[0];
+        assert_eq!(settled.1, failure.is_none());
     }
 }

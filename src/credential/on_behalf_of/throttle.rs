@@ -73,11 +73,11 @@ impl Throttle {
         if !matches!(*reason, Reason::Throttled | Reason::ProviderError) {
             return;
         }
-        let from = clock.since_epoch();
-        let until = from + wished.min(BELIEVED);
+        let now = clock.since_epoch();
+        let wished = Span::new(now, now + wished.min(BELIEVED));
         let mut pause = self.pause();
-        if pause.until < until || pause.left(from).is_none() {
-            *pause = Span { from, until };
+        if pause.until < wished.until || pause.left(now).is_none() {
+            *pause = wished;
         }
     }
 

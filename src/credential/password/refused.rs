@@ -82,10 +82,7 @@ impl Refused {
         let memory = Memory {
             failure: error.failure,
             refusals,
-            pause: Span {
-                from: now,
-                until: now + pause,
-            },
+            pause: Span::new(now, now + pause),
         };
         let error = memory.error(pause);
         memories.insert(tried, memory);

@@ -2,7 +2,6 @@
 
 mod keeping;
 mod rule_01_a_refused_token;
-mod rule_09_shared_fetches;
 mod rule_20_log_lines;
 
 use std::collections::VecDeque;

@@ -5,29 +5,6 @@ use std::task::{Context, Waker};
 use super::*;
 
 #[tokio::test]
-async fn ten_thousand_who_ask_share_one_attempt() {
-    let (open, gate) = held(None);
-    let stage = stage([gate]);
-    let waiting: Vec<_> = (0..10_000)
-        .map(|_| {
-            let refresher = Arc::clone(&stage.refresher);
-            tokio::spawn(async move {
-                let attempts = refresher.ask(|_, _| true).unwrap();
-                refresher.ended(attempts, future::pending()).await
-            })
-        })
-        .collect();
-    stage.until_begun(1).await;
-    stage.run_until_idle().await;
-    open.send(()).unwrap();
-    for waiting in waiting {
-        assert!(waiting.await.unwrap());
-    }
-    stage.run_until_idle().await;
-    assert_eq!(stage.begun(), 1);
-}
-
-#[tokio::test]
 async fn five_hundred_callers_who_leave_cancel_nothing_and_later_callers_succeed() {
     let (open, gate) = held(None);
     let stage = stage([gate]);
@@ -38,7 +15,7 @@ async fn five_hundred_callers_who_leave_cancel_nothing_and_later_callers_succeed
         let mut context = Context::from_waker(Waker::noop());
         assert!(waiting.as_mut().poll(&mut context).is_pending());
     }
-    stage.run_until_idle().await;
+    assert_eq!(stage.begun_when_idle().await, 1);
     open.send(()).unwrap();
     assert!(stage.asked().await);
     assert_eq!((stage.begun(), stage.known()), (1, (Some(1), None)));
@@ -57,10 +34,9 @@ async fn a_panic_in_a_fetch_is_an_error_for_its_waiters_and_the_next_attempt_suc
 #[tokio::test]
 async fn a_fetch_that_hangs_is_cut_short_by_the_policys_deadline_and_the_next_attempt_succeeds() {
     let stage = stage([Step::Never]);
-    stage.until_begun(1).await;
-    stage.run_until_idle().await;
+    assert_eq!(stage.begun_when_idle().await, 1);
     stage.advance(9);
-    stage.run_until_idle().await;
+    stage.begun_when_idle().await;
     assert_eq!(stage.known(), (None, None));
     stage.advance(1);
     stage.attempts(1).await;
@@ -75,7 +51,7 @@ async fn a_waiter_gives_up_by_its_own_deadline_even_when_nothing_ever_fetches() 
     let stage = stage([Step::Never]);
     stage.until_begun(1).await;
     stage.refresher.keeper.abort();
-    stage.run_until_idle().await;
+    stage.begun_when_idle().await;
     let mut waiting = Box::pin(stage.asked());
     let mut context = Context::from_waker(Waker::noop());
     assert!(waiting.as_mut().poll(&mut context).is_pending());

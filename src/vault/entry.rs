@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Address, Reader, Reading, VaultError, fetch};
+use super::error::VaultError;
+use super::fetch;
+use super::reader::{Address, Reader, Reading};
 use crate::clock::{Clock, Random};
 use crate::diagnosis::Reason;
 use crate::metrics::Metrics;

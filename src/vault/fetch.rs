@@ -4,13 +4,16 @@
 //! token and no value; its answer has to ask for a token of the configured audience, and chooses nothing by that (security rule 21). The
 //! way out follows no redirect and bounds time and bytes. Nothing is repeated: that is the business of who asks.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Address, Earlier, Reader, Reading, VaultError, VaultToken};
+use super::error::VaultError;
+use super::reader::{Address, Reader, Reading, VaultToken};
 use crate::client::{Limits, Reach};
 use crate::secret::Secret;
 
@@ -27,6 +30,9 @@ const ANSWER: usize = 256 << 10;
 const SEALED: &str = "application/vnd.flowgate.sealed";
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Whether a value is an earlier one of the same chain: only who writes it can read it.
+pub type Earlier = Arc<dyn Fn(&Secret<String>) -> bool + Send + Sync>;
 
 /// One version of a secret.
 #[derive(Clone)]

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{
-    Address, Deps, Entry, Reader, Readers, Reading, SecretId, VaultError, VaultWriter, WriteGuard,
-};
+use super::entry::{Deps, Entry, Readers};
+use super::error::VaultError;
+use super::reader::{Address, Reader, Reading, SecretId};
+use super::writer::{VaultWriter, WriteGuard};
 use crate::metrics::{About, Metrics, Reporter};
 use crate::secret::Secret;
 
@@ -320,9 +321,7 @@ impl Vaults {
     fn entries(&self) -> MutexGuard<'_, HashMap<Address, Arc<Entry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Vaults {
     fn writers(&self) -> MutexGuard<'_, HashMap<SecretId, VaultWriter>> {
         self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }

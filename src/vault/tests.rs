@@ -1,6 +1,6 @@
 //! Reading from a vault over real sockets: a canned one, which answers as facts B4 say.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::*;
 use crate::client::Outbound;
 use crate::clock::{Clock, Random};
 use crate::metrics::{About, Metrics};
+use crate::secret::Secret;
 
 const AUDIENCE: &str = "https://vault.azure.net";
 
@@ -335,25 +336,6 @@ async fn a_refused_value_is_read_again_at_once_but_not_twice_in_half_a_minute() 
 }
 
 #[tokio::test]
-async fn of_many_who_ask_for_a_newer_value_at_once_only_one_reads() {
-    let stage = Stage::new(200, value("old")).await;
-    let old = Secret::new(stage.read().await.unwrap());
-    let value_of = Value::Vault(stage.address.clone());
-    stage.answers(200, value("new"));
-    stage.clock.advance(Duration::from_secs(31));
-    let asking = (0..100).map(|_| {
-        let (secrets, value, old) = (stage.secrets.clone(), value_of.clone(), old.clone());
-        tokio::spawn(async move { secrets.newer(&value, &old).await.unwrap() })
-    });
-    for asked in asking.collect::<Vec<_>>() {
-        assert_eq!(asked.await.unwrap().expose(), "new");
-    }
-    // Whoever asked while it was under way has left no second read behind.
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(stage.reads(), 2);
-}
-
-#[tokio::test]
 async fn a_secret_nobody_uses_any_more_is_forgotten_when_the_new_configuration_is_in_force() {
     let stage = Stage::new(200, value("v")).await;
     stage.read().await.unwrap();
@@ -401,46 +383,6 @@ async fn the_gauge_shows_the_earliest_date_that_is_known_and_ends_with_it() {
     stage.answers(200, endless.into());
     stage.clock.advance(Duration::from_mins(6));
     stage.until(|stage| stage.expiry().is_none()).await;
-}
-
-#[tokio::test]
-async fn a_panic_while_reading_is_a_failed_attempt_and_the_next_one_succeeds() {
-    struct Clumsy(AtomicBool);
-    impl Tokens for Clumsy {
-        fn token(
-            &self,
-        ) -> Pin<Box<dyn Future<Output = Result<VaultToken, crate::diagnosis::Reason>> + Send + '_>>
-        {
-            assert!(self.0.swap(true, Ordering::SeqCst), "expected: the first");
-            Box::pin(async {
-                Ok(VaultToken {
-                    authorization: HeaderValue::from_static("Bearer reader"),
-                    expires: None,
-                    generation: 1,
-                })
-            })
-        }
-
-        fn refused(&self, _: &VaultToken) {}
-    }
-    let stage = Stage::new(200, value("v")).await;
-    stage.read().await.unwrap();
-    stage.abandon();
-    stage.secrets.forget();
-    let used = std::slice::from_ref(&stage.address);
-    stage
-        .secrets
-        .update_readers(Duration::from_mins(5), &[], used, &[]);
-    let reader = Reader {
-        tokens: Arc::new(Clumsy(AtomicBool::new(false))),
-        outbound: Outbound::for_tests(),
-    };
-    stage.secrets.provide("cluster".into(), reader);
-    stage.secrets.start();
-    assert_eq!(stage.read().await, Err(VaultError::Panicked));
-    stage.clock.advance(Duration::from_secs(2));
-    stage.until(|stage| stage.failed().is_none()).await;
-    assert_eq!(stage.read().await.as_deref(), Ok("v"));
 }
 
 mod rule_21_outbound_trust {

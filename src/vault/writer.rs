@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
 
-use super::entry::{PAUSES, Readers};
-use super::fetch::{self, Replaced, Version};
-use super::{Address, Deps, Reader, VaultError};
+use super::entry::{Deps, PAUSES, Readers};
+use super::error::VaultError;
+use super::fetch::{self, Earlier, Replaced, Version};
+use super::reader::{Address, Reader};
 use crate::refresher::supervised;
 use crate::secret::Secret;
 
@@ -23,9 +24,6 @@ const REPORT_AGAIN: Duration = Duration::from_hours(1);
 
 /// Longest wait at the end for a renewal that is under way.
 const END: Duration = Duration::from_secs(5);
-
-/// Whether a value is an earlier one of the same chain: only who writes it can read it.
-pub type Earlier = Arc<dyn Fn(&Secret<String>) -> bool + Send + Sync>;
 
 /// A secret that is written. Cheap to clone.
 #[derive(Clone)]

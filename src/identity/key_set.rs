@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, Random};
@@ -23,14 +22,9 @@ mod refresh;
 
 pub use fetch::{Fault, Fetch};
 pub(crate) use key::Mark;
-pub(crate) use origin::{Issuer, Origin, Part};
+pub(crate) use origin::Origin;
 use refresh::{Faults, Issuers};
-
-/// How long keys count after they were fetched.
-const MAX_AGE: Duration = Duration::from_hours(24);
-
-/// How far the clock may run backwards before the age of keys is no longer known.
-const MAX_STEP_BACK: Duration = Duration::from_mins(5);
+pub(crate) use refresh::{Published, Slot};
 
 /// How long a caller waits for a refresh.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -89,7 +83,7 @@ impl KeySets {
     /// The key set of `origin`: the running one if there is one, else a new one, whose first fetch starts at once. Later fetches go
     /// through `fetch`, and `label` is its name from now on. Has to be called within a tokio runtime.
     pub(crate) fn open(&self, origin: &Origin, label: &Arc<str>, fetch: &Fetch) -> Arc<KeySet> {
-        let mut live = locked(&self.0.live);
+        let mut live = self.0.live();
         live.retain(|_, set| set.strong_count() > 0);
         if let Some(set) = live.get(origin).and_then(Weak::upgrade) {
             set.issuers().adopt(label, fetch);
@@ -130,11 +124,12 @@ impl KeySets {
 }
 
 impl Shared {
+    fn live(&self) -> MutexGuard<'_, HashMap<Origin, Weak<KeySet>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn all(&self) -> Vec<Arc<KeySet>> {
-        locked(&self.live)
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect()
+        self.live().values().filter_map(Weak::upgrade).collect()
     }
 
     /// Brings the metric `flowgate_key_set_age_seconds` up to date.
@@ -169,16 +164,8 @@ impl Drop for KeySet {
     }
 }
 
-/// What came of asking for fresher keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// A refresh ended; its keys are in place if it went well.
-    Refreshed,
-    /// The last refresh is too recent, or this one takes too long.
-    NotNow,
-    /// Too many callers wait for it already.
-    AtCapacity,
-}
+/// Too many callers wait for a refresh already.
+pub(crate) struct AtCapacity;
 
 impl KeySet {
     fn new(shared: &Shared, origin: Origin, label: &Arc<str>, fetch: &Fetch) -> Self {
@@ -207,23 +194,14 @@ impl KeySet {
         faults.any(|fault| fault.reason() == Reason::NoSocket)
     }
 
-    /// Waits for a refresh under way, or starts one if the last began 30 s ago or more. Leaving early cancels nothing.
-    pub(crate) async fn refreshed(&self) -> Asked {
-        let Some(rounds) = self.refresher.ask(|_, _| true) else {
-            return Asked::NotNow;
-        };
-        let Ok(_place) = self.waiters.try_acquire() else {
-            return Asked::AtCapacity;
-        };
-        if self
-            .refresher
-            .ended(rounds, self.clock.sleep(PATIENCE))
-            .await
-        {
-            Asked::Refreshed
-        } else {
-            Asked::NotNow
+    /// Waits for a refresh under way, or for a new one if the last began 30 s ago or more; not for long. Leaving early cancels nothing.
+    pub(crate) async fn refreshed(&self) -> Result<(), AtCapacity> {
+        if let Some(rounds) = self.refresher.ask(|_, _| true) {
+            let _place = self.waiters.try_acquire().map_err(|_| AtCapacity)?;
+            let patience = self.clock.sleep(PATIENCE);
+            self.refresher.ended(rounds, patience).await;
         }
+        Ok(())
     }
 
     /// Why the last refresh failed, issuer by issuer; empty if it did not.
@@ -252,38 +230,4 @@ impl KeySet {
         };
         self.slots.iter().map(one).collect()
     }
-}
-
-/// One issuer of a key set and its last good keys.
-pub(crate) struct Slot {
-    pub(crate) part: Part,
-    current: ArcSwapOption<Published>,
-}
-
-/// An issuer's keys and when they were fetched.
-pub(crate) struct Published {
-    pub(crate) issuer: Issuer,
-    fetched: Duration,
-}
-
-impl Published {
-    /// Whether the keys are young enough to count at `now`, since the Unix epoch.
-    pub(crate) fn usable(&self, now: Duration) -> bool {
-        match now.checked_sub(self.fetched) {
-            Some(age) => age <= MAX_AGE,
-            // Fetched in what is now the future: the clock was set back, and beyond a small step nobody knows how old they are.
-            None => self.fetched.saturating_sub(now) <= MAX_STEP_BACK,
-        }
-    }
-}
-
-impl Slot {
-    /// The last good keys, whatever their age.
-    pub(crate) fn current(&self) -> arc_swap::Guard<Option<Arc<Published>>> {
-        self.current.load()
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,7 +13,7 @@ use http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
 
 use super::authenticator::{Answer, Authenticator, Configured, Deps, Evidence};
-use super::key_set::{Asked, KeySet, KeySets, Origin};
+use super::key_set::{KeySet, KeySets, Origin};
 use super::memory::{Entry, Memory};
 use super::presented::Place;
 use super::reason::Reason;
@@ -244,7 +244,7 @@ impl Tokens {
             Err(VerificationError::Failed(failure)) => return Err(failure),
             Err(VerificationError::Lacking(lacking)) => lacking,
         };
-        if asked.contains(&Asked::AtCapacity) {
+        if asked.iter().any(Result::is_err) {
             return Err(Failure::Overloaded);
         }
         let mut sets = lacking

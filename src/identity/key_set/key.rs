@@ -13,7 +13,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Fault;
+use super::fetch::Fault;
 use crate::diagnosis::Reason;
 use crate::identity::token::{self, LONGEST_KID};
 

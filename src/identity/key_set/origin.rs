@@ -9,8 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::Fault;
-use super::fetch::Fetch;
+use super::fetch::{Fault, Fetch};
 use super::key::Keys;
 use crate::client::Reach;
 use crate::diagnosis::Reason;

@@ -4,17 +4,24 @@
 //! in a task of its own: a panic or a fetch that hangs costs no other's keys. Failures never remove keys; only age does. The log has
 //! a line when an issuer's state changes, not at each refresh: strangers' tokens can cause one every 30 s.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::future::join_all;
 
-use super::{Fault, Fetch, Origin, Published, Slot, locked};
+use super::fetch::{Fault, Fetch};
+use super::origin::{Issuer, Origin, Part};
 use crate::clock::Clock;
 use crate::diagnosis::Reason;
 use crate::metrics::Metrics;
 use crate::refresher::{Backoff, Ended, Policy, Schedule, ahead, supervised};
+
+/// How long keys count after they were fetched.
+const MAX_AGE: Duration = Duration::from_hours(24);
+
+/// How far the clock may run backwards before the age of keys is no longer known.
+const MAX_STEP_BACK: Duration = Duration::from_mins(5);
 
 /// Between two refreshes that went well.
 const INTERVAL: Duration = Duration::from_hours(1);
@@ -37,6 +44,36 @@ const LONGEST_ROUND: Duration = Duration::from_secs(20);
 /// What is said of an issuer whose fetch panicked or did not end in time.
 const UNFINISHED: Fault = Fault::of(Reason::Unfinished);
 
+/// One issuer of a key set and its last good keys.
+pub(crate) struct Slot {
+    pub(crate) part: Part,
+    current: ArcSwapOption<Published>,
+}
+
+/// An issuer's keys and when they were fetched.
+pub(crate) struct Published {
+    pub(crate) issuer: Issuer,
+    pub(super) fetched: Duration,
+}
+
+impl Published {
+    /// Whether the keys are young enough to count at `now`, since the Unix epoch.
+    pub(crate) fn usable(&self, now: Duration) -> bool {
+        match now.checked_sub(self.fetched) {
+            Some(age) => age <= MAX_AGE,
+            // Fetched in what is now the future: the clock was set back, and beyond a small step nobody knows how old they are.
+            None => self.fetched.saturating_sub(now) <= MAX_STEP_BACK,
+        }
+    }
+}
+
+impl Slot {
+    /// The last good keys, whatever their age.
+    pub(crate) fn current(&self) -> arc_swap::Guard<Option<Arc<Published>>> {
+        self.current.load()
+    }
+}
+
 /// Why a refresh failed, issuer by issuer.
 pub(super) type Faults = Vec<Option<Fault>>;
 
@@ -44,8 +81,8 @@ pub(super) type Faults = Vec<Option<Fault>>;
 pub(super) struct Issuers {
     origin: Origin,
     pub(super) slots: Arc<[Slot]>,
-    fetch: Mutex<Fetch>,
-    label: Mutex<Arc<str>>,
+    fetch: ArcSwap<Fetch>,
+    label: ArcSwap<Arc<str>>,
     clock: Clock,
     pub(super) metrics: Metrics,
 }
@@ -65,8 +102,8 @@ impl Issuers {
         Self {
             slots: slots.collect(),
             origin,
-            fetch: Mutex::new(fetch.clone()),
-            label: Mutex::new(Arc::clone(label)),
+            fetch: ArcSwap::from_pointee(fetch.clone()),
+            label: ArcSwap::from_pointee(Arc::clone(label)),
             clock: clock.clone(),
             metrics: metrics.clone(),
         }
@@ -74,12 +111,12 @@ impl Issuers {
 
     /// From the next refresh on they are fetched on this way, under this name.
     pub(super) fn adopt(&self, label: &Arc<str>, fetch: &Fetch) {
-        *locked(&self.fetch) = fetch.clone();
-        *locked(&self.label) = Arc::clone(label);
+        self.fetch.store(Arc::new(fetch.clone()));
+        self.label.store(Arc::new(Arc::clone(label)));
     }
 
     pub(super) fn label(&self) -> Arc<str> {
-        Arc::clone(&locked(&self.label))
+        Arc::clone(&self.label.load())
     }
 
     /// Fetches one issuer and puts its keys in place; else why not.
@@ -87,7 +124,7 @@ impl Issuers {
         let slot = self.slots.get(number).ok_or(UNFINISHED)?;
         // The age counts from before the fetch: keys are never younger than they seem.
         let fetched = self.clock.since_epoch();
-        let fetch = locked(&self.fetch).clone();
+        let fetch = self.fetch.load_full();
         let issuer = self.origin.fetch(slot.part, &fetch).await?;
         let had_none = slot
             .current()

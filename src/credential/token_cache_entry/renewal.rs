@@ -163,6 +163,7 @@ impl Tokens {
         }
         let (error, trace_id) = failure.said();
         let explanation = failure.explain();
+        let valid_token_left = usable(ended.before, ended.at).is_some();
         tracing::warn!(
             credential = &*self.name,
             reason = failure.word(),
@@ -175,7 +176,7 @@ impl Tokens {
             meaning = &*explanation.meaning,
             fault = explanation.fault.as_str(),
             cure = &*explanation.fix,
-            valid_token_left = usable(ended.before, ended.at).is_some(),
+            valid_token_left,
             source_changed = ended.before.replaced(),
             next_try_seconds = next_try.as_secs(),
             "no new token"

@@ -24,7 +24,8 @@ pub struct BearerSettings {
     pub token: Value,
 }
 
-pub(super) struct Bearer {
+/// Answers with one fixed token.
+pub struct Bearer {
     settings: BearerSettings,
     context: Context,
     /// The last one given: who asks again has no use for it any more.

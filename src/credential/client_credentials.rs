@@ -19,7 +19,8 @@ fn source(application: &Application, ask: &Ask, context: &Context) -> Arc<dyn So
     })
 }
 
-pub(super) struct ClientCredentials {
+/// Asks a token endpoint for the application itself.
+pub struct ClientCredentials {
     client: Arc<Client>,
     ask: Ask,
 }

@@ -10,7 +10,7 @@ use super::ask::Ask;
 use super::source::{Context, Source};
 
 /// A grant.
-pub(super) trait GrantType {
+pub trait GrantType {
     /// The grant as configured and validated.
     type Settings: Clone;
 

@@ -19,6 +19,12 @@ use super::password::{Password, PasswordSettings};
 use super::refresh_token::{RefreshToken, RefreshTokenSettings};
 use super::source::{Context, Source};
 
+/// A grant that is one of [`Kind`].
+pub(super) trait Granted: GrantType {
+    /// As one of them.
+    fn kind(settings: Self::Settings) -> Kind;
+}
+
 /// Makes [`Kind`] of its rows, and asks the grant in question.
 macro_rules! grants {
     ( $( $(#[doc = $doc:literal])+ $name:ident: $variant:ident($settings:ty) of $grant:ty, )+ ) => {
@@ -30,6 +36,12 @@ macro_rules! grants {
         /// What sources remember as long as the process lives, by grant.
         #[derive(Default)]
         pub(super) struct Memory { $( $name: <$grant as GrantType>::Memory, )+ }
+
+        $( impl Granted for $grant {
+            fn kind(settings: Self::Settings) -> Kind {
+                Kind::$variant(settings.into())
+            }
+        } )+
 
         impl Kind {
             /// Whose token it is: everything but what merely proves it.

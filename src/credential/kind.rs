@@ -9,11 +9,14 @@ use settings::section;
 use super::ask::TokenRequestStyle;
 use super::client_certificate::keys::ClientCertificateDefaults;
 use super::client_secret::keys::ClientSecretDefaults;
-use super::grants::Kind;
+use super::grant::GrantType;
 use crate::validation::ValidationContext;
 
 /// One kind's section.
 pub trait CredentialKind: Shape {
+    /// The grant that it makes.
+    type Grant: GrantType;
+
     /// Whether it exchanges the caller's own token.
     const EXCHANGES: bool = false;
 
@@ -23,16 +26,16 @@ pub trait CredentialKind: Shape {
         owner: &SourceLocation,
         context: &mut ValidationContext<'_>,
         defaults: &CredentialDefaults,
-    ) -> PartialCredential;
+    ) -> PartialCredential<Self::Grant>;
 }
 
 /// What validating a kind gives: how it asks, known even where the rest is broken, and its settings.
-pub type PartialCredential = (Option<TokenRequestStyle>, Option<ValidatedKind>);
+pub type PartialCredential<G> = (Option<TokenRequestStyle>, Option<ValidatedKind<G>>);
 
 /// A kind's settings, and when its secret expires where that is known.
-pub struct ValidatedKind {
-    /// The grant.
-    pub kind: Kind,
+pub struct ValidatedKind<G: GrantType> {
+    /// Those of the grant.
+    pub settings: G::Settings,
     /// Unix seconds.
     pub expires: Option<u64>,
 }

@@ -9,16 +9,26 @@ use settings::section::one_key;
 use settings::suggest::either;
 use settings::{safe_text, section};
 
+use super::ask::TokenRequestStyle;
 use super::bearer::settings::Bearer;
 use super::client_certificate::settings::ClientCertificate;
 use super::client_secret::settings::ClientSecret;
-use super::kind::{CredentialDefaults, CredentialKind, PartialCredential};
+use super::grants::{Granted as _, Kind};
+use super::kind::{CredentialDefaults, CredentialKind};
 use super::managed_identity::settings::ManagedIdentity;
 use super::on_behalf_of::settings::OnBehalfOf;
 use super::password::settings::Password;
 use super::refresh_token::settings::RefreshToken;
 use super::workload_identity::WorkloadIdentity;
 use crate::validation::ValidationContext;
+
+/// What an entry comes to.
+pub struct ValidatedCredential {
+    /// The grant.
+    pub kind: Kind,
+    /// Unix seconds at which its secret expires, where that is known.
+    pub expires: Option<u64>,
+}
 
 /// Makes the section [`Credential`] of its rows.
 macro_rules! credential_kinds {
@@ -44,9 +54,14 @@ macro_rules! credential_kinds {
                 self,
                 context: &mut ValidationContext<'_>,
                 defaults: &CredentialDefaults,
-            ) -> PartialCredential {
+            ) -> (Option<TokenRequestStyle>, Option<ValidatedCredential>) {
                 $( if let Field::Given(at) = self.$key {
-                    return at.value.validate(&at.location, context, defaults);
+                    let (style, own) = at.value.validate(&at.location, context, defaults);
+                    let validated = own.map(|own| ValidatedCredential {
+                        kind: <$section as CredentialKind>::Grant::kind(own.settings),
+                        expires: own.expires,
+                    });
+                    return (style, validated);
                 } )+
                 (None, None)
             }
@@ -79,7 +94,7 @@ impl Credential {
         at: At<Self>,
         context: &mut ValidationContext<'_>,
         defaults: &CredentialDefaults,
-    ) -> PartialCredential {
+    ) -> (Option<TokenRequestStyle>, Option<ValidatedCredential>) {
         match at.value.locations().as_slice() {
             [_, second, ..] => {
                 context.reader.error_at(

@@ -82,7 +82,8 @@ fn source(settings: &ManagedIdentitySettings, ask: &Ask, context: &Context) -> A
     })))
 }
 
-pub(super) struct ManagedIdentity(Arc<Asker>);
+/// Asks the platform for the machine's own tokens.
+pub struct ManagedIdentity(Arc<Asker>);
 
 impl GrantType for ManagedIdentity {
     type Settings = ManagedIdentitySettings;

@@ -188,7 +188,7 @@ impl Source for Caller {
 }
 
 /// The grant without a caller, as when a command asks: there is nothing to exchange.
-pub(super) struct OnBehalfOf;
+pub struct OnBehalfOf;
 
 impl GrantType for OnBehalfOf {
     type Settings = Application;

@@ -63,7 +63,8 @@ fn source(
     })
 }
 
-pub(super) struct Password {
+/// Asks with a user's name and password.
+pub struct Password {
     client: Arc<Client>,
     settings: PasswordSettings,
     ask: Ask,

@@ -119,7 +119,8 @@ enum Opened {
     Vault(VaultLock),
 }
 
-pub(super) struct RefreshToken(Arc<Inner>);
+/// Renews what a person's sign-in left in a store.
+pub struct RefreshToken(Arc<Inner>);
 
 impl GrantType for RefreshToken {
     type Settings = RefreshTokenSettings;

@@ -32,12 +32,14 @@ section! {
 }
 
 impl CredentialKind for WorkloadIdentity {
+    type Grant = client_credentials::ClientCredentials;
+
     fn validate(
         self,
         owner: &SourceLocation,
         context: &mut ValidationContext<'_>,
         defaults: &CredentialDefaults,
-    ) -> PartialCredential {
+    ) -> PartialCredential<Self::Grant> {
         let Self {
             request,
             client_id,

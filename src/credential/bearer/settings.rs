@@ -11,7 +11,7 @@ use crate::credential::ask::TokenRequestStyle;
 use crate::credential::kind::{
     CredentialDefaults, CredentialKind, PartialCredential, ValidatedKind,
 };
-use crate::credential::{Ask, Kind, answer};
+use crate::credential::{Ask, answer};
 use crate::validation::ValidationContext;
 use crate::validation::reference::Source;
 use crate::vault::Value;
@@ -26,12 +26,14 @@ section! {
 }
 
 impl CredentialKind for Bearer {
+    type Grant = super::Bearer;
+
     fn validate(
         self,
         owner: &SourceLocation,
         context: &mut ValidationContext<'_>,
         _: &CredentialDefaults,
-    ) -> PartialCredential {
+    ) -> PartialCredential<Self::Grant> {
         let token = context.required(
             self.token,
             owner,
@@ -50,7 +52,7 @@ impl CredentialKind for Bearer {
         };
         // Absent on this machine, perhaps: the flows are validated all the same.
         let validated_kind = |token| ValidatedKind {
-            kind: Kind::Bearer(BearerSettings { token }),
+            settings: BearerSettings { token },
             expires: None,
         };
         let secret = match context.value(&at, true) {

@@ -11,7 +11,6 @@ use settings::{safe_text, section};
 use super::ClientCertificateSettings;
 use crate::credential::assertion::SigningOptions;
 use crate::credential::certificate::{Algorithm, Certified, Invalid};
-use crate::credential::proof::{Proof, ValidatedProof};
 use crate::validation::ValidationContext;
 use crate::validation::reference::Source;
 use crate::vault::Value;
@@ -48,7 +47,7 @@ impl CertificateKeys {
         context: &mut ValidationContext<'_>,
         entra: bool,
         defaults: &Field<ClientCertificateDefaults>,
-    ) -> Option<ValidatedProof> {
+    ) -> Option<(ClientCertificateSettings, Option<u64>)> {
         let passphrase = self
             .passphrase
             .optional(|at| context.value_with_blanks(&at));
@@ -94,14 +93,12 @@ impl CertificateKeys {
             algorithm,
             send_chain: send_chain?.0,
         };
-        Some(ValidatedProof {
-            proof: Proof::Certificate(ClientCertificateSettings {
-                certificate,
-                passphrase,
-                signing,
-            }),
-            expires,
-        })
+        let settings = ClientCertificateSettings {
+            certificate,
+            passphrase,
+            signing,
+        };
+        Some((settings, expires))
     }
 }
 

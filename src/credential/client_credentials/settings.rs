@@ -6,7 +6,7 @@ use settings::problem::SourceLocation;
 
 use crate::credential::application::settings::{ClientKeys, Grantee};
 use crate::credential::ask::Permissions;
-use crate::credential::grants::Kind;
+use crate::credential::client_credentials::ClientCredentials;
 use crate::credential::kind::{CredentialDefaults, PartialCredential, ValidatedKind};
 use crate::validation::ValidationContext;
 
@@ -16,14 +16,14 @@ pub fn validate(
     owner: &SourceLocation,
     context: &mut ValidationContext<'_>,
     defaults: &CredentialDefaults,
-) -> PartialCredential {
+) -> PartialCredential<ClientCredentials> {
     let grantee = Grantee {
         permissions: Permissions::Application,
         public: false,
     };
     let (style, proven) = keys.validate(owner, context, grantee, defaults);
     let kind = proven.map(|(application, expires)| ValidatedKind {
-        kind: Kind::ClientCredentials(application),
+        settings: application,
         expires,
     });
     (style, kind)

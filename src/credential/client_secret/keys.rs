@@ -1,6 +1,6 @@
 //! A shared secret in the section of any kind of credential.
 //!
-//! In: the keys. Out: a [`Proof`], and when it expires where the configuration says so. Refuses the secret's ID in place of the secret (facts
+//! In: the keys. Out: the settings of a proof, and when it expires where the configuration says so. Refuses the secret's ID in place of the secret (facts
 //! C, 13).
 
 use settings::read::{At, Field};
@@ -8,7 +8,6 @@ use settings::values::{Choice, Moment, guid};
 use settings::{safe_text, section};
 
 use super::{ClientAuth, ClientSecretSettings};
-use crate::credential::proof::{Proof, ValidatedProof};
 use crate::validation::ValidationContext;
 use crate::validation::reference::Source;
 use crate::vault::Value;
@@ -42,7 +41,7 @@ impl SecretKeys {
         context: &mut ValidationContext<'_>,
         entra: bool,
         defaults: &Field<ClientSecretDefaults>,
-    ) -> Option<ValidatedProof> {
+    ) -> Option<(ClientSecretSettings, Option<u64>)> {
         let expires = self.expires.optional(|at| Some(expiry(context, &at)));
         let defaults = defaults.clone().value();
         let defaults = defaults.unwrap_or_else(ClientSecretDefaults::silent);
@@ -50,14 +49,12 @@ impl SecretKeys {
         let secret = self.secret.given();
         let secret = secret.and_then(|at| value(context, &at, entra));
         let next = self.next_secret.optional(|at| value(context, &at, entra));
-        Some(ValidatedProof {
-            proof: Proof::Secret(ClientSecretSettings {
-                secret: secret?,
-                next: next?,
-                client_auth: client_auth?.value.0,
-            }),
-            expires: expires?,
-        })
+        let settings = ClientSecretSettings {
+            secret: secret?,
+            next: next?,
+            client_auth: client_auth?.value.0,
+        };
+        Some((settings, expires?))
     }
 }
 

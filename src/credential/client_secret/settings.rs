@@ -25,12 +25,14 @@ section! {
 }
 
 impl CredentialKind for ClientSecret {
+    type Grant = client_credentials::ClientCredentials;
+
     fn validate(
         self,
         owner: &SourceLocation,
         context: &mut ValidationContext<'_>,
         defaults: &CredentialDefaults,
-    ) -> PartialCredential {
+    ) -> PartialCredential<Self::Grant> {
         let Self {
             application,
             server,

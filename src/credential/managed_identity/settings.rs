@@ -14,7 +14,6 @@ use super::{ARC_KEYS, Identity, ManagedIdentitySettings, Platform};
 use crate::client::address;
 use crate::clouds::Cloud;
 use crate::credential::ask::{self, Entra, Permissions, TokenRequestStyle};
-use crate::credential::grants::Kind;
 use crate::credential::kind::{
     CredentialDefaults, CredentialKind, PartialCredential, ValidatedKind,
 };
@@ -39,12 +38,14 @@ section! {
 }
 
 impl CredentialKind for ManagedIdentity {
+    type Grant = super::ManagedIdentity;
+
     fn validate(
         self,
         owner: &SourceLocation,
         context: &mut ValidationContext<'_>,
         _: &CredentialDefaults,
-    ) -> PartialCredential {
+    ) -> PartialCredential<Self::Grant> {
         let Self {
             client_id,
             object_id,
@@ -82,7 +83,7 @@ impl CredentialKind for ManagedIdentity {
         let kind = identity
             .zip(platform)
             .map(|((identity, _), platform)| ValidatedKind {
-                kind: Kind::ManagedIdentity(ManagedIdentitySettings { platform, identity }),
+                settings: ManagedIdentitySettings { platform, identity },
                 expires: None,
             });
         (style, kind)

@@ -10,7 +10,6 @@ use crate::credential::application::settings::{
     ApplicationKeys, ClientKeys, Grantee, OtherServerKeys,
 };
 use crate::credential::ask::Permissions;
-use crate::credential::grants::Kind;
 use crate::credential::kind::{
     CredentialDefaults, CredentialKind, PartialCredential, ValidatedKind,
 };
@@ -27,6 +26,8 @@ section! {
 }
 
 impl CredentialKind for OnBehalfOf {
+    type Grant = super::OnBehalfOf;
+
     const EXCHANGES: bool = true;
 
     fn validate(
@@ -34,7 +35,7 @@ impl CredentialKind for OnBehalfOf {
         owner: &SourceLocation,
         context: &mut ValidationContext<'_>,
         defaults: &CredentialDefaults,
-    ) -> PartialCredential {
+    ) -> PartialCredential<Self::Grant> {
         let Self { application, proof } = self;
         let keys = ClientKeys {
             application,
@@ -47,7 +48,7 @@ impl CredentialKind for OnBehalfOf {
         };
         let (style, proven) = keys.validate(owner, context, grantee, defaults);
         let kind = proven.map(|(application, expires)| ValidatedKind {
-            kind: Kind::OnBehalfOf(application),
+            settings: application,
             expires,
         });
         (style, kind)

@@ -12,7 +12,6 @@ use settings::{safe_text, section};
 use super::PasswordSettings;
 use crate::credential::application::settings::{ClientKeys, Grantee};
 use crate::credential::ask::Permissions;
-use crate::credential::grants::Kind;
 use crate::credential::kind::{
     CredentialDefaults, CredentialKind, PartialCredential, ValidatedKind,
 };
@@ -34,12 +33,14 @@ section! {
 }
 
 impl CredentialKind for Password {
+    type Grant = super::Password;
+
     fn validate(
         self,
         owner: &SourceLocation,
         context: &mut ValidationContext<'_>,
         defaults: &CredentialDefaults,
-    ) -> PartialCredential {
+    ) -> PartialCredential<Self::Grant> {
         let Self {
             client,
             username,
@@ -68,11 +69,11 @@ impl CredentialKind for Password {
         let assemble = || {
             let (application, expires) = proven?;
             Some(ValidatedKind {
-                kind: Kind::Password(PasswordSettings {
+                settings: PasswordSettings {
                     application,
                     username: username?,
                     password: password?,
-                }),
+                },
                 expires,
             })
         };

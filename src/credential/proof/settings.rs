@@ -53,18 +53,21 @@ impl ProofKeys {
         }
         self.stray(context)?;
         if !self.certified.certificate.absent() {
-            return self
-                .certified
-                .validate(context, entra, &defaults.client_certificate);
+            let defaults = &defaults.client_certificate;
+            let (own, expires) = self.certified.validate(context, entra, defaults)?;
+            let proof = Proof::Certificate(own);
+            return Some(ValidatedProof { proof, expires });
         }
         if !self.federated_token_file.absent() {
             let at = self.federated_token_file.given()?;
             return federated(context, &at);
         }
         if !self.shared.secret.absent() {
-            return self
+            let (own, expires) = self
                 .shared
-                .validate(context, entra, &defaults.client_secret);
+                .validate(context, entra, &defaults.client_secret)?;
+            let proof = Proof::Secret(own);
+            return Some(ValidatedProof { proof, expires });
         }
         if public {
             return Some(ValidatedProof {

@@ -15,7 +15,6 @@ use super::seal::Key;
 use super::sign_in::endpoints::Endpoints;
 use crate::credential::application::settings::{ClientKeys, Grantee};
 use crate::credential::ask::Permissions;
-use crate::credential::grants::Kind;
 use crate::credential::kind::{
     CredentialDefaults, CredentialKind, PartialCredential, ValidatedKind,
 };
@@ -55,12 +54,14 @@ section! {
 }
 
 impl CredentialKind for RefreshToken {
+    type Grant = super::RefreshToken;
+
     fn validate(
         self,
         owner: &SourceLocation,
         context: &mut ValidationContext<'_>,
         defaults: &CredentialDefaults,
-    ) -> PartialCredential {
+    ) -> PartialCredential<Self::Grant> {
         let Self {
             client,
             authorize_url,
@@ -93,14 +94,14 @@ impl CredentialKind for RefreshToken {
                 }
             };
             Some(ValidatedKind {
-                kind: Kind::RefreshToken(Box::new(RefreshTokenSettings {
+                settings: RefreshTokenSettings {
                     credential: credential?,
                     scope: style.as_ref()?.ask.clone(),
                     application,
                     store: store?,
                     store_key: store_key?,
                     sign_in,
-                })),
+                },
                 expires,
             })
         };

@@ -18,7 +18,7 @@ use super::{Ask, Claims, Failure, answer};
 use crate::client::{Limits, Reach};
 use crate::diagnosis::{Reason, Subject};
 
-pub mod settings;
+pub mod section;
 
 /// AADSTS numbers of a secret that is wrong or has expired, and of a certificate that is not known (facts B2).
 const PROOF_REFUSED: [u32; 3] = [7_000_215, 7_000_222, 700_027];

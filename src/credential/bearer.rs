@@ -15,7 +15,7 @@ use crate::diagnosis::Reason;
 use crate::secret::Secret;
 use crate::vault::Value;
 
-pub mod settings;
+pub mod section;
 
 /// A fixed token as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]

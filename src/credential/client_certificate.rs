@@ -16,7 +16,7 @@ use crate::vault::Value;
 use url::Url;
 
 pub mod keys;
-pub mod settings;
+pub mod section;
 
 /// A certificate as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]

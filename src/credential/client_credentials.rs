@@ -9,7 +9,7 @@ use super::grant::GrantType;
 use super::source::{Attempt, Context, Source, Wish};
 use super::{Ask, answer};
 
-pub mod settings;
+pub mod section;
 
 /// Obtains tokens for the application itself.
 fn source(application: &Application, ask: &Ask, context: &Context) -> Arc<dyn Source> {

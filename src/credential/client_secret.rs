@@ -17,12 +17,12 @@ use super::source::AttemptError;
 use crate::diagnosis::Reason;
 use crate::secret::Secret;
 use crate::vault::{Secrets, Value};
-use ::settings::words;
 use choice::{Choice, Which};
+use settings::words;
 
 pub(super) mod choice;
 pub mod keys;
-pub mod settings;
+pub mod section;
 
 /// A shared secret as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]

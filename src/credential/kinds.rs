@@ -10,15 +10,15 @@ use settings::suggest::either;
 use settings::{safe_text, section};
 
 use super::ask::TokenRequestStyle;
-use super::bearer::settings::Bearer;
-use super::client_certificate::settings::ClientCertificate;
-use super::client_secret::settings::ClientSecret;
+use super::bearer::section::Bearer;
+use super::client_certificate::section::ClientCertificate;
+use super::client_secret::section::ClientSecret;
 use super::grants::{Granted as _, Kind};
 use super::kind::{CredentialDefaults, CredentialKind};
-use super::managed_identity::settings::ManagedIdentity;
-use super::on_behalf_of::settings::OnBehalfOf;
-use super::password::settings::Password;
-use super::refresh_token::settings::RefreshToken;
+use super::managed_identity::section::ManagedIdentity;
+use super::on_behalf_of::section::OnBehalfOf;
+use super::password::section::Password;
+use super::refresh_token::section::RefreshToken;
 use super::workload_identity::WorkloadIdentity;
 use crate::validation::ValidationContext;
 

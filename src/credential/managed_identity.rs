@@ -22,7 +22,7 @@ use crate::secret::Secret;
 
 mod arc;
 
-pub mod settings;
+pub mod section;
 
 /// Where the gateway runs and whose token it takes, as configured and found in the environment.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -25,7 +25,7 @@ use crate::diagnosis::{ProviderError, Subject};
 use crate::identity::Assertion;
 
 pub mod need;
-pub mod settings;
+pub mod section;
 #[cfg(test)]
 mod tests;
 mod throttle;

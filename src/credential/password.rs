@@ -19,7 +19,7 @@ mod refused;
 pub use refused::Refused;
 use refused::Tried;
 
-pub mod settings;
+pub mod section;
 
 /// An account and the application that signs in with it, as configured and validated.
 #[derive(Clone, PartialEq, Eq, Hash)]

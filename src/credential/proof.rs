@@ -12,7 +12,7 @@ use presented::Presented;
 use url::Url;
 
 pub(super) mod presented;
-pub mod settings;
+pub mod section;
 
 /// The ways of proof.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -41,7 +41,7 @@ use record::Record;
 use seal::{Key, Owner, Seal};
 use store::{PendingWrite, Stamp, Step, Store};
 
-pub mod settings;
+pub mod section;
 
 /// How long Entra ID keeps an unused refresh token (facts B1.8).
 pub const INACTIVE: Duration = Duration::from_hours(90 * 24);

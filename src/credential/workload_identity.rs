@@ -9,10 +9,10 @@ use settings::read::{At, Field};
 use settings::values::Text;
 use settings::{safe_text, section};
 
-use super::application::settings::{ApplicationKeys, ClientKeys, OtherServerKeys, RequestKeys};
+use super::application::section::{ApplicationKeys, ClientKeys, OtherServerKeys, RequestKeys};
 use super::client_credentials;
 use super::kind::{CredentialDefaults, CredentialKind, PartialCredential};
-use super::proof::settings::ProofKeys;
+use super::proof::section::ProofKeys;
 use crate::clouds;
 use crate::validation::ValidationContext;
 
@@ -79,7 +79,7 @@ impl CredentialKind for WorkloadIdentity {
                 ..ProofKeys::silent()
             },
         };
-        client_credentials::settings::validate(keys, owner, context, defaults)
+        client_credentials::section::validate(keys, owner, context, defaults)
     }
 }
 

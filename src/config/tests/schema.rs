@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::examine;
 use crate::config::json_schema;
 use crate::config::raw::{Document, Flow, Server};
-use crate::credential::client_secret::settings::ClientSecret;
+use crate::credential::client_secret::section::ClientSecret;
 use crate::identity::methods::CallerSection;
 use settings::read::Shape;
 use settings::tree::{self, Node, Value};

@@ -13,7 +13,7 @@ use url::Url;
 use super::configured::{RefreshTokenSettings, StoreLocation};
 use super::seal::Key;
 use super::sign_in::endpoints::Endpoints;
-use crate::credential::application::settings::{ClientKeys, Grantee};
+use crate::credential::application::section::{ClientKeys, Grantee};
 use crate::credential::ask::Permissions;
 use crate::credential::kind::{
     CredentialDefaults, CredentialKind, PartialCredential, ValidatedKind,

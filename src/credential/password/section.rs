@@ -10,7 +10,7 @@ use settings::values::Text;
 use settings::{safe_text, section};
 
 use super::PasswordSettings;
-use crate::credential::application::settings::{ClientKeys, Grantee};
+use crate::credential::application::section::{ClientKeys, Grantee};
 use crate::credential::ask::Permissions;
 use crate::credential::kind::{
     CredentialDefaults, CredentialKind, PartialCredential, ValidatedKind,

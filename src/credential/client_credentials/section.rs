@@ -4,7 +4,7 @@
 
 use settings::problem::SourceLocation;
 
-use crate::credential::application::settings::{ClientKeys, Grantee};
+use crate::credential::application::section::{ClientKeys, Grantee};
 use crate::credential::ask::Permissions;
 use crate::credential::client_credentials::ClientCredentials;
 use crate::credential::kind::{CredentialDefaults, PartialCredential, ValidatedKind};

@@ -8,10 +8,10 @@ use settings::read::Field;
 use settings::{safe_text, section};
 
 use super::keys::SecretKeys;
-use crate::credential::application::settings::{ApplicationKeys, ClientKeys, OtherServerKeys};
+use crate::credential::application::section::{ApplicationKeys, ClientKeys, OtherServerKeys};
 use crate::credential::client_credentials;
 use crate::credential::kind::{CredentialDefaults, CredentialKind, PartialCredential};
-use crate::credential::proof::settings::ProofKeys;
+use crate::credential::proof::section::ProofKeys;
 use crate::validation::ValidationContext;
 
 section! {
@@ -54,6 +54,6 @@ impl CredentialKind for ClientSecret {
                 ..ProofKeys::silent()
             },
         };
-        client_credentials::settings::validate(keys, owner, context, defaults)
+        client_credentials::section::validate(keys, owner, context, defaults)
     }
 }

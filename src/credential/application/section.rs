@@ -17,7 +17,7 @@ use crate::credential::Ask;
 use crate::credential::ask::{self, Entra, Permissions, TokenRequestStyle};
 use crate::credential::kind::CredentialDefaults;
 use crate::credential::proof::ValidatedProof;
-use crate::credential::proof::settings::ProofKeys;
+use crate::credential::proof::section::ProofKeys;
 use crate::validation::ValidationContext;
 use crate::validation::entra::Endpoint;
 

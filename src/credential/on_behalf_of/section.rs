@@ -6,14 +6,14 @@
 use settings::problem::SourceLocation;
 use settings::section;
 
-use crate::credential::application::settings::{
+use crate::credential::application::section::{
     ApplicationKeys, ClientKeys, Grantee, OtherServerKeys,
 };
 use crate::credential::ask::Permissions;
 use crate::credential::kind::{
     CredentialDefaults, CredentialKind, PartialCredential, ValidatedKind,
 };
-use crate::credential::proof::settings::ProofKeys;
+use crate::credential::proof::section::ProofKeys;
 use crate::validation::ValidationContext;
 
 section! {

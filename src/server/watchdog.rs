@@ -199,6 +199,8 @@ impl<'a> ConnectionWatchdog<'a> {
                     Phase::Idle(_) => return Step::WindDown(Course::Dismissed),
                     // Nobody is late; the timer only comes round for the age.
                     Phase::Busy => {
+                        // From now on: a deadline that has passed would bring the timer round again at once.
+                        state.since = now;
                         timer.as_mut().reset(now + self.limits.idle);
                         state.armed = false;
                     }

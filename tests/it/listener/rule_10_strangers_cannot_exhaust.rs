@@ -1,6 +1,7 @@
 //! Silence, slowness, size and number: each costs the stranger its connection, and good callers notice nothing.
 
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{
@@ -81,6 +82,43 @@ async fn an_idle_connection_is_closed_after_the_idle_time_and_not_after_the_head
     assert_eq!(caller.rest().await, "");
     assert!(begin.elapsed() >= idle);
     assert_eq!(listener.errors("timeout"), 0);
+}
+
+/// How long this thread has run, or wanted to.
+fn at_work() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let spent = text.split_whitespace().take(2);
+    let spent = spent.map(|nanoseconds| nanoseconds.parse::<u64>().unwrap());
+    Duration::from_nanos(spent.sum())
+}
+
+#[tokio::test]
+async fn a_call_that_outlasts_the_idle_time_costs_nothing_while_it_waits() {
+    let limits = Limits {
+        idle: Duration::from_millis(400),
+        ..limits()
+    };
+    let listener = Listener::with(settings(), limits).await;
+    // A connection that rested for most of the idle time, and one that is new.
+    let mut rested = listener.connect().await;
+    rested.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    rested.answer().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut new = listener.connect().await;
+    for caller in [&mut rested, &mut new] {
+        caller.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    }
+    listener
+        .until(|listener| listener.service.present.load(Ordering::Relaxed) == 2)
+        .await;
+    let (before, begun) = (at_work(), Instant::now());
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let (spent, passed) = (at_work().saturating_sub(before), begun.elapsed());
+    assert!(spent < passed / 2, "{spent:?} of {passed:?}");
+    listener.service.release.add_permits(2);
+    for mut caller in [rested, new] {
+        assert!(caller.answer().await.ends_with("held"));
+    }
 }
 
 #[tokio::test]

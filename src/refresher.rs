@@ -277,7 +277,8 @@ impl<P: Policy> Shared<P> {
             }
             state.attempts += 1;
             state.due = schedule.due;
-            state.quiet = Span::new(at, schedule.quiet);
+            // It may count from when the attempt began: of a clock set back meanwhile nothing holds.
+            state.quiet = Span::new(at.max(began), schedule.quiet);
         });
     }
 

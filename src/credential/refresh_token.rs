@@ -230,6 +230,10 @@ impl Source for RefreshToken {
 impl Inner {
     async fn renew(self: Arc<Self>, wish: Wish) -> Result<Grant, AttemptError> {
         let context = self.client.context();
+        // Seen before anything can fail: what was there then is no news.
+        if let RecordStore::File(store) = &self.store {
+            self.see(Mark::File(store.stamp()));
+        }
         let seal = Arc::new(self.settings.seal(context).await?);
         let (opened, last) = self.prepared(&seal).await?;
         self.warn_of_the_end(&last);

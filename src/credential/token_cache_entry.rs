@@ -39,7 +39,8 @@ pub struct TokenCacheEntry {
 /// Renewals of tokens that look valid.
 #[derive(Default)]
 struct Forced {
-    last: Option<Duration>,
+    /// When, and how many attempts had ended then.
+    last: Option<(Duration, u64)>,
     by_flow: HashMap<FlowId, Duration>,
 }
 
@@ -250,13 +251,19 @@ impl TokenCacheEntry {
     /// Demands the renewal of this token, unless another was forced a moment ago or the provider wants to be left alone. Joins an attempt
     /// that is under way.
     fn force(&self, refused: &Token, claims: Option<&Claims>) -> Option<u64> {
+        // One that was forced a moment ago and has ended is not waited for again: an attempt under way now is another's.
+        let (now, attempts) = (self.now(), self.refresher.state().attempts);
+        let recently = |(last, _): &(Duration, u64)| now.abs_diff(*last) < schedule::FORCED;
+        let last = self.forced().last.filter(recently);
+        if last.is_some_and(|(_, ended)| attempts > ended) {
+            return None;
+        }
         self.refresher.ask(|state, now| {
             let mut forced = self.forced();
-            let recently = |last: Duration| now.abs_diff(last) < schedule::FORCED;
-            if !is_current(state, refused, now) || forced.last.is_some_and(recently) {
+            if !is_current(state, refused, now) || forced.last.as_ref().is_some_and(recently) {
                 return false;
             }
-            forced.last = Some(now);
+            forced.last = Some((now, state.attempts));
             self.tokens().demand(claims);
             true
         })

@@ -75,7 +75,7 @@ impl Policy for Script {
             Err(_) => PAUSES.spread(ended.failures, ended.fraction),
         };
         Schedule {
-            quiet: ended.at + Duration::from_secs(10),
+            quiet: ended.began + Duration::from_secs(10),
             due: Some(ended.at + pause),
         }
     }
@@ -280,4 +280,19 @@ async fn of_an_attempt_with_what_was_replaced_the_value_counts_and_the_failure_d
         let settled = stage.refresher.policy().settled.lock().unwrap()[0];
         assert_eq!(settled.1, failure.is_none());
     }
+}
+
+#[tokio::test]
+async fn a_clock_set_back_during_an_attempt_leaves_no_quiet_of_its_former_time() {
+    let (open, step) = held(None);
+    let stage = stage([step]);
+    stage.until_begun(1).await;
+    stage.clock.set(START - 3600);
+    open.send(()).unwrap();
+    stage.attempts(1).await;
+    // Nobody knows what of the old clock is over: one attempt more, and none too few.
+    stage.until_begun(2).await;
+    stage.attempts(2).await;
+    stage.advance(10);
+    assert_eq!(stage.ask(), Some(2));
 }

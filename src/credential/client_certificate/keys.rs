@@ -1,6 +1,6 @@
 //! A certificate in the section of any kind of credential.
 //!
-//! In: the keys. Out: a [`Proof`], and when the certificate expires. Refuses what does not hold a certificate and its key, a key that cannot
+//! In: the keys. Out: the settings of a proof, and when the certificate expires. Refuses what does not hold a certificate and its key, a key that cannot
 //! sign as configured, and for Entra ID anything but RSA (facts B1.4): each would be refused at the first call.
 
 use settings::problem::SafeText;
